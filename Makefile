@@ -1,0 +1,49 @@
+# Two commands do everything: `make serve` and `make test`. Each sets up what it needs and is quick the second time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA ?= ../shared/cifar10/train.zip
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check fix train bench clean
+
+help:  ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
+	@$(BIN)/lrpserve serve --host $(HOST) --port $(PORT)
+
+test: $(VENV)/test.stamp  ## Run all tests
+	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
+
+check: $(VENV)/test.stamp  ## Check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fix: $(VENV)/test.stamp  ## Format, and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train: $(VENV)/test.stamp  ## Train the shipped weights again (hours on two cores); DATA=folder-or-zip
+	$(BIN)/lrpserve train --recipe best --data $(DATA) --resume
+
+bench: $(VENV)/test.stamp  ## Measure the service's explanations against the bare network
+	$(BIN)/python -m benchmarks.relevance
+
+clean:  ## Remove the environment and what tools left behind
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
+
+$(VENV)/serve.stamp: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): a few minutes the first time, torch is large ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/serve.stamp
+	@echo "Installing what the tests need ..."
+	@$(PIP) --editable '.[test]'
+	@touch $@

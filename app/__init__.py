@@ -1,0 +1,1 @@
+"""LRPServe: class scores and relevance heatmaps over HTTP."""

@@ -1,0 +1,244 @@
+"""The command ``lrpserve``. Heavy imports wait inside the commands, so that ``--help`` is quick."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from app.errors import DataError, LRPServeError
+from app.settings import Settings, shipped_model
+
+if TYPE_CHECKING:
+    from app.models.checkpoint import Measured
+    from app.pipeline import Pipeline
+
+cli = typer.Typer(
+    help="Class scores and relevance heatmaps for pictures. Every setting is also an LRP_* variable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+REFUSED = 2
+"""Exit code where an input, a file or a setting cannot be used."""
+
+Source = Annotated[Path, typer.Argument(help="A picture, or a folder of them.", exists=True)]
+Model = Annotated[Path | None, typer.Option(help="Card (JSON) of the model; default the shipped one.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+def main() -> None:
+    """Run the command line; what is wrong is said in one line, without a traceback."""
+    try:
+        cli()
+    except LRPServeError as error:
+        Console(stderr=True, highlight=False).print(f"lrpserve: {error.detail}", markup=False, soft_wrap=True)
+        sys.exit(REFUSED)
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port (default 8000); 0 picks a free one.")] = None,
+    device: Device = None,
+    model: Model = None,
+) -> None:
+    """Start the service; Swagger UI is at /docs."""
+    settings = _settings(host=host, port=port, device=device, model=model)
+    import uvicorn
+
+    from app.main import create_app
+
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=settings.graceful_stop_s,
+    )
+
+
+@cli.command()
+def predict(
+    source: Source,
+    top_k: Annotated[int, typer.Option(min=1, help="So many classes.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    device: Device = None,
+    model: Model = None,
+) -> None:
+    """Class scores without a server: lrpserve predict cat.jpg."""
+    from app.images import Fit
+    from app.pipeline import Timings
+
+    pipeline = _pipeline(_settings(device=device, model=model))
+    for path in _progress(source):
+        answer = asyncio.run(pipeline.predict(path.read_bytes(), Fit.CROP, top_k, Timings()))
+        scores = ", ".join(f"{score.label} {score.probability:.1%}" for score in answer.scores)
+        typer.echo(_line(path, answer.model_dump(mode="json")) if as_json else f"{path}: {scores}")
+
+
+@cli.command()
+def explain(
+    source: Source,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG to write, or a folder for many pictures.")
+    ] = None,
+    rule: Annotated[str, typer.Option(help="A rule or composite, as in GET /rules.")] = "epsilon_plus_flat",
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="A rule's parameter, as gamma=0.5.")
+    ] = None,
+    layers: Annotated[list[str] | None, typer.Option(help="Override, as features.0:w_square.")] = None,
+    target: Annotated[str | None, typer.Option(help="Class to explain; default the predicted one.")] = None,
+    versus: Annotated[str | None, typer.Option(help="Class to contrast it with.")] = None,
+    view: Annotated[str, typer.Option(help="heatmap, overlay or side_by_side.")] = "side_by_side",
+    size: Annotated[str, typer.Option(help="model, input, or a side in pixels.")] = "256",
+    colormap: Annotated[str, typer.Option(help="As in GET /colormaps.")] = "RdBu_r",
+    device: Device = None,
+    model: Model = None,
+) -> None:
+    """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
+    from app.heatmap import Style, parse_size, parse_view
+    from app.lrp.composites import assignments
+    from app.pipeline import How, Timings
+
+    style = Style(colormap=colormap, view=parse_view(view), size=parse_size(size))
+    how = How(
+        rule=rule,
+        parameters=assignments(",".join(parameter or [])),
+        layers=tuple(layers or ()),
+        target=target,
+        versus=versus,
+        style=style,
+    )
+    pipeline = _pipeline(_settings(device=device, model=model))
+    for path in _progress(source):
+        explained = asyncio.run(pipeline.explain(path.read_bytes(), how, Timings()))
+        written = _written(source, path, output)
+        written.write_bytes(explained.heatmap.png)
+        receipt = explained.receipt
+        typer.echo(f"{path}: {receipt.prediction.label} {receipt.prediction.probability:.1%} -> {written}")
+        for warning in receipt.warnings:
+            typer.echo(f"  note: {warning}", err=True)
+
+
+@cli.command()
+def train(
+    recipe: Annotated[str, typer.Option(help="best or talk.")] = "best",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder or zip of train/<class>/*.png; default: download CIFAR-10.")
+    ] = None,
+    test_data: Annotated[Path | None, typer.Option(help="The test pictures, if they are elsewhere.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for weights and card; default the run's.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder for checkpoints and plots.")] = Path("runs"),
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "minivgg-cifar10",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Train MiniVGG: lrpserve train --data train.zip --resume."""
+    from app.training.recipe import RECIPES
+    from app.training.run import source
+    from app.training.run import train as run_training
+
+    if recipe not in RECIPES:
+        raise DataError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+    card = run_training(
+        RECIPES[recipe],
+        source(data, test_data, runs / "data"),
+        runs / recipe,
+        output or runs / recipe,
+        name=name,
+        data_name=data.name if data else "CIFAR-10 through torchvision",
+        resume=resume,
+        seed=seed,
+        device=device,
+    )
+    typer.echo(f"wrote {card}")
+
+
+@cli.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Folder or zip of test/<class>/*.png.", exists=True)],
+    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    model: Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Accuracy, per class, confusion, calibration: lrpserve evaluate test.zip."""
+    from app.models.checkpoint import load
+    from app.training.data import load_split
+    from app.training.evaluation import evaluate as measure
+
+    network, card = load(model or shipped_model())
+    measured = measure(network, load_split(data, split), card.normalisation, card.classes)
+    if as_json:
+        typer.echo(measured.model_dump_json())
+    else:
+        Console().print(_measured_table(measured))
+
+
+def _measured_table(measured: "Measured") -> Table:
+    table = Table(
+        title=f"{measured.accuracy:.2%} of {measured.count} pictures, calibration error "
+        f"{measured.calibration_error:.4f}",
+        caption="rows: what it is; columns: what the network says",
+    )
+    table.add_column("class")
+    table.add_column("right", justify="right")
+    for name in measured.per_class:
+        table.add_column(name[:5], justify="right")
+    for (name, accuracy), row in zip(measured.per_class.items(), measured.confusion, strict=False):
+        table.add_row(name, f"{accuracy:.1%}", *map(str, row))
+    return table
+
+
+def _settings(**given: object) -> Settings:
+    """The environment's settings, with what the command line says on top."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return Settings.model_validate(Settings().model_dump() | chosen)
+
+
+def _pipeline(settings: Settings) -> "Pipeline":
+    from app.explainer import pick_device
+    from app.main import create_pipeline
+    from app.models.checkpoint import load
+
+    network, card = load(settings.model)
+    return create_pipeline(network, card, pick_device(settings.device), settings)
+
+
+def _progress(source: Path) -> Iterator[Path]:
+    """The pictures of ``source``; a folder of them with a progress bar."""
+    if source.is_file():
+        yield source
+        return
+    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise DataError(f"{source}: no picture in this folder")
+    yield from track(paths, description="pictures", console=Console(stderr=True))
+
+
+def _written(source: Path, path: Path, output: Path | None) -> Path:
+    name = f"{path.stem}.heatmap.png"
+    if source.is_file():
+        return output or path.with_name(name)
+    folder = output or source / "heatmaps"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
+
+
+def _line(path: Path, answer: dict[str, object]) -> str:
+    return json.dumps({"file": str(path), **answer})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The error tree. Every error that a person may see knows its status, its title and what to do about it.
+
+LRPServeError
+├── RequestError                  the client can mend it
+│   ├── BadRequestError           400  malformed multipart, no file, more than one, empty body
+│   ├── NotAcceptableError        406  no such form of answer
+│   ├── TooLargeError             413  more bytes or pixels than allowed
+│   ├── UnsupportedMediaTypeError 415  neither multipart nor an image type
+│   ├── UnreadableImageError      422  not a readable picture of an allowed format
+│   └── InvalidParameterError     422  a bad parameter, by name
+├── UnavailableError              503  not ready, draining or too busy: retry later
+├── InternalError                 500  our fault; says nothing but the request's ID
+├── RefusedToStartError           no status: model or settings are unusable; the process ends with code 2
+└── DataError                     no status: pictures for training are not where, or what, they should be
+"""
+
+from typing import ClassVar
+
+
+class LRPServeError(Exception):
+    """Anything that this project raises on purpose. ``detail`` says what is wrong and what to do."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class HTTPError(LRPServeError):
+    """An error with an HTTP status. ``slug`` ends its problem type's URI."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    slug: ClassVar[str] = "internal-error"
+
+
+class RequestError(HTTPError):
+    """Something in the request that its sender can mend."""
+
+
+class BadRequestError(RequestError):
+    """The body is not the one picture that was asked for."""
+
+    status = 400
+    title = "Bad request"
+    slug = "bad-request"
+
+
+class NotAcceptableError(RequestError):
+    """None of the forms that the client accepts can be served."""
+
+    status = 406
+    title = "Not acceptable"
+    slug = "not-acceptable"
+
+
+class TooLargeError(RequestError):
+    """More bytes or more pixels than the service takes."""
+
+    status = 413
+    title = "Content too large"
+    slug = "too-large"
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body's declared type or encoding is not one of ours."""
+
+    status = 415
+    title = "Unsupported media type"
+    slug = "unsupported-media-type"
+
+
+class UnreadableImageError(RequestError):
+    """The bytes are not a readable picture of an allowed format."""
+
+    status = 422
+    title = "Unreadable image"
+    slug = "unreadable-image"
+
+
+class InvalidParameterError(RequestError):
+    """One parameter is unknown, out of range or does not fit the others."""
+
+    status = 422
+    title = "Invalid parameter"
+    slug = "invalid-parameter"
+
+    def __init__(self, parameter: str, detail: str) -> None:
+        super().__init__(f"{parameter}: {detail}")
+        self.parameter = parameter
+        self.message = detail
+
+
+class UnavailableError(HTTPError):
+    """The service cannot answer now, but will."""
+
+    status = 503
+    title = "Service unavailable"
+    slug = "unavailable"
+    retry_after_s: ClassVar[int] = 1
+
+
+class InternalError(HTTPError):
+    """Something went wrong inside; the log has it under the request's ID."""
+
+
+class RefusedToStartError(LRPServeError):
+    """The model or the settings cannot be used; says which file or setting and why."""
+
+
+class DataError(LRPServeError):
+    """Pictures to train on or to evaluate with are not where, or not what, they should be."""

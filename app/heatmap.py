@@ -1,0 +1,409 @@
+"""Relevance → colours → PNG: the map alone, over the picture, or beside it with a colour bar."""
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from app.errors import InternalError, InvalidParameterError
+from app.images import Picture, Rectangle
+
+Grid = npt.NDArray[np.float64]
+"""(H, W) relevance, channels summed."""
+Colours = npt.NDArray[np.uint8]
+"""(entries, 3) table or (H, W, 3) picture."""
+
+TABLE_ENTRIES = 255
+"""Odd, so that one entry is exactly the middle: zero."""
+MAX_INPUT_SIDE = 2048
+SMALLEST, LARGEST = 32, 1024
+SMALLEST_PANEL = 128
+"""Below it the numbers of a colour bar would not fit beside it."""
+MARGIN, TITLE, BAR = 16, 24, 16
+INK, FRAME = (32, 32, 32), (120, 120, 120)
+DIMMED = 0.35
+"""What is left of the picture's contrast where the model did not look."""
+CHUNK = "lrp"
+
+
+class Normalize(StrEnum):
+    """What the ends of the colour map stand for."""
+
+    SYMMETRIC = "symmetric"
+    MINMAX = "minmax"
+    ABSOLUTE = "absolute"
+
+
+class Sign(StrEnum):
+    """Which relevance is shown."""
+
+    ALL = "all"
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+class View(StrEnum):
+    """How the map is shown."""
+
+    HEATMAP = "heatmap"
+    OVERLAY = "overlay"
+    SIDE_BY_SIDE = "side_by_side"
+
+
+class Interpolation(StrEnum):
+    """How the map is enlarged."""
+
+    NEAREST = "nearest"
+    BICUBIC = "bicubic"
+
+
+Size = Literal["model", "input"] | int
+
+
+@dataclass(frozen=True)
+class ColormapInfo:
+    """One colour map; ``table`` is its name in the package that the colours come from."""
+
+    name: str
+    kind: Literal["diverging", "sequential"]
+    colour_blind_safe: bool
+    description: str
+    table: str
+
+
+COLORMAPS: Mapping[str, ColormapInfo] = {
+    info.name: info
+    for info in (
+        ColormapInfo("RdBu_r", "diverging", True, "Blue, white, red; the default.", "colorbrewer:RdBu_r"),
+        ColormapInfo("vik", "diverging", True, "Blue, white, brown-red; perceptually even.", "crameri:vik"),
+        ColormapInfo("broc", "diverging", True, "Blue, white, olive; perceptually even.", "crameri:broc"),
+        ColormapInfo("berlin", "diverging", True, "Blue, black, red: for dark pages.", "crameri:berlin"),
+        ColormapInfo("PuOr_r", "diverging", True, "Purple, white, orange.", "colorbrewer:PuOr_r"),
+        ColormapInfo("coolwarm", "diverging", True, "Blue, grey, red; soft.", "matplotlib:coolwarm"),
+        ColormapInfo(
+            "seismic", "diverging", False, "Dark blue, white, dark red; harsh.", "matplotlib:seismic"
+        ),
+        ColormapInfo("viridis", "sequential", True, "Purple to yellow.", "bids:viridis"),
+        ColormapInfo("cividis", "sequential", True, "Blue to yellow.", "cividis:cividis"),
+        ColormapInfo("inferno", "sequential", True, "Black over red to pale yellow.", "bids:inferno"),
+        ColormapInfo("batlow", "sequential", True, "Blue over green to pink.", "crameri:batlow"),
+        ColormapInfo("gray", "sequential", True, "Black to white.", "matlab:gray"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How relevance is drawn; meaning and defaults as in the HTTP contract."""
+
+    normalize: Normalize = Normalize.SYMMETRIC
+    vmax: float | None = None
+    sign: Sign = Sign.ALL
+    colormap: str = "RdBu_r"
+    view: View = View.HEATMAP
+    size: Size = 256
+    interpolation: Interpolation = Interpolation.NEAREST
+
+    def __post_init__(self) -> None:
+        if self.colormap not in COLORMAPS:
+            near = get_close_matches(self.colormap, COLORMAPS, n=1)
+            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COLORMAPS)}"
+            raise InvalidParameterError("colormap", f"no colour map {self.colormap!r}; {advice}")
+        if self.vmax is not None and self.normalize is Normalize.MINMAX:
+            raise InvalidParameterError("vmax", "fixes a scale around zero, which normalize=minmax has not")
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Words over the panels of a side-by-side view."""
+
+    picture: str = "picture"
+    relevance: str = "relevance"
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A drawn map: ``vmin`` and ``vmax`` are what its lowest and highest colour stand for."""
+
+    png: bytes
+    width: int
+    height: int
+    colormap: str
+    vmin: float
+    vmax: float
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Relevance -> colours."""
+
+    vmin: float
+    vmax: float
+    info: ColormapInfo
+    absolute: bool
+
+    def colours(self, grid: Grid) -> Colours:
+        """(H, W) -> (H, W, 3)."""
+        if self.absolute:
+            grid = np.abs(grid)
+        span = self.vmax - self.vmin
+        position = (grid - self.vmin) / span if span > 0 else np.full_like(grid, 0.5)
+        if self.absolute and self.info.kind == "diverging":
+            position = 0.5 + position / 2  # zero keeps its neutral colour
+        index = np.rint(position.clip(0, 1) * (TABLE_ENTRIES - 1)).astype(np.intp)
+        colours: Colours = _table(self.info.table)[index]
+        return colours
+
+    def strength(self, grid: Grid) -> Grid:
+        """How much each value stands out, in 0…1: (H, W) -> (H, W)."""
+        largest = max(abs(self.vmin), abs(self.vmax))
+        return np.abs(grid).clip(0, largest) / largest if largest > 0 else np.zeros_like(grid)
+
+
+def colormaps() -> tuple[ColormapInfo, ...]:
+    """All colour maps, the default first."""
+    return tuple(COLORMAPS.values())
+
+
+def parse_size(text: str) -> Size:
+    """``model``, ``input`` or a side in pixels; raises `InvalidParameterError`."""
+    if text == "model" or text == "input":
+        return text  # type: ignore[return-value] # mypy does not narrow a str to literals
+    if re.fullmatch(r"[0-9]{1,4}", text) and SMALLEST <= int(text) <= LARGEST:
+        return int(text)
+    raise InvalidParameterError("size", f"must be model, input or a side from {SMALLEST} to {LARGEST} pixels")
+
+
+def parse_view(text: str) -> View:
+    """A view by name; raises `InvalidParameterError`."""
+    try:
+        return View(text)
+    except ValueError:
+        raise InvalidParameterError("view", f"no view {text!r}; there are {', '.join(View)}") from None
+
+
+def render(
+    relevance: npt.NDArray[np.floating[Any]],
+    style: Style,
+    picture: Picture,
+    rectangle: Rectangle,
+    metadata: Mapping[str, Any],
+    captions: Captions = Captions(),
+) -> Heatmap:
+    """Draw ``relevance``, (C, H, W), (H, W) or (n,), found in the ``rectangle`` of ``picture``.
+
+    Channels are summed; the units of a dense layer are laid out row by row. ``metadata`` goes into the PNG as
+    the iTXt chunk ``lrp``, and nothing of the upload's own does. Raises `InternalError` for relevance that is
+    not finite: that is never drawn.
+    """
+    if not np.isfinite(relevance).all():
+        raise InternalError("the relevance is not finite")
+    grid = _with_sign(_grid(relevance), style.sign)
+    scale = _scale(grid, style)
+    has_place = relevance.ndim > 1
+    if not has_place and (style.view is View.OVERLAY or style.size == "input"):
+        raise InvalidParameterError(
+            "view", "the units of a dense layer have no place in the picture; use view=heatmap and a size"
+        )
+    match style.view:
+        case View.HEATMAP:
+            image = _heatmap(grid, scale, style, picture, rectangle)
+        case View.OVERLAY:
+            image = _overlay(grid, scale, style, picture, rectangle)
+        case View.SIDE_BY_SIDE:
+            image = _side_by_side(grid, scale, style, picture, rectangle, captions)
+    return Heatmap(_png(image, metadata), image.width, image.height, style.colormap, scale.vmin, scale.vmax)
+
+
+def _grid(relevance: npt.NDArray[np.floating[Any]]) -> Grid:
+    values = relevance.astype(np.float64)
+    if values.ndim == 3:
+        return np.asarray(values.sum(0))  # (C, H, W) -> (H, W)
+    if values.ndim == 2:
+        return values
+    rows = max(1, int(np.sqrt(values.size)))
+    columns = -(-values.size // rows)
+    return np.pad(values, (0, rows * columns - values.size)).reshape(rows, columns)  # (n,) -> (rows, columns)
+
+
+def _with_sign(grid: Grid, sign: Sign) -> Grid:
+    match sign:
+        case Sign.ALL:
+            return grid
+        case Sign.POSITIVE:
+            return grid.clip(min=0)
+        case Sign.NEGATIVE:
+            return grid.clip(max=0)
+
+
+def _scale(grid: Grid, style: Style) -> _Scale:
+    info = COLORMAPS[style.colormap]
+    if style.normalize is Normalize.MINMAX:
+        return _Scale(float(grid.min()), float(grid.max()), info, absolute=False)
+    largest = style.vmax or float(np.abs(grid).max()) or 1.0  # a map of nothing but zeros needs a scale too
+    if style.normalize is Normalize.ABSOLUTE:
+        return _Scale(0.0, largest, info, absolute=True)
+    return _Scale(-largest, largest, info, absolute=False)
+
+
+@lru_cache(maxsize=len(COLORMAPS))
+def _table(name: str) -> Colours:
+    from cmap import Colormap  # 50 ms that only a first picture pays
+
+    return np.asarray(np.rint(Colormap(name).lut(TABLE_ENTRIES)[:, :3] * 255), np.uint8)
+
+
+def _heatmap(grid: Grid, scale: _Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
+    match style.size:
+        case "model":
+            return Image.fromarray(scale.colours(grid))
+        case "input":
+            size = _fitted(picture.image.size, min(MAX_INPUT_SIDE, max(picture.image.size)))
+            neutral = Image.fromarray(scale.colours(np.zeros((1, 1)))).resize(size)
+            box = _scaled(rectangle, size[0] / picture.width, size[1] / picture.height)
+            neutral.paste(_enlarged(grid, scale, style, (box.width, box.height)), (box.left, box.top))
+            return neutral
+        case side:
+            return _enlarged(grid, scale, style, _fitted((grid.shape[1], grid.shape[0]), side))
+
+
+def _overlay(grid: Grid, scale: _Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
+    longest = max(picture.image.size)
+    side = {"model": SMALLEST, "input": min(MAX_INPUT_SIDE, longest)}.get(str(style.size)) or int(style.size)
+    size = _fitted(picture.image.size, side)
+    shown = picture.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    box = _scaled(rectangle, size[0] / picture.width, size[1] / picture.height)
+    colours = _enlarged(grid, scale, style, (box.width, box.height))
+    # The root keeps weak relevance visible; full relevance hides two thirds of the picture, not all.
+    opacity = np.rint(np.sqrt(scale.strength(grid)) * 0.85 * 255).astype(np.uint8)
+    mask = Image.fromarray(opacity).resize((box.width, box.height), _resampling(style))
+    dimmed = Image.blend(Image.new("RGB", size, (200, 200, 200)), shown, DIMMED)
+    looked_at = Image.new("L", size)
+    looked_at.paste(255, box.box)
+    dimmed.paste(shown.convert("L").convert("RGB"), mask=looked_at)
+    dimmed.paste(colours, (box.left, box.top), mask)
+    return dimmed
+
+
+def _side_by_side(
+    grid: Grid,
+    scale: _Scale,
+    style: Style,
+    picture: Picture,
+    rectangle: Rectangle,
+    captions: Captions,
+) -> Image.Image:
+    side = {"model": SMALLEST_PANEL, "input": LARGEST}.get(str(style.size)) or int(style.size)
+    side = max(SMALLEST_PANEL, min(side, LARGEST))
+    left = _outlined(picture, rectangle, side)
+    # The map is as high as what the model saw of the picture, so that the two can be compared by eye.
+    middle = _enlarged(grid, scale, style, _fitted((grid.shape[1], grid.shape[0]), side))
+    height = max(11, side // 20)
+    font = ImageFont.load_default(height)
+    title = int(height * 1.9)
+    ticks = [(value, f"{value:+.2g}" if value else "0") for value in _ticks(scale)]
+    labels = max(int(font.getlength(text)) for _, text in ticks)
+    bar_left = MARGIN + left.width + MARGIN + middle.width + MARGIN
+    width = bar_left + BAR + 8 + labels + MARGIN
+    sheet = Image.new("RGB", (width, title + side + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    middle_left = MARGIN + left.width + MARGIN
+    for image, x, caption in ((left, MARGIN, captions.picture), (middle, middle_left, captions.relevance)):
+        y = title + (side - image.height) // 2
+        sheet.paste(image, (x, y))
+        draw.rectangle((x - 1, y - 1, x + image.width, y + image.height), outline=FRAME)
+        draw.text((x, title - 6), _shortened(caption, font, image.width), INK, font, anchor="ls")
+    _draw_bar(sheet, draw, scale, (bar_left, title, side), ticks, font)
+    return sheet
+
+
+def _draw_bar(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    scale: _Scale,
+    place: tuple[int, int, int],
+    ticks: list[tuple[float, str]],
+    font: Any,
+) -> None:
+    x, y, height = place
+    values = np.linspace(scale.vmax, scale.vmin, height)[:, None]  # (height, 1), the highest on top
+    sheet.paste(Image.fromarray(scale.colours(values)).resize((BAR, height)), (x, y))
+    draw.rectangle((x - 1, y - 1, x + BAR, y + height), outline=FRAME)
+    span = scale.vmax - scale.vmin
+    for value, text in ticks:
+        share = (scale.vmax - value) / span if span > 0 else 0.5
+        tick = y + round(share * (height - 1))
+        draw.line((x + BAR, tick, x + BAR + 3, tick), FRAME)
+        inside = min(max(tick, y + int(font.size / 2)), y + height - int(font.size / 2))
+        draw.text((x + BAR + 7, inside), text, INK, font, anchor="lm")
+
+
+def _ticks(scale: _Scale) -> list[float]:
+    """The ends, and zero where it is not close to one of them."""
+    span = scale.vmax - scale.vmin
+    clear = scale.vmin + 0.1 * span < 0 < scale.vmax - 0.1 * span
+    return sorted({scale.vmin, scale.vmax, *((0.0,) if clear else ())})
+
+
+def _outlined(picture: Picture, rectangle: Rectangle, side: int) -> Image.Image:
+    """The picture with a frame around what the model saw, where that is not all of it."""
+    size = _fitted(picture.image.size, side)
+    image = picture.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    box = _scaled(rectangle, size[0] / picture.width, size[1] / picture.height)
+    if box.width < size[0] or box.height < size[1]:
+        draw = ImageDraw.Draw(image)
+        left, top, right, bottom = box.box
+        draw.rectangle((left, top, right - 1, bottom - 1), outline="black", width=3)
+        draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="white", width=1)
+    return image
+
+
+def _enlarged(grid: Grid, scale: _Scale, style: Style, size: tuple[int, int]) -> Image.Image:
+    """The map in colours at ``size`` (width, height). Values are interpolated, never colours."""
+    if style.interpolation is Interpolation.NEAREST:
+        return Image.fromarray(scale.colours(grid)).resize(size, Image.Resampling.NEAREST)
+    smooth = Image.fromarray(grid.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    return Image.fromarray(scale.colours(np.asarray(smooth, np.float64)))
+
+
+def _resampling(style: Style) -> Image.Resampling:
+    return Image.Resampling[style.interpolation.name]
+
+
+def _fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """``size`` with its longest side at ``longest``, its shape kept, no side under one pixel."""
+    scale = longest / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _scaled(rectangle: Rectangle, across: float, down: float) -> Rectangle:
+    left, top, right, bottom = rectangle.box
+    x, y = round(left * across), round(top * down)
+    return Rectangle(x, y, max(1, round(right * across) - x), max(1, round(bottom * down) - y))
+
+
+def _shortened(text: str, font: Any, width: int) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _png(image: Image.Image, metadata: Mapping[str, Any]) -> bytes:
+    chunks = PngImagePlugin.PngInfo()
+    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    chunks.add_itxt(CHUNK, text)
+    buffer = io.BytesIO()
+    # Level 1 takes a third of the default's time here and the files stay small: few colours, large pixels.
+    image.save(buffer, "PNG", pnginfo=chunks, compress_level=1)
+    return buffer.getvalue()

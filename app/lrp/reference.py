@@ -1,0 +1,119 @@
+"""Relevance through Zennit: what the own engine is measured against, and the way for what it cannot compile.
+
+Zennit computes relevance by hooks that replace the gradient of each layer, and swaps a layer's weights while
+it does so. Hence the copy of the model, and hence only one thread at a time may use a `Reference`.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+from zennit import rules as zennit_rules
+from zennit.core import BasicHook, Hook
+from zennit.types import Activation, BatchNorm
+
+from app.errors import InvalidParameterError
+from app.lrp.composites import WEIGHTED, Composite, Rule, leaf_layers
+from app.lrp.seed import Explanation, Seed
+
+Bounds = tuple[Tensor, Tensor]
+"""The lowest and highest input of the first weighted layer, each broadcastable to it."""
+
+
+class Reference:
+    """Explains a feed-forward chain of layers by Zennit's rules, in the model's own precision."""
+
+    def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
+        """``low`` and ``high``: the smallest and largest input, broadcastable to it. ``model`` is copied."""
+        self._layers = [(name, _own(layer)) for name, layer in leaf_layers(model)]
+        self._low, self._high = low, high
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def explain(
+        self, inputs: Tensor, composite: Composite, seed: Seed, layer: str | None = None
+    ) -> Explanation:
+        """Relevance of ``inputs`` (B, …) at the input of ``layer``, the pixels if none is named.
+
+        ``seed`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
+        """
+        names = [name for name, _ in self._layers]
+        if layer is not None and layer not in names:
+            raise InvalidParameterError("layer", f"there is no layer {layer!r}; there are {', '.join(names)}")
+        x = inputs.detach().clone().requires_grad_()
+        with self._hooked(composite, self._bounds(x)):
+            arriving = []  # at each layer
+            for _, module in self._layers:
+                arriving.append(x)
+                x = module(x)
+            logits = x.detach()
+            start = seed(logits)
+            relevances = torch.autograd.grad(x, arriving, grad_outputs=start)
+        sums = tuple((name, R.flatten(1).sum(1)) for name, R in zip(names, relevances, strict=True))
+        relevance = relevances[0 if layer is None else names.index(layer)]
+        return Explanation(logits, start, relevance, sums)
+
+    def _bounds(self, x: Tensor) -> Bounds:
+        """What the first weighted layer gets when the picture is all low, or all high."""
+        low, high = (bound.to(x).expand(1, *x.shape[1:]) for bound in (self._low, self._high))
+        for _, layer in self._layers:
+            if isinstance(layer, WEIGHTED):
+                break
+            low, high = layer(low), layer(high)
+        return low, high
+
+    @contextmanager
+    def _hooked(self, composite: Composite, bounds: Bounds) -> Iterator[None]:
+        """The layers with their rules' hooks, all gone afterwards, whatever happens."""
+        assigned = dict(composite.layers)
+        with ExitStack() as stack:
+            for name, layer in self._layers:
+                for hook in _hooks(layer, assigned[name], bounds):
+                    stack.callback(hook.register(layer).remove)
+            yield
+
+
+def _own(layer: nn.Module) -> nn.Module:
+    """A copy for evaluation that overwrites nothing."""
+    layer = copy.deepcopy(layer).eval().requires_grad_(requires_grad=False)
+    if hasattr(layer, "inplace"):
+        layer.inplace = False  # type: ignore[assignment] # Module declares all attributes as modules
+    return layer
+
+
+def _hooks(layer: nn.Module, rule: Rule, bounds: Bounds) -> Iterable[Hook]:
+    """The hook that makes ``layer`` follow ``rule``; none where relevance follows the gradient."""
+    if rule.name != "pass":
+        return (_HOOKS[rule.name](rule, bounds),)
+    return (zennit_rules.Pass(),) if isinstance(layer, (Activation, BatchNorm)) else ()
+
+
+def _zero() -> Hook:
+    """LRP-0, Bach et al. 2015 eq. 56; Zennit has it only as ε = 0, which is 0/0 where an output is 0."""
+    return BasicHook(
+        input_modifiers=[lambda x: x],
+        param_modifiers=[zennit_rules.NoMod()],
+        output_modifiers=[lambda z: z],
+        gradient_mapper=lambda R, outputs: torch.where(outputs[0] == 0, 0, R / outputs[0]),
+        reducer=lambda inputs, gradients: inputs[0] * gradients[0],
+    )
+
+
+def _alpha_beta(rule: Rule) -> Hook:
+    alpha = rule.parameter("alpha")
+    return zennit_rules.AlphaBeta(alpha, alpha - 1)  # Zennit wants α − β to the last bit; 2.3 − 1.3 is not 1
+
+
+_HOOKS: Mapping[str, Callable[[Rule, Bounds], Hook]] = {
+    "zero": lambda _, __: _zero(),
+    "epsilon": lambda rule, _: zennit_rules.Epsilon(rule.parameter("epsilon")),
+    "z_plus": lambda _, __: zennit_rules.ZPlus(),
+    "alpha_beta": lambda rule, _: _alpha_beta(rule),
+    "gamma": lambda rule, _: zennit_rules.Gamma(rule.parameter("gamma")),
+    "z_box": lambda _, bounds: zennit_rules.ZBox(*bounds),
+    "w_square": lambda _, __: zennit_rules.WSquare(),
+    "flat": lambda _, __: zennit_rules.Flat(),
+    "norm": lambda _, __: zennit_rules.Norm(),
+}

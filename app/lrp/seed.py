@@ -1,0 +1,78 @@
+"""What is asked of an explanation, the relevance that is put in at the output, and what comes back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+Seed = Callable[[Tensor], Tensor]
+"""Logits (B, C) -> relevance put in at the output (B, C)."""
+
+
+class Start(StrEnum):
+    """How much relevance is put in at the class that is explained."""
+
+    ONE = "one"
+    LOGIT = "logit"
+    PROBABILITY = "probability"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which class is explained, against which other, by how much.
+
+    Without a ``target`` it is the class with the highest score. With ``versus`` the same quantity at that
+    class is taken off, so that the map says what speaks for the one rather than the other.
+    """
+
+    target: int | None = None
+    versus: int | None = None
+    start: Start = Start.ONE
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Relevance of a batch of inputs."""
+
+    logits: Tensor
+    """(B, C)"""
+    start: Tensor
+    """(B, C), the relevance that was put in."""
+    relevance: Tensor
+    """(B, …) at the input of the layer that was asked for, shaped like that input."""
+    sums: tuple[tuple[str, Tensor], ...]
+    """Each layer's name and the relevance (B,) that arrived at its input, first layer first."""
+
+    def cpu(self) -> "Explanation":
+        """The same in main memory."""
+        sums = tuple((name, total.cpu()) for name, total in self.sums)
+        return Explanation(self.logits.cpu(), self.start.cpu(), self.relevance.cpu(), sums)
+
+
+def seed(questions: Sequence[Question]) -> Seed:
+    """The relevance to put in for one question a row."""
+
+    def start(logits: Tensor) -> Tensor:
+        return torch.stack([_row(row, asked) for row, asked in zip(logits, questions, strict=True)])
+
+    return start
+
+
+_QUANTITIES: Mapping[Start, Callable[[Tensor], Tensor]] = {
+    Start.ONE: torch.ones_like,
+    Start.LOGIT: lambda logits: logits,
+    Start.PROBABILITY: lambda logits: logits.softmax(0),
+}
+
+
+def _row(logits: Tensor, asked: Question) -> Tensor:
+    """(C,) -> (C,)."""
+    quantity = _QUANTITIES[asked.start](logits)
+    target = int(logits.argmax()) if asked.target is None else asked.target
+    start = torch.zeros_like(logits)
+    start[target] += quantity[target]
+    if asked.versus is not None:
+        start[asked.versus] -= quantity[asked.versus]
+    return start

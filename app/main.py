@@ -1,0 +1,106 @@
+"""The application: `create_app` puts the rooms together; nothing is built at import."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TypedDict
+
+import torch
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from torch import Tensor, nn
+
+from app.api import about, explain, health, problems
+from app.api.about import AboutModel, Layer, Limits, about_model
+from app.api.middleware import BodyLimit, RequestContext
+from app.explainer import Explainer, pick_device
+from app.models.checkpoint import ModelCard, load
+from app.pipeline import Pipeline
+from app.settings import Settings
+
+DESCRIPTION = """
+*Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
+which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
+
+Try it: open `POST /explain`, *Try it out*, choose a file, pick `image/png` as the response's media type,
+*Execute*.
+"""
+
+
+class State(TypedDict):
+    """What the routes find in ``request.state``."""
+
+    pipeline: Pipeline
+    about_model: AboutModel
+    readiness: asyncio.Event
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service, with its model loaded and verified; raises `RefusedToStartError` where that fails.
+
+    ``settings`` default to the environment's, so that ``uvicorn --factory app.main:create_app`` works.
+    """
+    settings = settings or Settings()
+    model, card = load(settings.model)
+    device = pick_device(settings.device)
+    about_this = about_model(
+        card, _layers(model), str(device), Limits(**settings.model_dump(include=set(Limits.model_fields)))
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        pipeline = create_pipeline(model, card, device, settings)
+        readiness = asyncio.Event()
+        warming_up = asyncio.create_task(_warm_up(pipeline, readiness))
+        yield State(pipeline=pipeline, about_model=about_this, readiness=readiness)
+        readiness.clear()
+        await warming_up
+        pipeline.close()
+
+    app = FastAPIOffline(
+        title="LRPServe",
+        summary="Class scores and relevance heatmaps for pictures.",
+        description=DESCRIPTION,
+        version=version("lrpserve"),
+        lifespan=lifespan,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
+    )
+    for room in (explain, about, health):
+        app.include_router(room.router)
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContext)  # the last one added is the outermost
+    return app
+
+
+def create_pipeline(model: nn.Module, card: ModelCard, device: torch.device, settings: Settings) -> Pipeline:
+    """The journey of a request through ``model``, for the service and the command line alike."""
+    black, white = _pixel_bounds(card)
+    return Pipeline(
+        Explainer(model, black, white, device),
+        card,
+        max_pixels=settings.max_pixels,
+        low_confidence=settings.low_confidence,
+    )
+
+
+async def _warm_up(pipeline: Pipeline, readiness: asyncio.Event) -> None:
+    await pipeline.warm_up()
+    readiness.set()
+
+
+def _pixel_bounds(card: ModelCard) -> tuple[Tensor, Tensor]:
+    """Black and white as the network sees them, each (1, 3, 1, 1)."""
+    mean = torch.tensor(card.normalisation.mean).view(1, -1, 1, 1)
+    std = torch.tensor(card.normalisation.std).view(1, -1, 1, 1)
+    return (0 - mean) / std, (1 - mean) / std
+
+
+def _layers(model: nn.Module) -> list[Layer]:
+    return [
+        Layer(name=name, kind=type(layer).__name__, description=repr(layer))
+        for name, layer in model.named_modules()
+        if not any(layer.children())
+    ]

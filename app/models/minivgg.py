@@ -1,0 +1,44 @@
+"""MiniVGG, the network of the talk: four convolutions, two dense layers, 32×32 pictures."""
+
+from torch import Tensor, nn
+
+INPUT_CHANNELS = 3
+INPUT_SIDE = 32
+
+
+class MiniVGG(nn.Module):
+    """A small VGG for 32×32 RGB pictures: (B, 3, 32, 32) -> logits (B, num_classes).
+
+    The parameters are named as the modules name them (``features.0.weight`` …
+    ``classifier.4.bias``), so that any checkpoint of the talk's network loads.
+    Dropout acts in training only; the served network is the rest.
+    """
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(INPUT_CHANNELS, 32, 3, padding=1),  # (B, 3, 32, 32) -> (B, 32, 32, 32)
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.35),
+            nn.Conv2d(32, 64, 3, padding=1),  # -> (B, 64, 32, 32)
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),  # -> (B, 64, 16, 16)
+            nn.Conv2d(64, 128, 3, padding=1),  # -> (B, 128, 16, 16)
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.35),
+            nn.Conv2d(128, 128, 3, padding=1),  # -> (B, 128, 16, 16)
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),  # -> (B, 128, 8, 8)
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),  # (B, 128, 8, 8) -> (B, 8192)
+            nn.Linear(128 * 8 * 8, 256),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.45),
+            nn.Linear(256, num_classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, num_classes) of normalised pictures (B, 3, 32, 32)."""
+        logits: Tensor = self.classifier(self.features(x))
+        return logits

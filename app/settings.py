@@ -1,0 +1,39 @@
+"""All that can be set from outside, each with the reason for its default."""
+
+from pathlib import Path
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 2**20
+
+
+def shipped_model() -> Path:
+    """The card of the weights that come with the project: in a wheel inside the package, else beside it."""
+    package = Path(__file__).parent
+    name = Path("model_weights") / "minivgg-cifar10.json"
+    return package / name if (package / name).exists() else package.parent / name
+
+
+class Settings(BaseSettings):
+    """Settings of the service, each also ``LRP_<NAME>`` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="LRP_", frozen=True, extra="ignore")
+
+    model: Path = Field(default_factory=shipped_model, description="Card (JSON) of the model to serve.")
+    device: str = Field("auto", description="auto (CUDA where there is one), cpu, cuda or cuda:N.")
+    host: str = Field("127.0.0.1", description="Address to listen on; the loopback unless you open it.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    max_body_bytes: PositiveInt = Field(
+        8 * MIB, description="Largest request body; the photo of a good phone fits."
+    )
+    max_pixels: PositiveInt = Field(
+        25_000_000, description="Largest picture; 25 MP decode in under 100 MB and cover most cameras."
+    )
+    keep_alive_s: PositiveInt = Field(5, description="Seconds an idle connection stays open.")
+    graceful_stop_s: PositiveInt = Field(
+        20, description="Seconds for accepted requests to be answered at the end; below Kubernetes' 30."
+    )
+    low_confidence: PositiveFloat = Field(
+        0.5, le=1, description="Probability of the prediction below which the answer warns."
+    )

@@ -1,0 +1,1 @@
+"""Training and evaluation of MiniVGG; nothing here is needed to serve."""

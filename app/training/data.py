@@ -1,0 +1,107 @@
+"""Labelled pictures as one uint8 tensor, from a folder, a zip or torchvision's CIFAR-10."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from app.errors import DataError
+from app.models.checkpoint import Normalisation
+from app.models.minivgg import INPUT_SIDE
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """``images`` (N, 3, 32, 32) uint8, ``labels`` (N,) int64 as indices into ``classes``."""
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, indices: Tensor) -> "LabelledImages":
+        """The pictures at ``indices`` (n,), in that order."""
+        return LabelledImages(self.images[indices], self.labels[indices], self.classes)
+
+
+def load_split(source: Path, split: str) -> LabelledImages:
+    """Read ``<split>/<class>/*.png`` below a folder or in a zip.
+
+    A source without a ``<split>/`` level, ``<class>/*.png``, is taken as that split. Classes are numbered
+    in alphabetical order, which for CIFAR-10 is its own. Raises `DataError` where there is nothing to read
+    or a picture is not 32×32.
+    """
+    by_class: dict[str, list[np.ndarray]] = {}
+    for path, content in _pictures(source, split):
+        by_class.setdefault(path.parent.name, []).append(_pixels(content, path))
+    if not by_class:
+        raise DataError(f"{source}: no pictures under {split}/<class>/*.png")
+    classes = tuple(sorted(by_class))
+    images = np.stack([image for name in classes for image in by_class[name]])  # (N, 32, 32, 3)
+    labels = np.repeat(np.arange(len(classes)), [len(by_class[name]) for name in classes])
+    return LabelledImages(
+        torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels), classes
+    )
+
+
+def download_split(root: Path, split: str) -> LabelledImages:
+    """CIFAR-10 through torchvision, downloaded to ``root`` unless it is there."""
+    from torchvision.datasets import CIFAR10  # only training downloads; serving never pays this import
+
+    dataset = CIFAR10(root, train=split == "train", download=True)
+    images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
+    return LabelledImages(images, torch.tensor(dataset.targets), tuple(dataset.classes))
+
+
+def hold_out(data: LabelledImages, count: int, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Split at random into (the rest, ``count`` pictures held out)."""
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    return data.select(order[count:]), data.select(order[:count])
+
+
+def normalisation_of(images: Tensor) -> Normalisation:
+    """Mean and standard deviation per channel of uint8 pictures (N, 3, H, W), in units of 0…1."""
+    red, green, blue = (_moments(channel) for channel in images.unbind(1))
+    return Normalisation(mean=(red[0], green[0], blue[0]), std=(red[1], green[1], blue[1]))
+
+
+def _moments(channel: Tensor) -> tuple[float, float]:
+    # From the histogram: exact in float64 without a float copy of the whole data set.
+    count = torch.bincount(channel.flatten(), minlength=256).double()
+    value = torch.arange(256, dtype=torch.float64) / 255
+    mean = (count * value).sum() / count.sum()
+    variance = (count * (value - mean) ** 2).sum() / count.sum()
+    return round(float(mean), 6), round(float(variance.sqrt()), 6)
+
+
+def _pictures(source: Path, split: str) -> Iterator[tuple[PurePosixPath, bytes]]:
+    if source.is_dir():
+        root = source / split if (source / split).is_dir() else source
+        for file in sorted(root.glob("*/*.png")):
+            yield PurePosixPath(file.relative_to(root.parent).as_posix()), file.read_bytes()
+    elif zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            paths = sorted(PurePosixPath(name) for name in archive.namelist() if name.endswith(".png"))
+            in_split = [path for path in paths if split in path.parts[:-2]]
+            for path in in_split or [p for p in paths if not set(SPLITS) & set(p.parts)]:
+                yield path, archive.read(str(path))
+    else:
+        raise DataError(f"{source}: neither a folder nor a zip")
+
+
+def _pixels(content: bytes, path: PurePosixPath) -> np.ndarray:
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    if pixels.shape != (INPUT_SIDE, INPUT_SIDE, 3):
+        raise DataError(f"{path}: {pixels.shape[1]}×{pixels.shape[0]} pixels, not {INPUT_SIDE}×{INPUT_SIDE}")
+    return pixels

@@ -1,0 +1,190 @@
+"""The training loop: epochs, checkpoints, the moving average."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from app.errors import DataError
+from app.memory import keep_freed_memory
+from app.models.checkpoint import EpochRecord, Normalisation
+from app.models.minivgg import MiniVGG
+from app.training.augment import Batches, normalise
+from app.training.data import LabelledImages
+from app.training.network import BulkDropout, dress, fold, whiten
+from app.training.recipe import Recipe
+
+CHECKPOINT = "checkpoint.pt"
+WHITENING_PICTURES = 2_000
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: the network to serve and how it came to be."""
+
+    model: MiniVGG
+    history: tuple[EpochRecord, ...]
+
+
+class Training:
+    """One training of MiniVGG, resumable at every epoch.
+
+    ``on_batch`` is told of every batch (epoch, batches done, batches in the epoch, running loss, running
+    accuracy); ``on_epoch`` of every epoch.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: LabelledImages,
+        validation: LabelledImages,
+        normalisation: Normalisation,
+        run: Path,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_batch: Callable[[int, int, int, float, float], None] = lambda *_: None,
+        on_epoch: Callable[[EpochRecord], None] = lambda _: None,
+    ) -> None:
+        torch.manual_seed(seed)
+        self._recipe = recipe
+        self._validation = validation
+        self._normalisation = normalisation
+        self._run = run
+        self._seed = seed
+        self._device = torch.device(device)
+        self._on_batch = on_batch
+        self._on_epoch = on_epoch
+        self._batches = Batches(train, normalisation, recipe, seed)
+        self._classes = len(train.classes)
+        model = MiniVGG(self._classes)
+        if recipe.whiten:
+            whiten(model.features[0], normalise(train.images[:WHITENING_PICTURES], normalisation))  # type: ignore[arg-type] # Sequential does not know its items' types
+        self._net = dress(model, recipe).to(self._device)
+        self._average = (
+            AveragedModel(
+                self._net, multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay), use_buffers=True
+            )
+            if recipe.average_decay
+            else None
+        )
+        self._optimizer = _optimizer(self._net, recipe)
+        self._schedule = LambdaLR(self._optimizer, _one_cycle(recipe, len(self._batches)))
+        self._history: list[EpochRecord] = []
+
+    def resume(self) -> int:
+        """Go on from the run's checkpoint, if there is one. Returns the epochs already done."""
+        path = self._run / CHECKPOINT
+        if path.exists():
+            state = torch.load(path, map_location=self._device, weights_only=True)
+            if state["recipe"] != str(self._recipe):
+                raise DataError(
+                    f"{path} is of another recipe; name another run folder, or train without --resume"
+                )
+            for name, part in self._stateful():
+                part.load_state_dict(state[name])
+            self._history = [EpochRecord(**epoch) for epoch in state["history"]]
+        return len(self._history)
+
+    def train(self) -> Trained:
+        """Train the epochs that are left, keeping a checkpoint after each."""
+        keep_freed_memory()
+        self._run.mkdir(parents=True, exist_ok=True)
+        for epoch in range(len(self._history), self._recipe.epochs):
+            self._history.append(self._train_epoch(epoch))
+            self._save()
+            self._on_epoch(self._history[-1])
+        return Trained(fold(self._result(), self._classes).cpu(), tuple(self._history))
+
+    def _train_epoch(self, epoch: int) -> EpochRecord:
+        started = time.perf_counter()
+        self._net.train()
+        for index, layer in enumerate(self._net):
+            if isinstance(layer, BulkDropout):
+                layer.reseed(self._seed, epoch, index)
+        loss_sum, correct, seen = 0.0, 0, 0
+        for done, (inputs, labels) in enumerate(self._batches.epoch(epoch), start=1):
+            loss, logits = self._step(inputs.to(self._device), labels.to(self._device))
+            loss_sum += loss * len(labels)
+            correct += int((logits.argmax(1) == labels.to(self._device)).sum())
+            seen += len(labels)
+            self._on_batch(epoch, done, len(self._batches), loss_sum / seen, correct / seen)
+        return EpochRecord(
+            epoch=epoch + 1,
+            side=self._recipe.side(epoch),
+            loss=round(loss_sum / seen, 5),
+            train_accuracy=round(correct / seen, 5),
+            validation_accuracy=round(self._validate(), 5),
+            learning_rate=round(float(self._schedule.get_last_lr()[0]), 7),
+            seconds=round(time.perf_counter() - started, 1),
+        )
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+        self._optimizer.zero_grad()
+        logits = self._net(inputs)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self._net)
+        return loss.item(), logits.detach()
+
+    def _result(self) -> nn.Sequential:
+        net = self._net if self._average is None else self._average.module
+        assert isinstance(net, nn.Sequential)
+        return net.eval()
+
+    @torch.inference_mode()
+    def _validate(self) -> float:
+        net, correct = self._result(), 0
+        for images, labels in zip(
+            self._validation.images.split(EVALUATION_BATCH),
+            self._validation.labels.split(EVALUATION_BATCH),
+            strict=True,
+        ):
+            logits = net(normalise(images, self._normalisation).to(self._device))
+            correct += int((logits.argmax(1).cpu() == labels).sum())
+        return correct / len(self._validation)
+
+    def _stateful(self) -> list[tuple[str, Any]]:
+        parts = [("net", self._net), ("optimizer", self._optimizer), ("schedule", self._schedule)]
+        return parts if self._average is None else [*parts, ("average", self._average)]
+
+    def _save(self) -> None:
+        state = {name: part.state_dict() for name, part in self._stateful()}
+        state["history"] = [epoch.model_dump() for epoch in self._history]
+        state["recipe"] = str(self._recipe)
+        unfinished = self._run / f"{CHECKPOINT}.tmp"
+        torch.save(state, unfinished)
+        os.replace(unfinished, self._run / CHECKPOINT)
+
+
+def _optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
+    if recipe.optimizer == "adam":
+        return Adam(net.parameters(), lr=recipe.learning_rate, fused=True)
+    weights = [p for p in net.parameters() if p.dim() > 1]
+    others = [p for p in net.parameters() if p.dim() <= 1]  # biases and norms are not decayed
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others},
+    ]
+    return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=True)
+
+
+def _one_cycle(recipe: Recipe, steps_per_epoch: int) -> Callable[[int], float]:
+    if recipe.warmup == 0:
+        return lambda _: 1.0
+    total = recipe.epochs * steps_per_epoch
+    peak = recipe.warmup * total
+    return lambda step: min((step + 1) / peak, max(0.0, (total - step) / (total - peak)))

@@ -1,0 +1,111 @@
+"""How fast is an explanation? The engine against Zennit, the bare forward pass and the machine's matrix product.
+
+All contenders of one row are timed in turn within the same round, so that a noisy machine slows them alike;
+the figures are medians over the rounds. Run with ``make bench``, or
+``python -m benchmarks.relevance --rounds 7 --batch 1 8 32``.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from app.explainer import keep_freed_memory, pixel_bounds
+from app.lrp.composites import COMPOSITES, resolve
+from app.lrp.engine import Engine
+from app.lrp.reference import Reference
+from app.lrp.seed import Question, Start, seed
+from app.models.checkpoint import load
+from app.settings import shipped_model
+
+MACS_FORWARD = (
+    3 * 32 * 9 * 1024 + 32 * 64 * 9 * 1024 + 64 * 128 * 9 * 256 + 128 * 128 * 9 * 256 + 8192 * 256 + 2560
+)
+"""Multiplications of one picture's forward pass; `epsilon_plus_flat` needs a second one of all but the first
+and the dense layers, and a transpose of everything."""
+MACS_DEFAULT = 3 * MACS_FORWARD - 3 * 32 * 9 * 1024 - 8192 * 256 - 2560
+MATRIX_SIDE = 1024
+
+
+def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each contender, timed in turn."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for run in contenders.values():
+        run()
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            started = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[str, float]:
+    """Median seconds for a batch of each way to explain it."""
+    model, loaded = load(card)
+    low, high = pixel_bounds(loaded)
+    engine, reference = Engine(model, low, high), Reference(model, low, high)
+    composite = resolve(model, composite_name, {}, [])
+    inputs = torch.randn(batch, *loaded.input_size, generator=torch.Generator().manual_seed(0))
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    start = seed([Question(None, None, Start.ONE)] * batch)
+    net = model.to(memory_format=torch.channels_last)
+    square = torch.randn(MATRIX_SIDE, MATRIX_SIDE)
+
+    def forward() -> None:
+        with torch.inference_mode():
+            net(inputs)
+
+    return medians(
+        {
+            "engine": lambda: engine.explain(inputs, composite, start),
+            "zennit": lambda: reference.explain(inputs, composite, start),
+            "forward": forward,
+            "matmul": lambda: square @ square,
+        },
+        rounds,
+    )
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=shipped_model())
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 128])
+    parser.add_argument("--rule", nargs="+", default=list(COMPOSITES))
+    asked = parser.parse_args()
+    keep_freed_memory()
+
+    machine = (
+        f"{os.cpu_count()} cores, {platform.machine()}, torch {version('torch')}, zennit {version('zennit')}"
+    )
+    table = Table(title=f"Explanations a second, and ratios of medians ({machine})")
+    for column in ("rule", "batch", "engine/s", "Zennit/s", "× Zennit", "forward passes", "of matmul bound"):
+        table.add_column(column, justify="right")
+    for rule in asked.rule:
+        for batch in asked.batch:
+            times = measure(asked.model, rule, batch, asked.rounds)
+            bound = batch * MACS_DEFAULT / MATRIX_SIDE**3 * times["matmul"]
+            table.add_row(
+                rule,
+                str(batch),
+                f"{batch / times['engine']:.0f}",
+                f"{batch / times['zennit']:.0f}",
+                f"{times['zennit'] / times['engine']:.2f}",
+                f"{times['engine'] / times['forward']:.2f}",
+                f"{bound / times['engine']:.0%}" if rule == "epsilon_plus_flat" else "–",
+            )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

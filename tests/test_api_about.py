@@ -1,0 +1,139 @@
+"""What the service says about itself, its errors and its schema."""
+
+import json
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.answers import ExplainAnswer
+from app.main import create_app
+from app.settings import Settings
+
+
+def test_model_tells_what_reproduces_an_answer(client: TestClient) -> None:
+    about = client.get("/model").json()
+    assert about["name"] == "minivgg-cifar10"
+    assert about["version"] == about["sha256"][:12]
+    assert len(about["classes"]) == 10
+    assert len(about["normalisation"]["mean"]) == len(about["normalisation"]["std"]) == 3
+    assert about["input_size"] == [3, 32, 32]
+    assert about["accuracy"] == about["training"]["test"]["accuracy"] >= 0.89
+    assert about["limits"] == {"max_body_bytes": 8 * 2**20, "max_pixels": 25_000_000}
+    assert [layer["name"] for layer in about["layers"]][0] == "features.0"
+
+
+def test_rules_can_all_be_asked_for(client: TestClient, cat_png: bytes) -> None:
+    rules = client.get("/rules").json()
+    assert "epsilon_plus_flat" in {rule["name"] for rule in rules}
+    for rule in rules:
+        assert rule["formula"]
+        assert rule["source"]
+        response = client.post(
+            "/explain", params={"rule": rule["name"]}, content=cat_png, headers={"Content-Type": "image/png"}
+        )
+        assert response.status_code == 200, (rule["name"], response.text)
+
+
+def test_rules_take_the_parameters_that_they_list(client: TestClient, cat_png: bytes) -> None:
+    for rule in client.get("/rules").json():
+        query = {"rule": rule["name"], **{p["name"]: p["default"] for p in rule["parameters"]}}
+        response = client.post(
+            "/explain", params=query, content=cat_png, headers={"Content-Type": "image/png"}
+        )
+        assert response.status_code == 200, (rule["name"], response.text)
+
+
+def test_colormaps_can_all_be_asked_for(client: TestClient, cat_png: bytes) -> None:
+    for colormap in client.get("/colormaps").json():
+        response = client.post(
+            "/explain",
+            params={"colormap": colormap["name"]},
+            content=cat_png,
+            headers={"Content-Type": "image/png"},
+        )
+        assert response.json()["heatmap"]["colormap"] == colormap["name"]
+
+
+def test_probes_answer(client: TestClient) -> None:
+    assert client.get("/livez").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/explain", 405),
+        ("DELETE", "/model", 405),
+        ("GET", "/model?x=1", 422),
+    ],
+)
+def test_fastapis_own_errors_are_problems_too(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["status"] == status
+    assert response.json()["instance"] == response.headers["X-Request-ID"]
+
+
+def test_a_crash_says_only_the_request_id(cat_png: bytes) -> None:
+    app = create_app(Settings())
+
+    @app.get("/crash")
+    def crash() -> None:
+        raise RuntimeError("a secret")
+
+    with TestClient(app) as client:
+        response = client.get("/crash")
+    assert response.status_code == 500
+    assert response.json()["instance"] == response.headers["X-Request-ID"]
+    assert "secret" not in response.text
+
+
+def test_docs_need_no_other_host(client: TestClient) -> None:
+    page = client.get("/docs").text
+    assert "//" not in page.replace("http://testserver", "").split("<script>")[0]
+    assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
+
+
+def openapi_operations(app: FastAPI) -> list[dict[str, Any]]:
+    return [operation for path in app.openapi()["paths"].values() for operation in path.values()]
+
+
+def test_openapi_describes_every_parameter_and_error(app: FastAPI) -> None:
+    for operation in openapi_operations(app):
+        assert operation["summary"]
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"], parameter["name"]
+        for status, response in operation["responses"].items():
+            if not status.startswith("2"):
+                assert list(response["content"]) == ["application/problem+json"]
+                assert response["content"]["application/problem+json"]["example"]["detail"]
+
+
+def test_openapi_offers_a_file_chooser_and_three_answers(app: FastAPI) -> None:
+    explain = app.openapi()["paths"]["/explain"]["post"]
+    form = explain["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["properties"]["file"]["format"] == "binary"
+    assert set(explain["responses"]["200"]["content"]) == {
+        "application/json",
+        "image/png",
+        "application/x-npy",
+    }
+
+
+def test_openapi_references_resolve(app: FastAPI) -> None:
+    schema = app.openapi()
+    names = {part.split('"')[0] for part in json.dumps(schema).split("#/components/schemas/")[1:]}
+    assert names <= set(schema["components"]["schemas"])
+
+
+def test_the_answer_is_what_openapi_says(client: TestClient, cat_png: bytes) -> None:
+    answer = client.post(
+        "/explain?values=true", content=cat_png, headers={"Content-Type": "image/png"}
+    ).json()
+    ExplainAnswer.model_validate(answer)

@@ -1,0 +1,299 @@
+"""``/predict`` and ``/explain`` as a client sees them."""
+
+import base64
+import io
+import json
+import re
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from conftest import encode
+from PIL import Image
+from starlette.testclient import TestClient
+
+PNG = {"Content-Type": "image/png"}
+
+
+def explain(
+    client: TestClient, picture: bytes, accept: str = "application/json", **query: Any
+) -> httpx.Response:
+    return client.post("/explain", params=query, content=picture, headers={**PNG, "Accept": accept})
+
+
+def test_predict_says_scores_of_all_classes_by_falling_probability(
+    client: TestClient, cat_png: bytes
+) -> None:
+    answer = client.post("/predict", content=cat_png, headers=PNG).json()
+    probabilities = [score["probability"] for score in answer["scores"]]
+    assert len(probabilities) == 10
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1)
+    assert answer["prediction"] == answer["scores"][0]
+    assert answer["input"] == {
+        "format": "PNG",
+        "width": 451,
+        "height": 300,
+        "crop": {"left": 75, "top": 0, "width": 300, "height": 300},
+    }
+
+
+def test_predict_keeps_the_top_k(client: TestClient, cat_png: bytes) -> None:
+    answer = client.post("/predict?top_k=3", content=cat_png, headers=PNG).json()
+    assert len(answer["scores"]) == 3
+
+
+def test_both_forms_of_upload_give_the_same_answer(client: TestClient, cat_jpeg: bytes) -> None:
+    raw = client.post("/predict", content=cat_jpeg, headers={"Content-Type": "application/octet-stream"})
+    form = client.post("/predict", files={"file": ("any name.txt", cat_jpeg, "text/plain")})
+    assert raw.status_code == form.status_code == 200
+    assert raw.json() == form.json()
+    assert raw.json()["input"]["format"] == "JPEG"
+
+
+def test_explain_answers_everything_that_predict_says(client: TestClient, cat_png: bytes) -> None:
+    predicted = client.post("/predict", content=cat_png, headers=PNG).json()
+    explained = explain(client, cat_png).json()
+    assert explained.items() >= {k: predicted[k] for k in ("model", "input")}.items()
+    assert [s["label"] for s in explained["scores"]] == [s["label"] for s in predicted["scores"]]
+    assert explained["target"]["label"] == predicted["prediction"]["label"]
+
+
+def test_explain_names_the_rule_of_every_layer(client: TestClient, cat_png: bytes) -> None:
+    rule = explain(client, cat_png).json()["rule"]
+    got = {layer["name"]: layer["rule"] for layer in rule["layers"]}
+    assert rule["name"] == "epsilon_plus_flat"
+    assert (got["features.0"], got["features.3"], got["classifier.4"]) == ("flat", "z_plus", "epsilon")
+
+
+def test_explain_picture_is_the_same_in_json_and_png(client: TestClient, cat_png: bytes) -> None:
+    report = explain(client, cat_png).json()["heatmap"]
+    alone = Image.open(io.BytesIO(explain(client, cat_png, "image/png").content))
+    inside = Image.open(io.BytesIO(base64.b64decode(report["data"])))
+    assert alone.size == inside.size == (report["width"], report["height"]) == (256, 256)
+    assert alone.convert("RGB").tobytes() == inside.convert("RGB").tobytes()
+
+
+def test_a_saved_heatmap_explains_itself(client: TestClient, cat_png: bytes) -> None:
+    answer = explain(client, cat_png).json()
+    with Image.open(io.BytesIO(explain(client, cat_png, "image/png").content)) as image:
+        image.load()
+        receipt = json.loads(image.info["lrp"])
+    assert receipt["relevance"]["layers"] == answer["relevance"]["layers"]
+    assert receipt["model"] == answer["model"]
+    assert receipt["rule"] == answer["rule"]
+    assert {"lrpserve", "torch", "zennit"} <= set(receipt["versions"])
+
+
+def test_npy_holds_the_relevance_that_the_receipt_sums(client: TestClient, cat_png: bytes) -> None:
+    receipt = explain(client, cat_png).json()["relevance"]
+    relevance = np.load(io.BytesIO(explain(client, cat_png, "application/x-npy").content))
+    assert (relevance.shape, relevance.dtype) == ((3, 32, 32), np.float32)
+    assert relevance.sum() == pytest.approx(receipt["sum"], rel=1e-4)
+    assert relevance.max() == pytest.approx(receipt["max"])
+    assert receipt["leak"] == pytest.approx(1 - receipt["sum"] / receipt["start"], abs=1e-5)
+
+
+def test_values_adds_the_map_as_numbers(client: TestClient, cat_png: bytes) -> None:
+    relevance = np.load(io.BytesIO(explain(client, cat_png, "application/x-npy").content))
+    values = explain(client, cat_png, values=True).json()["relevance"]["values"]
+    np.testing.assert_array_equal(np.array(values, np.float32), relevance)
+    assert "values" not in explain(client, cat_png).json()["relevance"]
+
+
+def test_headers_tell_the_scores_where_the_body_cannot(client: TestClient, cat_png: bytes) -> None:
+    answer = explain(client, cat_png).json()
+    headers = explain(client, cat_png, "image/png", target="dog").headers
+    assert headers["X-Prediction"] == answer["prediction"]["label"]
+    assert float(headers["X-Probability"]) == pytest.approx(answer["prediction"]["probability"], abs=1e-6)
+    assert headers["X-Target"] == "dog"
+    assert sum(json.loads(headers["X-Scores"]).values()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("*/*", "application/json"),
+        ("image/*", "image/png"),
+        ("text/html, image/png;q=0.5, application/x-npy;q=0.8", "application/x-npy"),
+        ("application/json;q=0, */*", "image/png"),
+    ],
+)
+def test_accept_picks_the_answer(client: TestClient, cat_png: bytes, accept: str, media_type: str) -> None:
+    response = explain(client, cat_png, accept)
+    assert response.headers["Content-Type"] == media_type
+    assert response.headers["Vary"] == "Accept"
+
+
+def test_format_overrides_accept(client: TestClient, cat_png: bytes) -> None:
+    assert explain(client, cat_png, "text/html", format="png").headers["Content-Type"] == "image/png"
+
+
+def test_an_answer_that_nobody_serves_is_406(client: TestClient, cat_png: bytes) -> None:
+    problem = explain(client, cat_png, "text/html")
+    assert problem.status_code == 406
+    assert "image/png" in problem.json()["detail"]
+
+
+def test_versus_is_the_difference_of_two_maps(client: TestClient, cat_png: bytes) -> None:
+    def relevance(**query: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+        content = explain(client, cat_png, "application/x-npy", **query).content
+        return np.asarray(np.load(io.BytesIO(content)))
+
+    difference = relevance(target="cat", versus="dog")
+    np.testing.assert_allclose(difference, relevance(target="cat") - relevance(target="dog"), atol=2e-6)
+    assert explain(client, cat_png, target="cat", versus="dog").json()["relevance"]["leak"] is None
+
+
+def test_target_may_be_a_label_or_a_number(client: TestClient, cat_png: bytes) -> None:
+    by_label, by_number = (explain(client, cat_png, target=target).json() for target in ("deer", "4"))
+    assert by_label["target"] == by_number["target"] == {"index": 4, "label": "deer"}
+    assert by_label["relevance"] == by_number["relevance"]
+
+
+@pytest.mark.parametrize(("start", "field"), [("logit", "logit"), ("probability", "probability")])
+def test_start_is_the_relevance_put_in(client: TestClient, cat_png: bytes, start: str, field: str) -> None:
+    answer = explain(client, cat_png, start=start).json()
+    assert answer["relevance"]["start"] == pytest.approx(answer["prediction"][field], rel=1e-5)
+
+
+def test_layer_gives_the_map_at_its_input(client: TestClient, cat_png: bytes) -> None:
+    relevance = np.load(io.BytesIO(explain(client, cat_png, "application/x-npy", layer="features.6").content))
+    answer = explain(client, cat_png, layer="features.6").json()
+    arriving = {layer["name"]: layer["sum"] for layer in answer["relevance"]["layers"]}
+    assert relevance.shape == (64, 16, 16)
+    assert answer["relevance"]["sum"] == pytest.approx(arriving["features.6"], rel=1e-4)
+
+
+def test_layers_override_the_rule_and_the_last_match_wins(client: TestClient, cat_png: bytes) -> None:
+    answer = explain(client, cat_png, layers=["features.*:gamma(gamma=0.5)", "features.0:w_square"]).json()
+    got = {layer["name"]: (layer["rule"], layer["parameters"]) for layer in answer["rule"]["layers"]}
+    assert got["features.0"][0] == "w_square"
+    assert got["features.3"] == ("gamma", {"gamma": 0.5})
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_the_answer_says_what_the_model_saw(client: TestClient, cat_png: bytes, fit: str) -> None:
+    crop = explain(client, cat_png, fit=fit).json()["input"]["crop"]
+    assert (crop["width"], crop["height"]) == {"crop": (300, 300), "pad": (451, 451), "stretch": (451, 300)}[
+        fit
+    ]
+
+
+def test_size_input_is_as_large_as_the_upload(client: TestClient, cat_png: bytes) -> None:
+    image = Image.open(
+        io.BytesIO(explain(client, cat_png, "image/png", size="input", view="overlay").content)
+    )
+    assert image.size == (451, 300)
+
+
+def test_answers_carry_id_and_timings(client: TestClient, cat_png: bytes) -> None:
+    response = explain(client, cat_png)
+    stages = re.findall(r"(\w+);dur=[0-9.]+", response.headers["Server-Timing"])
+    assert stages == ["decode", "queue", "model", "render", "total"]
+    assert re.fullmatch(r"[0-9a-f]{32}", response.headers["X-Request-ID"])
+
+
+def test_a_sane_request_id_is_kept_and_another_replaced(client: TestClient) -> None:
+    assert client.get("/livez", headers={"X-Request-ID": "mine-1"}).headers["X-Request-ID"] == "mine-1"
+    assert client.get("/livez", headers={"X-Request-ID": "a b"}).headers["X-Request-ID"] != "a b"
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ({"epsilon": "nan"}, "epsilon"),
+        ({"epsilon": "inf"}, "epsilon"),
+        ({"epsilon": "1e400"}, "epsilon"),
+        ({"epsilon": "-1"}, "epsilon"),
+        ({"epsilon": "0"}, "epsilon"),
+        ({"rule": "flat", "gamma": "0.5"}, "gamma"),
+        ({"rule": "alpha_beta", "alpha": "2", "beta": "2"}, "alpha"),
+        ({"rule": "nonsense"}, "rule"),
+        ({"target": "tiger"}, "target"),
+        ({"target": "10"}, "target"),
+        ({"target": "cat", "versus": "cat"}, "versus"),
+        ({"layers": "nothing.*:flat"}, "layers"),
+        ({"layers": "features.0:gamma(gamma=nan)"}, "layers"),
+        ({"layer": "features.99"}, "layer"),
+        ({"colormap": "mud"}, "colormap"),
+        ({"size": "31"}, "size"),
+        ({"size": "1025"}, "size"),
+        ({"vmax": "0"}, "vmax"),
+        ({"vmax": "nan"}, "vmax"),
+        ({"top_k": "0"}, "top_k"),
+        ({"view": "hologram"}, "view"),
+        ({"surprise": "1"}, "surprise"),
+        ({"target": ["cat", "dog"]}, "target"),
+    ],
+)
+def test_a_bad_parameter_is_422_and_named(
+    client: TestClient, cat_png: bytes, query: dict[str, str | list[str]], parameter: str
+) -> None:
+    response = client.post("/explain", params=query, content=cat_png, headers=PNG)
+    problem = response.json()
+    assert response.status_code == 422
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert problem["errors"][0]["loc"] == ["query", parameter]
+    assert parameter in problem["detail"]
+    assert problem["instance"] == response.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"", "image/png", 400),
+        (b"not a picture", "image/png", 422),
+        (b"hello", "text/plain", 415),
+        (b"hello", "", 415),
+        (b"--x\r\nContent-Disposition: form-data; na", "multipart/form-data; boundary=x", 400),
+        (b"nonsense", "multipart/form-data", 400),
+    ],
+)
+def test_a_body_that_is_no_picture_is_refused(
+    client: TestClient, body: bytes, content_type: str, status: int
+) -> None:
+    response = client.post("/explain", content=body, headers={"Content-Type": content_type})
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["detail"]
+
+
+def test_multipart_wants_exactly_one_file(client: TestClient, cat_png: bytes) -> None:
+    two = client.post("/explain", files=[("file", cat_png), ("file", cat_png)])
+    other = client.post("/explain", files={"picture": cat_png})
+    option = client.post("/explain", files={"file": cat_png}, data={"rule": "gamma"})
+    text = client.post("/explain", files={"file": (None, "text")})
+    assert [r.status_code for r in (two, other, option, text)] == [400] * 4
+    assert "query parameters" in option.json()["detail"]
+
+
+def test_compressed_bodies_are_refused(client: TestClient, cat_png: bytes) -> None:
+    response = client.post("/explain", content=cat_png, headers={**PNG, "Content-Encoding": "gzip"})
+    assert response.status_code == 415
+
+
+def test_a_body_over_the_limit_is_413_however_it_is_sent(client: TestClient) -> None:
+    large = b"\x89PNG" + bytes(8 * 2**20)
+    declared = client.post("/explain", content=large, headers=PNG)
+    chunked = client.post("/explain", content=iter([large[: 2**22]] * 3), headers=PNG)
+    form = client.post("/explain", files={"file": large})
+    assert [r.status_code for r in (declared, chunked, form)] == [413] * 3
+    assert "8 MiB" in declared.json()["detail"]
+
+
+def test_a_picture_with_too_many_pixels_is_413(client: TestClient) -> None:
+    huge = encode(Image.new("1", (6000, 5000)))
+    response = client.post("/explain", content=huge, headers=PNG)
+    assert response.status_code == 413
+
+
+def test_low_confidence_and_leak_are_warned_of(client: TestClient) -> None:
+    grey = encode(Image.new("RGB", (32, 32), (128, 128, 128)))
+    answers = [explain(client, grey, target=str(i), rule="alpha_beta").json() for i in range(10)]
+    for answer in answers:
+        leak, doubted = answer["relevance"]["leak"], any("leak" in w for w in answer["warnings"])
+        assert doubted == (leak is not None and abs(leak) > 0.5)
+        unsure = any("low confidence" in w for w in answer["warnings"])
+        assert unsure == (answer["prediction"]["probability"] < 0.5)

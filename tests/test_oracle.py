@@ -1,0 +1,55 @@
+"""The oracle itself, by hand and against torch: what the engines are measured with must be right."""
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from torch import nn
+
+HAND = {
+    "zero": ({}, [0.0, 5.0]),
+    "epsilon": ({"epsilon": 0.25}, [0.0, 4.545455]),
+    "gamma": ({"gamma": 0.25}, [0.285714, 4.571429]),
+    "z_plus": ({}, [1.0, 3.5]),
+    "alpha_beta": ({"alpha": 2.0, "beta": 1.0}, [0.333333, 7.0]),
+    "w_square": ({}, [2.142857, 2.321429]),
+    "flat": ({}, [2.5, 2.5]),
+    "z_box": ({}, [1.955128, 3.044872]),
+}
+
+
+@pytest.mark.parametrize("rule", HAND)
+def test_oracle_gives_the_numbers_computed_by_hand(rule: str) -> None:
+    W, b = np.array([[1.0, 0.5], [-1.0, 2.0]]), np.array([0.5, -0.5])
+    linear = oracle.Linear(W, b, np.ones_like(W))
+    parameters, expected = HAND[rule]
+    relevance = oracle.weighted(
+        linear, np.array([1.0, 2.0]), np.array([2.5, 2.5]), rule, parameters, -3.0, 3.0
+    )
+    np.testing.assert_allclose(relevance, expected, atol=5e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0)),
+        nn.Conv2d(2, 3, 3, stride=2, bias=False),
+        nn.MaxPool2d(2),
+        nn.MaxPool2d(3, stride=2),
+        nn.AvgPool2d(2),
+        nn.AvgPool2d(3, stride=1),
+        nn.Flatten(0),
+        nn.ReLU(),
+    ],
+    ids=str,
+)
+def test_oracle_computes_the_layers_as_torch_does(layer: nn.Module) -> None:
+    x = torch.randn(2, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = layer.double()(x).detach().numpy()
+    np.testing.assert_allclose(oracle.forward(layer, x.numpy()), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_oracle_shares_nothing_where_an_output_is_zero_under_lrp_0() -> None:
+    shared = oracle.shared(np.array([[1.0, -1.0]]), 0.0, np.array([1.0]), 0.0)
+    np.testing.assert_array_equal(shared, [0.0, 0.0])
