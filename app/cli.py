@@ -3,17 +3,18 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from app.errors import DataError, LRPServeError
-from app.settings import Settings, shipped_model
+from app.errors import DataError, LRPServeError, RefusedToStartError
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.models.checkpoint import Measured
@@ -112,7 +113,7 @@ def explain(
     style = Style(colormap=colormap, view=parse_view(view), size=parse_size(size))
     how = How(
         rule=rule,
-        parameters=assignments(",".join(parameter or [])),
+        parameters=dict(assignments(",".join(parameter or []))),
         layers=tuple(layers or ()),
         target=target,
         versus=versus,
@@ -143,9 +144,10 @@ def train(
     name: Annotated[str, typer.Option(help="Name of the model.")] = "minivgg-cifar10",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Train MiniVGG: lrpserve train --data train.zip --resume."""
+    from app.explainer import pick_device
     from app.training.recipe import RECIPES
     from app.training.run import source
     from app.training.run import train as run_training
@@ -161,7 +163,7 @@ def train(
         data_name=data.name if data else "CIFAR-10 through torchvision",
         resume=resume,
         seed=seed,
-        device=device,
+        device=str(pick_device(device)),
     )
     typer.echo(f"wrote {card}")
 
@@ -178,15 +180,15 @@ def evaluate(
     from app.training.data import load_split
     from app.training.evaluation import evaluate as measure
 
-    network, card = load(model or shipped_model())
+    network, card = load(_settings(model=model).model)
     measured = measure(network, load_split(data, split), card.normalisation, card.classes)
     if as_json:
         typer.echo(measured.model_dump_json())
     else:
-        Console().print(_measured_table(measured))
+        Console().print(_measured_table(measured, card.classes))
 
 
-def _measured_table(measured: "Measured") -> Table:
+def _measured_table(measured: "Measured", classes: Sequence[str]) -> Table:
     table = Table(
         title=f"{measured.accuracy:.2%} of {measured.count} pictures, calibration error "
         f"{measured.calibration_error:.4f}",
@@ -194,17 +196,23 @@ def _measured_table(measured: "Measured") -> Table:
     )
     table.add_column("class")
     table.add_column("right", justify="right")
-    for name in measured.per_class:
+    for name in classes:
         table.add_column(name[:5], justify="right")
-    for (name, accuracy), row in zip(measured.per_class.items(), measured.confusion, strict=False):
-        table.add_row(name, f"{accuracy:.1%}", *map(str, row))
+    for name, row in zip(classes, measured.confusion, strict=True):
+        accuracy = measured.per_class.get(name)  # None for a class without pictures
+        table.add_row(name, "–" if accuracy is None else f"{accuracy:.1%}", *map(str, row))
     return table
 
 
 def _settings(**given: object) -> Settings:
-    """The environment's settings, with what the command line says on top."""
+    """The environment's settings, with what the command line says on top; `RefusedToStartError` if one is bad."""
     chosen = {name: value for name, value in given.items() if value is not None}
-    return Settings.model_validate(Settings().model_dump() | chosen)
+    try:
+        return Settings.model_validate(chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise RefusedToStartError(f"setting {name} (LRP_{name.upper()}): {first['msg']}") from None
 
 
 def _pipeline(settings: Settings) -> "Pipeline":

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from app.errors import RefusedToStartError
 from app.lrp.composites import Composite, resolve
+from app.lrp.engine import Engine, NotCompilableError
 from app.lrp.reference import Reference
 from app.lrp.seed import Explanation, Question, seed
 
@@ -30,7 +31,7 @@ class Timed(Generic[T]):
 class Explainer:
     """Scores and relevance of pictures, one request at a time.
 
-    Relevance through hooks is not safe from two threads (relevance.md measured 104 wrong maps of 118), so
+    Relevance through Zennit's hooks is not safe from two threads (104 wrong maps of 118 were measured), so
     one thread owns the network and whoever wants it queues there.
     """
 
@@ -38,7 +39,7 @@ class Explainer:
         """``low`` and ``high`` (1, 3, 1, 1): black and white after normalisation."""
         self.device = device
         self._model = model.to(device).eval()
-        self._reference = Reference(self._model, low.to(device), high.to(device))
+        self._engine = _engine(self._model, low.to(device), high.to(device))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
 
     def resolve(self, rule: str, parameters: dict[str, float], overrides: Sequence[str]) -> Composite:
@@ -68,7 +69,7 @@ class Explainer:
         self, image: Tensor, composite: Composite, question: Question, layer: str | None
     ) -> Explanation:
         inputs = image.unsqueeze(0).to(self.device)  # (3, 32, 32) -> (1, 3, 32, 32)
-        return self._reference.explain(inputs, composite, seed([question]), layer).cpu()
+        return self._engine.explain(inputs, composite, seed([question]), layer).cpu()
 
     async def _on_thread(self, work: Callable[[], T]) -> Timed[T]:
         submitted = time.perf_counter()
@@ -79,6 +80,14 @@ class Explainer:
             return Timed(result, started - submitted, time.perf_counter() - started)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
+
+
+def _engine(model: nn.Module, low: Tensor, high: Tensor) -> Engine | Reference:
+    """Our own engine, or Zennit for what that cannot compile."""
+    try:
+        return Engine(model, low, high)
+    except NotCompilableError:
+        return Reference(model, low, high)
 
 
 def pick_device(name: str) -> torch.device:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image
 
-from app.containers import check_container
+from app.containers import check_container, png_pixels
 from app.errors import BadRequestError, RequestError, TooLargeError, UnreadableImageError
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # no other parser of Pillow's ever runs
@@ -99,6 +99,8 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     """
     if not data:
         raise BadRequestError(f"The picture is empty (0 bytes). Send a {FORMAT_NAMES} file.")
+    if png_pixels(data) > max_pixels:
+        raise _too_many_pixels(max_pixels)
     check_container(data)
     _hush_pillow()
     try:
@@ -163,7 +165,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """A loaded picture of any mode as opaque 8-bit RGB, on white where one can see through it."""
     if image.mode in UNSCALED_MODES:
         raise UnreadableImageError(
-            "The picture has 32-bit samples, and nothing says which value is white. Save it with 8 or 16 bits."
+            "The picture has 32-bit samples, and nothing says which value is white. Save it with 8 or 16."
         )
     if image.mode in SIXTEEN_BIT_MODES:
         return _from_sixteen_bits(image)

@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def create_pipeline(model: nn.Module, card: ModelCard, device: torch.device, settings: Settings) -> Pipeline:
     """The journey of a request through ``model``, for the service and the command line alike."""
-    black, white = _pixel_bounds(card)
+    black, white = pixel_bounds(card)
     return Pipeline(
         Explainer(model, black, white, device),
         card,
@@ -91,7 +91,7 @@ async def _warm_up(pipeline: Pipeline, readiness: asyncio.Event) -> None:
     readiness.set()
 
 
-def _pixel_bounds(card: ModelCard) -> tuple[Tensor, Tensor]:
+def pixel_bounds(card: ModelCard) -> tuple[Tensor, Tensor]:
     """Black and white as the network sees them, each (1, 3, 1, 1)."""
     mean = torch.tensor(card.normalisation.mean).view(1, -1, 1, 1)
     std = torch.tensor(card.normalisation.std).view(1, -1, 1, 1)

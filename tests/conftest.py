@@ -24,7 +24,7 @@ def encode(image: Image.Image, form: str = "PNG") -> bytes:
 @pytest.fixture(scope="session")
 def cat() -> Image.Image:
     """Chelsea, 451×300, RGB; CC0, by Stefan van der Walt."""
-    return Image.fromarray(np.asarray(data.chelsea()))
+    return Image.fromarray(np.asarray(data.chelsea()))  # type: ignore[no-untyped-call] # it has no types
 
 
 @pytest.fixture(scope="session")

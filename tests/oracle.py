@@ -60,8 +60,9 @@ def forward(layer: nn.Module, x: Array) -> Array:
         case nn.Conv2d():
             linear = linear_of(layer, x.shape)
             z = linear.W @ x.ravel() + linear.b
-            height, width = out_size(x.shape, layer.kernel_size, layer.stride, layer.padding)
-            return z.reshape(layer.out_channels, height, width)
+            return z.reshape(
+                layer.out_channels, *out_size(x.shape, layer.kernel_size, layer.stride, padding(layer))
+            )
         case nn.ReLU():
             return np.maximum(x, 0)
         case nn.Flatten():
@@ -140,7 +141,8 @@ def shared(contributions: Array, bias: Array | float, R: Array, epsilon: float) 
     z = contributions.sum(1) + bias
     z = z + epsilon * np.where(z < 0, -1.0, 1.0)
     ratio = np.divide(R, z, out=np.zeros_like(z), where=z != 0)
-    return contributions.T @ ratio
+    relevance: Array = contributions.T @ ratio
+    return relevance
 
 
 def linear_of(layer: nn.Linear | nn.Conv2d, shape: tuple[int, ...]) -> Linear:
@@ -148,14 +150,14 @@ def linear_of(layer: nn.Linear | nn.Conv2d, shape: tuple[int, ...]) -> Linear:
     b = np.zeros(len(w)) if layer.bias is None else layer.bias.detach().double().numpy()
     if isinstance(layer, nn.Linear):
         return Linear(w, b, np.ones_like(w))
-    stride, padding = layer.stride, layer.padding
-    assert not isinstance(padding, str)
-    height, width = out_size(shape, layer.kernel_size, stride, padding)
-    return Linear(
-        unrolled(w, shape, stride, padding),
-        np.repeat(b, height * width),
-        unrolled(np.ones_like(w), shape, stride, padding),
-    )
+    W = unrolled(w, shape, layer.stride, padding(layer))
+    seen = unrolled(np.ones_like(w), shape, layer.stride, padding(layer))
+    return Linear(W, np.repeat(b, len(W) // len(b)), seen)
+
+
+def padding(layer: nn.Conv2d) -> tuple[int, ...]:
+    assert not isinstance(layer.padding, str)
+    return layer.padding
 
 
 def unrolled(w: Array, shape: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Array:
@@ -183,7 +185,8 @@ def out_size(
 def averages(layer: nn.AvgPool2d, shape: tuple[int, ...]) -> Array:
     """The matrix of average pooling: within a channel, every pixel of a window counts alike."""
     windows = pooling_windows(layer, shape)
-    return windows / windows.sum(1, keepdims=True)
+    matrix: Array = windows / windows.sum(1, keepdims=True)
+    return matrix
 
 
 def winners(layer: nn.MaxPool2d, x: Array) -> Array:

@@ -21,7 +21,7 @@ def test_model_tells_what_reproduces_an_answer(client: TestClient) -> None:
     assert about["input_size"] == [3, 32, 32]
     assert about["accuracy"] == about["training"]["test"]["accuracy"] >= 0.89
     assert about["limits"] == {"max_body_bytes": 8 * 2**20, "max_pixels": 25_000_000}
-    assert [layer["name"] for layer in about["layers"]][0] == "features.0"
+    assert next(layer["name"] for layer in about["layers"]) == "features.0"
 
 
 def test_rules_can_all_be_asked_for(client: TestClient, cat_png: bytes) -> None:
@@ -80,7 +80,7 @@ def test_fastapis_own_errors_are_problems_too(
     assert response.json()["instance"] == response.headers["X-Request-ID"]
 
 
-def test_a_crash_says_only_the_request_id(cat_png: bytes) -> None:
+def test_a_crash_says_only_the_request_id() -> None:
     app = create_app(Settings())
 
     @app.get("/crash")

@@ -19,7 +19,10 @@ PNG = {"Content-Type": "image/png"}
 def explain(
     client: TestClient, picture: bytes, accept: str = "application/json", **query: Any
 ) -> httpx.Response:
-    return client.post("/explain", params=query, content=picture, headers={**PNG, "Accept": accept})
+    response: httpx.Response = client.post(
+        "/explain", params=query, content=picture, headers={**PNG, "Accept": accept}
+    )
+    return response
 
 
 def test_predict_says_scores_of_all_classes_by_falling_probability(

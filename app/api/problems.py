@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from app.errors import HTTPError, InternalError, InvalidParameterError, UnavailableError
@@ -45,6 +46,17 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPError, _ours)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _starlettes)
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = generate()
+        _, problems = models_json_schema(
+            [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
+        )
+        schema["components"]["schemas"].update(problems["$defs"])
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend the schema
 
 
 def internal_problem(request_id: str) -> Response:

@@ -129,14 +129,14 @@ class Convolution:
             self.dilation,
             True,
             rest,
-            self.groups,  # noqa: FBT003
+            self.groups,
         )
 
     def _convolve(
         self, x: Tensor, w: Tensor, b: Tensor | None, stride: Sequence[int], padding: Sequence[int]
     ) -> Tensor:
         none = [0] * len(self.kernel)
-        return torch.convolution(x, w, b, stride, padding, self.dilation, False, none, self.groups)  # noqa: FBT003
+        return torch.convolution(x, w, b, stride, padding, self.dilation, False, none, self.groups)
 
     def _flipped_padding(self) -> tuple[int, ...]:
         return tuple(
@@ -427,13 +427,8 @@ def _unweighted(layer: nn.Module, *, inplace: bool) -> Step:
         case nn.Flatten():
             return Elementwise(lambda x: x.flatten(layer.start_dim, layer.end_dim))
         case nn.MaxPool2d():
-            return MaxPooling(
-                tuple(
-                    _pair(option)
-                    for option in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-                )
-                + (layer.ceil_mode,)
-            )
+            windows = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+            return MaxPooling((*map(_pair, windows), layer.ceil_mode))
         case nn.AvgPool2d():
             options = (
                 _pair(layer.kernel_size),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
@@ -16,6 +16,10 @@ from app.errors import RefusedToStartError
 from app.models.minivgg import INPUT_CHANNELS, INPUT_SIDE, MiniVGG
 
 ARCHITECTURE = "MiniVGG"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""What a model may be called: the name is a part of file names and URLs."""
+
+Deviation = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class _Card(BaseModel):
@@ -25,8 +29,8 @@ class _Card(BaseModel):
 class Normalisation(_Card):
     """Per channel, of pictures in 0…1: what is subtracted, and what that is divided by."""
 
-    mean: tuple[float, float, float]
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    std: tuple[Deviation, Deviation, Deviation]
 
 
 class Measured(_Card):
@@ -68,16 +72,23 @@ class TrainingRecord(_Card):
 class ModelCard(_Card):
     """Everything one must know to use the weights; ``training`` may be missing for weights from elsewhere."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[str, Field(pattern=NAME)]
     architecture: str
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     normalisation: Normalisation
     input_size: tuple[int, int, int] = (INPUT_CHANNELS, INPUT_SIDE, INPUT_SIDE)
     weights: Annotated[
-        str, Field(description="File name beside the card.", pattern=r"^[^/\\]+\.safetensors$")
+        str, Field(description="File name beside the card.", pattern=r"^[^/\\\x00]+\.safetensors$")
     ]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     training: TrainingRecord | None = None
+
+    @field_validator("classes")
+    @classmethod
+    def _told_apart(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) < len(classes) or not all(classes):
+            raise ValueError("every class needs a name of its own")
+        return classes
 
     @property
     def version(self) -> str:
@@ -116,8 +127,14 @@ def save(
 ) -> Path:
     """Write ``<name>.safetensors`` and its card ``<name>.json`` into ``folder``; returns the card's path.
 
-    The way to serve any MiniVGG: load its state dict into a `MiniVGG`, save it here, point ``LRP_MODEL`` at
-    the card.
+    The way to serve any MiniVGG, with classes and normalisation of its own::
+
+        model = MiniVGG(num_classes=2)
+        model.load_state_dict(torch.load("mine.pt", weights_only=True))
+        normalisation = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+        save(model, Path("mine"), name="mine", classes=("cat", "dog"), normalisation=normalisation)
+
+    and then ``LRP_MODEL=mine/mine.json lrpserve serve``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = safetensors.save({key: value.contiguous() for key, value in model.state_dict().items()})
@@ -169,8 +186,9 @@ def _fill(model: MiniVGG, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise RefusedToStartError(f"{path}: not the weights of this card's network: {error}") from None
-    for name, tensor in tensors.items():
+        said = " ".join(str(error).split())  # torch says it on several lines
+        raise RefusedToStartError(f"{path}: not the weights of this card's network: {said}") from None
+    for name, tensor in model.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise RefusedToStartError(f"{path}: {name} holds values that are not finite numbers")
 

@@ -54,11 +54,24 @@ def load_split(source: Path, split: str) -> LabelledImages:
     )
 
 
+def has_split(source: Path, split: str) -> bool:
+    """Whether ``source`` has a level ``<split>/`` of its own."""
+    if source.is_dir():
+        return (source / split).is_dir()
+    if not zipfile.is_zipfile(source):
+        return False
+    with zipfile.ZipFile(source) as archive:
+        return any(split in PurePosixPath(name).parts[:-2] for name in archive.namelist())
+
+
 def download_split(root: Path, split: str) -> LabelledImages:
-    """CIFAR-10 through torchvision, downloaded to ``root`` unless it is there."""
+    """CIFAR-10 through torchvision, downloaded to ``root`` unless it is there; `DataError` where that fails."""
     from torchvision.datasets import CIFAR10  # only training downloads; serving never pays this import
 
-    dataset = CIFAR10(root, train=split == "train", download=True)
+    try:
+        dataset = CIFAR10(root, train=split == "train", download=True)
+    except (OSError, RuntimeError) as error:  # no network; not the file that torchvision expects
+        raise DataError(f"CIFAR-10 could not be downloaded ({error}): name pictures with --data") from error
     images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
     return LabelledImages(images, torch.tensor(dataset.targets), tuple(dataset.classes))
 
@@ -93,15 +106,18 @@ def _pictures(source: Path, split: str) -> Iterator[tuple[PurePosixPath, bytes]]
         with zipfile.ZipFile(source) as archive:
             paths = sorted(PurePosixPath(name) for name in archive.namelist() if name.endswith(".png"))
             in_split = [path for path in paths if split in path.parts[:-2]]
-            for path in in_split or [p for p in paths if not set(SPLITS) & set(p.parts)]:
+            for path in in_split or [p for p in paths if not set(SPLITS) & set(p.parts[:-2])]:
                 yield path, archive.read(str(path))
     else:
         raise DataError(f"{source}: neither a folder nor a zip")
 
 
 def _pixels(content: bytes, path: PurePosixPath) -> np.ndarray:
-    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-        pixels = np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a broken PNG
+        raise DataError(f"{path}: not a readable PNG ({error})") from error
     if pixels.shape != (INPUT_SIDE, INPUT_SIDE, 3):
         raise DataError(f"{path}: {pixels.shape[1]}×{pixels.shape[0]} pixels, not {INPUT_SIDE}×{INPUT_SIDE}")
     return pixels

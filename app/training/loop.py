@@ -1,6 +1,5 @@
 """The training loop: epochs, checkpoints, the moving average."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ from app.models.checkpoint import EpochRecord, Normalisation
 from app.models.minivgg import MiniVGG
 from app.training.augment import Batches, normalise
 from app.training.data import LabelledImages
+from app.training.evaluation import logits_of
 from app.training.network import BulkDropout, dress, fold, whiten
 from app.training.recipe import Recipe
 
 CHECKPOINT = "checkpoint.pt"
 WHITENING_PICTURES = 2_000
-EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Training:
     """One training of MiniVGG, resumable at every epoch.
 
     ``on_batch`` is told of every batch (epoch, batches done, batches in the epoch, running loss, running
-    accuracy); ``on_epoch`` of every epoch.
+    accuracy); ``on_epoch`` of every epoch. Raises `DataError` where the pictures do not fill one batch.
     """
 
     def __init__(
@@ -65,6 +64,8 @@ class Training:
         self._device = torch.device(device)
         self._on_batch = on_batch
         self._on_epoch = on_epoch
+        if len(train) < recipe.batch_size:
+            raise DataError(f"{len(train)} pictures to train on do not fill one batch of {recipe.batch_size}")
         self._batches = Batches(train, normalisation, recipe, seed)
         self._classes = len(train.classes)
         model = MiniVGG(self._classes)
@@ -83,14 +84,18 @@ class Training:
         self._history: list[EpochRecord] = []
 
     def resume(self) -> int:
-        """Go on from the run's checkpoint, if there is one. Returns the epochs already done."""
+        """Go on from the run's checkpoint, if there is one. Returns the epochs already done.
+
+        Raises `DataError` where the checkpoint is of another recipe or seed: the seed also says which pictures
+        are held out.
+        """
         path = self._run / CHECKPOINT
         if path.exists():
             state = torch.load(path, map_location=self._device, weights_only=True)
             if state["recipe"] != str(self._recipe):
-                raise DataError(
-                    f"{path} is of another recipe; name another run folder, or train without --resume"
-                )
+                raise DataError(f"{path} is of another recipe: name another run folder")
+            if state.get("seed", self._seed) != self._seed:
+                raise DataError(f"{path} is of seed {state['seed']}; resume with that one")
             for name, part in self._stateful():
                 part.load_state_dict(state[name])
             self._history = [EpochRecord(**epoch) for epoch in state["history"]]
@@ -145,17 +150,9 @@ class Training:
         assert isinstance(net, nn.Sequential)
         return net.eval()
 
-    @torch.inference_mode()
     def _validate(self) -> float:
-        net, correct = self._result(), 0
-        for images, labels in zip(
-            self._validation.images.split(EVALUATION_BATCH),
-            self._validation.labels.split(EVALUATION_BATCH),
-            strict=True,
-        ):
-            logits = net(normalise(images, self._normalisation).to(self._device))
-            correct += int((logits.argmax(1).cpu() == labels).sum())
-        return correct / len(self._validation)
+        logits = logits_of(self._result(), self._validation, self._normalisation)
+        return float((logits.argmax(1) == self._validation.labels).double().mean())
 
     def _stateful(self) -> list[tuple[str, Any]]:
         parts = [("net", self._net), ("optimizer", self._optimizer), ("schedule", self._schedule)]
@@ -165,9 +162,10 @@ class Training:
         state = {name: part.state_dict() for name, part in self._stateful()}
         state["history"] = [epoch.model_dump() for epoch in self._history]
         state["recipe"] = str(self._recipe)
+        state["seed"] = self._seed
         unfinished = self._run / f"{CHECKPOINT}.tmp"
         torch.save(state, unfinished)
-        os.replace(unfinished, self._run / CHECKPOINT)
+        unfinished.replace(self._run / CHECKPOINT)
 
 
 def _optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:

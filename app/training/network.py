@@ -1,5 +1,7 @@
 """MiniVGG dressed for training, and back: what is added here is folded away before serving."""
 
+import itertools
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -65,11 +67,7 @@ def dress(model: MiniVGG, recipe: Recipe) -> nn.Sequential:
 def fold(dressed: nn.Sequential, num_classes: int) -> MiniVGG:
     """The MiniVGG that computes what ``dressed``, in evaluation mode, computes at 32×32."""
     weighted = [layer for layer in dressed if isinstance(layer, nn.Conv2d | nn.Linear)]
-    norms = {
-        id(layer): norm
-        for layer, norm in zip(dressed[:-1], dressed[1:], strict=True)
-        if isinstance(norm, _BatchNorm)
-    }
+    norms = {id(layer): norm for layer, norm in itertools.pairwise(dressed) if isinstance(norm, _BatchNorm)}
     model = MiniVGG(num_classes).eval()
     served = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for target, source in zip(served, weighted, strict=True):

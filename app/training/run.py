@@ -3,21 +3,32 @@
 import dataclasses
 import datetime
 import platform
+import re
 from collections.abc import Callable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from app.errors import DataError
-from app.models.checkpoint import Measured, Normalisation, TrainingRecord, save
-from app.training.data import LabelledImages, download_split, hold_out, load_split, normalisation_of
+from app.models.checkpoint import NAME, Measured, Normalisation, TrainingRecord, save
+from app.training.data import (
+    LabelledImages,
+    download_split,
+    has_split,
+    hold_out,
+    load_split,
+    normalisation_of,
+)
 from app.training.evaluation import evaluate
-from app.training.loop import Trained, Training
+from app.training.loop import CHECKPOINT, Trained, Training
 from app.training.plots import confusion_matrix, learning_curve
 from app.training.recipe import Recipe
 
 HELD_OUT = 5_000
+SHARE_HELD_OUT = 10
+"""One in so many, where that is less than `HELD_OUT`."""
 LIBRARIES = ("lrpserve", "torch", "numpy")
 
 Load = Callable[[str], LabelledImages]
@@ -28,16 +39,16 @@ def source(data: Path | None, test_data: Path | None, cache: Path) -> Load:
     """Where splits come from: ``data``, or torchvision's download into ``cache``; ``test_data`` for the test.
 
     Without ``test_data`` the test pictures are looked for in ``data``, and beside ``train.zip`` in
-    ``test.zip``.
+    ``test.zip``. Raises `DataError` at once where there are none, not after hours of training.
     """
+    for named in (data, test_data):
+        if named is not None and not named.exists():
+            raise DataError(f"{named}: there is no such folder or zip")
+    tests = test_data or (data and _tests_of(data))
 
     def load(split: str) -> LabelledImages:
-        if split == "test" and test_data is not None:
-            return load_split(test_data, split)
-        if data is None:
-            return download_split(cache, split)
-        sibling = data.with_name(f"{split}{data.suffix}")
-        return load_split(sibling if data.stem == "train" and sibling.exists() else data, split)
+        where = tests if split == "test" else data
+        return load_split(where, split) if where else download_split(cache, split)
 
     return load
 
@@ -53,19 +64,18 @@ def train(
     resume: bool,
     seed: int,
     device: str,
-    held_out: int = HELD_OUT,
 ) -> Path:
     """Train ``recipe`` and write weights, card and plots into ``output``; returns the card's path.
 
-    Checkpoints go to ``run``. ``held_out`` training pictures are kept for choosing anything; the test pictures
-    are looked at once, when all is done.
+    Checkpoints go to ``run``; a finished one with ``resume`` is only exported again. A tenth of the training
+    pictures, at most 5 000, is held out for choosing anything; the test pictures are looked at once, when all is
+    done. Raises `DataError` for whatever would make a long training end in nothing.
     """
+    _refuse_early(run, name, resume)
     pictures = load("train")
-    if len(pictures) <= held_out:
-        raise DataError(
-            f"{len(pictures)} training pictures; {held_out} of them are held out: more are needed"
-        )
-    training, validation = hold_out(pictures, held_out, seed)
+    if len(pictures) < SHARE_HELD_OUT:
+        raise DataError(f"{len(pictures)} training pictures: at least {SHARE_HELD_OUT} are needed")
+    training, validation = hold_out(pictures, min(HELD_OUT, len(pictures) // SHARE_HELD_OUT), seed)
     normalisation = normalisation_of(training.images)
     trained = _with_progress(recipe, training, validation, normalisation, run, resume, seed, device)
     on_validation = evaluate(trained.model, validation, normalisation, pictures.classes)
@@ -84,6 +94,25 @@ def train(
     return card
 
 
+def _tests_of(data: Path) -> Path:
+    sibling = data.with_name(f"test{data.suffix}")
+    if data.stem == "train" and sibling.exists():
+        return sibling
+    # A source without levels would pass as any split: the training pictures must not be the test as well.
+    if has_split(data, "test"):
+        return data
+    raise DataError(f"{data} holds no test/<class>/*.png: name the test pictures with --test-data")
+
+
+def _refuse_early(run: Path, name: str, resume: bool) -> None:
+    if not re.match(NAME, name):
+        raise DataError(f"name {name!r}: letters, digits, '.', '_' and '-' only, 64 at most")
+    if find_spec("matplotlib") is None:
+        raise DataError("the plots need matplotlib: pip install 'lrpserve[train]'")
+    if not resume and (run / CHECKPOINT).exists():
+        raise DataError(f"{run} holds a training already: go on with --resume, or name another --runs folder")
+
+
 def _with_progress(
     recipe: Recipe,
     training: LabelledImages,
@@ -97,19 +126,20 @@ def _with_progress(
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TextColumn("{task.fields[figures]}"),
         TimeRemainingColumn(),
     )
+    # The time left is told from the work left: an epoch costs what its pictures' area says.
+    work = [recipe.side(epoch) ** 2 for epoch in range(recipe.epochs)]
     with Progress(*columns) as progress:
-        bar = progress.add_task(recipe.name, total=None, figures="")
+        bar = progress.add_task(recipe.name, total=sum(work), figures="")
 
         def on_batch(epoch: int, done: int, batches: int, loss: float, accuracy: float) -> None:
             progress.update(
                 bar,
                 description=f"epoch {epoch + 1}/{recipe.epochs}",
-                completed=epoch * batches + done,
-                total=recipe.epochs * batches,
+                completed=sum(work[:epoch]) + work[epoch] * done / batches,
                 figures=f"loss {loss:.3f}, accuracy {accuracy:.1%}",
             )
 
