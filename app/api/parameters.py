@@ -48,7 +48,7 @@ class ExplainParameters(PredictParameters):
         json_schema_extra=one_of([*COMPOSITES, *RULES]),
     )
     epsilon: FiniteFloat | None = Field(
-        None, description="ε, the stabilizer, above 0; for rules that have it. Example: 0.01"
+        None, description="ε, the stabilizer, from 1e-12; for rules that have it. Example: 0.01"
     )
     gamma: FiniteFloat | None = Field(
         None, ge=0, description="γ, how much positive weights are favoured; for rules that have it."

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import Composite, Rule
+from app.lrp.composites import Composite, Rule, leaf_layers
 from app.lrp.rules import FUNCTIONS, STABILIZER, Outputs, Source, Term
 from app.lrp.seed import Explanation, Seed
 
@@ -326,7 +326,7 @@ class Engine:
 
     def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
         """``low`` and ``high``: the smallest and largest input, broadcastable to it."""
-        self._names = [name for name, layer in model.named_modules() if not any(layer.children())]
+        self._names = [name for name, _ in leaf_layers(model)]
         self._layers = [model.get_submodule(name) for name in self._names]
         for name, layer in zip(self._names, self._layers, strict=True):
             if not isinstance(layer, _KNOWN):
