@@ -1,12 +1,16 @@
 """The engine gives Zennit's numbers."""
 
 import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import oracle
 import pytest
 import torch
 from torch import Tensor, nn
 
-from app.lrp.composites import COMPOSITES, RULES, resolve
+from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
 from app.lrp.engine import Engine, NotCompilableError
 from app.lrp.reference import Reference
 from app.lrp.seed import Explanation, Question, Start, seed
@@ -107,3 +111,218 @@ def test_threads_do_not_spoil_each_other() -> None:
 def test_a_layer_without_a_step_is_named() -> None:
     with pytest.raises(NotCompilableError, match="Tanh"):
         Engine(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), torch.zeros(1), torch.ones(1))
+
+
+# Of many shapes; the logits are five.
+
+F64 = torch.float64
+SCALARS = torch.tensor(-2.0, dtype=F64), torch.tensor(2.0, dtype=F64)
+Chain = Callable[[bool], nn.Sequential]
+
+CHAINS: Mapping[str, tuple[tuple[int, ...], Chain]] = {
+    "dense only": ((6,), lambda b: nn.Sequential(nn.Linear(6, 7, b), nn.ReLU(), nn.Linear(7, 5, b))),
+    "one layer": ((6,), lambda b: nn.Sequential(nn.Linear(6, 5, b))),
+    "no activation": ((6,), lambda b: nn.Sequential(nn.Linear(6, 7, b), nn.Linear(7, 5, b))),
+    "flattened picture": (
+        (2, 3, 3),
+        lambda b: nn.Sequential(nn.Flatten(), nn.Linear(18, 7, b), nn.ReLU(), nn.Linear(7, 5, b)),
+    ),
+    "one dimension": (
+        (2, 9),
+        lambda b: nn.Sequential(
+            nn.Conv1d(2, 8, 3, stride=2, padding=1, bias=b),
+            nn.ReLU(),
+            nn.Conv1d(8, 8, 2, dilation=2, groups=2, bias=b),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(24, 5, b),
+        ),
+    ),
+    "stride that leaves a rest": (
+        (2, 8, 7),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 3, 3, stride=(3, 2), bias=b), nn.ReLU(), nn.Flatten(), nn.Linear(18, 5, b)
+        ),
+    ),
+    "padding wider than the kernel": (
+        (2, 4, 4),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 3, 2, padding=3, bias=b), nn.ReLU(), nn.Flatten(), nn.Linear(243, 5, b)
+        ),
+    ),
+    "overlapping padded pools": (
+        (2, 7, 7),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1, bias=b),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, padding=1),
+            nn.Conv2d(4, 4, 2, bias=b),
+            nn.ReLU(),
+            nn.AvgPool2d(2, 1, padding=1),
+            nn.Flatten(),
+            nn.Linear(64, 5, b),
+        ),
+    ),
+    "adaptive pool of uneven windows": (
+        (2, 7, 7),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 4, 3, bias=b),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d((2, 3)),
+            nn.Flatten(),
+            nn.Linear(24, 5, b),
+        ),
+    ),
+    "layers before the first weights": (
+        (2, 6, 6),
+        lambda b: nn.Sequential(
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(2, 3, 2, bias=b),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(12, 5, b),
+        ),
+    ),
+}
+
+
+def chain_of(name: str, *, bias: bool, batch: int) -> tuple[nn.Sequential, Tensor]:
+    shape, build = CHAINS[name]
+    torch.manual_seed(3)
+    return build(bias).double(), torch.randn(batch, *shape, dtype=F64).clamp(-2, 2)
+
+
+def random_start(logits: Tensor) -> Tensor:
+    """Relevance of either sign at every class."""
+    return torch.randn(logits.shape, generator=torch.Generator().manual_seed(4)).to(logits)
+
+
+def both(
+    model: nn.Module, inputs: Tensor, composite: Composite, layer: str | None = None
+) -> tuple[Explanation, Explanation]:
+    ours, theirs = (
+        engine(model, *SCALARS).explain(inputs, composite, random_start, layer)
+        for engine in (Engine, Reference)
+    )
+    return ours, theirs
+
+
+@pytest.mark.parametrize(("bias", "batch"), [(True, 17), (False, 1)], ids=["bias-17", "no bias-1"])
+@pytest.mark.parametrize("rule", EVERY_RULE)
+@pytest.mark.parametrize("name", CHAINS)
+def test_engine_equals_zennit_whatever_the_shape(name: str, rule: str, batch: int, *, bias: bool) -> None:
+    model, inputs = chain_of(name, bias=bias, batch=batch)
+    ours, theirs = both(model, inputs, resolve(model, rule, {}, []))
+    assert ours.relevance.shape == inputs.shape
+    assert float(theirs.relevance.norm()) > 0
+    assert difference(ours, theirs) <= 1e-10
+    for (_, mine), (_, other) in zip(ours.sums, theirs.sums, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("rule", "parameters"),
+    [
+        ("epsilon", {"epsilon": 0.5}),
+        ("gamma", {"gamma": 0.0}),
+        ("gamma", {"gamma": 100.0}),
+        ("alpha_beta", {"alpha": 1.0}),
+        ("alpha_beta", {"alpha": 1.3, "beta": 0.3}),
+    ],
+)
+def test_engine_equals_zennit_for_other_parameters(rule: str, parameters: dict[str, float]) -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    assert difference(*both(model, inputs, resolve(model, rule, parameters, []))) <= 1e-10
+
+
+@pytest.mark.parametrize("above", ["flat", "w_square"])
+@pytest.mark.parametrize("below", [name for name in RULES if name != "z_box"])
+def test_a_rule_that_is_blind_to_its_input_may_stand_above_any_other(above: str, below: str) -> None:
+    """It gives relevance to units that a ReLU shut, which the engine else leaves out."""
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    composite = resolve(model, below, {}, [f"3:{above}"])
+    for layer in (None, "1", "3"):
+        assert difference(*both(model, inputs, composite, layer)) <= 1e-10
+
+
+SEEN_BY_ORACLE = ("dense only", "no activation", "flattened picture", "stride that leaves a rest")
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", SEEN_BY_ORACLE)
+def test_engine_equals_matrix_algebra(name: str, rule: str) -> None:
+    model, inputs = chain_of(name, bias=True, batch=2)
+    composite = resolve(model, rule, {}, [])
+    ours = Engine(model, *SCALARS).explain(inputs, composite, random_start)
+    rules = [(given.name, dict(given.parameters)) for _, given in composite.layers]
+    for row, x in enumerate(inputs):
+        explained = oracle.explain(model, x.numpy(), rules, ours.start[row].numpy(), -2.0, 2.0)
+        expected = explained.relevances[0]
+        np.testing.assert_allclose(ours.logits[row].numpy(), explained.logits, rtol=1e-10)
+        assert np.linalg.norm(ours.relevance[row].numpy() - expected) <= 1e-10 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("rule", EVERY_RULE)
+def test_bounds_go_through_the_layers_below_the_first_weights(rule: str) -> None:
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 5)).double()
+    low, high = (torch.tensor(edge, dtype=F64).view(1, 2, 1, 1) for edge in ([-1.0, -2.0], [3.0, 4.0]))
+    inputs, composite = torch.rand(2, 2, 2, 2, dtype=F64), resolve(model, rule, {}, [])
+    ours, theirs = (
+        engine(model, low, high).explain(inputs, composite, random_start) for engine in (Engine, Reference)
+    )
+    assert difference(ours, theirs) <= 1e-10
+
+
+def test_a_relu_that_stands_in_two_places_runs_in_both() -> None:
+    torch.manual_seed(6)
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Linear(6, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, 5)).double()
+    inputs = torch.randn(4, 6, dtype=F64)
+    ours, theirs = both(model, inputs, resolve(model, "epsilon", {}, []))
+    torch.testing.assert_close(ours.logits, model(inputs).detach())
+    assert [name for name, _ in ours.sums] == [name for name, _ in theirs.sums]
+    assert difference(ours, theirs) <= 1e-10
+
+
+@pytest.mark.parametrize("layer", [None, "0", "1", "2", "3", "6", "7"])
+def test_relevance_at_every_layer_is_zennits(layer: str | None) -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    ours, theirs = both(model, inputs, resolve(model, "epsilon_gamma_box", {}, []), layer)
+    assert ours.relevance.shape == theirs.relevance.shape
+    assert difference(ours, theirs) <= 1e-10
+
+
+def test_eight_threads_get_what_one_alone_gets() -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=2)
+    composites = [resolve(model, rule, {}, []) for rule in EVERY_RULE]
+    alone = [Engine(model, *SCALARS).explain(inputs, c, random_start).relevance for c in composites]
+    engine = Engine(model, *SCALARS)  # new: the threads compile at once as well
+    jobs = list(range(len(composites))) * 8
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda i: engine.explain(inputs, composites[i], random_start).relevance, jobs)
+        )
+    assert all(torch.equal(answer, alone[i]) for i, answer in zip(jobs, answers, strict=True))
+
+
+def test_the_model_and_the_inputs_are_left_as_they_were() -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=2)
+    weights, asked = {key: value.clone() for key, value in model.state_dict().items()}, inputs.clone()
+    for rule in EVERY_RULE:
+        Engine(model, *SCALARS).explain(inputs, resolve(model, rule, {}, []), random_start)
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+    assert torch.equal(inputs, asked)
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [nn.Conv2d(2, 2, 3, padding="same"), nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular")],
+    ids=["same", "circular"],
+)
+def test_padding_without_a_step_is_refused_at_once(conv: nn.Conv2d) -> None:
+    """Not at the first request: who builds an engine falls back to the reference then."""
+    with pytest.raises(NotCompilableError, match="padding"):
+        Engine(nn.Sequential(conv), torch.zeros(1), torch.ones(1))

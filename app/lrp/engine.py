@@ -331,6 +331,8 @@ class Engine:
         for name, layer in zip(self._names, self._layers, strict=True):
             if not isinstance(layer, _KNOWN):
                 raise NotCompilableError(f"{name} is a {type(layer).__name__}")
+            if isinstance(layer, _WEIGHTED):
+                _affine(layer)  # refuses paddings that it has no step for
         self._low, self._high = low, high
         self._compiled = lru_cache(CHAINS_KEPT)(self._compile)
 
@@ -367,19 +369,21 @@ class Engine:
     def _compile(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> tuple[Step, ...]:
         rules = dict(composite.layers)
         x = self._low.new_zeros(1, *shape, dtype=dtype)
-        nonnegative, steps = False, []
+        low, high = (bound.to(dtype).expand(x.shape) for bound in (self._low, self._high))
+        nonnegative, weighted, steps = False, False, []
         for index, (name, layer) in enumerate(zip(self._names, self._layers, strict=True)):
             silent = self._is_silent(index, rules)
             if isinstance(layer, _WEIGHTED):
-                bounds = (bound.to(dtype) for bound in (self._low, self._high))
-                context = Context(_affine(layer), x.shape, nonnegative, silent, *bounds)
+                context = Context(_affine(layer), x.shape, nonnegative, silent, low, high)
                 step: Step = _weighted(layer, rules[name], context, dtype)
-                nonnegative = False
+                nonnegative, weighted = False, True
             else:
                 # In place where what ReLU overwrites is not looked at again.
                 step = _unweighted(layer, inplace=index > 0 and self._is_silent(index - 1, rules))
                 nonnegative = nonnegative or isinstance(layer, nn.ReLU)
             x, _ = step.forward(x)
+            if not weighted:  # the bounds are those of the first weighted layer's input
+                (low, _), (high, _) = step.forward(low), step.forward(high)
             steps.append(step)
         return tuple(steps)
 
