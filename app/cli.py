@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -193,11 +194,13 @@ def _measured_table(measured: "Measured", classes: Sequence[str]) -> Table:
         title=f"{measured.accuracy:.2%} of {measured.count} pictures, calibration error "
         f"{measured.calibration_error:.4f}",
         caption="rows: what it is; columns: what the network says",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # ten classes fit into 80 columns
     )
-    table.add_column("class")
-    table.add_column("right", justify="right")
+    table.add_column("class", no_wrap=True)
+    table.add_column("right", justify="right", no_wrap=True)
     for name in classes:
-        table.add_column(name[:5], justify="right")
+        table.add_column(name[:4], justify="right", no_wrap=True)
     for name, row in zip(classes, measured.confusion, strict=True):
         accuracy = measured.per_class.get(name)  # None for a class without pictures
         table.add_row(name, "–" if accuracy is None else f"{accuracy:.1%}", *map(str, row))

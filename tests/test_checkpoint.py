@@ -1,5 +1,6 @@
 """Weights that are not what their card says are refused."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -76,3 +77,44 @@ def test_a_card_cannot_point_out_of_its_folder(tmp_path: Path) -> None:
 def test_a_missing_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedToStartError, match="cannot be read"):
         load(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize(
+    ("flawed", "said"),
+    [
+        ({"classes": ["yes", "yes"]}, "classes"),
+        ({"classes": ["yes", "no", "maybe"]}, "not the weights"),
+        ({"normalisation": {"mean": [float("nan"), 0, 0], "std": [1, 1, 1]}}, "mean"),
+        ({"normalisation": {"mean": [0, 0, 0], "std": [1, 0, 1]}}, "std"),
+        ({"normalisation": {"mean": [0, 0, 0], "std": [1, 1, float("inf")]}}, "std"),
+        ({"weights": "/etc/tiny.safetensors"}, "weights"),
+        ({"weights": "tiny.pt"}, "weights"),
+        ({"weights": "\0.safetensors"}, "weights"),
+        ({"weights": "gone.safetensors"}, "gone.safetensors: cannot be read"),
+        ({"sha256": "0" * 64}, "SHA-256"),
+        ({"architecture": "VGG16"}, "VGG16"),
+        ({"input_size": [3, 64, 64]}, "64"),
+        ({"colour": "blue"}, "colour"),
+    ],
+)
+def test_a_flaw_in_the_card_is_said_in_one_line(tmp_path: Path, flawed: dict[str, object], said: str) -> None:
+    card = saved(tmp_path)
+    card.write_text(json.dumps(json.loads(card.read_text()) | flawed))
+    with pytest.raises(RefusedToStartError, match=said) as refused:
+        load(card)
+    assert str(tmp_path) in refused.value.detail
+    assert "\n" not in refused.value.detail
+
+
+def test_a_card_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    weights = saved(tmp_path).with_suffix(".safetensors")
+    with pytest.raises(RefusedToStartError, match="not a model card"):
+        load(weights)
+    with pytest.raises(RefusedToStartError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_the_version_is_the_start_of_the_weights_hash(tmp_path: Path) -> None:
+    card = load(saved(tmp_path))[1]
+    content = (tmp_path / card.weights).read_bytes()
+    assert card.version == hashlib.sha256(content).hexdigest()[:12]

@@ -1,13 +1,21 @@
 """The command line, in process."""
 
 import io
+import json
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from striped import TINY, write_data
 
 from app.cli import main
+from app.models.checkpoint import Normalisation, save
+from app.models.minivgg import MiniVGG
+from app.training.recipe import RECIPES
+
+GREY = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+CLASSES = ("lying", "none", "standing")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -59,3 +67,74 @@ def test_evaluate_counts_right_answers(
     cat.crop((75, 0, 375, 300)).resize((32, 32)).save(folder / "chelsea.png")
     assert run(monkeypatch, "evaluate", str(tmp_path), "--json") == 0
     assert '"count":1' in capsys.readouterr().out
+
+
+def test_evaluate_shows_every_class_even_those_without_pictures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = save(MiniVGG(3), tmp_path, name="m", classes=CLASSES, normalisation=GREY)
+    data = write_data(tmp_path / "data", 4)
+    assert run(monkeypatch, "evaluate", str(data), "--model", str(card)) == 0
+    table = capsys.readouterr().out
+    rows = [line.split() for line in table.splitlines()]
+    assert ["none", "–", "0", "0", "0"] in rows
+    assert [row[0] for row in rows if row and row[0] in CLASSES] == list(CLASSES)
+    assert "of 4 pictures" in table
+
+
+def test_evaluate_measures_the_model_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = save(MiniVGG(2), tmp_path, name="m", classes=("lying", "standing"), normalisation=GREY)
+    monkeypatch.setenv("LRP_MODEL", str(card))
+    assert (
+        run(monkeypatch, "evaluate", str(write_data(tmp_path / "data", 4)), "--split", "train", "--json") == 0
+    )
+    assert json.loads(capsys.readouterr().out)["count"] == 8
+
+
+def test_train_writes_a_card_that_evaluate_reads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(RECIPES, "talk", TINY)
+    data, out = write_data(tmp_path / "data"), tmp_path / "out"
+    options = ("--recipe", "talk", "--data", str(data), "--runs", str(tmp_path / "runs"), "--device", "cpu")
+    assert run(monkeypatch, "train", *options, "--output", str(out), "--name", "stripes") == 0
+    said = capsys.readouterr().out
+    assert "epoch 3: validation" in said
+    assert "stripes.json" in said.replace("\n", "")
+    assert run(monkeypatch, "evaluate", str(data), "--model", str(out / "stripes.json"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["count"] == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "--recipe", "none", "--data", "."), "no recipe 'none'"),
+        (("train", "--data", "no/such/folder"), "no/such/folder"),
+        (("train", "--data", ".", "--test-data", ".", "--device", "abacus"), "abacus"),
+        (("evaluate", ".", "--model", "no/such/card.json"), "no/such/card.json"),
+        (("evaluate", "."), "no pictures"),
+    ],
+)
+def test_refusals_are_one_line_on_stderr_and_code_2(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *arguments) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_a_bad_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LRP_PORT", "many")
+    assert run(monkeypatch, "evaluate", str(tmp_path)) == 2
+    assert "LRP_PORT" in capsys.readouterr().err

@@ -104,7 +104,6 @@ class Training:
     def train(self) -> Trained:
         """Train the epochs that are left, keeping a checkpoint after each."""
         keep_freed_memory()
-        self._run.mkdir(parents=True, exist_ok=True)
         for epoch in range(len(self._history), self._recipe.epochs):
             self._history.append(self._train_epoch(epoch))
             self._save()
@@ -163,6 +162,7 @@ class Training:
         state["history"] = [epoch.model_dump() for epoch in self._history]
         state["recipe"] = str(self._recipe)
         state["seed"] = self._seed
+        self._run.mkdir(parents=True, exist_ok=True)
         unfinished = self._run / f"{CHECKPOINT}.tmp"
         torch.save(state, unfinished)
         unfinished.replace(self._run / CHECKPOINT)

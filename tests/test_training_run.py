@@ -1,0 +1,117 @@
+"""The whole journey: pictures in, weights, card and plots out."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from striped import TINY, write_data
+
+from app.errors import DataError
+from app.models.checkpoint import load
+from app.training.augment import Batches
+from app.training.data import LabelledImages, load_split, normalisation_of
+from app.training.evaluation import evaluate
+from app.training.loop import Training
+from app.training.recipe import Recipe, Stage
+from app.training.run import source, train
+
+LEARNING = dataclasses.replace(TINY, stages=(Stage(4, 16), Stage(1, 32)))
+
+
+def run(
+    data: Path, folder: Path, recipe: Recipe = TINY, *, name: str = "stripes", resume: bool = False
+) -> Path:
+    return train(
+        recipe,
+        source(data, None, folder),
+        folder / "run",
+        folder / "out",
+        name=name,
+        data_name="stripes",
+        resume=resume,
+        seed=1,
+        device="cpu",
+    )
+
+
+def test_the_journey_ends_in_weights_that_learned_card_and_plots(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    card_path = run(data, tmp_path, LEARNING)
+    model, card = load(card_path)
+    assert card.training is not None
+    assert card.classes == ("lying", "standing")
+    assert card.training.recipe["batch_size"] == LEARNING.batch_size
+    assert [record.side for record in card.training.history] == [16, 16, 16, 16, 32]
+    assert (card.training.validation.count, card.training.test.count) == (4, 20)
+    assert card.training.test.accuracy >= 0.9
+    again = evaluate(model, load_split(data, "test"), card.normalisation, card.classes)
+    assert again == card.training.test
+    for plot in ("learning-curve.png", "confusion-matrix.png"):
+        assert (tmp_path / "run" / plot).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_finished_training_is_only_exported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_data(tmp_path / "data")
+    first = load(run(data, tmp_path))[1]
+    monkeypatch.setattr(Training, "_train_epoch", None)  # would raise if an epoch were trained
+    assert load(run(data, tmp_path, resume=True))[1].sha256 == first.sha256
+
+
+def test_a_training_is_not_overwritten_by_mistake(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"hours of work")
+    with pytest.raises(DataError, match="--resume"):
+        run(data, tmp_path)
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == b"hours of work"
+
+
+def test_what_could_not_be_saved_is_refused_before_training(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", 2)
+    with pytest.raises(DataError, match="name"):
+        run(data, tmp_path, name="../mine")
+    with pytest.raises(DataError, match="at least 10"):
+        run(data, tmp_path)
+    with pytest.raises(DataError, match="batch of 1000"):
+        run(write_data(tmp_path / "more", 10), tmp_path, dataclasses.replace(TINY, batch_size=1000))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "seed", "said"),
+    [(dataclasses.replace(TINY, learning_rate=0.2), 0, "another recipe"), (TINY, 1, "seed 0")],
+)
+def test_a_checkpoint_of_another_recipe_or_seed_is_refused(
+    tmp_path: Path, recipe: Recipe, seed: int, said: str
+) -> None:
+    pictures = load_split(write_data(tmp_path / "data", 8), "train")
+    normalisation = normalisation_of(pictures.images)
+    first = Training(TINY, pictures, pictures, normalisation, tmp_path, seed=0)
+    first._save()
+    with pytest.raises(DataError, match=said):
+        Training(recipe, pictures, pictures, normalisation, tmp_path, seed=seed).resume()
+
+
+def test_the_seed_alone_decides_the_batches() -> None:
+    images = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8)
+    data = LabelledImages(images, torch.arange(24), ())
+    normalisation = normalisation_of(images)
+
+    def first_batch(seed: int, epoch: int) -> torch.Tensor:
+        return next(Batches(data, normalisation, TINY, seed).epoch(epoch))[0]
+
+    assert torch.equal(first_batch(0, 1), first_batch(0, 1))
+    assert not torch.equal(first_batch(0, 1), first_batch(1, 1))
+    assert not torch.equal(first_batch(0, 0), first_batch(0, 1))
+
+
+def test_shifts_reach_every_offset_and_mirror_the_border() -> None:
+    rows = torch.arange(32, dtype=torch.uint8)
+    images = rows.view(1, 1, 1, 32).expand(200, 3, 32, 32).contiguous()  # a pixel's value is its column
+    recipe = dataclasses.replace(TINY, stages=(Stage(1, 32),), batch_size=200, shift=2)
+    flat = normalisation_of(images)
+    data = LabelledImages(images, torch.arange(200), ())
+    inputs, _ = next(Batches(data, flat, recipe, seed=0).epoch(0))
+    columns = (inputs[:, 0, 0] * flat.std[0] + flat.mean[0]).mul(255).round().int()  # (200, 32)
+    expected = torch.tensor([[abs(x) if x < 32 else 62 - x for x in range(s, 32 + s)] for s in range(-2, 3)])
+    assert {tuple(row) for row in columns.tolist()} == {tuple(row) for row in expected.tolist()}
