@@ -99,26 +99,28 @@ def _check_gif(data: bytes) -> None:
     position, blocks, frames = 13 + _gif_palette_bytes(data[10:11]), 0, 0
     while frames < 2:
         introducer = data[position : position + 1]
+        if introducer in (b";", b""):
+            return
         if introducer == b"!":
-            position += 2
+            position, passed = _after_sub_blocks(data, position + 2)
         elif introducer == b",":
             frames += 1
-            position += 11 + _gif_palette_bytes(data[position + 9 : position + 10])
-        elif introducer in (b";", b""):
-            return
+            palette_bytes = _gif_palette_bytes(data[position + 9 : position + 10])
+            position, passed = _after_sub_blocks(data, position + 11 + palette_bytes)
         else:
-            position, blocks = (
-                position + 1,
-                blocks + 1,
-            )  # stray bytes are skipped one by one: as dear as blocks
-            continue
-        while length := int.from_bytes(data[position : position + 1], "big"):
-            position, blocks = position + 1 + length, blocks + 1
-            if blocks > GIF_BLOCKS:
-                raise _too_many("GIF", "blocks")
-        position, blocks = position + 1, blocks + 1
+            position, passed = position + 1, 1  # stray bytes are skipped one by one: as dear as blocks
+        blocks += passed
         if blocks > GIF_BLOCKS:
             raise _too_many("GIF", "blocks")
+
+
+def _after_sub_blocks(data: bytes, position: int) -> tuple[int, int]:
+    """Where a GIF's list of sub-blocks ends, and how many it has; it is left once they are too many."""
+    passed, length = 0, 1
+    while length and passed <= GIF_BLOCKS:
+        length = int.from_bytes(data[position : position + 1], "big")
+        position, passed = position + 1 + length, passed + 1
+    return position, passed
 
 
 def _gif_palette_bytes(flags: bytes) -> int:

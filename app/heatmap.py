@@ -26,6 +26,8 @@ TABLE_ENTRIES = 255
 """Odd, so that one entry is exactly the middle: zero."""
 MAX_INPUT_SIDE = 2048
 SMALLEST, LARGEST = 32, 1024
+SMALLEST_VMAX, LARGEST_VMAX = 1e-30, 1e30
+"""float32's range with room to divide in; beyond it the colours' arithmetic overflows."""
 SMALLEST_PANEL = 128
 """Below it the numbers of a colour bar would not fit beside it."""
 MARGIN, TITLE, BAR = 16, 24, 16
@@ -120,6 +122,8 @@ class Style:
             raise InvalidParameterError("colormap", f"no colour map {self.colormap!r}; {advice}")
         if self.vmax is not None and self.normalize is Normalize.MINMAX:
             raise InvalidParameterError("vmax", "fixes a scale around zero, which normalize=minmax has not")
+        if self.vmax is not None and not SMALLEST_VMAX <= self.vmax <= LARGEST_VMAX:  # NaN neither
+            raise InvalidParameterError("vmax", f"must be from {SMALLEST_VMAX:g} to {LARGEST_VMAX:g}")
 
 
 @dataclass(frozen=True)
@@ -363,7 +367,8 @@ def _outlined(picture: Picture, rectangle: Rectangle, side: int) -> Image.Image:
         draw = ImageDraw.Draw(image)
         left, top, right, bottom = box.box
         draw.rectangle((left, top, right - 1, bottom - 1), outline="black", width=3)
-        draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="white", width=1)
+        if min(box.width, box.height) > 2:  # the rectangle of a picture one pixel high has no inside
+            draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="white", width=1)
     return image
 
 
@@ -372,7 +377,9 @@ def _enlarged(grid: Grid, scale: _Scale, style: Style, size: tuple[int, int]) ->
     if style.interpolation is Interpolation.NEAREST:
         return Image.fromarray(scale.colours(grid)).resize(size, Image.Resampling.NEAREST)
     smooth = Image.fromarray(grid.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    return Image.fromarray(scale.colours(np.asarray(smooth, np.float64)))
+    # Cubic curves overshoot: relevance that no pixel has must not show, least of all one of the other sign.
+    within = np.asarray(smooth, np.float64).clip(grid.min(), grid.max())
+    return Image.fromarray(scale.colours(within))
 
 
 def _resampling(style: Style) -> Image.Resampling:

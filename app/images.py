@@ -124,16 +124,11 @@ def fit_to_model(
 ) -> Seen:
     """Scale the part that ``fit`` chooses to ``side`` × ``side``; a picture of that size stays as it is."""
     rectangle = _rectangle(picture.width, picture.height, fit)
-    if fit is Fit.PAD:
-        square = _padded(picture.image, pad_colour)
-        box = (0, 0, square.width, square.height)
-    else:
-        square = picture.image
-        right, bottom = rectangle.left + rectangle.width, rectangle.top + rectangle.height
-        box = (rectangle.left, rectangle.top, right, bottom)
+    # Cut out first: a filter that scales a part of a picture also looks at what is next to it.
+    part = _padded(picture.image, pad_colour) if fit is Fit.PAD else picture.image.crop(rectangle.box)
     # Lanczos looks at every pixel that it merges, so that nothing aliases; the gap of 3 makes it
     # several times faster on photos and moves no value by more than a level or two.
-    image = square.resize((side, side), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    image = part.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     return Seen(image, rectangle, _size_warnings(rectangle, side))
 
 

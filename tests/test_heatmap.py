@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from app.errors import InternalError, InvalidParameterError
-from app.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size, render
-from app.images import Fit, Picture, fit_to_model
+from app.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Size, Style, View, parse_size, render
+from app.images import Fit, Picture, decode, fit_to_model
 
 RELEVANCE = np.zeros((3, 32, 32), np.float32)
 RELEVANCE[0, 3, 4], RELEVANCE[1, 10, 20] = 2.0, -1.0
@@ -108,3 +108,73 @@ def test_units_of_a_dense_layer_are_laid_out_and_have_no_place_in_the_picture(ca
     assert drawn(Style(size="model"), cat, units).size == (16, 16)
     with pytest.raises(InvalidParameterError, match="dense"):
         drawn(Style(view=View.OVERLAY), cat, units)
+
+
+@pytest.mark.parametrize("view", View)
+@pytest.mark.parametrize("fit", Fit)
+@pytest.mark.parametrize("size", ["model", "input", 32, 1024])
+@pytest.mark.parametrize("upload", [(1, 1), (65_535, 1), (1, 65_535)])
+def test_uploads_of_every_shape_are_drawn(upload: tuple[int, int], size: Size, fit: Fit, view: View) -> None:
+    picture = Picture(Image.new("RGB", upload), "PNG")
+    heatmap = render(
+        RELEVANCE, Style(view=view, size=size), picture, fit_to_model(picture, fit).rectangle, {}
+    )
+    assert max(heatmap.width, heatmap.height) < 4096
+
+
+def test_smooth_curves_show_no_relevance_of_the_other_sign(cat: Image.Image) -> None:
+    smooth = pixels(Style(sign=Sign.POSITIVE, interpolation=Interpolation.BICUBIC), cat)
+    assert (smooth[..., 0] >= smooth[..., 2]).all()
+
+
+@pytest.mark.parametrize("vmax", [float("nan"), float("inf"), -1.0, 0.0, 1e-320, 1e308])
+def test_a_scale_that_colours_cannot_have_is_refused(vmax: float) -> None:
+    with pytest.raises(InvalidParameterError, match="vmax"):
+        Style(vmax=vmax)
+
+
+def test_the_ends_of_a_symmetric_scale_are_the_ends_of_the_colour_map(cat: Image.Image) -> None:
+    relevance = np.linspace(-5, 5, 32 * 32).reshape(32, 32)
+    shown = pixels(Style(size="model"), cat, relevance)
+    assert tuple(shown[0, 0]) == (5, 48, 97)
+    assert tuple(shown[-1, -1]) == (103, 0, 31)
+    assert (pixels(Style(size="model", vmax=2.5), cat, relevance)[-8:] == (103, 0, 31)).all()
+
+
+def test_absolute_relevance_is_neutral_at_zero_and_the_same_for_both_signs(cat: Image.Image) -> None:
+    both = np.where(RELEVANCE < 0, 2 * RELEVANCE, RELEVANCE)
+    for name, neutral in (("RdBu_r", (247, 247, 247)), ("gray", (0, 0, 0))):
+        shown = pixels(Style(size="model", normalize=Normalize.ABSOLUTE, colormap=name), cat, both)
+        assert tuple(shown[0, 0]) == neutral
+        assert (shown[3, 4] == shown[10, 20]).all()
+        assert tuple(shown[3, 4]) != neutral
+
+
+def test_relevance_outside_the_rectangle_is_neutral_and_inside_it_is_the_map(cat: Image.Image) -> None:
+    shown = pixels(Style(size="input"), cat, np.ones((32, 32)))
+    assert (shown[:, 75:375] == (103, 0, 31)).all()  # the centre square of 451×300
+    assert (shown[:, :75] == (247, 247, 247)).all()
+    assert (shown[:, 375:] == (247, 247, 247)).all()
+
+
+def test_an_overlay_depends_on_relevance_only_where_the_model_looked(cat: Image.Image) -> None:
+    style = Style(view=View.OVERLAY, size="input")
+    nothing, everything = (pixels(style, cat, np.full((32, 32), v)) for v in (0.0, 1.0))
+    changed = (nothing != everything).any(axis=2)
+    assert changed[:, 75:375].mean() > 0.99
+    assert not changed[:, :75].any()
+    assert not changed[:, 375:].any()
+
+
+def test_nothing_of_an_uploads_metadata_goes_out(cat: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "SECRET"
+    upload = io.BytesIO()
+    cat.save(upload, "JPEG", exif=exif, icc_profile=b"SECRET", comment=b"SECRET", xmp=b"SECRET")
+    picture = decode(upload.getvalue(), 25_000_000)
+    rectangle = fit_to_model(picture).rectangle
+    for view in View:
+        png = render(RELEVANCE, Style(view=view, size="input"), picture, rectangle, {}).png
+        assert b"SECRET" not in png
+        assert {png.count(name) for name in (b"eXIf", b"iCCP", b"tEXt", b"zTXt")} == {0}
+        assert png.count(b"iTXt") == 1
