@@ -309,7 +309,6 @@ def _side_by_side(
     side = {"model": SMALLEST_PANEL, "input": LARGEST}.get(str(style.size)) or int(style.size)
     side = max(SMALLEST_PANEL, min(side, LARGEST))
     left = _outlined(picture, rectangle, side)
-    # The map is as high as what the model saw of the picture, so that the two can be compared by eye.
     middle = _enlarged(grid, scale, style, _fitted((grid.shape[1], grid.shape[0]), side))
     height = max(11, side // 20)
     font = ImageFont.load_default(height)
@@ -317,7 +316,8 @@ def _side_by_side(
     ticks = [(value, f"{value:+.2g}" if value else "0") for value in _ticks(scale)]
     labels = max(int(font.getlength(text)) for _, text in ticks)
     bar_left = MARGIN + left.width + MARGIN + middle.width + MARGIN
-    width = bar_left + BAR + 8 + labels + MARGIN
+    bar = max(BAR, side // 20)
+    width = bar_left + bar + 8 + labels + MARGIN
     sheet = Image.new("RGB", (width, title + side + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
     middle_left = MARGIN + left.width + MARGIN
@@ -325,8 +325,8 @@ def _side_by_side(
         y = title + (side - image.height) // 2
         sheet.paste(image, (x, y))
         draw.rectangle((x - 1, y - 1, x + image.width, y + image.height), outline=FRAME)
-        draw.text((x, title - 6), _shortened(caption, font, image.width), INK, font, anchor="ls")
-    _draw_bar(sheet, draw, scale, (bar_left, title, side), ticks, font)
+        draw.text((x, y - height // 2), _shortened(caption, font, image.width), INK, font, anchor="ls")
+    _draw_bar(sheet, draw, scale, (bar_left, title, bar, side), ticks, font)
     return sheet
 
 
@@ -334,21 +334,21 @@ def _draw_bar(
     sheet: Image.Image,
     draw: ImageDraw.ImageDraw,
     scale: _Scale,
-    place: tuple[int, int, int],
+    place: tuple[int, int, int, int],
     ticks: list[tuple[float, str]],
     font: Any,
 ) -> None:
-    x, y, height = place
+    x, y, width, height = place
     values = np.linspace(scale.vmax, scale.vmin, height)[:, None]  # (height, 1), the highest on top
-    sheet.paste(Image.fromarray(scale.colours(values)).resize((BAR, height)), (x, y))
-    draw.rectangle((x - 1, y - 1, x + BAR, y + height), outline=FRAME)
+    sheet.paste(Image.fromarray(scale.colours(values)).resize((width, height)), (x, y))
+    draw.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
     span = scale.vmax - scale.vmin
     for value, text in ticks:
         share = (scale.vmax - value) / span if span > 0 else 0.5
         tick = y + round(share * (height - 1))
-        draw.line((x + BAR, tick, x + BAR + 3, tick), FRAME)
+        draw.line((x + width, tick, x + width + 3, tick), FRAME)
         inside = min(max(tick, y + int(font.size / 2)), y + height - int(font.size / 2))
-        draw.text((x + BAR + 7, inside), text, INK, font, anchor="lm")
+        draw.text((x + width + 7, inside), text, INK, font, anchor="lm")
 
 
 def _ticks(scale: _Scale) -> list[float]:

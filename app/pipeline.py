@@ -30,7 +30,7 @@ from app.answers import (
 )
 from app.errors import InternalError, InvalidParameterError
 from app.explainer import Explainer, Timed
-from app.heatmap import Heatmap, Style, render
+from app.heatmap import Captions, Heatmap, Style, render
 from app.images import Fit, Picture, Seen, decode, fit_to_model, to_tensor
 from app.lrp.composites import Composite
 from app.lrp.seed import Explanation, Question, Start
@@ -130,8 +130,11 @@ class Pipeline:
             raise InternalError("the relevance is not finite")
         receipt = self._receipt(picture, seen, explanation, composite, question, how)
         metadata = {**receipt.model_dump(mode="json"), "versions": _versions()}
+        captions = _captions(receipt)
         heatmap = await self._in_pool(
-            "render", timings, lambda: render(relevance, how.style, picture, seen.rectangle, metadata)
+            "render",
+            timings,
+            lambda: render(relevance, how.style, picture, seen.rectangle, metadata, captions),
         )
         return Explained(receipt, heatmap, relevance)
 
@@ -283,6 +286,12 @@ def _rule_report(composite: Composite) -> RuleReport:
             for name, rule in composite.layers
         ],
     )
+
+
+def _captions(receipt: ExplainReceipt) -> Captions:
+    best, target, versus = receipt.prediction, receipt.target, receipt.versus
+    rather_than = f" rather than {versus.label}" if versus else ""
+    return Captions(f"{best.label} {best.probability:.0%}", f"why {target.label}{rather_than}?")
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.errors import InternalError, InvalidParameterError
 from app.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Size, Style, View, parse_size, render
-from app.images import Fit, Picture, decode, fit_to_model
+from app.images import Fit, Picture, Rectangle, decode, fit_to_model
 
 RELEVANCE = np.zeros((3, 32, 32), np.float32)
 RELEVANCE[0, 3, 4], RELEVANCE[1, 10, 20] = 2.0, -1.0
@@ -178,3 +178,83 @@ def test_nothing_of_an_uploads_metadata_goes_out(cat: Image.Image) -> None:
         assert b"SECRET" not in png
         assert {png.count(name) for name in (b"eXIf", b"iCCP", b"tEXt", b"zTXt")} == {0}
         assert png.count(b"iTXt") == 1
+
+
+@pytest.mark.parametrize("name", COLORMAPS)
+def test_zero_is_exactly_the_middle_of_every_colour_map(cat: Image.Image, name: str) -> None:
+    ramp = pixels(Style(size="model", colormap=name), cat, np.linspace(-1, 1, 255).reshape(1, 255))
+    zero = pixels(Style(size="model", colormap=name), cat, np.array([[-1.0, 0.0, 1.0]]))
+    np.testing.assert_array_equal(zero[0], ramp[0, [0, 127, 254]])
+
+
+def test_minmax_spans_the_colour_map_from_the_lowest_to_the_highest_value(cat: Image.Image) -> None:
+    style = Style(size="model", normalize=Normalize.MINMAX, colormap="gray")
+    shown = pixels(style, cat, np.linspace(5, 7, 1024).reshape(32, 32))
+    assert (shown[0, 0] == 0).all()
+    assert (shown[-1, -1] == 255).all()
+    assert (np.diff(shown[..., 0].ravel()) >= 0).all()
+
+
+def test_negative_relevance_alone_hides_the_positive(cat: Image.Image) -> None:
+    shown = pixels(Style(size="model", sign=Sign.NEGATIVE), cat)
+    assert (shown[3, 4] == shown[0, 0]).all()
+    assert tuple(shown[10, 20]) == (5, 48, 97)
+
+
+def test_the_scale_that_is_said_is_the_one_that_is_drawn(cat: Image.Image) -> None:
+    def scale(style: Style) -> tuple[float, float]:
+        heatmap = render(RELEVANCE, style, Picture(cat, "PNG"), Rectangle(75, 0, 300, 300), {})
+        return heatmap.vmin, heatmap.vmax
+
+    assert scale(Style()) == (-2, 2)
+    assert scale(Style(vmax=4.0)) == (-4, 4)
+    assert scale(Style(normalize=Normalize.MINMAX)) == (-1, 2)
+    assert scale(Style(normalize=Normalize.ABSOLUTE)) == (0, 2)
+    assert scale(Style(sign=Sign.NEGATIVE)) == (-1, 1)
+
+
+@pytest.mark.parametrize("view", [View.HEATMAP, View.OVERLAY])
+def test_a_very_large_upload_is_drawn_at_2048_in_its_own_shape(view: View) -> None:
+    upload = Image.new("RGB", (3000, 1500))
+    assert drawn(Style(view=view, size="input"), upload).size == (2048, 1024)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_is_enough_to_draw_nothing(cat: Image.Image, value: float) -> None:
+    relevance = RELEVANCE.copy()
+    relevance[2, 31, 31] = value
+    for view in View:
+        with pytest.raises(InternalError):
+            drawn(Style(view=view), cat, relevance)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("model", "model"), ("input", "input"), ("32", 32), ("1024", 1024)]
+)
+def test_a_good_size_is_understood(text: str, size: Size) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("normalize", Normalize)
+@pytest.mark.parametrize("view", View)
+@pytest.mark.parametrize("sign", Sign)
+def test_every_scale_is_drawn_in_every_view(
+    cat: Image.Image, view: View, normalize: Normalize, sign: Sign
+) -> None:
+    for size in ("model", 100):
+        for relevance in (RELEVANCE, np.zeros((32, 32))):
+            drawn(Style(view=view, normalize=normalize, sign=sign, size=size), cat, relevance)
+
+
+@pytest.mark.parametrize(("size", "side"), [("model", 128), (64, 128), (256, 256), ("input", 1024)])
+def test_the_map_beside_the_picture_has_the_side_that_was_asked_for(
+    cat: Image.Image, size: Size, side: int
+) -> None:
+    style = Style(view=View.SIDE_BY_SIDE, size=size)
+    shown = pixels(style, cat, np.ones((32, 32)))
+    red = (shown == (103, 0, 31)).all(axis=2)
+    height, width = red.sum(axis=0).max(), red.sum(axis=1).max()
+    assert height == side
+    assert side <= width <= side + max(16, side // 20)  # in one row the bar's end has the same colour
+    assert shown.shape[0] > side
+    assert shown.shape[1] > 2 * side

@@ -300,6 +300,21 @@ def test_every_mode_is_the_plain_rgb_picture(plain: Image.Image, variant: Image.
     assert np.array_equal(pixels(decode(saved(variant, kind), LIMIT)), pixels(plain.convert("RGB")))
 
 
+def test_a_cmyk_jpeg_is_close_to_the_plain_picture() -> None:
+    file = saved(chelsea().convert("CMYK"), "JPEG", quality=100, subsampling=0)
+    assert np.abs(pixels(decode(file, LIMIT)).astype(int) - pixels(chelsea())).max() <= 8
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bit_colour_is_scaled_and_not_clipped(channels: int) -> None:
+    plain = chelsea().convert("RGB" if channels == 3 else "RGBA")
+    deep = (pixels(plain).astype(np.uint16) * 257).astype(">u2")  # (60, 90, channels)
+    rows = b"".join(b"\0" + row.tobytes() for row in deep)
+    header = struct.pack(">IIBBBBB", 90, 60, 16, 2 if channels == 3 else 6, 0, 0, 0)
+    file = PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND")
+    assert np.array_equal(pixels(decode(file, LIMIT)), pixels(chelsea()))
+
+
 @pytest.mark.parametrize(("kind", "order"), [("PNG", "<"), ("TIFF", "<"), ("TIFF", ">")])
 def test_16_bit_grey_is_scaled_and_not_clipped(kind: str, order: str) -> None:
     grey = np.asarray(chelsea().convert("L"))
