@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from app.errors import RefusedToStartError
 from app.lrp.composites import Composite, resolve
 from app.lrp.engine import Engine, NotCompilableError
-from app.lrp.reference import Reference
 from app.lrp.seed import Explanation, Question, seed
+
+if TYPE_CHECKING:
+    from app.lrp.reference import Reference
 
 T = TypeVar("T")
 
@@ -82,11 +84,13 @@ class Explainer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
 
-def _engine(model: nn.Module, low: Tensor, high: Tensor) -> Engine | Reference:
+def _engine(model: nn.Module, low: Tensor, high: Tensor) -> "Engine | Reference":
     """Our own engine, or Zennit for what that cannot compile."""
     try:
         return Engine(model, low, high)
     except NotCompilableError:
+        from app.lrp.reference import Reference  # Zennit brings seconds of imports that few networks need
+
         return Reference(model, low, high)
 
 

@@ -271,9 +271,8 @@ def _heatmap(grid: Grid, scale: _Scale, style: Style, picture: Picture, rectangl
         case "model":
             return Image.fromarray(scale.colours(grid))
         case "input":
-            size = _fitted(picture.image.size, min(MAX_INPUT_SIDE, max(picture.image.size)))
+            size, box = _placed(picture, rectangle, _input_side(picture))
             neutral = Image.fromarray(scale.colours(np.zeros((1, 1)))).resize(size)
-            box = _scaled(rectangle, size[0] / picture.width, size[1] / picture.height)
             neutral.paste(_enlarged(grid, scale, style, (box.width, box.height)), (box.left, box.top))
             return neutral
         case side:
@@ -281,11 +280,9 @@ def _heatmap(grid: Grid, scale: _Scale, style: Style, picture: Picture, rectangl
 
 
 def _overlay(grid: Grid, scale: _Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
-    longest = max(picture.image.size)
-    side = {"model": SMALLEST, "input": min(MAX_INPUT_SIDE, longest)}.get(str(style.size)) or int(style.size)
-    size = _fitted(picture.image.size, side)
+    side = _side(style.size, model=SMALLEST, input_=_input_side(picture))
+    size, box = _placed(picture, rectangle, side)
     shown = picture.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    box = _scaled(rectangle, size[0] / picture.width, size[1] / picture.height)
     colours = _enlarged(grid, scale, style, (box.width, box.height))
     # The root keeps weak relevance visible; full relevance hides two thirds of the picture, not all.
     opacity = np.rint(np.sqrt(scale.strength(grid)) * 0.85 * 255).astype(np.uint8)
@@ -306,8 +303,7 @@ def _side_by_side(
     rectangle: Rectangle,
     captions: Captions,
 ) -> Image.Image:
-    side = {"model": SMALLEST_PANEL, "input": LARGEST}.get(str(style.size)) or int(style.size)
-    side = max(SMALLEST_PANEL, min(side, LARGEST))
+    side = max(SMALLEST_PANEL, _side(style.size, model=SMALLEST_PANEL, input_=LARGEST))
     left = _outlined(picture, rectangle, side)
     middle = _enlarged(grid, scale, style, _fitted((grid.shape[1], grid.shape[0]), side))
     height = max(11, side // 20)
@@ -360,9 +356,8 @@ def _ticks(scale: _Scale) -> list[float]:
 
 def _outlined(picture: Picture, rectangle: Rectangle, side: int) -> Image.Image:
     """The picture with a frame around what the model saw, where that is not all of it."""
-    size = _fitted(picture.image.size, side)
+    size, box = _placed(picture, rectangle, side)
     image = picture.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    box = _scaled(rectangle, size[0] / picture.width, size[1] / picture.height)
     if box.width < size[0] or box.height < size[1]:
         draw = ImageDraw.Draw(image)
         left, top, right, bottom = box.box
@@ -392,10 +387,22 @@ def _fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _scaled(rectangle: Rectangle, across: float, down: float) -> Rectangle:
+def _placed(picture: Picture, rectangle: Rectangle, side: int) -> tuple[tuple[int, int], Rectangle]:
+    """The picture's size with its longest side at ``side``, and where ``rectangle`` then lies."""
+    size = _fitted(picture.image.size, side)
+    across, down = size[0] / picture.width, size[1] / picture.height
     left, top, right, bottom = rectangle.box
     x, y = round(left * across), round(top * down)
-    return Rectangle(x, y, max(1, round(right * across) - x), max(1, round(bottom * down) - y))
+    return size, Rectangle(x, y, max(1, round(right * across) - x), max(1, round(bottom * down) - y))
+
+
+def _side(size: Size, *, model: int, input_: int) -> int:
+    """Pixels of a size, where its two names stand for these."""
+    return {"model": model, "input": input_}[size] if isinstance(size, str) else size
+
+
+def _input_side(picture: Picture) -> int:
+    return min(MAX_INPUT_SIDE, max(picture.image.size))
 
 
 def _shortened(text: str, font: Any, width: int) -> str:

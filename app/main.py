@@ -15,6 +15,7 @@ from app.api import about, explain, health, problems
 from app.api.about import AboutModel, Layer, Limits, about_model
 from app.api.middleware import BodyLimit, RequestContext
 from app.explainer import Explainer, pick_device
+from app.lrp.composites import leaf_layers
 from app.models.checkpoint import ModelCard, load
 from app.pipeline import Pipeline
 from app.settings import Settings
@@ -101,6 +102,5 @@ def pixel_bounds(card: ModelCard) -> tuple[Tensor, Tensor]:
 def _layers(model: nn.Module) -> list[Layer]:
     return [
         Layer(name=name, kind=type(layer).__name__, description=repr(layer))
-        for name, layer in model.named_modules()
-        if not any(layer.children())
+        for name, layer in leaf_layers(model)
     ]

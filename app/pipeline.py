@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ from app.answers import (
     RuleReport,
     Score,
 )
-from app.errors import InternalError, InvalidParameterError
+from app.errors import InvalidParameterError
 from app.explainer import Explainer, Timed
 from app.heatmap import Captions, Heatmap, Style, render
 from app.images import Fit, Picture, Seen, decode, fit_to_model, to_tensor
@@ -126,8 +127,6 @@ class Pipeline:
         picture, seen, image = await self._open(data, how.fit, timings)
         explanation = _count(await self._explainer.explain(image, composite, question, how.layer), timings)
         relevance = explanation.relevance[0].float().numpy()
-        if not np.isfinite(relevance).all():
-            raise InternalError("the relevance is not finite")
         receipt = self._receipt(picture, seen, explanation, composite, question, how)
         metadata = {**receipt.model_dump(mode="json"), "versions": _versions()}
         captions = _captions(receipt)
@@ -294,5 +293,6 @@ def _captions(receipt: ExplainReceipt) -> Captions:
     return Captions(f"{best.label} {best.probability:.0%}", f"why {target.label}{rather_than}?")
 
 
+@cache
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}

@@ -14,6 +14,18 @@ from torch import nn
 Array = npt.NDArray[np.float64]
 STABILIZER = 1e-6
 
+HAND = {
+    "zero": ({}, [0.0, 5.0]),
+    "epsilon": ({"epsilon": 0.25}, [0.0, 4.545455]),
+    "gamma": ({"gamma": 0.25}, [0.285714, 4.571429]),
+    "z_plus": ({}, [1.0, 3.5]),
+    "alpha_beta": ({"alpha": 2.0, "beta": 1.0}, [0.333333, 7.0]),
+    "w_square": ({}, [2.142857, 2.321429]),
+    "flat": ({}, [2.5, 2.5]),
+    "z_box": ({}, [1.955128, 3.044872]),
+}
+"""Rule -> (parameters, relevance of the input) for a layer of two units, worked out by hand."""
+
 
 @dataclass(frozen=True)
 class Linear:

@@ -6,23 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-HAND = {
-    "zero": ({}, [0.0, 5.0]),
-    "epsilon": ({"epsilon": 0.25}, [0.0, 4.545455]),
-    "gamma": ({"gamma": 0.25}, [0.285714, 4.571429]),
-    "z_plus": ({}, [1.0, 3.5]),
-    "alpha_beta": ({"alpha": 2.0, "beta": 1.0}, [0.333333, 7.0]),
-    "w_square": ({}, [2.142857, 2.321429]),
-    "flat": ({}, [2.5, 2.5]),
-    "z_box": ({}, [1.955128, 3.044872]),
-}
 
-
-@pytest.mark.parametrize("rule", HAND)
+@pytest.mark.parametrize("rule", oracle.HAND)
 def test_oracle_gives_the_numbers_computed_by_hand(rule: str) -> None:
     W, b = np.array([[1.0, 0.5], [-1.0, 2.0]]), np.array([0.5, -0.5])
     linear = oracle.Linear(W, b, np.ones_like(W))
-    parameters, expected = HAND[rule]
+    parameters, expected = oracle.HAND[rule]
     relevance = oracle.weighted(
         linear, np.array([1.0, 2.0]), np.array([2.5, 2.5]), rule, parameters, -3.0, 3.0
     )

@@ -22,16 +22,6 @@ from app.lrp.seed import Explanation, Question, Start, seed
 from app.models.minivgg import MiniVGG
 
 LOW, HIGH = -2.0, 2.5
-HAND = {
-    "zero": ({}, [0.0, 5.0]),
-    "epsilon": ({"epsilon": 0.25}, [0.0, 4.545455]),
-    "gamma": ({"gamma": 0.25}, [0.285714, 4.571429]),
-    "z_plus": ({}, [1.0, 3.5]),
-    "alpha_beta": ({"alpha": 2.0, "beta": 1.0}, [0.333333, 7.0]),
-    "w_square": ({}, [2.142857, 2.321429]),
-    "flat": ({}, [2.5, 2.5]),
-    "z_box": ({}, [1.955128, 3.044872]),
-}
 
 
 def dense(*, bias: bool) -> nn.Sequential:
@@ -111,14 +101,14 @@ def everywhere(model: nn.Module, name: str, **parameters: float) -> Composite:
 # By hand
 
 
-@pytest.mark.parametrize("rule", HAND)
+@pytest.mark.parametrize("rule", oracle.HAND)
 def test_rules_give_the_numbers_computed_by_hand(rule: str) -> None:
     layer = nn.Linear(2, 2).double()
     layer.load_state_dict(
         {"weight": torch.tensor([[1.0, 0.5], [-1.0, 2.0]]), "bias": torch.tensor([0.5, -0.5])}
     )
     model = nn.Sequential(layer)
-    parameters, expected = HAND[rule]
+    parameters, expected = oracle.HAND[rule]
     composite = resolve(model, rule, parameters, ())
     x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     explanation = reference_of(model, -3.0, 3.0).explain(x, composite, lambda logits: logits)

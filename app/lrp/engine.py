@@ -211,7 +211,7 @@ class WeightedTerm:
     def _stabilized(self, z: Tensor) -> Tensor:
         if self._denominator_is_positive:
             return z + self._epsilon
-        return torch.where(z < 0, z - self._epsilon, z + self._epsilon)
+        return _stabilized(z, self._epsilon)
 
     def _selected(self, R: Tensor, z: Tensor) -> Tensor:
         match self._outputs:
@@ -314,8 +314,7 @@ class AveragePooling:
     def back(self, R: Tensor, memo: tuple[Tensor, Tensor]) -> Tensor:
         """See `Step`."""
         x, pooled = memo
-        stabilized = torch.where(pooled < 0, pooled - STABILIZER, pooled + STABILIZER)
-        return x * self.pool_back(R / stabilized, x)
+        return x * self.pool_back(R / _stabilized(pooled, STABILIZER), x)
 
 
 class Engine:
@@ -449,6 +448,11 @@ def _unweighted(layer: nn.Module, *, inplace: bool) -> Step:
             return AveragePooling(layer, torch.ops.aten._adaptive_avg_pool2d_backward)
         case _:
             return Elementwise(lambda x: x)
+
+
+def _stabilized(z: Tensor, epsilon: float) -> Tensor:
+    """s(z) = z + ε·sgn(z) with sgn(0) = +1."""
+    return torch.where(z < 0, z - epsilon, z + epsilon)
 
 
 def _pair(option: int | tuple[int, ...]) -> list[int]:
