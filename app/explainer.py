@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import RefusedToStartError
+from app.lrp.affine import NotCompilableError
 from app.lrp.composites import Composite, resolve
-from app.lrp.engine import Engine, NotCompilableError
+from app.lrp.engine import Engine
 from app.lrp.seed import Explanation, Question, seed
 
 if TYPE_CHECKING:

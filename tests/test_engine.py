@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from app.lrp.affine import NotCompilableError
 from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
-from app.lrp.engine import Engine, NotCompilableError
+from app.lrp.engine import Engine
 from app.lrp.reference import Reference
 from app.lrp.seed import Explanation, Question, Start, seed
 from app.models.checkpoint import load

@@ -538,7 +538,7 @@ def test_it_works_where_gradients_are_off_and_returns_plain_tensors() -> None:
         with off():
             explanation = reference.explain(x * 1, composite, random_start)
         assert torch.equal(explanation.relevance, expected)
-        assert not any(tensor.requires_grad for tensor in tensors_of(explanation.cpu()))
+        assert not any(tensor.requires_grad for tensor in tensors_of(explanation))
 
 
 def tensors_of(explanation: Explanation) -> list[Tensor]:
@@ -554,4 +554,4 @@ def test_the_device_of_the_model_is_used() -> None:
     expected = reference_of(model).explain(x, composite, random_start).relevance
     on_device = reference_of(model.cuda()).explain(x.cuda(), composite, random_start)
     assert on_device.relevance.is_cuda
-    assert distance(on_device.cpu().relevance, expected) < 1e-10
+    assert distance(on_device.relevance.cpu(), expected) < 1e-10

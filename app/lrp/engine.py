@@ -1,320 +1,65 @@
 """Relevance by one forward pass and one transposed pass: no autograd, no hooks, nothing swapped.
 
-A (network, composite, input shape) is compiled once into steps. A step is a pure function forward and a pure
-function back, with its weights precomputed, so that any number of threads may share it. What can be known
-before the first picture arrives is used then:
+A network is compiled once into a chain of steps, forward and, for each rule, back (`app.lrp.steps`). A step is
+a pure function with its weights precomputed, so that any number of threads may share it. Whatever is asked of
+a batch shares one forward pass, and on the way back goes together as far as the rules are the same:
 
-- behind a ReLU the input has one sign, and half of every signed rule vanishes;
-- where a ReLU was shut no relevance arrives, unless the rule above gives some whatever the input;
-- ε divides by the forward pass itself, and rules that ignore the input divide by a constant.
+    inputs ──conv──relu──pool──conv──relu──dense──relu──dense── logits
+      ♭ ◄──────────────┬─────── z⁺ ◄─┬──────────── ε ◄───────── cat, dog, cat
+      □ ◄──────────────┴─────── γ  ◄─┘
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import Composite, Rule, leaf_layers
-from app.lrp.rules import FUNCTIONS, STABILIZER, Outputs, Source, Term
-from app.lrp.seed import Explanation, Seed
+from app.lrp.affine import NotCompilableError, affine, channels_last
+from app.lrp.canonize import canonized
+from app.lrp.composites import Composite, Rule
+from app.lrp.rules import FUNCTIONS
+from app.lrp.seed import Answers, Ask, Explanation, Seed, seed
+from app.lrp.steps import AveragePooling, Back, Context, Forward, MaxPooling, Passing, Rows, Seen, Weighted
 
 INPUT_BLIND = frozenset({"flat", "w_square", "z_box"})
 """Rules that give relevance to inputs that are zero."""
-CHAINS_KEPT = 16
-"""Compiled chains kept; each may hold a few copies of the weights."""
+SHAPES_KEPT = 4
+"""Input shapes and precisions that the forward pass stays compiled for."""
+BACKS_KEPT = 64
+"""Compiled layers kept, for some ten composites; each may hold copies of its weights."""
 
 
-class NotCompilableError(Exception):
-    """The engine has no step for this layer; the reference explains such networks."""
+@dataclass(frozen=True, eq=False)
+class _Descent:
+    """One layer's way back under one rule. Where a ReLU leaves out what is not positive, ``silent``, the output
+    that counts is the ReLU's.
+    """
 
-
-class Affine(Protocol):
-    """The linear map of a weighted layer, for any weights of its shape."""
-
-    def forward(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-        """The layer's output for these weights."""
-
-    def prepare(self, w: Tensor) -> Tensor:
-        """``w`` as `forward` likes it in memory."""
-
-    def prepare_back(self, w: Tensor) -> Tensor:
-        """``w`` as `back` wants it."""
-
-    def back(self, q: Tensor, prepared: Tensor, shape: torch.Size) -> Tensor:
-        """The transpose: (B, out, …) -> ``shape``, the input's."""
-
-
-class Step(Protocol):
-    """One layer, compiled."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        """The layer's output, and what the way back needs."""
-
-    def back(self, R: Tensor, memo: Any) -> Tensor:
-        """Relevance of the output -> relevance of the input."""
-
-
-@dataclass(frozen=True)
-class Dense:
-    """(B, in) -> (B, out)."""
-
-    def forward(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-        """See `Affine`."""
-        return F.linear(x, w, b)
-
-    def prepare(self, w: Tensor) -> Tensor:
-        """See `Affine`."""
-        return w.contiguous()
-
-    def prepare_back(self, w: Tensor) -> Tensor:
-        """See `Affine`."""
-        return w.contiguous()
-
-    def back(self, q: Tensor, prepared: Tensor, shape: torch.Size) -> Tensor:  # noqa: ARG002
-        """See `Affine`."""
-        return q @ prepared
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """(B, in, *spatial) -> (B, out, *spatial), in one or two dimensions."""
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-
-    @property
-    def flips(self) -> bool:
-        """Whether the transpose is a plain convolution with flipped weights, the faster of the two on CPU."""
-        return self.groups == 1 and set(self.stride) == {1} and min(self._flipped_padding()) >= 0
-
-    def forward(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-        """See `Affine`."""
-        return self._convolve(x, w, b, self.stride, self.padding)
-
-    def prepare(self, w: Tensor) -> Tensor:
-        """See `Affine`."""
-        layout = torch.channels_last if w.dim() == 4 else torch.contiguous_format
-        return w.contiguous(memory_format=layout)
-
-    def prepare_back(self, w: Tensor) -> Tensor:
-        """See `Affine`."""
-        spatial = tuple(range(2, w.dim()))
-        return self.prepare(w.flip(spatial).transpose(0, 1) if self.flips else w)
-
-    def back(self, q: Tensor, prepared: Tensor, shape: torch.Size) -> Tensor:
-        """See `Affine`."""
-        if self.flips:
-            return self._convolve(q, prepared, None, self.stride, self._flipped_padding())
-        rest = [
-            wanted - ((given - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1)
-            for wanted, given, stride, padding, dilation, kernel in zip(
-                shape[2:], q.shape[2:], self.stride, self.padding, self.dilation, self.kernel, strict=True
-            )
-        ]
-        return torch.convolution(
-            q,
-            prepared,
-            None,
-            self.stride,
-            self.padding,
-            self.dilation,
-            True,
-            rest,
-            self.groups,
-        )
-
-    def _convolve(
-        self, x: Tensor, w: Tensor, b: Tensor | None, stride: Sequence[int], padding: Sequence[int]
-    ) -> Tensor:
-        none = [0] * len(self.kernel)
-        return torch.convolution(x, w, b, stride, padding, self.dilation, False, none, self.groups)
-
-    def _flipped_padding(self) -> tuple[int, ...]:
-        return tuple(
-            d * (k - 1) - p for d, k, p in zip(self.dilation, self.kernel, self.padding, strict=True)
-        )
-
-
-@dataclass(frozen=True)
-class Context:
-    """What is known of one weighted layer before any input arrives."""
-
-    affine: Affine
-    shape: torch.Size
-    """Of its input, for a batch of one."""
-    nonnegative: bool
-    """Its input has no negative values."""
+    back: Back
     silent: bool
-    """No relevance arrives where its output is not positive."""
-    low: Tensor
-    high: Tensor
 
 
-class WeightedTerm:
-    """One term of a rule on one layer, with all that does not depend on the input computed."""
+@dataclass(frozen=True, eq=False)
+class _Trace:
+    """A forward pass: ``values[i]`` is the input of layer i, and the last one the logits."""
 
-    def __init__(self, term: Term, w: Tensor, b: Tensor | None, context: Context) -> None:
-        affine = self._affine = context.affine
-        parts = [part for part in term.parts if not (context.nonnegative and part.source is Source.NEGATIVE)]
-        signed = {Source.POSITIVE: Source.INPUT} if context.nonnegative else {}
-        self._sources = [signed.get(part.source, part.source) for part in parts]
-        self._weights = [affine.prepare(part.weight) for part in parts]
-        self._weights_back = [affine.prepare_back(part.weight) for part in parts]
-        self._bias = term.bias
-        self._share = term.share
-        self._epsilon = term.epsilon
-        self._outputs = Outputs.ALL if context.silent else term.outputs
-        self._constants = {
-            source: _constant(source, context) for source in self._sources if source in _CONSTANT
-        }
-        self._output_is_denominator = (
-            self._sources == [Source.INPUT] and parts[0].weight is w and term.bias is b
-        )
-        # Where the output is the denominator and only its positive values matter, ReLU has left only those.
-        self._denominator_is_positive = self._output_is_denominator and context.silent
-        self._denominator = (
-            self._stabilized(self._forward(dict(self._constants)))
-            if set(self._sources) <= _CONSTANT
-            else None
-        )
-
-    def back(self, R: Tensor, x: Tensor, z: Tensor) -> Tensor:
-        """This term's relevance of the layer's input ``x``; ``z`` is the layer's output."""
-        values = {source: self._value(source, x) for source in self._sources}
-        q = self._divide(self._selected(R, z), values, z)
-        total: Tensor | None = None
-        for source, prepared in zip(self._sources, self._weights_back, strict=True):
-            share = self._affine.back(q, prepared, x.shape)
-            if source is not Source.ONES:
-                share = share.mul_(values[source])
-            total = share if total is None else total.add_(share)
-        assert total is not None
-        return total if self._share == 1 else total.mul_(self._share)
-
-    def _divide(self, R: Tensor, values: dict[Source, Tensor], z: Tensor) -> Tensor:
-        if self._denominator is not None:
-            return R / self._denominator
-        denominator = z if self._output_is_denominator else self._forward(values)
-        if self._epsilon == 0:
-            return torch.where(denominator == 0, 0, R / denominator)
-        return R / self._stabilized(denominator)
-
-    def _stabilized(self, z: Tensor) -> Tensor:
-        if self._denominator_is_positive:
-            return z + self._epsilon
-        return _stabilized(z, self._epsilon)
-
-    def _selected(self, R: Tensor, z: Tensor) -> Tensor:
-        match self._outputs:
-            case Outputs.ALL:
-                return R
-            case Outputs.POSITIVE:
-                return R * (z > 0)
-            case Outputs.NEGATIVE:
-                return R * (z < 0)
-
-    def _forward(self, values: dict[Source, Tensor]) -> Tensor:
-        total: Tensor | None = None
-        for source, weight in zip(self._sources, self._weights, strict=True):
-            bias = self._bias if total is None else None
-            part = self._affine.forward(values[source], weight, bias)
-            total = part if total is None else total.add_(part)  # a constant part is one row: it comes later
-        assert total is not None
-        return total
-
-    def _value(self, source: Source, x: Tensor) -> Tensor:
-        match source:
-            case Source.INPUT:
-                return x
-            case Source.POSITIVE:
-                return x.clamp(min=0)
-            case Source.NEGATIVE:
-                return x.clamp(max=0)
-            case _:
-                return self._constants[source]
+    values: list[Tensor]
+    extras: list[Tensor | None]
 
 
-@dataclass(frozen=True)
-class Weighted:
-    """A convolution or a dense layer under its rule."""
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Relevance ``R`` (n, …) of the asks ``members``, which have had the same rules so far."""
 
-    affine: Affine
-    weight: Tensor
-    bias: Tensor | None
-    terms: tuple[WeightedTerm, ...]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """See `Step`."""
-        z = self.affine.forward(x, self.weight, self.bias)
-        return z, (x, z)
-
-    def back(self, R: Tensor, memo: tuple[Tensor, Tensor]) -> Tensor:
-        """See `Step`."""
-        first, *others = (term.back(R, *memo) for term in self.terms)
-        for other in others:
-            first = first.add_(other)
-        return first
-
-
-@dataclass(frozen=True)
-class Elementwise:
-    """ReLU, dropout, flatten, identity: relevance passes as it is."""
-
-    function: Callable[[Tensor], Tensor]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, torch.Size]:
-        """See `Step`; flatten changes the shape."""
-        return self.function(x), x.shape
-
-    def back(self, R: Tensor, memo: torch.Size) -> Tensor:
-        """See `Step`."""
-        return R.reshape(memo)
-
-
-@dataclass(frozen=True)
-class MaxPooling:
-    """Relevance goes to the largest of each window."""
-
-    options: tuple[Any, ...]  # kernel, stride, padding, dilation, ceil_mode
-
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """See `Step`."""
-        pooled, winners = torch.ops.aten.max_pool2d_with_indices(x, *self.options)
-        return pooled, (x, winners)
-
-    def back(self, R: Tensor, memo: tuple[Tensor, Tensor]) -> Tensor:
-        """See `Step`."""
-        relevance: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-            R, memo[0], *self.options, memo[1]
-        )
-        return relevance
-
-
-@dataclass(frozen=True)
-class AveragePooling:
-    """Relevance is shared in proportion to the input, `norm` of relevance.md."""
-
-    pool: Callable[[Tensor], Tensor]
-    pool_back: Callable[[Tensor, Tensor], Tensor]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """See `Step`."""
-        pooled = self.pool(x)
-        return pooled, (x, pooled)
-
-    def back(self, R: Tensor, memo: tuple[Tensor, Tensor]) -> Tensor:
-        """See `Step`."""
-        x, pooled = memo
-        return x * self.pool_back(R / _stabilized(pooled, STABILIZER), x)
+    members: list[int]
+    R: Tensor
 
 
 class Engine:
@@ -323,17 +68,21 @@ class Engine:
     Raises `NotCompilableError` for a network with a layer that has no step.
     """
 
+    name = "lrpserve"
+
     def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
         """``low`` and ``high``: the smallest and largest input, broadcastable to it."""
-        self._names = [name for name, _ in leaf_layers(model)]
-        self._layers = [model.get_submodule(name) for name in self._names]
-        for name, layer in zip(self._names, self._layers, strict=True):
+        chain = canonized(model)
+        self._names, self._layers = [name for name, _ in chain], [layer for _, layer in chain]
+        for name, layer in chain:
             if not isinstance(layer, _KNOWN):
                 raise NotCompilableError(f"{name} is a {type(layer).__name__}")
             if isinstance(layer, _WEIGHTED):
-                _affine(layer)  # refuses paddings that it has no step for
+                affine(layer)  # refuses paddings that it has no map for
         self._low, self._high = low, high
-        self._compiled = lru_cache(CHAINS_KEPT)(self._compile)
+        self._bounds = lru_cache(SHAPES_KEPT)(self._find_bounds)
+        self._forward_step = lru_cache(SHAPES_KEPT * len(chain))(self._compile_forward)
+        self._descent = lru_cache(BACKS_KEPT)(self._compile_back)
 
     @torch.inference_mode()
     def explain(
@@ -343,48 +92,102 @@ class Engine:
 
         ``seed`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
         """
-        at = 0 if layer is None else self._index(layer)
-        steps = self._compiled(composite, inputs.shape[1:], inputs.dtype)
-        x, memos = _channels_last(inputs), []
-        for step in steps:
-            x, memo = step.forward(x)
-            memos.append(memo)
-        R = start = seed(x)
+        at, rows = self._index(layer), list(range(len(inputs)))
+        chain = self._chain(composite, inputs)
+        trace = self._forward(inputs, [chain])
+        logits = trace.values[-1]
+        start = relevance = seed(logits)
         sums: list[tuple[str, Tensor]] = []
-        relevance = R
-        for index in reversed(range(len(steps))):
-            R = steps[index].back(R, memos[index])
-            sums.append((self._names[index], R.flatten(1).sum(1)))
+        for index, pieces, total in self._down(trace, start, rows, [chain] * len(rows)):
+            sums.insert(0, (self._names[index], total))
             if index == at:
-                relevance = R
-        return Explanation(logits=x, start=start, relevance=relevance, sums=tuple(reversed(sums)))
+                relevance = pieces[0].R
+        return Explanation(logits, start, relevance, tuple(sums))
 
-    def _index(self, layer: str) -> int:
+    @torch.inference_mode()
+    def answer(self, inputs: Tensor, asks: Sequence[Ask]) -> Answers:
+        """All that is asked of ``inputs`` (B, …), by one forward pass; explanations in the order of ``asks``."""
+        chains = {ask.composite: self._chain(ask.composite, inputs) for ask in asks}
+        trace = self._forward(inputs, list(chains.values()))
+        logits = trace.values[-1]
+        # Neighbours are those whose ways back are the same the longest.
+        order = sorted(
+            range(len(asks)), key=lambda i: [id(step) for step in reversed(chains[asks[i].composite])]
+        )
+        ordered = [asks[i] for i in order]
+        if not ordered:
+            return Answers(logits.cpu(), ())
+        rows = [ask.row for ask in ordered]
+        start = seed([ask.question for ask in ordered])(logits[rows])
+        ats = [self._index(ask.layer) for ask in ordered]
+        relevance: dict[int, Tensor] = {}
+        sums: list[Tensor] = []
+        for index, pieces, total in self._down(
+            trace, start, rows, [chains[ask.composite] for ask in ordered]
+        ):
+            sums.insert(0, total)
+            for piece in pieces if index in ats else ():
+                relevance |= {m: piece.R[i : i + 1] for i, m in enumerate(piece.members) if ats[m] == index}
+        table, logits, start = torch.stack(sums, 1).cpu(), logits.cpu(), start.cpu()  # table: (asks, layers)
+        explanations: list[Any] = [None] * len(asks)
+        for m, (position, ask) in enumerate(zip(order, ordered, strict=True)):
+            explanations[position] = Explanation(
+                logits[ask.row : ask.row + 1],
+                start[m : m + 1],
+                relevance[m].cpu(),
+                tuple((name, table[m, i : i + 1]) for i, name in enumerate(self._names)),
+            )
+        return Answers(logits, tuple(explanations))
+
+    def _forward(self, inputs: Tensor, chains: Sequence["_Chain"]) -> _Trace:
+        """Keeps what a ReLU shuts only where one of the ``chains`` looks at it again."""
+        values: list[Tensor] = [channels_last(inputs)]
+        extras: list[Tensor | None] = []
+        for index in range(len(self._layers)):
+            rectified = bool(chains) and all(_is_rectified(index, chain) for chain in chains)
+            y, extra = self._forward_step(index, rectified, inputs.dtype)(values[-1])
+            values.append(y)
+            extras.append(extra)
+        return _Trace(values, extras)
+
+    def _down(
+        self, trace: _Trace, start: Tensor, rows: Sequence[int], chains: Sequence["_Chain"]
+    ) -> Iterator[tuple[int, list[_Piece], Tensor]]:
+        """From the last layer to the first: its index, the relevance at its input, and each ask's sum there.
+
+        ``rows[m]`` is the input of which ask ``m`` is, ``chains[m]`` its way back; equal ones stand together.
+        """
+        pieces, sums = [_Piece(list(range(len(rows))), start)], start.sum(1)
+        for index in reversed(range(len(self._layers))):
+            pieces = [
+                self._step(trace, index, piece, rows, chains[piece.members[0]][index])
+                for whole in pieces
+                for piece in _split(whole, [chains[m][index] for m in whole.members])
+            ]
+            if not all(chains[piece.members[0]][index].back.conserves for piece in pieces):
+                sums = torch.cat([piece.R.sum(tuple(range(1, piece.R.dim()))) for piece in pieces])
+            yield index, pieces, sums
+
+    def _step(self, trace: _Trace, index: int, piece: _Piece, rows: Sequence[int], step: _Descent) -> _Piece:
+        output = trace.values[index + (2 if step.silent else 1)]
+        asked = Rows([rows[m] for m in piece.members])
+        seen = Seen(asked, trace.values[index], output, trace.extras[index])
+        return _Piece(piece.members, step.back(piece.R, seen))
+
+    def _index(self, layer: str | None) -> int:
+        if layer is None:
+            return 0
         if layer not in self._names:
             raise InvalidParameterError("layer", f"no layer {layer!r}; there are {', '.join(self._names)}")
         return self._names.index(layer)
 
-    @torch.inference_mode()
-    def _compile(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> tuple[Step, ...]:
+    def _chain(self, composite: Composite, inputs: Tensor) -> "_Chain":
         rules = dict(composite.layers)
-        x = self._low.new_zeros(1, *shape, dtype=dtype)
-        low, high = (bound.to(dtype).expand(x.shape) for bound in (self._low, self._high))
-        nonnegative, weighted, steps = False, False, []
-        for index, (name, layer) in enumerate(zip(self._names, self._layers, strict=True)):
-            silent = self._is_silent(index, rules)
-            if isinstance(layer, _WEIGHTED):
-                context = Context(_affine(layer), x.shape, nonnegative, silent, low, high)
-                step: Step = _weighted(layer, rules[name], context, dtype)
-                nonnegative, weighted = False, True
-            else:
-                # In place where what ReLU overwrites is not looked at again.
-                step = _unweighted(layer, inplace=index > 0 and self._is_silent(index - 1, rules))
-                nonnegative = nonnegative or isinstance(layer, nn.ReLU)
-            x, _ = step.forward(x)
-            if not weighted:  # the bounds are those of the first weighted layer's input
-                (low, _), (high, _) = step.forward(low), step.forward(high)
-            steps.append(step)
-        return tuple(steps)
+        shape, dtype = inputs.shape[1:], inputs.dtype
+        return tuple(
+            self._descent(index, rules[name], self._is_silent(index, rules), shape, dtype)
+            for index, name in enumerate(self._names)
+        )
 
     def _is_silent(self, index: int, rules: dict[str, Rule]) -> bool:
         """Whether no relevance arrives at the layer's output where that is not positive: a ReLU shut it."""
@@ -395,74 +198,136 @@ class Engine:
         name, _ = above[len(between)]
         return bool(between) and isinstance(between[0][1], nn.ReLU) and rules[name].name not in INPUT_BLIND
 
+    @torch.inference_mode()
+    def _find_bounds(self, shape: torch.Size, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+        """The lowest and the highest input of each layer, (1, …). Behind the first layer with weights they tell
+        nothing but the shape.
+        """
+        low, high = (channels_last(bound.to(dtype).expand(1, *shape)) for bound in (self._low, self._high))
+        bounds = [(low, high)]
+        for index in range(len(self._layers)):
+            step = self._forward_step(index, False, dtype)
+            (low, _), (high, _) = step(low), step(high)
+            bounds.append((low, high))
+        return bounds
 
-_CONSTANT = frozenset({Source.ONES, Source.LOW, Source.HIGH})
+    @torch.inference_mode()
+    def _compile_forward(self, index: int, rectified: bool, dtype: torch.dtype) -> Forward:
+        """``rectified``: a layer with weights does the work of the ReLU behind it, which then has none."""
+        layer = self._layers[index]
+        if isinstance(layer, _WEIGHTED):
+            return _alone(affine(layer).map(*_own(layer, dtype), 0.0 if rectified else -math.inf))
+        if rectified:
+            return _alone(_same)
+        return _unweighted_forward(layer)
+
+    @torch.inference_mode()
+    def _compile_back(
+        self, index: int, rule: Rule, silent: bool, shape: torch.Size, dtype: torch.dtype
+    ) -> _Descent:
+        layer, (low, high) = self._layers[index], self._bounds(shape, dtype)[index]
+        if not isinstance(layer, _WEIGHTED):
+            return _Descent(_pooling(layer, low.shape) or Passing(low.shape), silent)
+        w, b = _own(layer, dtype)
+        context = Context(affine(layer), self._is_nonnegative(index), silent, low, high)
+        return _Descent(Weighted(FUNCTIONS[rule.name](w, b, dict(rule.parameters)), w, b, context), silent)
+
+    def _is_nonnegative(self, index: int) -> bool:
+        """Whether the input of layer ``index`` has no negative values: since the last weights came a ReLU."""
+        below = itertools.takewhile(
+            lambda layer: not isinstance(layer, _WEIGHTED), self._layers[:index][::-1]
+        )
+        return any(isinstance(layer, nn.ReLU) for layer in below)
+
+
+_Chain = tuple[_Descent, ...]
+"""A composite's way back, a step for each layer, the first layer first."""
+
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
-_PASSING = (nn.ReLU, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Identity)
-_KNOWN = (*_WEIGHTED, *_PASSING, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_PASSING = (nn.ReLU, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.Identity)
+_MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d)
+_AVERAGES = (nn.AvgPool1d, nn.AvgPool2d)
+_ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+_KNOWN = (*_WEIGHTED, *_PASSING, *_MAX_POOLS, *_AVERAGES, *_ADAPTIVE)
 
 
-def _affine(layer: nn.Module) -> Affine:
-    if isinstance(layer, nn.Linear):
-        return Dense()
-    assert isinstance(layer, nn.Conv1d | nn.Conv2d)
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        raise NotCompilableError(f"padding {layer.padding_mode}, {layer.padding}")
-    return Convolution(layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
+def _is_rectified(index: int, chain: _Chain) -> bool:
+    """Whether layer ``index`` may do the work of the ReLU behind it, or is that ReLU."""
+    return chain[index].silent or (index > 0 and chain[index - 1].silent)
 
 
-def _weighted(layer: nn.Module, rule: Rule, context: Context, dtype: torch.dtype) -> Weighted:
+def _split(piece: _Piece, steps: Sequence[_Descent]) -> Iterator[_Piece]:
+    """The runs of ``piece`` that take the same step; all of it as it is where that is but one."""
+    done = 0
+    for _, run in itertools.groupby(steps, key=id):
+        members = piece.members[done : done + len(list(run))]
+        yield _Piece(members, piece.R.narrow(0, done, len(members)))
+        done += len(members)
+
+
+def _own(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """The weights and bias of ``layer``."""
     assert isinstance(layer, _WEIGHTED)
-    w = context.affine.prepare(layer.weight.detach().to(dtype))
-    b = None if layer.bias is None else layer.bias.detach().to(dtype)
-    terms = [
-        WeightedTerm(term, w, b, context)
-        for term in FUNCTIONS[rule.name](w, b, dict(rule.parameters))
-        if not (context.silent and term.outputs is Outputs.NEGATIVE)
-    ]
-    return Weighted(context.affine, w, b, tuple(terms))
+    return layer.weight.detach().to(dtype), None if layer.bias is None else layer.bias.detach().to(dtype)
 
 
-def _unweighted(layer: nn.Module, *, inplace: bool) -> Step:
+def _unweighted_forward(layer: nn.Module) -> Forward:
     match layer:
         case nn.ReLU():
-            return Elementwise(F.relu_ if inplace else F.relu)
+            return _alone(F.relu)
         case nn.Flatten():
-            return Elementwise(lambda x: x.flatten(layer.start_dim, layer.end_dim))
-        case nn.MaxPool2d():
-            windows = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-            return MaxPooling((*map(_pair, windows), layer.ceil_mode))
-        case nn.AvgPool2d():
-            options = (
-                _pair(layer.kernel_size),
-                _pair(layer.stride),
-                _pair(layer.padding),
-                layer.ceil_mode,
-                layer.count_include_pad,
-                layer.divisor_override,
-            )
-            return AveragePooling(
-                layer, lambda q, x: torch.ops.aten.avg_pool2d_backward(q.contiguous(), x, *options)
-            )
-        case nn.AdaptiveAvgPool2d():
-            return AveragePooling(layer, torch.ops.aten._adaptive_avg_pool2d_backward)
+            return _alone(lambda x: x.flatten(layer.start_dim, layer.end_dim))
         case _:
-            return Elementwise(lambda x: x)
+            pooling = _pooling(layer, torch.Size())
+            return _alone(_same) if pooling is None else pooling.forward
 
 
-def _stabilized(z: Tensor, epsilon: float) -> Tensor:
-    """s(z) = z + ε·sgn(z) with sgn(0) = +1."""
-    return torch.where(z < 0, z - epsilon, z + epsilon)
+def _pooling(layer: nn.Module, shape: torch.Size) -> MaxPooling | AveragePooling | None:
+    """The step of a pooling layer with inputs of ``shape`` (1, …); None for another layer."""
+    if isinstance(layer, _MAX_POOLS):
+        flat = isinstance(layer, nn.MaxPool1d)
+        windows: tuple[Any, ...] = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        options = [
+            _pair(option, neutral, flat=flat) for option, neutral in zip(windows, (1, 1, 0, 1), strict=True)
+        ]
+        return MaxPooling(shape, (*options, layer.ceil_mode))
+    if isinstance(layer, _AVERAGES):
+        flat = isinstance(layer, nn.AvgPool1d)
+        windows = (layer.kernel_size, layer.stride, layer.padding)
+        options = [
+            _pair(option, neutral, flat=flat) for option, neutral in zip(windows, (1, 1, 0), strict=True)
+        ]
+        counting: list[Any] = [
+            layer.ceil_mode,
+            layer.count_include_pad,
+            getattr(layer, "divisor_override", None),
+        ]
+        return AveragePooling(
+            shape,
+            lambda x: torch.ops.aten.avg_pool2d(x, *options, *counting),
+            lambda q, x: torch.ops.aten.avg_pool2d_backward(q, x, *options, *counting),
+        )
+    if isinstance(layer, _ADAPTIVE):
+        size = _pair(layer.output_size, 1, flat=isinstance(layer, nn.AdaptiveAvgPool1d))
+        return AveragePooling(
+            shape,
+            lambda x: F.adaptive_avg_pool2d(x, tuple(size)),
+            torch.ops.aten._adaptive_avg_pool2d_backward,
+        )
+    return None
 
 
-def _pair(option: int | tuple[int, ...]) -> list[int]:
-    return [option, option] if isinstance(option, int) else list(option)
+def _pair(option: Any, neutral: int, *, flat: bool) -> list[Any]:
+    """An option for two dimensions; a layer of one dimension is ``flat``, and ``neutral`` in the other."""
+    if flat:
+        return [neutral, *(option if isinstance(option, tuple) else (option,))]
+    return list(option) if isinstance(option, tuple) else [option, option]
 
 
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+def _alone(function: Callable[[Tensor], Tensor]) -> Forward:
+    """A layer that notes nothing for the way back."""
+    return lambda x: (function(x), None)
 
 
-def _constant(source: Source, context: Context) -> Tensor:
-    bounds = {Source.LOW: context.low, Source.HIGH: context.high, Source.ONES: context.low.new_ones(())}
-    return _channels_last(bounds[source].expand(context.shape))
+def _same(x: Tensor) -> Tensor:
+    return x

@@ -5,8 +5,10 @@ it does so. Hence the copy of the model, and hence only one thread at a time may
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +17,9 @@ from zennit.core import BasicHook, Hook
 from zennit.types import Activation, BatchNorm
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import WEIGHTED, Composite, Rule, leaf_layers
-from app.lrp.seed import Explanation, Seed
+from app.lrp.canonize import canonized
+from app.lrp.composites import WEIGHTED, Composite, Rule
+from app.lrp.seed import Answers, Ask, Explanation, Seed, seed
 
 Bounds = tuple[Tensor, Tensor]
 """The lowest and highest input of the first weighted layer, each broadcastable to it."""
@@ -25,9 +28,11 @@ Bounds = tuple[Tensor, Tensor]
 class Reference:
     """Explains a feed-forward chain of layers by Zennit's rules, in the model's own precision."""
 
+    name = f"zennit {version('zennit')}"
+
     def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
         """``low`` and ``high``: the smallest and largest input, broadcastable to it. ``model`` is copied."""
-        self._layers = [(name, _own(layer)) for name, layer in leaf_layers(model)]
+        self._layers = [(name, _own(layer)) for name, layer in canonized(model)]
         self._low, self._high = low, high
 
     @torch.inference_mode(False)
@@ -55,6 +60,18 @@ class Reference:
         relevance = relevances[0 if layer is None else names.index(layer)]
         return Explanation(logits, start, relevance, sums)
 
+    def answer(self, inputs: Tensor, asks: Sequence[Ask]) -> Answers:
+        """All that is asked of ``inputs`` (B, …): asks alike together, each kind by a pass of its own."""
+        explanations: dict[int, Explanation] = {}
+        for alike in _alike(asks):
+            first = asks[alike[0]]
+            rows, questions = [asks[i].row for i in alike], [asks[i].question for i in alike]
+            explained = self.explain(inputs[rows], first.composite, seed(questions), first.layer)
+            explanations |= {i: explained.row(at) for at, i in enumerate(alike)}
+        with torch.no_grad():
+            logits = functools.reduce(lambda x, named: named[1](x), self._layers, inputs)
+        return Answers(logits.cpu(), tuple(explanations[i] for i in range(len(asks))))
+
     def _bounds(self, x: Tensor) -> Bounds:
         """What the first weighted layer gets when the picture is all low, or all high."""
         low, high = (bound.to(x).expand(1, *x.shape[1:]) for bound in (self._low, self._high))
@@ -73,6 +90,14 @@ class Reference:
                 for hook in _hooks(layer, assigned[name], bounds):
                     stack.callback(hook.register(layer).remove)
             yield
+
+
+def _alike(asks: Sequence[Ask]) -> Iterable[list[int]]:
+    """The positions of asks with one composite and one layer, kind by kind."""
+    kinds: dict[tuple[Composite, str | None], list[int]] = {}
+    for i, ask in enumerate(asks):
+        kinds.setdefault((ask.composite, ask.layer), []).append(i)
+    return kinds.values()
 
 
 def _own(layer: nn.Module) -> nn.Module:

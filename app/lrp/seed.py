@@ -1,11 +1,13 @@
 """What is asked of an explanation, the relevance that is put in at the output, and what comes back."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
 from torch import Tensor
+
+from app.lrp.composites import Composite
 
 Seed = Callable[[Tensor], Tensor]
 """Logits (B, C) -> relevance put in at the output (B, C)."""
@@ -45,10 +47,33 @@ class Explanation:
     sums: tuple[tuple[str, Tensor], ...]
     """Each layer's name and the relevance (B,) that arrived at its input, first layer first."""
 
-    def cpu(self) -> "Explanation":
-        """The same in main memory."""
-        sums = tuple((name, total.cpu()) for name, total in self.sums)
-        return Explanation(self.logits.cpu(), self.start.cpu(), self.relevance.cpu(), sums)
+    def row(self, index: int) -> "Explanation":
+        """The explanation of one input, as a batch of one in main memory."""
+        one = slice(index, index + 1)
+        sums = tuple((name, total[one].cpu()) for name, total in self.sums)
+        return Explanation(self.logits[one].cpu(), self.start[one].cpu(), self.relevance[one].cpu(), sums)
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """One explanation that is wanted of one input of a batch."""
+
+    row: int
+    """Of the input in the batch."""
+    composite: Composite
+    question: Question = field(default_factory=Question)
+    layer: str | None = None
+    """At whose input the map lies; none is the pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """All that was asked of a batch, in main memory."""
+
+    logits: Tensor
+    """(B, C)"""
+    explanations: tuple[Explanation, ...]
+    """Each of a batch of one, in the order of the asks."""
 
 
 def seed(questions: Sequence[Question]) -> Seed:
