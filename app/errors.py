@@ -3,6 +3,7 @@
 LRPServeError
 ├── RequestError                  the client can mend it
 │   ├── BadRequestError           400  malformed multipart, no file, more than one, empty body
+│   ├── UnauthorizedError         401  keys are configured and none, or a wrong one, was sent
 │   ├── NotAcceptableError        406  no such form of answer
 │   ├── TooLargeError             413  more bytes or pixels than allowed
 │   ├── UnsupportedMediaTypeError 415  neither multipart nor an image type
@@ -14,6 +15,8 @@ LRPServeError
 └── DataError                     no status: pictures for training are not where, or what, they should be
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -31,6 +34,7 @@ class HTTPError(LRPServeError):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     slug: ClassVar[str] = "internal-error"
+    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
 
 class RequestError(HTTPError):
@@ -43,6 +47,15 @@ class BadRequestError(RequestError):
     status = 400
     title = "Bad request"
     slug = "bad-request"
+
+
+class UnauthorizedError(RequestError):
+    """A key is needed, and none of the service's was sent."""
+
+    status = 401
+    title = "Unauthorized"
+    slug = "unauthorized"
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="lrpserve", Basic realm="lrpserve"'})
 
 
 class NotAcceptableError(RequestError):
@@ -96,7 +109,7 @@ class UnavailableError(HTTPError):
     status = 503
     title = "Service unavailable"
     slug = "unavailable"
-    retry_after_s: ClassVar[int] = 1
+    headers = MappingProxyType({"Retry-After": "1"})
 
 
 class InternalError(HTTPError):

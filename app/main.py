@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from fastapi import FastAPI
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from app.api import about, explain, health, problems
 from app.api.about import AboutModel, Layer, Limits, about_model
+from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
+from app.api.documented import problems as documented
 from app.api.middleware import BodyLimit, RequestContext
 from app.explainer import Explainer, pick_device
 from app.lrp.composites import leaf_layers
@@ -43,6 +45,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     ``settings`` default to the environment's, so that ``uvicorn --factory app.main:create_app`` works.
     """
     settings = settings or Settings()
+    refuse_open_doors(settings)
+    keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
     model, card = load(settings.model)
     device = pick_device(settings.device)
     about_this = about_model(
@@ -68,10 +72,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "MIT", "identifier": "MIT"},
         swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
     )
-    for room in (explain, about, health):
-        app.include_router(room.router)
+    locked: dict[str, Any] = {"dependencies": KEY_FORMS, "responses": documented(401)} if keys else {}
+    for room in (explain, about):
+        app.include_router(room.router, **locked)
+    app.include_router(health.router)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    if keys:
+        app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
+    app.add_middleware(KnownHosts, names=names_of(settings))
     app.add_middleware(RequestContext)  # the last one added is the outermost
     return app
 

@@ -1,11 +1,20 @@
 """All that can be set from outside, each with the reason for its default."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 2**20
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Written with commas between them."""
 
 
 def shipped_model() -> Path:
@@ -24,6 +33,17 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto (CUDA where there is one), cpu, cuda or cuda:N.")
     host: str = Field("127.0.0.1", description="Address to listen on; the loopback unless you open it.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    api_keys_file: Path | None = Field(
+        None, description="File with the keys that let in, one a line; without it nobody is asked for one."
+    )
+    allow_unauthenticated: bool = Field(
+        False, description="Open to others than the loopback without keys: something else keeps them out."
+    )
+    allowed_hosts: Names = Field(
+        (),
+        description="Names in the Host header, with commas, *.example.com for all below, * for any. IP "
+        "addresses and names without a dot always are. Default: any with keys, else the address bound to.",
+    )
     max_body_bytes: PositiveInt = Field(
         8 * MIB, description="Largest request body; the photo of a good phone fits."
     )

@@ -46,4 +46,6 @@ def app() -> FastAPI:
 @pytest.fixture(scope="session")
 def client(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app) as client:
+        while client.get("/readyz").status_code == 503:
+            pass  # the warm-up goes on between the requests
         yield client

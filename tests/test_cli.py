@@ -115,6 +115,7 @@ def test_train_writes_a_card_that_evaluate_reads(
         (("train", "--data", ".", "--test-data", ".", "--device", "abacus"), "abacus"),
         (("evaluate", ".", "--model", "no/such/card.json"), "no/such/card.json"),
         (("evaluate", "."), "no pictures"),
+        (("serve", "--host", "0.0.0.0"), "LRP_API_KEYS_FILE"),
     ],
 )
 def test_refusals_are_one_line_on_stderr_and_code_2(

@@ -6,6 +6,11 @@ from app.api.problems import MEDIA_TYPE, TYPE_PREFIX, Problem
 
 EXAMPLES = {
     400: ("Bad request", "bad-request", "the picture is empty; send one picture as multipart part 'file'"),
+    401: (
+        "Unauthorized",
+        "unauthorized",
+        "a key is needed; send one of the service's keys as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
+    ),
     406: ("Not acceptable", "not-acceptable", "cannot answer as text/html; this address has image/png"),
     413: ("Content too large", "too-large", "the body is larger than 8 MiB; send a smaller picture"),
     415: ("Unsupported media type", "unsupported-media-type", "text/plain is no picture"),

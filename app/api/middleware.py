@@ -1,24 +1,23 @@
 """What surrounds every request. Pure ASGI: Starlette's BaseHTTPMiddleware would hide disconnects."""
 
-import logging
 import re
 import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import internal_problem
+from app.api.problems import answer
 from app.errors import TooLargeError
 from app.pipeline import Timings
-
-log = logging.getLogger(__name__)
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 
 
 class RequestContext:
-    """Gives every request an ID and timings, every answer their headers, and every crash a problem.
+    """Gives every request an ID and timings, every answer their headers, and every error outside the routes,
+    a crash or a refusal by the middleware within, an answer.
 
     ``X-Request-ID`` is the caller's if it sent a sane one. Routes find both as ``request.state.request_id``
     and ``request.state.timings``.
@@ -48,10 +47,10 @@ class RequestContext:
 
         try:
             await self._app(scope, receive, send_with_headers)
-        except Exception as error:  # the last line of defence: nobody may see a traceback
-            log.error("request %s failed", request_id, exc_info=error)
+        except Exception as error:  # noqa: BLE001 # the last line of defence: nobody may see a traceback
+            response = answer(Request(scope, receive), error)
             if not answering:
-                await internal_problem(request_id)(scope, receive, send_with_headers)
+                await response(scope, receive, send_with_headers)
 
 
 class BodyLimit:

@@ -12,12 +12,13 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from app.errors import HTTPError, InternalError, InvalidParameterError, UnavailableError
+from app.errors import HTTPError, InternalError, InvalidParameterError
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:lrpserve:problem:"
+QUOTE_THE_ID = "Something went wrong on our side. Quote the request ID in 'instance' when you report it."
 
 
 class ParameterProblem(BaseModel):
@@ -43,9 +44,8 @@ class Problem(BaseModel):
 
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` as a problem."""
-    app.add_exception_handler(HTTPError, _ours)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _starlettes)
+    for kind in (HTTPError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, answer)
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -59,64 +59,53 @@ def install(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend the schema
 
 
-def internal_problem(request_id: str) -> Response:
-    """500: says only the request's ID; what happened is in the log under it."""
-    return _respond(
-        request_id,
-        InternalError.status,
-        InternalError.title,
-        InternalError.slug,
-        "Something went wrong on our side. Quote the request ID in 'instance' when you report it.",
-    )
+def answer(request: Request, error: Exception) -> Response:
+    """``error`` as an answer; what is not meant for the client is logged and says only the request's ID."""
+    problem = problem_of(error, request)
+    if problem.status == InternalError.status:
+        log.error("request %s failed", problem.instance, exc_info=error)
+    return Response(problem.model_dump_json(), problem.status, _headers(error), MEDIA_TYPE)
 
 
-def _respond(
-    request_id: str,
-    status: int,
-    title: str,
-    slug: str,
-    detail: str,
-    errors: Sequence[ParameterProblem] = (),
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    problem = Problem(
-        type=TYPE_PREFIX + slug,
-        title=title,
-        status=status,
+def problem_of(error: Exception, request: Request) -> Problem:
+    """``error`` in words for the client."""
+    request_id = request.state.request_id
+    if isinstance(error, RequestValidationError):
+        errors = [_parameter_problem(item) for item in error.errors()]
+        detail = "; ".join(f"{problem.loc[-1]}: {problem.msg}" for problem in errors)
+        return _problem(InvalidParameterError, detail, request_id, errors)
+    if isinstance(error, HTTPException):
+        phrase = HTTPStatus(error.status_code).phrase
+        return Problem(
+            type=TYPE_PREFIX + phrase.lower().replace(" ", "-"),
+            title=phrase,
+            status=error.status_code,
+            detail=_advice(request, error),
+            instance=request_id,
+        )
+    if isinstance(error, InvalidParameterError):
+        errors = [ParameterProblem(loc=["query", error.parameter], msg=error.message)]
+        return _problem(type(error), error.detail, request_id, errors)
+    if isinstance(error, HTTPError) and not isinstance(error, InternalError):
+        return _problem(type(error), error.detail, request_id)
+    return _problem(InternalError, QUOTE_THE_ID, request_id)
+
+
+def _problem(
+    kind: type[HTTPError], detail: str, request_id: str, errors: Sequence[ParameterProblem] = ()
+) -> Problem:
+    return Problem(
+        type=TYPE_PREFIX + kind.slug,
+        title=kind.title,
+        status=kind.status,
         detail=detail,
         instance=request_id,
         errors=list(errors),
     )
-    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
 
 
-def _ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPError)
-    request_id = request.state.request_id
-    if isinstance(error, InternalError):
-        log.error("request %s: %s", request_id, error.detail, exc_info=error)
-        return internal_problem(request_id)
-    errors = (
-        [ParameterProblem(loc=["query", error.parameter], msg=error.message)]
-        if isinstance(error, InvalidParameterError)
-        else []
-    )
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, UnavailableError) else None
-    return _respond(request_id, error.status, error.title, error.slug, error.detail, errors, headers)
-
-
-def _validation(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    errors = [_parameter_problem(item) for item in error.errors()]
-    detail = "; ".join(f"{problem.loc[-1]}: {problem.msg}" for problem in errors)
-    return _respond(
-        request.state.request_id,
-        InvalidParameterError.status,
-        InvalidParameterError.title,
-        InvalidParameterError.slug,
-        detail,
-        errors,
-    )
+def _headers(error: Exception) -> Mapping[str, str] | None:
+    return error.headers if isinstance(error, (HTTPError, HTTPException)) else None
 
 
 def _parameter_problem(error: Mapping[str, Any]) -> ParameterProblem:
@@ -124,19 +113,6 @@ def _parameter_problem(error: Mapping[str, Any]) -> ParameterProblem:
     unknown = error["type"] == "extra_forbidden"
     message = "no such parameter; see /docs for those there are" if unknown else error["msg"]
     return ParameterProblem(loc=list(error["loc"]), msg=message)
-
-
-def _starlettes(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    phrase = HTTPStatus(error.status_code).phrase
-    return _respond(
-        request.state.request_id,
-        error.status_code,
-        phrase,
-        phrase.lower().replace(" ", "-"),
-        _advice(request, error),
-        headers=error.headers,
-    )
 
 
 def _advice(request: Request, error: HTTPException) -> str:
