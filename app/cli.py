@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from app.errors import DataError, LRPServeError, RefusedToStartError
+from app.logs import configure
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,12 +60,15 @@ def serve(
 
     from app.main import create_app
 
+    configure(settings.log_format)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.graceful_stop_s,
+        log_config=None,  # ours holds
+        access_log=False,  # it would print the address asked for, and a line of ours says more
     )
 
 
@@ -221,10 +225,11 @@ def _settings(**given: object) -> Settings:
 def _pipeline(settings: Settings) -> "Pipeline":
     from app.explainer import pick_device
     from app.main import create_pipeline
+    from app.metrics import Metrics
     from app.models.checkpoint import load
 
     network, card = load(settings.model)
-    return create_pipeline(network, card, pick_device(settings.device), settings)
+    return create_pipeline(network, card, pick_device(settings.device), settings, Metrics())
 
 
 def _progress(source: Path) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """The application: `create_app` puts the rooms together; nothing is built at import."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -17,10 +18,14 @@ from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of,
 from app.api.documented import problems as documented
 from app.api.middleware import BodyLimit, RequestContext
 from app.explainer import Explainer, pick_device
+from app.logs import fields
 from app.lrp.composites import leaf_layers
+from app.metrics import Metrics
 from app.models.checkpoint import ModelCard, load
 from app.pipeline import Pipeline
 from app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
@@ -37,6 +42,7 @@ class State(TypedDict):
     pipeline: Pipeline
     about_model: AboutModel
     readiness: asyncio.Event
+    metrics: Metrics
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -53,15 +59,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         card, _layers(model), str(device), Limits(**settings.model_dump(include=set(Limits.model_fields)))
     )
 
+    metrics = Metrics()
+    metrics.model(card.name, card.version, str(device))
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        pipeline = create_pipeline(model, card, device, settings)
+        pipeline = create_pipeline(model, card, device, settings, metrics)
         readiness = asyncio.Event()
         warming_up = asyncio.create_task(_warm_up(pipeline, readiness))
-        yield State(pipeline=pipeline, about_model=about_this, readiness=readiness)
+        log.info("started", extra=fields(model=card.name, version=card.version, device=str(device)))
+        yield State(pipeline=pipeline, about_model=about_this, readiness=readiness, metrics=metrics)
         readiness.clear()
         await warming_up
         pipeline.close()
+        log.info("stopped")
 
     app = FastAPIOffline(
         title="LRPServe",
@@ -81,11 +92,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
     app.add_middleware(KnownHosts, names=names_of(settings))
-    app.add_middleware(RequestContext)  # the last one added is the outermost
+    app.add_middleware(RequestContext, metrics=metrics)  # the last one added is the outermost
     return app
 
 
-def create_pipeline(model: nn.Module, card: ModelCard, device: torch.device, settings: Settings) -> Pipeline:
+def create_pipeline(
+    model: nn.Module, card: ModelCard, device: torch.device, settings: Settings, metrics: Metrics
+) -> Pipeline:
     """The journey of a request through ``model``, for the service and the command line alike."""
     black, white = pixel_bounds(card)
     return Pipeline(
@@ -93,6 +106,7 @@ def create_pipeline(model: nn.Module, card: ModelCard, device: torch.device, set
         card,
         max_pixels=settings.max_pixels,
         low_confidence=settings.low_confidence,
+        metrics=metrics,
     )
 
 

@@ -29,12 +29,13 @@ from app.answers import (
     RuleReport,
     Score,
 )
-from app.errors import InvalidParameterError
+from app.errors import InvalidParameterError, RequestError
 from app.explainer import Explainer, Timed
 from app.heatmap import Captions, Heatmap, Style, render
 from app.images import Fit, Picture, Seen, decode, fit_to_model, to_tensor
 from app.lrp.composites import Composite
 from app.lrp.seed import Explanation, Question, Start
+from app.metrics import Metrics
 from app.models.checkpoint import ModelCard
 
 T = TypeVar("T")
@@ -106,12 +107,19 @@ class Pipeline:
     """
 
     def __init__(
-        self, explainer: Explainer, card: ModelCard, *, max_pixels: int, low_confidence: float
+        self,
+        explainer: Explainer,
+        card: ModelCard,
+        *,
+        max_pixels: int,
+        low_confidence: float,
+        metrics: Metrics,
     ) -> None:
         self.card = card
         self._explainer = explainer
         self._max_pixels = max_pixels
         self._low_confidence = low_confidence
+        self._metrics = metrics
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pictures")
 
     async def predict(self, data: bytes, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
@@ -128,6 +136,8 @@ class Pipeline:
         explanation = _count(await self._explainer.explain(image, composite, question, how.layer), timings)
         relevance = explanation.relevance[0].float().numpy()
         receipt = self._receipt(picture, seen, explanation, composite, question, how)
+        if receipt.relevance.leak is not None:
+            self._metrics.leak(receipt.relevance.leak)
         metadata = {**receipt.model_dump(mode="json"), "versions": _versions()}
         captions = _captions(receipt)
         heatmap = await self._in_pool(
@@ -154,7 +164,11 @@ class Pipeline:
             seen = fit_to_model(picture, fit, self.card.input_size[-1])
             return picture, seen, to_tensor(seen.image, *self._normalisation())
 
-        return await self._in_pool("decode", timings, opened)
+        try:
+            return await self._in_pool("decode", timings, opened)
+        except RequestError as error:
+            self._metrics.bad_picture(error.slug)
+            raise
 
     def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.card.normalisation.mean, self.card.normalisation.std

@@ -1,12 +1,14 @@
 """All that can be set from outside, each with the reason for its default."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 2**20
+
+LogFormat = Literal["auto", "json", "text"]
 
 
 def _split(value: object) -> object:
@@ -53,6 +55,9 @@ class Settings(BaseSettings):
     keep_alive_s: PositiveInt = Field(5, description="Seconds an idle connection stays open.")
     graceful_stop_s: PositiveInt = Field(
         20, description="Seconds for accepted requests to be answered at the end; below Kubernetes' 30."
+    )
+    log_format: LogFormat = Field(
+        "auto", description="json: one object a line; text: for people; auto: text on a terminal, else json."
     )
     low_confidence: PositiveFloat = Field(
         0.5, le=1, description="Probability of the prediction below which the answer warns."

@@ -8,6 +8,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "app.errors": 0,
+    "app.logs": 1,
+    "app.metrics": 0,
     "app.settings": 0,
     "app.answers": 0,
     "app.models.minivgg": 0,

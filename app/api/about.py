@@ -1,14 +1,16 @@
-"""What there is: ``GET /model``, ``GET /rules``, ``GET /colormaps``."""
+"""What there is: ``GET /model``, ``GET /rules``, ``GET /colormaps``, ``GET /metrics``."""
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
 from app.api.documented import problems
 from app.api.parameters import none_at_all
 from app.heatmap import colormaps
 from app.lrp.composites import COMPOSITES, RULES, CompositeInfo, RuleInfo
+from app.metrics import Metrics
 from app.models.checkpoint import ModelCard, Normalisation, TrainingRecord
 
 router = APIRouter(tags=["about"], dependencies=[Depends(none_at_all)], responses=problems(422))
@@ -98,6 +100,19 @@ async def rules() -> list[AboutRule]:
 async def colour_maps() -> list[AboutColormap]:
     """What `colormap=` may be."""
     return [AboutColormap.model_validate(info, from_attributes=True) for info in colormaps()]
+
+
+@router.get(
+    "/metrics",
+    summary="Counters for Prometheus",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": "lrpserve_batch_size_count 17.0"}}}},
+)
+async def metrics(request: Request) -> Response:
+    """Requests, stage durations, batch sizes, the queue, refusals and leaks, in Prometheus' text format."""
+    counted: Metrics = request.state.metrics
+    content, media_type = counted.exposed(request.headers.get("accept", ""))
+    return Response(content, media_type=media_type)
 
 
 def about_model(card: ModelCard, layers: list[Layer], device: str, limits: Limits) -> AboutModel:

@@ -1,56 +1,107 @@
 """What surrounds every request. Pure ASGI: Starlette's BaseHTTPMiddleware would hide disconnects."""
 
+import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import answer
 from app.errors import TooLargeError
+from app.logs import fields
+from app.metrics import Metrics
 from app.pipeline import Timings
 
+log = logging.getLogger(__name__)
+
+CLIENT_LEFT = 499
+"""In logs and metrics, for want of an answer's own status; nginx's number."""
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 
 
 class RequestContext:
     """Gives every request an ID and timings, every answer their headers, and every error outside the routes,
-    a crash or a refusal by the middleware within, an answer.
+    a crash or a refusal by the middleware within, an answer. Counts and logs each when it is over.
 
     ``X-Request-ID`` is the caller's if it sent a sane one. Routes find both as ``request.state.request_id``
     and ``request.state.timings``.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, timings, started = _request_id(scope), Timings(), time.perf_counter()
-        scope.setdefault("state", {}).update(request_id=request_id, timings=timings)
-        answering = False
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal answering
-            if message["type"] == "http.response.start":
-                answering = True
-                total = Timings({**timings.stages, "total": 1000 * (time.perf_counter() - started)})
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers["Server-Timing"] = _server_timing(total)
-            await send(message)
-
+        exchange = Exchange(_request_id(scope), receive, send)
+        scope.setdefault("state", {}).update(request_id=exchange.request_id, timings=exchange.timings)
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            self._metrics.cancelled()
         except Exception as error:  # noqa: BLE001 # the last line of defence: nobody may see a traceback
             response = answer(Request(scope, receive), error)
-            if not answering:
-                await response(scope, receive, send_with_headers)
+            if exchange.status == CLIENT_LEFT:
+                await response(scope, receive, exchange.send)
+        finally:
+            self._report(_route(scope), exchange)
+
+    def _report(self, route: str, exchange: "Exchange") -> None:
+        stages = {**exchange.timings.stages, "total": exchange.total_ms()}
+        for stage, milliseconds in exchange.timings.stages.items():
+            self._metrics.stage(stage, milliseconds / 1000)
+        self._metrics.request(route, exchange.status, stages["total"] / 1000)
+        log.info(
+            "request",
+            extra=fields(
+                id=exchange.request_id,
+                route=route,
+                status=exchange.status,
+                ms={stage: round(milliseconds, 2) for stage, milliseconds in stages.items()},
+                bytes_in=exchange.bytes_in,
+                bytes_out=exchange.bytes_out,
+            ),
+        )
+
+
+class Exchange:
+    """One request and its answer, as they pass by."""
+
+    def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
+        self.request_id = request_id
+        self.timings = Timings()
+        self.status = CLIENT_LEFT
+        self.bytes_in = self.bytes_out = 0
+        self._receive = receive
+        self._send = send
+        self._started = time.perf_counter()
+
+    async def receive(self) -> Message:
+        """ASGI; counts."""
+        message = await self._receive()
+        self.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        """ASGI; counts, and adds ID and timings to the head."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self.request_id
+            headers["Server-Timing"] = _server_timing({**self.timings.stages, "total": self.total_ms()})
+        self.bytes_out += len(message.get("body", b""))
+        await self._send(message)
+
+    def total_ms(self) -> float:
+        """Milliseconds until now."""
+        return 1000 * (time.perf_counter() - self._started)
 
 
 class BodyLimit:
@@ -91,5 +142,10 @@ def _request_id(scope: Scope) -> str:
     return sent if SANE_REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
-def _server_timing(timings: Timings) -> str:
-    return ", ".join(f"{stage};dur={milliseconds:.2f}" for stage, milliseconds in timings.stages.items())
+def _server_timing(stages: Mapping[str, float]) -> str:
+    return ", ".join(f"{stage};dur={milliseconds:.2f}" for stage, milliseconds in stages.items())
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route that was found: what was asked for may be anything. Assets have none."""
+    return getattr(scope.get("route"), "path", "other")

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from app.errors import HTTPError, InternalError, InvalidParameterError
+from app.logs import fields
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def answer(request: Request, error: Exception) -> Response:
     """``error`` as an answer; what is not meant for the client is logged and says only the request's ID."""
     problem = problem_of(error, request)
     if problem.status == InternalError.status:
-        log.error("request %s failed", problem.instance, exc_info=error)
+        log.error("failed", extra=fields(id=problem.instance), exc_info=error)
     return Response(problem.model_dump_json(), problem.status, _headers(error), MEDIA_TYPE)
 
 
