@@ -4,6 +4,7 @@ LRPServeError
 ├── RequestError                  the client can mend it
 │   ├── BadRequestError           400  malformed multipart, no file, more than one, empty body
 │   ├── UnauthorizedError         401  keys are configured and none, or a wrong one, was sent
+│   ├── NotFoundError             404  no such model or version
 │   ├── NotAcceptableError        406  no such form of answer
 │   ├── TooLargeError             413  more bytes or pixels than allowed
 │   ├── UnsupportedMediaTypeError 415  neither multipart nor an image type
@@ -56,6 +57,14 @@ class UnauthorizedError(RequestError):
     title = "Unauthorized"
     slug = "unauthorized"
     headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="lrpserve", Basic realm="lrpserve"'})
+
+
+class NotFoundError(RequestError):
+    """What the address names is not here."""
+
+    status = 404
+    title = "Not found"
+    slug = "not-found"
 
 
 class NotAcceptableError(RequestError):

@@ -135,8 +135,19 @@ def fit_to_model(
 def to_tensor(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """An RGB picture as the network takes it: (x / 255 − mean) / std, float32 (3, H, W)."""
     x = torch.from_numpy(np.array(image, dtype=np.float32))  # (H, W, 3)
-    x = (x / 255 - torch.tensor(mean, dtype=torch.float32)) / torch.tensor(std, dtype=torch.float32)
-    return x.permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
+    x = x.permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
+    return normalise(x / 255, mean, std)
+
+
+def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Pixels in 0…1 as the network takes them: (x − mean) / std, float32 (3, H, W)."""
+    return (pixels - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+
+
+def from_pixels(pixels: torch.Tensor) -> Picture:
+    """Pixels in 0…1, float32 (3, H, W), as a picture for people: rounded to 8 bits."""
+    levels = (pixels * 255).round().to(torch.uint8).permute(1, 2, 0)  # (3, H, W) -> (H, W, 3)
+    return Picture(Image.fromarray(levels.numpy()), "FP32")
 
 
 def _decode(data: bytes, max_pixels: int) -> Picture:

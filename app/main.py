@@ -5,18 +5,20 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from torch import Tensor, nn
 
-from app.api import about, explain, health, problems
+from app.api import about, documented, explain, health, kserve_v1, open_inference, problems
 from app.api.about import AboutModel, Layer, Limits, about_model
 from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
-from app.api.documented import problems as documented
+from app.api.kserve_v1 import Instances
 from app.api.middleware import BodyLimit, RequestContext
+from app.api.open_inference import InferenceRequest
+from app.api.problems import Problem
 from app.explainer import Explainer, pick_device
 from app.logs import fields
 from app.lrp.composites import leaf_layers
@@ -83,17 +85,30 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "MIT", "identifier": "MIT"},
         swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
     )
-    locked: dict[str, Any] = {"dependencies": KEY_FORMS, "responses": documented(401)} if keys else {}
-    for room in (explain, about):
-        app.include_router(room.router, **locked)
-    app.include_router(health.router)
+    _include_rooms(app, locked=keys is not None)
     problems.install(app)
+    documented.install(app, [Problem, Instances, InferenceRequest])
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
     app.add_middleware(KnownHosts, names=names_of(settings))
     app.add_middleware(RequestContext, metrics=metrics)  # the last one added is the outermost
     return app
+
+
+def _include_rooms(app: FastAPI, *, locked: bool) -> None:
+    """Add all routes, described as wanting a key if ``locked``; the probes never do."""
+    for rooms, unauthorized in (
+        ((explain, about), documented.problems(401)),
+        ((kserve_v1, open_inference), documented.protocol_errors(401)),
+    ):
+        for room in rooms:
+            app.include_router(
+                room.router,
+                dependencies=KEY_FORMS if locked else [],
+                responses=unauthorized if locked else {},
+            )
+    app.include_router(health.router)
 
 
 def create_pipeline(

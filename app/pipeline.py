@@ -32,7 +32,7 @@ from app.answers import (
 from app.errors import InvalidParameterError, RequestError
 from app.explainer import Explainer, Timed
 from app.heatmap import Captions, Heatmap, Style, render
-from app.images import Fit, Picture, Seen, decode, fit_to_model, to_tensor
+from app.images import Fit, Picture, Seen, decode, fit_to_model, from_pixels, normalise, to_tensor
 from app.lrp.composites import Composite
 from app.lrp.seed import Explanation, Question, Start
 from app.metrics import Metrics
@@ -40,6 +40,8 @@ from app.models.checkpoint import ModelCard
 
 T = TypeVar("T")
 
+Upload = bytes | torch.Tensor
+"""A picture's file, or pixels of the model's own size: float32 (3, 32, 32) in 0…1."""
 LIBRARIES = ("lrpserve", "torch", "zennit", "numpy", "pillow")
 NEXT_TO_NOTHING = 1e-9
 """Relevance below this share of what was put in is rounding, not an explanation."""
@@ -122,13 +124,13 @@ class Pipeline:
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pictures")
 
-    async def predict(self, data: bytes, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
+    async def predict(self, data: Upload, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
         """Scores of the picture in ``data``: all classes, or the ``top_k`` most probable."""
         picture, seen, image = await self._open(data, fit, timings)
         logits = _count(await self._explainer.predict(image), timings)
         return self._prediction(picture, seen, logits, top_k)
 
-    async def explain(self, data: bytes, how: How, timings: Timings) -> Explained:
+    async def explain(self, data: Upload, how: How, timings: Timings) -> Explained:
         """Scores, relevance and heatmap of the picture in ``data``."""
         composite = self._explainer.resolve(how.rule, how.parameters, how.layers)
         question = self._question(how)
@@ -158,8 +160,12 @@ class Pipeline:
         self._explainer.close()
         self._pool.shutdown(wait=True)
 
-    async def _open(self, data: bytes, fit: Fit, timings: Timings) -> tuple[Picture, Seen, torch.Tensor]:
+    async def _open(self, data: Upload, fit: Fit, timings: Timings) -> tuple[Picture, Seen, torch.Tensor]:
         def opened() -> tuple[Picture, Seen, torch.Tensor]:
+            if isinstance(data, torch.Tensor):
+                picture = from_pixels(data)
+                seen = fit_to_model(picture, fit, self.card.input_size[-1])
+                return picture, seen, normalise(data, *self._normalisation())
             picture = decode(data, self._max_pixels)
             seen = fit_to_model(picture, fit, self.card.input_size[-1])
             return picture, seen, to_tensor(seen.image, *self._normalisation())

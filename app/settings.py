@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = Field(
         8 * MIB, description="Largest request body; the photo of a good phone fits."
     )
+    max_pictures: PositiveInt = Field(
+        32, description="Most pictures in one request, where it takes several; what the model takes at once."
+    )
     max_pixels: PositiveInt = Field(
         25_000_000, description="Largest picture; 25 MP decode in under 100 MB and cover most cameras."
     )

@@ -1,10 +1,14 @@
 """What several tests need: pictures and the service with the shipped weights."""
 
 import io
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 from skimage import data
@@ -49,3 +53,39 @@ def client(app: FastAPI) -> Iterator[TestClient]:
         while client.get("/readyz").status_code == 503:
             pass  # the warm-up goes on between the requests
         yield client
+
+
+class Server(uvicorn.Server):
+    """Says when it has started."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @property
+    def port(self) -> int:
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[Server]:
+    """``app`` behind a real server in a thread of its own, on a free port of the loopback."""
+    server = Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_keep_alive=60))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert server.up.wait(60)
+    yield server
+    server.should_exit = True
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The service as it ships, over TCP."""
+    with serving(create_app(Settings())) as server:
+        yield server

@@ -11,7 +11,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from app.api.health import PROBES
+from app.api.health import ALIASES, PROBES, READY
 from app.errors import RefusedToStartError
 from app.main import create_app
 from app.settings import Settings
@@ -57,8 +57,8 @@ def test_all_but_the_probes_are_closed_when_keys_are_set(locked: TestClient, loc
         assert response.status_code == 401, path
         assert response.headers["WWW-Authenticate"].startswith("Bearer")
         if method != "HEAD":
-            assert response.headers["Content-Type"] == "application/problem+json"
-            assert response.json()["instance"] == response.headers["X-Request-ID"]
+            form = {"error"} if path.startswith(("/v1", "/v2")) else {"detail", "instance"}
+            assert response.json().keys() >= form
 
 
 def test_probes_are_open_whatever_the_keys(locked: TestClient) -> None:
@@ -201,4 +201,4 @@ def test_no_other_site_may_read_answers(app: FastAPI) -> None:
 
 
 def test_aliases_of_readiness_answer_alike(client: TestClient) -> None:
-    assert [client.get(path).json() for path in PROBES[1:]] == [{"status": "ready"}] * 4
+    assert [client.get(path).json() for path in (READY, *ALIASES)] == [{"status": "ready"}] * 4

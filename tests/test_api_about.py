@@ -20,7 +20,7 @@ def test_model_tells_what_reproduces_an_answer(client: TestClient) -> None:
     assert len(about["normalisation"]["mean"]) == len(about["normalisation"]["std"]) == 3
     assert about["input_size"] == [3, 32, 32]
     assert about["accuracy"] == about["training"]["test"]["accuracy"] >= 0.89
-    assert about["limits"] == {"max_body_bytes": 8 * 2**20, "max_pixels": 25_000_000}
+    assert about["limits"] == {"max_body_bytes": 8 * 2**20, "max_pixels": 25_000_000, "max_pictures": 32}
     assert next(layer["name"] for layer in about["layers"]) == "features.0"
 
 
@@ -100,19 +100,24 @@ def test_docs_need_no_other_host(client: TestClient) -> None:
     assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
 
 
-def openapi_operations(app: FastAPI) -> list[dict[str, Any]]:
-    return [operation for path in app.openapi()["paths"].values() for operation in path.values()]
+def openapi_operations(app: FastAPI) -> list[tuple[str, dict[str, Any]]]:
+    paths = app.openapi()["paths"].items()
+    return [(path, operation) for path, operations in paths for operation in operations.values()]
 
 
 def test_openapi_describes_every_parameter_and_error(app: FastAPI) -> None:
-    for operation in openapi_operations(app):
+    for path, operation in openapi_operations(app):
         assert operation["summary"]
         for parameter in operation.get("parameters", []):
             assert parameter["description"], parameter["name"]
+        protocol = path.startswith(("/v1", "/v2"))
+        media_type, words = (
+            ("application/json", "error") if protocol else ("application/problem+json", "detail")
+        )
         for status, response in operation["responses"].items():
             if not status.startswith("2"):
-                assert list(response["content"]) == ["application/problem+json"]
-                assert response["content"]["application/problem+json"]["example"]["detail"]
+                assert list(response["content"]) == [media_type]
+                assert response["content"][media_type]["example"][words]
 
 
 def test_openapi_offers_a_file_chooser_and_three_answers(app: FastAPI) -> None:

@@ -29,6 +29,7 @@ class Limits(BaseModel):
 
     max_body_bytes: int
     max_pixels: int
+    max_pictures: int
 
 
 class AboutModel(BaseModel):

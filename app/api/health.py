@@ -5,14 +5,15 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from app.api.documented import problems
+from app.api.documented import problems, protocol_errors
 from app.errors import UnavailableError
 
 router = APIRouter(tags=["health"])
 
 ALIVE, READY = "/livez", "/readyz"
 ALIASES = ("/health", "/healthz", "/ping")
-PROBES = (ALIVE, READY, *ALIASES)
+V2_ALIVE, V2_READY = "/v2/health/live", "/v2/health/ready"
+PROBES = (ALIVE, READY, *ALIASES, V2_ALIVE, V2_READY)
 """Open to everybody, whatever the keys."""
 
 
@@ -28,6 +29,18 @@ class Ready(BaseModel):
     status: Literal["ready"] = "ready"
 
 
+class ServerLive(BaseModel):
+    """Open Inference Protocol: the server answers."""
+
+    live: Literal[True] = True
+
+
+class ServerReady(BaseModel):
+    """Open Inference Protocol: the models take requests."""
+
+    ready: Literal[True] = True
+
+
 @router.get(ALIVE, summary="Is the process alive?")
 async def livez() -> Alive:
     """200 as long as the process answers at all."""
@@ -37,9 +50,27 @@ async def livez() -> Alive:
 @router.get(READY, summary="Should it be sent requests?", responses=problems(503))
 async def readyz(request: Request) -> Ready:
     """200 once a warm-up explanation has run, 503 before."""
+    refuse_unready(request)
+    return Ready()
+
+
+@router.get(V2_ALIVE, summary="Open Inference Protocol: is the server alive?")
+async def server_live() -> ServerLive:
+    """200 as long as the process answers at all."""
+    return ServerLive()
+
+
+@router.get(V2_READY, summary="Open Inference Protocol: is the server ready?", responses=protocol_errors(503))
+async def server_ready(request: Request) -> ServerReady:
+    """200 once a warm-up explanation has run, 503 before."""
+    refuse_unready(request)
+    return ServerReady()
+
+
+def refuse_unready(request: Request) -> None:
+    """Raise 503 before the warm-up is done."""
     if not request.state.readiness.is_set():
         raise UnavailableError("the service is warming up; try again in a second")
-    return Ready()
 
 
 for alias in ALIASES:

@@ -9,7 +9,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from app.errors import HTTPError, InternalError, InvalidParameterError
@@ -19,7 +18,9 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:lrpserve:problem:"
-QUOTE_THE_ID = "Something went wrong on our side. Quote the request ID in 'instance' when you report it."
+PROTOCOLS = ("/v1", "/v2")
+"""Below these addresses errors have the serving protocols' own form."""
+QUOTE_THE_ID = "Something went wrong on our side. Quote the X-Request-ID when you report it."
 
 
 class ParameterProblem(BaseModel):
@@ -43,21 +44,22 @@ class Problem(BaseModel):
     errors: list[ParameterProblem] = []
 
 
+class ProtocolError(BaseModel):
+    """An error as the serving protocols have it."""
+
+    error: str = Field(
+        description="What is wrong and what to do.", examples=["no model 'vgg16' is served here"]
+    )
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` as a problem."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return answer(request, error)  # a plain function would take a thread, and wait for one under load
+
     for kind in (HTTPError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, answer)
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = generate()
-        _, problems = models_json_schema(
-            [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
-        )
-        schema["components"]["schemas"].update(problems["$defs"])
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend the schema
+        app.add_exception_handler(kind, handle)
 
 
 def answer(request: Request, error: Exception) -> Response:
@@ -65,6 +67,9 @@ def answer(request: Request, error: Exception) -> Response:
     problem = problem_of(error, request)
     if problem.status == InternalError.status:
         log.error("failed", extra=fields(id=problem.instance), exc_info=error)
+    if request.url.path.startswith(PROTOCOLS):
+        body = ProtocolError(error=problem.detail).model_dump_json()
+        return Response(body, problem.status, _headers(error), "application/json")
     return Response(problem.model_dump_json(), problem.status, _headers(error), MEDIA_TYPE)
 
 

@@ -1,0 +1,172 @@
+"""KServe's V1 protocol: ``/v1/models``, ``:predict`` and ``:explain``."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.answers import ExplainAnswer, PredictAnswer
+from app.api.documented import json_body, protocol_errors
+from app.api.health import refuse_unready
+from app.api.parameters import ExplainParameters, none_at_all
+from app.api.protocols import STATUSES, ModelName, Scalar, known, options, parse, picture, together
+from app.api.upload import refuse_compressed
+from app.pipeline import Pipeline, Timings
+
+router = APIRouter(prefix="/v1/models", tags=["KServe V1"], dependencies=[Depends(none_at_all)])
+
+
+class Base64(BaseModel):
+    """A picture's file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    b64: str = Field(description="The file, base64.")
+
+
+class Instance(BaseModel):
+    """One picture, in one of three fields, and how it is to be explained: options as those of `/explain`."""
+
+    model_config = ConfigDict(
+        extra="allow", json_schema_extra={"examples": [{"image": {"b64": "iVBORw0KGgo…"}, "target": "cat"}]}
+    )
+    __pydantic_extra__: dict[str, Scalar | list[str]]
+
+    image: Base64 | None = None
+    b64: str | None = Field(None, description="The file, base64.")
+    data: str | None = Field(None, description="The file, base64.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, given: Any) -> Any:
+        return {"b64": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _one_picture(self) -> "Instance":
+        if sum(field is not None for field in (self.image, self.b64, self.data)) != 1:
+            raise ValueError('send one picture, as {"image": {"b64": "…"}}')
+        return self
+
+    @property
+    def file(self) -> bytes:
+        """The picture's file."""
+        text = self.image.b64 if self.image else self.b64 or self.data or ""
+        return picture(text.encode())
+
+    @property
+    def asked(self) -> ExplainParameters:
+        """Its options; raises 422."""
+        return options(ExplainParameters, self.__pydantic_extra__, without=("format",))
+
+
+class Instances(BaseModel):
+    """Pictures, under either of the two names that V1 has for them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instances: list[Instance] | None = None
+    inputs: list[Instance] | None = None
+
+    @model_validator(mode="after")
+    def _one_list(self) -> "Instances":
+        if (self.instances is None) == (self.inputs is None):
+            raise ValueError('send {"instances": […]}')
+        return self
+
+    @property
+    def all(self) -> list[Instance]:
+        """The pictures."""
+        return self.instances or self.inputs or []
+
+
+class Models(BaseModel):
+    """What is served."""
+
+    models: list[str] = Field(examples=[["minivgg-cifar10"]])
+
+
+class ModelReady(BaseModel):
+    """The model takes requests."""
+
+    name: str = Field(examples=["minivgg-cifar10"])
+    ready: bool
+
+
+class Predictions(BaseModel):
+    """Class scores of each picture, in the order sent."""
+
+    predictions: list[PredictAnswer]
+
+
+class Explanations(Predictions):
+    """Class scores and explanation of each picture, in the order sent."""
+
+    explanations: list[ExplainAnswer]
+
+
+async def read_instances(request: Request) -> list[Instance]:
+    """The pictures in the body, whatever its Content-Type says."""
+    refuse_compressed(request)
+    return parse(Instances, await request.body()).all
+
+
+Sent = Annotated[list[Instance], Depends(read_instances)]
+
+
+def served(request: Request, model: ModelName) -> None:
+    """Raise 404 for another model."""
+    known(model, [request.state.about_model.name])
+
+
+@router.get("", summary="KServe V1: the models that are served")
+async def models(request: Request) -> Models:
+    """The one model; its explanations are under the same name."""
+    return Models(models=[request.state.about_model.name])
+
+
+@router.get(
+    "/{model}", summary="KServe V1: is the model ready?", responses=protocol_errors(404, 422, 503),
+    dependencies=[Depends(served)],
+)  # fmt: skip
+async def ready(request: Request, model: ModelName) -> ModelReady:
+    """200 once a warm-up explanation has run, 503 before."""
+    refuse_unready(request)
+    return ModelReady(name=model, ready=True)
+
+
+@router.post(
+    "/{model}:predict", summary="KServe V1: class scores of pictures", responses=protocol_errors(*STATUSES),
+    dependencies=[Depends(served)], openapi_extra=json_body(Instances),
+)  # fmt: skip
+async def predict(request: Request, instances: Sent) -> Predictions:
+    """Each prediction is what `/predict` answers. One bad picture is an error for all."""
+    pipeline: Pipeline = request.state.pipeline
+
+    asked = [sent.asked for sent in instances]
+    work = [
+        partial(pipeline.predict, sent.file, how.fit, how.top_k)
+        for sent, how in zip(instances, asked, strict=True)
+    ]
+    return Predictions(predictions=await together(request, work, "instances"))
+
+
+@router.post(
+    "/{model}:explain", summary="KServe V1: explanations of pictures", responses=protocol_errors(*STATUSES),
+    dependencies=[Depends(served)], openapi_extra=json_body(Instances),
+)  # fmt: skip
+async def explain(request: Request, instances: Sent) -> Explanations:
+    """Each explanation is what `/explain` answers. One bad picture is an error for all."""
+    pipeline: Pipeline = request.state.pipeline
+
+    async def explanation(sent: Instance, asked: ExplainParameters, timings: Timings) -> ExplainAnswer:
+        explained = await pipeline.explain(sent.file, asked.how(), timings)
+        return explained.answer(values=asked.values)
+
+    work = [partial(explanation, sent, sent.asked) for sent in instances]
+    answers = await together(request, work, "instances")
+    predictions = [
+        PredictAnswer(**{name: getattr(answer, name) for name in PredictAnswer.model_fields})
+        for answer in answers
+    ]
+    return Explanations(predictions=predictions, explanations=answers)

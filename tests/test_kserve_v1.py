@@ -1,0 +1,134 @@
+"""KServe's V1 protocol."""
+
+import base64
+from typing import Any
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+MODEL = "/v1/models/minivgg-cifar10"
+
+
+@pytest.fixture(scope="session")
+def cat_b64(cat_png: bytes) -> str:
+    return base64.b64encode(cat_png).decode()
+
+
+def ask(client: TestClient, verb: str, *instances: Any) -> httpx.Response:
+    response: httpx.Response = client.post(f"{MODEL}:{verb}", json={"instances": list(instances)})
+    return response
+
+
+def test_the_model_is_listed_and_ready(client: TestClient) -> None:
+    assert client.get("/v1/models").json() == {"models": ["minivgg-cifar10"]}
+    assert client.get(MODEL).json() == {"name": "minivgg-cifar10", "ready": True}
+
+
+def test_an_instance_has_many_forms_of_the_same_picture(
+    client: TestClient, cat_b64: str, cat_png: bytes
+) -> None:
+    wrapped = base64.encodebytes(cat_png).decode()
+    forms = [{"image": {"b64": cat_b64}}, {"b64": cat_b64}, {"data": cat_b64}, cat_b64, {"b64": wrapped}]
+    predictions = ask(client, "predict", *forms).json()["predictions"]
+    alone = client.post("/predict", content=cat_png, headers={"Content-Type": "image/png"}).json()
+    assert [p["prediction"]["label"] for p in predictions] == [alone["prediction"]["label"]] * len(forms)
+    assert {p["input"]["width"] for p in predictions} == {451}
+    assert predictions[0]["model"] == alone["model"]
+
+
+def test_inputs_is_another_name_for_instances(client: TestClient, cat_b64: str) -> None:
+    body = {"inputs": [cat_b64]}
+    assert client.post(f"{MODEL}:predict", json=body).json() == ask(client, "predict", cat_b64).json()
+
+
+def test_explain_answers_what_explain_does(client: TestClient, cat_b64: str, cat_png: bytes) -> None:
+    options = {"target": "dog", "rule": "gamma", "gamma": 0.5}
+    (explanation,) = ask(client, "explain", {"b64": cat_b64, **options}).json()["explanations"]
+    alone = client.post(
+        "/explain", params=options, content=cat_png, headers={"Content-Type": "image/png"}
+    ).json()
+    assert explanation == alone
+
+
+def test_each_instance_has_options_of_its_own(client: TestClient, cat_b64: str) -> None:
+    answer = ask(
+        client,
+        "explain",
+        {"b64": cat_b64, "target": 3},
+        {"b64": cat_b64, "target": "dog", "layers": ["features.0:flat"], "values": True},
+    ).json()
+    assert [e["target"]["label"] for e in answer["explanations"]] == ["cat", "dog"]
+    assert ["values" in e["relevance"] for e in answer["explanations"]] == [False, True]
+    assert answer["predictions"][0].keys() == {"model", "prediction", "scores", "input", "warnings"}
+
+
+def test_content_type_does_not_matter(client: TestClient, cat_b64: str) -> None:
+    response = client.post(
+        f"{MODEL}:predict",
+        content=f'{{"instances": ["{cat_b64}"]}}',
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ("", 400, "JSON"),
+        ("[]", 400, "object"),
+        ("{", 400, "JSON"),
+        ("[" * 100_000, 400, "JSON"),
+        ('{"instances": []}', 400, "instances"),
+        ("{}", 400, "instances"),
+        ('{"instances": ["a"], "inputs": ["a"]}', 400, "instances"),
+        ('{"instances": [{}]}', 400, "one picture"),
+        ('{"instances": [{"b64": "a", "data": "a"}]}', 400, "one picture"),
+        ('{"instances": [7]}', 400, "instances.0"),
+        ('{"instances": [{"b64": ""}]}', 400, "instances[0]"),
+        ('{"instances": ["bm8gcGljdHVyZQ=="]}', 422, "instances[0]"),
+        ('{"instances": [{"b64": "a", "rule": "nonsense"}]}', 422, "nonsense"),
+        ('{"instances": [{"b64": "a", "epsilon": NaN}]}', 422, "epsilon"),
+        ('{"instances": [{"b64": "a", "epsilon": 1e999}]}', 422, "epsilon"),
+        ('{"instances": [{"b64": "a", "epsilon": null}]}', 400, "epsilon"),
+        ('{"instances": [{"b64": "a", "surprise": 1}]}', 422, "surprise"),
+        ('{"instances": [{"b64": "a", "format": "png"}]}', 422, "format"),
+        ('{"instances": [' + ", ".join(['"a"'] * 33) + "]}", 413, "32"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_protocols_form(
+    client: TestClient, body: str, status: int, words: str
+) -> None:
+    response = client.post(f"{MODEL}:explain", content=body)
+    assert (response.status_code, list(response.json())) == (status, ["error"])
+    assert words in response.json()["error"]
+    assert response.headers["Content-Type"] == "application/json"
+
+
+def test_one_bad_picture_is_named(client: TestClient, cat_b64: str) -> None:
+    response = ask(client, "predict", cat_b64, cat_b64[:400])
+    assert response.status_code == 422
+    assert response.json()["error"].startswith("instances[1]:")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/models/vgg16", 404),
+        ("POST", "/v1/models/vgg16:explain", 404),
+        ("POST", "/v1/models/minivgg-cifar10-lrp:predict", 404),
+        ("GET", "/v1/nothing", 404),
+        ("DELETE", "/v1/models", 405),
+        ("GET", "/v1/models?x=1", 422),
+    ],
+)
+def test_addresses_that_are_not_there_have_the_protocols_errors(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
+    response = client.request(method, path)
+    assert (response.status_code, list(response.json())) == (status, ["error"])
+
+
+def test_compressed_bodies_are_refused(client: TestClient) -> None:
+    response = client.post(f"{MODEL}:predict", content=b"{}", headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 415
