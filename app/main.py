@@ -1,6 +1,7 @@
 """The application: `create_app` puts the rooms together; nothing is built at import."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -127,6 +128,10 @@ def create_pipeline(
 
 async def _warm_up(pipeline: Pipeline, readiness: asyncio.Event) -> None:
     await pipeline.warm_up()
+    # What there is by now stays for good. Python's collector would go through all of it, torch included,
+    # whenever requests leave enough behind: 0.1 s in which nothing is answered.
+    gc.collect()
+    gc.freeze()
     readiness.set()
 
 

@@ -275,6 +275,15 @@ def test_binary_elements_end_where_they_say(client: TestClient, binary: bytes) -
     assert (response.status_code, list(response.json())) == (400, ["error"])
 
 
+def test_more_values_than_pictures_can_have_are_refused_unread(client: TestClient) -> None:
+    body = b'{"inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 3, 32, 32], "data": ['
+    response = client.post(f"/v2/models/{NETWORK}/infer", content=body + b"[]," * 200_000 + b"[]]}]}")
+    assert (response.status_code, list(response.json())) == (413, ["error"])
+    thirty_two = np.full((32, 3, 32, 32), 0.5).tolist()
+    tensor = {"datatype": "FP32", "shape": [32, 3, 32, 32], "data": thirty_two}
+    assert numbers(infer(client, NETWORK, tensor), "logits").shape == (32, 10)
+
+
 def test_other_models_are_404_in_the_protocols_form(client: TestClient) -> None:
     for path in (
         "/v2/models/vgg16",

@@ -108,7 +108,7 @@ class Explanations(Predictions):
 async def read_instances(request: Request) -> list[Instance]:
     """The pictures in the body, whatever its Content-Type says."""
     refuse_compressed(request)
-    return parse(Instances, await request.body()).all
+    return parse(request, Instances, await request.body()).all
 
 
 Sent = Annotated[list[Instance], Depends(read_instances)]

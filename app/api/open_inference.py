@@ -5,7 +5,6 @@ its name, which has relevance and heatmaps among its outputs.
 """
 
 import base64
-import json
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -168,7 +167,7 @@ async def read_request(request: Request) -> Asked:
     length = request.headers.get(JSON_LENGTH, str(len(body)))
     if not (length.isascii() and length.isdigit() and int(length) <= len(body)):
         raise BadRequestError(f"{JSON_LENGTH} is not a part of the body's {len(body)} bytes")
-    return Asked(parse(InferenceRequest, body[: int(length)]), body[int(length) :])
+    return Asked(parse(request, InferenceRequest, body[: int(length)]), body[int(length) :])
 
 
 def served(request: Request, model: ModelName) -> None:
@@ -377,7 +376,7 @@ def _tensor(
 
 
 def _respond(answer: InferenceResponse, binary: Sequence[bytes]) -> Response:
-    head = json.dumps(answer.model_dump(exclude_defaults=True), allow_nan=False).encode()
+    head = answer.model_dump_json(exclude_defaults=True).encode()
     if not binary:
         return Response(head, media_type="application/json")
     body = b"".join([head, *binary])
