@@ -56,20 +56,11 @@ def serve(
 ) -> None:
     """Start the service; Swagger UI is at /docs."""
     settings = _settings(host=host, port=port, device=device, model=model)
-    import uvicorn
-
     from app.main import create_app
+    from app.server import run
 
     configure(settings.log_format)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=settings.graceful_stop_s,
-        log_config=None,  # ours holds
-        access_log=False,  # it would print the address asked for, and a line of ours says more
-    )
+    run(create_app(settings), settings)
 
 
 @cli.command()

@@ -6,6 +6,7 @@ LRPServeError
 │   ├── UnauthorizedError         401  keys are configured and none, or a wrong one, was sent
 │   ├── NotFoundError             404  no such model or version
 │   ├── NotAcceptableError        406  no such form of answer
+│   ├── TooSlowError              408  the request did not arrive within the read deadline
 │   ├── TooLargeError             413  more bytes or pixels than allowed
 │   ├── UnsupportedMediaTypeError 415  neither multipart nor an image type
 │   ├── UnreadableImageError      422  not a readable picture of an allowed format
@@ -73,6 +74,15 @@ class NotAcceptableError(RequestError):
     status = 406
     title = "Not acceptable"
     slug = "not-acceptable"
+
+
+class TooSlowError(RequestError):
+    """The request's body did not arrive in time."""
+
+    status = 408
+    title = "Request timeout"
+    slug = "too-slow"
+    headers = MappingProxyType({"Connection": "close"})
 
 
 class TooLargeError(RequestError):

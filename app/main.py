@@ -17,7 +17,7 @@ from app.api import about, documented, explain, health, kserve_v1, open_inferenc
 from app.api.about import AboutModel, Layer, Limits, about_model
 from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
 from app.api.kserve_v1 import Instances
-from app.api.middleware import BodyLimit, RequestContext
+from app.api.middleware import BodyLimits, RequestContext
 from app.api.open_inference import InferenceRequest
 from app.api.problems import Problem
 from app.explainer import Explainer, pick_device
@@ -89,7 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _include_rooms(app, locked=keys is not None)
     problems.install(app)
     documented.install(app, [Problem, Instances, InferenceRequest])
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, deadline_s=settings.read_deadline_s)
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
     app.add_middleware(KnownHosts, names=names_of(settings))

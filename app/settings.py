@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     max_pixels: PositiveInt = Field(
         25_000_000, description="Largest picture; 25 MP decode in under 100 MB and cover most cameras."
     )
+    read_deadline_s: PositiveFloat = Field(
+        15.0, description="Seconds for a request to arrive, once its first byte has; 8 MiB at 5 Mbit/s."
+    )
     keep_alive_s: PositiveInt = Field(5, description="Seconds an idle connection stays open.")
     graceful_stop_s: PositiveInt = Field(
         20, description="Seconds for accepted requests to be answered at the end; below Kubernetes' 30."

@@ -13,8 +13,10 @@ from fastapi import FastAPI
 from PIL import Image
 from skimage import data
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from app.main import create_app
+from app.server import options
 from app.settings import Settings
 
 
@@ -72,9 +74,9 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[Server]:
-    """``app`` behind a real server in a thread of its own, on a free port of the loopback."""
-    server = Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_keep_alive=60))
+def serving(settings: Settings, app: ASGIApp | None = None) -> Iterator[Server]:
+    """The service, or another ``app``, behind its real server on a free port of the loopback."""
+    server = Server(uvicorn.Config(app or create_app(settings), **{**options(settings), "port": 0}))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert server.up.wait(60)
@@ -87,5 +89,5 @@ def serving(app: FastAPI) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The service as it ships, over TCP."""
-    with serving(create_app(Settings())) as server:
+    with serving(Settings()) as server:
         yield server

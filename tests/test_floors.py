@@ -31,6 +31,7 @@ FLOORS = {
     "app.api": 6,
     "app.training": 6,
     "app.main": 7,
+    "app.server": 7,
     "app.cli": 8,
 }
 MODULES = [path for path in sorted((ROOT / "app").rglob("*.py")) if path.name != "__init__.py"]

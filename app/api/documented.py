@@ -18,6 +18,7 @@ EXAMPLES = {
     ),
     404: ("Not found", "not-found", "no model 'vgg16' is served here; there is minivgg-cifar10"),
     406: ("Not acceptable", "not-acceptable", "cannot answer as text/html; this address has image/png"),
+    408: ("Request timeout", "too-slow", "the body did not arrive within 15 s; send it faster or smaller"),
     413: ("Content too large", "too-large", "the body is larger than 8 MiB; send a smaller picture"),
     415: ("Unsupported media type", "unsupported-media-type", "text/plain is no picture"),
     422: ("Invalid parameter", "invalid-parameter", "target: no class 'tiger'; use one of airplane, …"),

@@ -16,7 +16,7 @@ from app.pipeline import Explained, Pipeline
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
 
-UPLOAD_PROBLEMS = (400, 406, 413, 415, 422, 503)
+UPLOAD_PROBLEMS = (400, 406, 408, 413, 415, 422, 503)
 
 
 @router.post(

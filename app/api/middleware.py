@@ -1,5 +1,6 @@
 """What surrounds every request. Pure ASGI: Starlette's BaseHTTPMiddleware would hide disconnects."""
 
+import asyncio
 import logging
 import re
 import time
@@ -11,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import answer
-from app.errors import TooLargeError
+from app.errors import TooLargeError, TooSlowError
 from app.logs import fields
 from app.metrics import Metrics
 from app.pipeline import Timings
@@ -104,12 +105,15 @@ class Exchange:
         return 1000 * (time.perf_counter() - self._started)
 
 
-class BodyLimit:
-    """Refuses bodies over ``max_bytes``: by Content-Length before a byte is read, else as they pass it."""
+class BodyLimits:
+    """Refuses bodies over ``max_bytes``, by Content-Length before a byte is read, else as they pass it; and
+    bodies that have not arrived ``deadline_s`` after they were asked for.
+    """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, deadline_s: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._deadline_s = deadline_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -117,17 +121,28 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")
-        received = 0
+        received, arriving, deadline = 0, True, None
 
-        async def receive_within_limit() -> Message:
-            nonlocal received
+        async def receive_within_limits() -> Message:
+            nonlocal received, arriving, deadline
+            if not arriving:  # what is waited for is the client's leaving, and that may take long
+                return await receive()
             self._check(int(declared) if declared.isdecimal() else 0)
-            message = await receive()
+            now = asyncio.get_running_loop().time()
+            deadline = deadline or now + self._deadline_s
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlowError(
+                    f"the body did not arrive within {self._deadline_s:g} s; send it faster or smaller"
+                ) from None
             received += len(message.get("body", b""))
+            arriving = message.get("more_body", False)
             self._check(received)
             return message
 
-        await self._app(scope, receive_within_limit, send)
+        await self._app(scope, receive_within_limits, send)
 
     def _check(self, size: int) -> None:
         if size > self._max_bytes:

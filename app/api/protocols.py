@@ -23,7 +23,7 @@ Version = Annotated[str, Path(description="First 12 hex digits of the weights' S
 Scalar = str | bool | int | float
 
 WHITESPACE = b" \t\r\n"
-STATUSES = (400, 404, 413, 415, 422, 503)
+STATUSES = (400, 404, 408, 413, 415, 422, 503)
 """What may go wrong with a request that asks for something to be computed."""
 
 

@@ -1,0 +1,83 @@
+"""The process that listens: uvicorn, with what it lacks against clients that keep it waiting."""
+
+import asyncio
+import sys
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from app.settings import Settings
+
+
+def run(app: FastAPI, settings: Settings) -> None:
+    """Serve ``app`` until a signal ends it."""
+    _allow_many_connections()
+    uvicorn.run(app, **options(settings))
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """What uvicorn is told. No limit_concurrency: it counts idle connections, and answers probes with 503."""
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "http": _impatient(settings.read_deadline_s),
+        "timeout_keep_alive": settings.keep_alive_s,
+        "timeout_graceful_shutdown": settings.graceful_stop_s,
+        "log_config": None,  # ours holds
+        "access_log": False,  # it would print the address asked for, and a line of ours says more
+        "server_header": False,
+    }
+
+
+def _impatient(deadline_s: float) -> type[H11Protocol]:
+    """Uvicorn's HTTP that gives a client ``deadline_s`` whenever it is the client's turn.
+
+    That is before a request's head is complete, however few bytes trickle in, and after an answer that did not
+    wait for the request's end. uvicorn itself waits for ever, and each connection costs a file descriptor.
+    While a request is being answered the clock stands still; its body has a deadline of its own.
+    """
+
+    class Impatient(H11Protocol):
+        _patience: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            super().connection_made(transport)
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self._stop_waiting()
+
+        def _watch(self) -> None:
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._stop_waiting()
+            elif self._patience is None and not self.transport.is_closing():
+                self._patience = self.loop.call_later(deadline_s, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
+
+    return Impatient
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit on open files to what the system allows: idle connections then do not lock others out."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
