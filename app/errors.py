@@ -12,6 +12,7 @@ LRPServeError
 │   ├── UnreadableImageError      422  not a readable picture of an allowed format
 │   └── InvalidParameterError     422  a bad parameter, by name
 ├── UnavailableError              503  not ready, draining or too busy: retry later
+├── DeadlineError                 504  waited longer in the queue than is of use to anybody
 ├── InternalError                 500  our fault; says nothing but the request's ID
 ├── RefusedToStartError           no status: model or settings are unusable; the process ends with code 2
 └── DataError                     no status: pictures for training are not where, or what, they should be
@@ -129,6 +130,14 @@ class UnavailableError(HTTPError):
     title = "Service unavailable"
     slug = "unavailable"
     headers = MappingProxyType({"Retry-After": "1"})
+
+
+class DeadlineError(HTTPError):
+    """It waited too long for its turn, and was never computed."""
+
+    status = 504
+    title = "Gateway timeout"
+    slug = "deadline"
 
 
 class InternalError(HTTPError):

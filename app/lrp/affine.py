@@ -29,8 +29,11 @@ class Affine(Protocol):
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
         """``max(wx + b, floor)``: (B, in, …) -> (B, out, …)."""
 
+    def is_even(self, w: Tensor) -> bool:
+        """Whether ``w`` is one number seen everywhere, so that its transpose need not tell outputs apart."""
+
     def transpose(self, w: Tensor, shape: torch.Size) -> Map:
-        """``wᵀq``: (B, out, …) -> (B, in, …), that of ``shape`` (1, in, …)."""
+        """``wᵀq``: (B, out, …), or their sum (B, 1, …) where ``w`` is even, -> (B, in, …) of ``shape``."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,18 @@ class Dense:
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
         """See `Affine`."""
         if _packs(w):
-            packed, threshold = torch.ops.mkldnn._reorder_linear_weight(w.contiguous(), 1), _threshold(floor)
+            packed, threshold = torch.ops.mkldnn._reorder_linear_weight(w.contiguous()), _threshold(floor)
             return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, b, *threshold)
         return _with_floor(lambda x: F.linear(x, w, b), floor)
 
+    def is_even(self, w: Tensor) -> bool:
+        """See `Affine`."""
+        return not any(w.stride())
+
     def transpose(self, w: Tensor, shape: torch.Size) -> Map:  # noqa: ARG002
         """See `Affine`."""
-        if _is_uniform(w):
-            return lambda q: (q.sum(1, keepdim=True) * w[0, 0]).expand(-1, w.shape[1])
+        if self.is_even(w):
+            return lambda q: (q * w[0, 0]).expand(-1, w.shape[1])
         return self.map(w.t(), None)
 
 
@@ -65,11 +72,15 @@ class Convolution:
         """See `Affine`."""
         return self._convolution(w, b, self.stride, self.padding, floor)
 
+    def is_even(self, w: Tensor) -> bool:
+        """See `Affine`."""
+        return self.groups == 1 and not any(w.stride())
+
     def transpose(self, w: Tensor, shape: torch.Size) -> Map:
         """See `Affine`. A plain convolution with flipped weights where that will do, the faster on CPU."""
-        if _is_uniform(w) and self.groups == 1:
+        if self.is_even(w):
             box = self.transpose(w.new_full((1, 1, *self.kernel), float(w[0, 0].max())), shape)
-            return lambda q: box(q.sum(1, keepdim=True)).expand(-1, *shape[1:])
+            return lambda q: box(q).expand(-1, *shape[1:])
         spatial = tuple(range(2, w.dim()))
         padding = [d * (k - 1) - p for d, k, p in zip(self.dilation, self.kernel, self.padding, strict=True)]
         if self.groups == 1 and set(self.stride) == {1} and min(padding) >= 0:
@@ -125,11 +136,6 @@ def affine(layer: nn.Module) -> Affine:
 def channels_last(x: Tensor) -> Tensor:
     """``x`` as convolutions in two dimensions like it in memory."""
     return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
-
-
-def _is_uniform(w: Tensor) -> bool:
-    """Whether ``w`` is one number seen everywhere, so that its transpose need not tell channels apart."""
-    return not any(w.stride())
 
 
 def _with_floor(function: Map, floor: float) -> Map:

@@ -215,6 +215,8 @@ def _quotient(term: Term, parts: Sequence[Part], w: Tensor, b: Tensor | None, co
     """The cheapest way to a term's quotient that its rule and the layer allow."""
     if all(part.source in _CONSTANT for part in parts):
         inverse = channels_last(_stabilized(_constant(term, parts, context), term.epsilon).reciprocal())
+        if context.affine.is_even(parts[0].weight):  # the denominators as well
+            return lambda R, _: R.sum(1, keepdim=True) * inverse[:, :1]
         return lambda R, _: R * inverse
     signed = parts[0].source is Source.INPUT or (context.nonnegative and parts[0].source is Source.POSITIVE)
     if len(parts) == 1 and signed and parts[0].weight is w and term.bias is b:

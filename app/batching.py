@@ -1,0 +1,255 @@
+"""The micro-batcher: one thread works, and whoever arrives meanwhile forms its next batch.
+
+The first item starts at once; there is no artificial wait. The queue is bounded, nobody waits in it past a
+deadline, and who leaves is dropped before anything is computed for them. A batch that fails is halved until the
+item at fault stands alone, so that it costs the others nothing but time.
+
+It knows nothing of what it runs: ``run`` takes a list of items and gives one result, or exception, for each.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from app.errors import DeadlineError, InternalError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Batched(Generic[Result]):
+    """A result, the seconds that its item waited, and those that its batch took."""
+
+    result: Result
+    queue_s: float
+    run_s: float
+
+
+class Observer(Protocol):
+    """Who is told what happens in the queue; called from any thread, must not raise."""
+
+    def queued(self, depth: int) -> None:
+        """So many items wait now."""
+
+    def batch(self, size: int) -> None:
+        """A batch of so many items starts."""
+
+    def waited(self, seconds: float) -> None:
+        """One item of it waited so long."""
+
+    def refused(self, reason: str) -> None:
+        """An item was turned away: ``queue full``, ``deadline``, ``draining`` or ``dead``."""
+
+    def cancelled(self) -> None:
+        """An item's sender left while it waited."""
+
+
+class Unobserved:
+    """Tells nobody."""
+
+    def queued(self, depth: int) -> None:
+        """See `Observer`."""
+
+    def batch(self, size: int) -> None:
+        """See `Observer`."""
+
+    def waited(self, seconds: float) -> None:
+        """See `Observer`."""
+
+    def refused(self, reason: str) -> None:
+        """See `Observer`."""
+
+    def cancelled(self) -> None:
+        """See `Observer`."""
+
+
+@dataclass(eq=False)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    weight: int
+    since: float
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Batched[Result]]
+
+
+class Batcher(Generic[Item, Result]):
+    """Runs items in batches on a thread of its own."""
+
+    def __init__(
+        self,
+        run: Callable[[list[Item]], Sequence[Result | Exception]],
+        *,
+        max_batch: int,
+        max_queue: int,
+        deadline_s: float,
+        weigh: Callable[[Item], int] = lambda _: 1,
+        observer: Observer | None = None,
+        on_death: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        """``max_batch`` bounds the sum of the items' weights; one that weighs more runs alone.
+
+        ``on_death`` is called, from the thread, where it ends by anything but `close`.
+        """
+        self._run = run
+        self._max_batch, self._max_queue, self._deadline_s = max_batch, max_queue, deadline_s
+        self._weigh = weigh
+        self._observer = observer or Unobserved()
+        self._on_death = on_death
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._changed = threading.Condition()
+        self._closed_by: str | None = None
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread works."""
+        return self._thread.is_alive()
+
+    async def submit(self, item: Item) -> Batched[Result]:
+        """The item's result.
+
+        Raises `UnavailableError` where the queue is full or closed, `DeadlineError` where it waited too long,
+        and whatever ``run`` raised for it.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(item, self._weigh(item), time.perf_counter(), loop, loop.create_future())
+        self._enqueue(waiting)
+        late = loop.call_later(self._deadline_s, self._expire, waiting)
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            if self._dequeue(waiting):
+                self._observer.cancelled()
+            raise
+        finally:
+            late.cancel()
+
+    def close(self) -> None:
+        """Take no more items, finish those that wait, end the thread."""
+        with self._changed:
+            self._closed_by = self._closed_by or "draining"
+            self._changed.notify()
+        self._thread.join()
+
+    def _enqueue(self, waiting: _Waiting[Item, Result]) -> None:
+        with self._changed:
+            if self._closed_by:
+                self._refuse(self._closed_by)
+            if len(self._waiting) >= self._max_queue:
+                self._refuse("queue full")
+            self._waiting.append(waiting)
+            self._observer.queued(len(self._waiting))
+            self._changed.notify()
+
+    def _refuse(self, reason: str) -> None:
+        self._observer.refused(reason)
+        raise UnavailableError(_REFUSALS[reason])
+
+    def _dequeue(self, waiting: _Waiting[Item, Result]) -> bool:
+        """Take it back; whether it still waited."""
+        with self._changed:
+            try:
+                self._waiting.remove(waiting)
+            except ValueError:
+                return False
+            self._observer.queued(len(self._waiting))
+            return True
+
+    def _expire(self, waiting: _Waiting[Item, Result]) -> None:
+        if self._dequeue(waiting) and not waiting.future.done():
+            self._observer.refused("deadline")
+            waiting.future.set_exception(
+                DeadlineError(
+                    f"waited {self._deadline_s:g} s without a turn and was not computed; try again later"
+                )
+            )
+
+    def _work(self) -> None:
+        try:
+            while batch := self._next_batch():
+                self._serve(batch)
+        except BaseException as error:
+            log.critical("the model's thread died", exc_info=error)
+            self._die()
+            self._on_death(error)
+
+    def _next_batch(self) -> list[_Waiting[Item, Result]]:
+        """All that waits, up to the limit; waits for a first one. Empty when closed and done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed_by)
+            batch: list[_Waiting[Item, Result]] = []
+            room = self._max_batch
+            while self._waiting and (not batch or self._waiting[0].weight <= room):
+                batch.append(self._waiting.popleft())
+                room -= batch[-1].weight
+            self._observer.queued(len(self._waiting))
+            return batch
+
+    def _serve(self, batch: list[_Waiting[Item, Result]]) -> None:
+        started = time.perf_counter()
+        self._observer.batch(len(batch))
+        for waiting in batch:
+            self._observer.waited(started - waiting.since)
+        try:
+            results = self._results([waiting.item for waiting in batch])
+        except BaseException:
+            _deliver(batch, [UnavailableError(_REFUSALS["dead"])] * len(batch), started)
+            raise
+        _deliver(batch, results, started)
+
+    def _results(self, items: list[Item]) -> list[Result | Exception]:
+        """One for each item; where the batch fails, by halves."""
+        try:
+            results = list(self._run(items))
+            if len(results) != len(items):
+                raise InternalError(f"{len(items)} items went in and {len(results)} results came out")
+        except Exception as error:  # whatever it is belongs to whose item it is
+            if len(items) == 1:
+                return [error]
+            log.warning("a batch of %d failed and is halved", len(items), exc_info=error)
+            half = len(items) // 2
+            return self._results(items[:half]) + self._results(items[half:])
+        return results
+
+    def _die(self) -> None:
+        with self._changed:
+            self._closed_by = "dead"
+            batch = list(self._waiting)
+            self._waiting.clear()
+        _deliver(batch, [UnavailableError(_REFUSALS["dead"])] * len(batch), time.perf_counter())
+
+
+_REFUSALS = {
+    "queue full": "too many requests wait already; try again in a second",
+    "draining": "the service is shutting down; another instance, or this one restarted, will answer",
+    "dead": "the model has failed and the service ends; it will answer again when it has been restarted",
+}
+
+
+def _deliver(
+    batch: Sequence[_Waiting[Item, Result]], results: Sequence[Result | Exception], started: float
+) -> None:
+    """Hand each item's result to the event loop that awaits it, all of one loop at once."""
+    run_s = time.perf_counter() - started
+
+    def settle(loop: asyncio.AbstractEventLoop) -> None:
+        for waiting, result in zip(batch, results, strict=True):
+            if waiting.loop is not loop or waiting.future.done():  # its sender may have left
+                continue
+            if isinstance(result, Exception):
+                waiting.future.set_exception(result)
+            else:
+                waiting.future.set_result(Batched(result, started - waiting.since, run_s))
+
+    for loop in {waiting.loop for waiting in batch}:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, loop)
