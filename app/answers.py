@@ -45,6 +45,12 @@ class InputReport(Answer):
     width: int = Field(description="Pixels, after EXIF orientation.", examples=[451])
     height: int = Field(examples=[300])
     crop: Crop
+    pixels: list[object] | None = Field(
+        default=None,
+        description="What the model saw of it, as nested numbers from 0 to 255 (height, width, RGB), if "
+        "`values=true`.",
+        exclude_if=lambda pixels: pixels is None,
+    )
 
 
 class PredictAnswer(Answer):

@@ -178,6 +178,12 @@ def colormaps() -> tuple[ColormapInfo, ...]:
     return tuple(COLORMAPS.values())
 
 
+def legend(info: ColormapInfo, entries: int = 33) -> list[str]:
+    """``entries`` colours of a map from its lower end to its upper, evenly spaced, as ``#rrggbb``."""
+    rows = np.rint(np.linspace(0, TABLE_ENTRIES - 1, entries)).astype(np.intp)
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in _table(info.table)[rows]]
+
+
 def parse_size(text: str) -> Size:
     """``model``, ``input`` or a side in pixels; raises `InvalidParameterError`."""
     if text == "model" or text == "input":

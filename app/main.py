@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from torch import Tensor, nn
 
-from app.api import about, documented, explain, health, kserve_v1, open_inference, problems
+from app.api import about, documented, explain, health, kserve_v1, open_inference, page, problems
 from app.api.about import AboutModel, Layer, Limits, about_model
 from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
 from app.api.kserve_v1 import Instances
@@ -110,6 +110,7 @@ def _include_rooms(app: FastAPI, *, locked: bool) -> None:
                 responses=unauthorized if locked else {},
             )
     app.include_router(health.router)
+    page.install(app)
 
 
 def create_pipeline(

@@ -77,15 +77,16 @@ class Timings:
 @dataclass(frozen=True)
 class Explained:
     """One explanation in every form that it may be answered in. ``relevance`` is float32, (3, 32, 32) or
-    the layer's shape.
+    the layer's shape; ``pixels``, uint8 (32, 32, 3), is what the model saw.
     """
 
     receipt: ExplainReceipt
     heatmap: Heatmap
     relevance: npt.NDArray[np.float32]
+    pixels: npt.NDArray[np.uint8]
 
     def answer(self, *, values: bool = False) -> ExplainAnswer:
-        """The JSON answer, with the map as nested numbers if ``values``."""
+        """The JSON answer, with the map and what the model saw as nested numbers if ``values``."""
         heatmap = HeatmapReport(
             media_type="image/png",
             width=self.heatmap.width,
@@ -100,6 +101,7 @@ class Explained:
             fields["relevance"] = self.receipt.relevance.model_copy(
                 update={"values": self.relevance.tolist()}
             )
+            fields["input"] = self.receipt.input.model_copy(update={"pixels": self.pixels.tolist()})
         return ExplainAnswer(**fields, heatmap=heatmap)
 
 
@@ -147,7 +149,7 @@ class Pipeline:
             timings,
             lambda: render(relevance, how.style, picture, seen.rectangle, metadata, captions),
         )
-        return Explained(receipt, heatmap, relevance)
+        return Explained(receipt, heatmap, relevance, np.asarray(seen.image))
 
     async def warm_up(self) -> None:
         """Explain a grey picture once, so that nobody's first request pays for lazy initialisation."""

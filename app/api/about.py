@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from app.api.documented import problems
 from app.api.parameters import none_at_all
-from app.heatmap import colormaps
+from app.heatmap import colormaps, legend
 from app.lrp.composites import COMPOSITES, RULES, CompositeInfo, RuleInfo
 from app.metrics import Metrics
 from app.models.checkpoint import ModelCard, Normalisation, TrainingRecord
@@ -79,6 +79,9 @@ class AboutColormap(BaseModel):
     kind: str
     colour_blind_safe: bool
     description: str
+    colours: list[str] = Field(
+        description="From its lower end to its upper, evenly spaced: to draw a legend with."
+    )
 
 
 @router.get("/model", summary="The network, its classes, accuracy and limits")
@@ -100,7 +103,16 @@ async def rules() -> list[AboutRule]:
 @router.get("/colormaps", summary="The colour maps")
 async def colour_maps() -> list[AboutColormap]:
     """What `colormap=` may be."""
-    return [AboutColormap.model_validate(info, from_attributes=True) for info in colormaps()]
+    return [
+        AboutColormap(
+            name=info.name,
+            kind=info.kind,
+            colour_blind_safe=info.colour_blind_safe,
+            description=info.description,
+            colours=legend(info),
+        )
+        for info in colormaps()
+    ]
 
 
 @router.get(

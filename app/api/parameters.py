@@ -109,7 +109,10 @@ class ExplainParameters(PredictParameters):
     interpolation: Interpolation = Field(
         Interpolation.NEAREST, description="How the map is enlarged: crisp pixels or smooth."
     )
-    values: bool = Field(False, description="Add the map itself to the JSON, as nested numbers.")
+    values: bool = Field(
+        False,
+        description="Add the map itself, and the pixels that the model saw, to the JSON as nested numbers.",
+    )
     format: Format | None = Field(
         None, description="Form of the answer, for an address bar; overrides the Accept header."
     )
