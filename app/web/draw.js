@@ -1,0 +1,149 @@
+// Painting on canvases. Everything is painted in a unit square; `paint` maps it to the canvas.
+
+/** Relevance of each pixel the model saw, channels summed. */
+export class Grid {
+  /** @param {number[][][]} values (channels, height, width) */
+  constructor(values) {
+    this.height = values[0].length;
+    this.width = values[0][0].length;
+    this.values = values[0].map((row, y) => row.map((_, x) => values.reduce((sum, channel) => sum + channel[y][x], 0)));
+  }
+
+  at(x, y) {
+    return this.values[y][x];
+  }
+
+  /** @param {1 | -1} sign @returns {{x: number, y: number, value: number}} its largest or smallest value */
+  extreme(sign) {
+    let found = { x: 0, y: 0, value: this.at(0, 0) };
+    this.values.forEach((row, y) =>
+      row.forEach((value, x) => {
+        if (sign * value > sign * found.value) found = { x, y, value };
+      }),
+    );
+    return found;
+  }
+}
+
+/** The part of the unit square that is shown: `zoom` times enlarged, its middle at (x, y). */
+export class Frame {
+  zoom = 1;
+  x = 0.5;
+  y = 0.5;
+
+  /** Zoom by `factor`, keeping the point (x, y) of the unit square where it is. */
+  zoomBy(factor, x = this.x, y = this.y) {
+    const zoom = Math.min(8, Math.max(1, this.zoom * factor));
+    this.moveTo(x + ((this.x - x) * this.zoom) / zoom, y + ((this.y - y) * this.zoom) / zoom, zoom);
+  }
+
+  moveTo(x, y, zoom = this.zoom) {
+    const margin = 0.5 / zoom;
+    const within = (value) => Math.min(1 - margin, Math.max(margin, value));
+    Object.assign(this, { zoom, x: within(x), y: within(y) });
+  }
+
+  /** Share of a canvas, in 0…1 -> point of the unit square. */
+  point(across, down) {
+    return { x: this.x + (across - 0.5) / this.zoom, y: this.y + (down - 0.5) / this.zoom };
+  }
+}
+
+/** @param {HTMLCanvasElement} canvas @param {Frame} frame @param {(c: CanvasRenderingContext2D) => void} draw */
+export function paint(canvas, frame, draw) {
+  const side = Math.round(canvas.clientWidth * devicePixelRatio);
+  if (!side) return;
+  if (canvas.width !== side) canvas.width = canvas.height = side;
+  const c = canvas.getContext("2d");
+  const scale = side * frame.zoom;
+  c.setTransform(scale, 0, 0, scale, side / 2 - frame.x * scale, side / 2 - frame.y * scale);
+  c.clearRect(0, 0, 1, 1);
+  draw(c);
+}
+
+/** The square of the upload that the model saw; the rest of a padded one stays grey. */
+export function drawPicture(c, picture, crop) {
+  c.imageSmoothingEnabled = true;
+  c.imageSmoothingQuality = "high";
+  c.fillStyle = "rgb(125 123 114)";
+  c.fillRect(0, 0, 1, 1);
+  c.drawImage(picture, crop.left, crop.top, crop.width, crop.height, 0, 0, 1, 1);
+}
+
+export function drawMap(c, map, smooth) {
+  c.imageSmoothingEnabled = smooth;
+  c.drawImage(map, 0, 0, 1, 1);
+}
+
+/** The map over the picture in grey, the stronger the more opaque, as the service's own overlay. */
+export function drawOverlay(c, { picture, crop, map, grid, heatmap, sign, smooth }) {
+  drawPicture(c, picture, crop);
+  c.globalCompositeOperation = "saturation";
+  c.fillStyle = "gray";
+  c.fillRect(0, 0, 1, 1);
+  c.globalCompositeOperation = "source-over";
+  drawMap(c, masked(map, opacity(grid, heatmap, sign), smooth), smooth);
+}
+
+/** Frame the pixel of the model that is being read. */
+export function drawProbe(c, { x, y }, { width, height }, thickness) {
+  for (const [colour, size] of [["white", 3], ["black", 1]]) {
+    c.strokeStyle = colour;
+    c.lineWidth = size * thickness;
+    c.strokeRect(x / width, y / height, 1 / width, 1 / height);
+  }
+}
+
+/** The whole upload, small, with a frame around what the model saw. */
+export function drawThumbnail(canvas, picture, crop) {
+  const c = canvas.getContext("2d");
+  const side = canvas.width;
+  const scale = side / Math.max(picture.width, picture.height);
+  c.setTransform(1, 0, 0, 1, 0, 0);
+  c.clearRect(0, 0, side, side);
+  c.setTransform(scale, 0, 0, scale, (side - picture.width * scale) / 2, (side - picture.height * scale) / 2);
+  c.imageSmoothingQuality = "high";
+  c.drawImage(picture, 0, 0);
+  const part = crop.width < picture.width || crop.height < picture.height;
+  if (!part) return;
+  for (const [colour, size] of [["black", 4], ["white", 2]]) {
+    c.strokeStyle = colour;
+    c.lineWidth = size / scale;
+    c.strokeRect(crop.left, crop.top, crop.width, crop.height);
+  }
+}
+
+/** @param {number[][][]} pixels (height, width, RGB), 0 to 255 @returns {HTMLCanvasElement} */
+export function pixelCanvas(pixels) {
+  const rgba = pixels.flatMap((row) => row.flatMap(([red, green, blue]) => [red, green, blue, 255]));
+  return canvasOf(new ImageData(new Uint8ClampedArray(rgba), pixels[0].length));
+}
+
+function opacity(grid, { vmin, vmax }, sign) {
+  const largest = Math.max(Math.abs(vmin), Math.abs(vmax));
+  const rgba = grid.values.flat().flatMap((value) => {
+    const shown = sign === "all" || value > 0 === (sign === "positive");
+    return [0, 0, 0, shown ? 255 * 0.85 * Math.sqrt(Math.min(1, Math.abs(value) / largest)) : 0];
+  });
+  return canvasOf(new ImageData(new Uint8ClampedArray(rgba), grid.width));
+}
+
+function masked(map, mask, smooth) {
+  const canvas = document.createElement("canvas");
+  canvas.width = map.width;
+  canvas.height = map.height;
+  const c = canvas.getContext("2d");
+  c.imageSmoothingEnabled = smooth;
+  c.drawImage(mask, 0, 0, canvas.width, canvas.height);
+  c.globalCompositeOperation = "source-in";
+  c.drawImage(map, 0, 0);
+  return canvas;
+}
+
+function canvasOf(image) {
+  const canvas = document.createElement("canvas");
+  canvas.width = image.width;
+  canvas.height = image.height;
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}

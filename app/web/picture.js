@@ -1,0 +1,77 @@
+// Where pictures come from: chooser, drop, paste, camera.
+
+import { byId } from "./dom.js";
+
+/** @typedef {{file: File, name: string, image: ImageBitmap | null}} Picture image: null where the browser cannot read it */
+
+/** @param {File} file @returns {Promise<Picture>} */
+export async function readPicture(file) {
+  const image = await createImageBitmap(file).catch(() => null); // TIFF, or no picture: the service will say
+  return { file, name: file.name || "picture.png", image };
+}
+
+/** @param {(file: File) => void} onFile @param {(message: string) => void} onTrouble */
+export function watchSources(onFile, onTrouble) {
+  const take = (files) => files?.[0] && onFile(files[0]);
+  byId("choose").onclick = () => byId("file").click();
+  for (const input of ["file", "capture"]) {
+    byId(input).onchange = ({ target }) => {
+      take(target.files);
+      target.value = ""; // so that the same file may be chosen again
+    };
+  }
+  document.addEventListener("paste", (event) => take(event.clipboardData?.files));
+  watchDrops(take);
+  byId("camera").onclick = () => photograph(onFile, onTrouble);
+}
+
+function watchDrops(take) {
+  const curtain = byId("dropzone");
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    curtain.hidden = false;
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) curtain.hidden = true;
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    curtain.hidden = true;
+    take(event.dataTransfer?.files);
+  });
+}
+
+async function photograph(onFile, onTrouble) {
+  if (!navigator.mediaDevices) {
+    byId("capture").click(); // over plain http only a phone's own camera app is left
+    return;
+  }
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+  } catch {
+    onTrouble("No camera can be used: there is none, or this page may not use it.");
+    return;
+  }
+  const dialog = byId("camera-dialog");
+  const video = byId("video");
+  dialog.returnValue = "";
+  video.srcObject = stream;
+  dialog.showModal();
+  dialog.onclose = async () => {
+    const file = dialog.returnValue === "take" ? await still(video) : null;
+    for (const track of stream.getTracks()) track.stop();
+    video.srcObject = null;
+    if (file) onFile(file);
+  };
+}
+
+function still(video) {
+  const canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  return new Promise((resolve) => {
+    canvas.toBlob((blob) => resolve(new File([blob], "photo.jpg", { type: "image/jpeg" })), "image/jpeg", 0.95);
+  });
+}

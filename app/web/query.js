@@ -1,0 +1,36 @@
+// State -> the query parameters of a request, leaving out what the service would assume anyway.
+
+import { DEFAULTS } from "./state.js";
+
+const SHARED = ["start", "fit", "sign", "normalize", "colormap", "interpolation"];
+const PARAMETERS = ["epsilon", "gamma", "alpha"];
+
+/** A change of one of these asks for a new explanation. */
+export const ASKED = [...SHARED, ...PARAMETERS, "rule", "target", "versus", "layers", "vmax"];
+/** A change of one of these asks for a new comparison. */
+export const COMPARED = [...SHARED, ...PARAMETERS, "layers", "vmax", "rules", "targets"];
+
+/** @param {import("./state.js").State} state @param {string[]} parameters those of the rule */
+export function explainQuery(state, parameters) {
+  const query = new URLSearchParams({ rule: state.rule });
+  for (const name of ["target", "versus"]) if (state[name] !== null) query.set(name, state[name]);
+  return withStyle(query, state, parameters);
+}
+
+/** @param {string[]} rules @param {string[]} targets @param {string[]} parameters those of any of the rules */
+export function compareQuery(state, rules, targets, parameters) {
+  const query = new URLSearchParams();
+  for (const rule of rules) query.append("rule", rule);
+  for (const target of targets) query.append("target", target);
+  return withStyle(query, state, parameters);
+}
+
+function withStyle(query, state, parameters) {
+  for (const name of PARAMETERS) {
+    if (parameters.includes(name) && state[name] !== null) query.set(name, state[name]);
+  }
+  for (const override of state.layers) query.append("layers", override);
+  for (const name of SHARED) if (state[name] !== DEFAULTS[name]) query.set(name, state[name]);
+  if (state.vmax !== null && state.normalize !== "minmax") query.set("vmax", state.vmax);
+  return query;
+}

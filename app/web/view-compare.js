@@ -1,0 +1,68 @@
+// Rules × classes as a grid, all on one scale.
+
+import { byId, heatmapImage, make } from "./dom.js";
+import { describeCell, signed } from "./words.js";
+
+const SOME = 3;
+
+/**
+ * @param {import("./state.js").Store} store @param {any[]} rules @param {string[]} classes
+ * @param {(rule: string, target: string) => void} onCell
+ */
+export function createCompareView(store, rules, classes, onCell) {
+  const titles = new Map(rules.map(({ name, title }) => [name, title]));
+  const pickers = {
+    rules: createPicker(byId("pick-rules"), titles, (names) => store.set({ rules: names })),
+    targets: createPicker(byId("pick-targets"), new Map(classes.map((label) => [label, label])), (names) => store.set({ targets: names })),
+  };
+
+  return {
+    /** What is compared: what was picked, else the first few. @param {any} answer of the map */
+    picked(state, answer) {
+      const few = [...new Set([state.rule, ...titles.keys()])].slice(0, SOME);
+      const likely = answer.scores.slice(0, SOME).map(({ label }) => label);
+      const picked = { rules: state.rules.length ? state.rules : few, targets: state.targets.length ? state.targets : likely };
+      for (const [name, picker] of Object.entries(pickers)) picker.show(picked[name]);
+      return picked;
+    },
+
+    /** @param {{explanations: any[]}} comparison rules outer, classes inner */
+    show({ explanations }) {
+      const targets = [...new Set(explanations.map(({ target }) => target.label))];
+      const head = make("tr", {}, make("td"), ...targets.map((label) => make("th", { scope: "col", textContent: label })));
+      const rows = [...new Set(explanations.map(({ rule }) => rule.name))].map((name) => {
+        const cells = explanations.filter(({ rule }) => rule.name === name).map((cell) => make("td", {}, cellButton(cell)));
+        return make("tr", {}, make("th", { scope: "row", textContent: titles.get(name) }), ...cells);
+      });
+      byId("grid").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+      const { vmin, vmax } = explanations[0].heatmap;
+      byId("grid-scale").textContent = `All on one scale, ${signed(vmin)} to ${signed(vmax)}. Choose one to look closer.`;
+    },
+  };
+
+  function cellButton(answer) {
+    const image = heatmapImage(answer.heatmap, describeCell(answer, titles.get(answer.rule.name)));
+    const button = make("button", { type: "button", title: image.alt }, image);
+    button.onclick = () => onCell(answer.rule.name, answer.target.label);
+    return button;
+  }
+}
+
+/** Boxes to tick, of which one at least stays ticked. */
+function createPicker(place, choices, onChange) {
+  const boxes = [...choices].map(([value, text]) => {
+    const input = make("input", { type: "checkbox", value });
+    place.append(make("label", {}, input, text));
+    return input;
+  });
+  const ticked = () => boxes.filter(({ checked }) => checked).map(({ value }) => value);
+  place.onchange = ({ target }) => {
+    if (!ticked().length) target.checked = true;
+    else onChange(ticked());
+  };
+  return {
+    show(names) {
+      for (const box of boxes) box.checked = names.includes(box.value);
+    },
+  };
+}

@@ -1,0 +1,36 @@
+// The picture as sent and as the model saw it, and the examples.
+
+import { byId, make } from "./dom.js";
+import { drawThumbnail } from "./draw.js";
+import { EXAMPLES, drawExample } from "./examples.js";
+
+/** @param {(name: string) => void} onExample */
+export function createPictureView(onExample) {
+  const buttons = EXAMPLES.map((name) => {
+    const button = make("button", { type: "button", title: name, "aria-label": `Example: ${name}`, "aria-pressed": "false" }, drawExample(name));
+    button.onclick = () => onExample(name);
+    byId("examples").append(make("li", {}, button));
+    return button;
+  });
+
+  return {
+    /** @param {string | null} example the one that is shown */
+    mark(example) {
+      buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(EXAMPLES[i] === example)));
+    },
+
+    /** @param {{picture: CanvasImageSource, crop: object, seen: HTMLCanvasElement}} shown */
+    show(answer, name, { picture, crop, seen }) {
+      const { format, width, height } = answer.input;
+      drawThumbnail(byId("upload"), picture, crop);
+      byId("upload").setAttribute("aria-label", `${name}, ${width} by ${height} pixels, with the part that the model saw`);
+      byId("upload-caption").textContent = `${format}, ${width}×${height}`;
+      const target = byId("seen");
+      target.width = seen.width;
+      target.height = seen.height;
+      target.getContext("2d").drawImage(seen, 0, 0);
+      target.setAttribute("aria-label", `The ${seen.width} by ${seen.height} pixels that the model saw`);
+      byId("seen-caption").textContent = `the model saw ${seen.width}×${seen.height}`;
+    },
+  };
+}

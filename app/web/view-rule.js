@@ -1,0 +1,85 @@
+// The rule with its formula and parameters, and how its map is drawn.
+
+import { byId, make } from "./dom.js";
+import { plain } from "./words.js";
+
+const STEPS = 1000;
+const SYMBOLS = { epsilon: "ε", gamma: "γ", alpha: "α", beta: "β" };
+const CHOICES = ["fit", "sign", "normalize", "colormap", "start", "view"];
+
+/** @param {import("./state.js").Store} store @param {any[]} rules @param {any[]} colormaps */
+export function createRuleView(store, rules, colormaps) {
+  byId("rule").append(optionGroup("Composites: a rule for each kind of layer", "composite"), optionGroup("Single rules, on every layer", "rule"));
+  byId("colormap").append(...colormaps.map(({ name, description }) => make("option", { value: name, textContent: name, title: description })));
+  byId("rule").onchange = ({ target }) => store.set({ rule: target.value });
+  for (const name of CHOICES) byId(name).onchange = ({ target }) => store.set({ [name]: target.value });
+  byId("smooth").onchange = ({ target }) => store.set({ interpolation: target.checked ? "bicubic" : "nearest" });
+  byId("layers").onchange = ({ target }) => store.set({ layers: target.value.split("\n").map((line) => line.trim()).filter(Boolean) });
+
+  let sliders = [];
+  let shown = null;
+
+  function optionGroup(label, kind) {
+    const options = rules.filter((rule) => rule.kind === kind).map(({ name, title }) => make("option", { value: name, textContent: title }));
+    return make("optgroup", { label }, ...options);
+  }
+
+  function showRule(rule) {
+    byId("formula").textContent = rule.formula;
+    byId("when").textContent = rule.when;
+    byId("source").textContent = rule.source;
+    // β follows from α: α − β = 1.
+    const free = rule.parameters.filter(({ name }) => name !== "beta");
+    sliders = free.map((parameter) => createSlider(parameter, (value) => store.set({ [parameter.name]: value })));
+    byId("parameters").replaceChildren(...sliders.map(({ element }) => element));
+  }
+
+  return {
+    /** @param {import("./state.js").State} state */
+    show(state) {
+      const rule = rules.find(({ name }) => name === state.rule);
+      byId("rule").value = state.rule;
+      if (rule && rule !== shown) showRule((shown = rule));
+      for (const slider of sliders) slider.show(state);
+      for (const name of CHOICES) byId(name).value = state[name];
+      byId("smooth").checked = state.interpolation === "bicubic";
+      byId("hold").checked = state.vmax !== null;
+      byId("hold").disabled = state.normalize === "minmax";
+      byId("layers").value = state.layers.join("\n");
+    },
+  };
+}
+
+function createSlider({ name, default: usual, minimum, maximum, description }, onChange) {
+  const curve = createCurve(minimum, maximum, usual);
+  const id = `parameter-${name}`;
+  const slider = make("input", { type: "range", id, min: 0, max: STEPS, step: 1, title: description });
+  const field = make("input", { type: "text", inputMode: "decimal", "aria-label": `${name}, exact value` });
+  const label = make("label", { htmlFor: id, title: description }, make("i", { textContent: SYMBOLS[name] ?? name }));
+  slider.setAttribute("aria-label", name);
+  slider.oninput = () => onChange(Number(curve.value(slider.value / STEPS).toPrecision(2)));
+  field.onchange = () => onChange(field.value.trim() === "" ? null : Number(field.value.replace("−", "-")));
+  return {
+    element: make("div", { className: "parameter" }, label, slider, field),
+    show(state) {
+      const value = state[name] ?? usual;
+      slider.value = String(Math.round(STEPS * curve.position(value)));
+      slider.setAttribute("aria-valuetext", plain(value));
+      field.value = String(value);
+    },
+  };
+}
+
+/** Positions 0…1 <-> values: logarithmic, or from zero with the usual value in the middle. */
+function createCurve(minimum, maximum, usual) {
+  if (minimum > 0 && maximum / minimum > 1e4) {
+    const [low, high] = [Math.log(minimum), Math.log(maximum)];
+    return { value: (t) => Math.exp(low + t * (high - low)), position: (v) => (Math.log(v) - low) / (high - low) };
+  }
+  const span = maximum - minimum;
+  const base = (span / (usual - minimum) - 1) ** 2;
+  return {
+    value: (t) => minimum + (span * (base ** t - 1)) / (base - 1),
+    position: (v) => Math.log(1 + ((v - minimum) * (base - 1)) / span) / Math.log(base),
+  };
+}

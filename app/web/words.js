@@ -1,0 +1,76 @@
+// Numbers and sentences.
+
+/** @param {number} value @returns {string} three digits, with a true minus */
+export function plain(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const digits = size >= 1e-4 && size < 1e5 ? String(Number(size.toPrecision(3))) : size.toExponential(1).replace("-", "−");
+  return (value < 0 ? "−" : "") + digits;
+}
+
+/** @param {number} value @returns {string} with its sign */
+export const signed = (value) => (value > 0 ? "+" : "") + plain(value);
+
+/** @param {number} share @returns {string} */
+export function percent(share) {
+  const hundred = 100 * share;
+  return hundred > 0 && hundred < 1 ? "<1%" : `${Math.round(hundred)}%`;
+}
+
+/** The question that an answer answers. */
+export function question({ target, versus }) {
+  return `Why ${target.label}${versus ? `, and not ${versus.label}` : ""}?`;
+}
+
+/** One sentence about the prediction and how it relates to what is explained. */
+export function standing({ prediction, target, scores, versus }) {
+  const best = `${prediction.label}, ${percent(prediction.probability)}`;
+  const said = `The network says ${best}`;
+  if (target.index !== prediction.index) {
+    const score = scores.find(({ index }) => index === target.index);
+    return `${said}; ${target.label} got ${percent(score.probability)}. ${colours(target, versus)}`;
+  }
+  return `${said}. ${colours(target, versus)}`;
+}
+
+function colours(target, versus) {
+  return versus
+    ? `Positive pixels spoke for ${target.label} more than for ${versus.label}, negative ones the other way.`
+    : "Positive pixels spoke for it, negative ones against it.";
+}
+
+/** Where the relevance went, in one sentence. */
+export function receipt({ relevance, target, versus }) {
+  const { start, sum, leak } = relevance;
+  if (leak === null) {
+    return `As much relevance was put in for ${target.label} as against ${versus.label}; ${signed(sum)} on balance reached the pixels.`;
+  }
+  const reached = `${plain(start)} was put in at ${target.label}${versus ? ` (less ${versus.label})` : ""}; ${plain(sum)} reached the pixels`;
+  if (Math.abs(leak) < 0.0005) return `${reached}: nothing leaked on the way.`;
+  return leak > 0
+    ? `${reached}: ${percent(leak)} leaked to biases, ε and zero denominators on the way.`
+    : `${reached}: ${percent(-leak)} more, gained at biases and negative contributions on the way.`;
+}
+
+/** One sentence for those who cannot see the map. @param {import("./draw.js").Grid} grid */
+export function describeMap(answer, title, grid) {
+  const { target, versus } = answer;
+  const of = `Relevance for ${target.label}${versus ? ` rather than ${versus.label}` : ""} under ${title}`;
+  const high = grid.extreme(1);
+  const low = grid.extreme(-1);
+  const support = high.value > 0 ? `most support, ${signed(high.value)}, ${place(high, grid)}` : "no support";
+  const against = low.value < 0 ? `most opposition, ${signed(low.value)}, ${place(low, grid)}` : "no opposition";
+  return `${of}: ${support}; ${against}; in all ${signed(answer.relevance.sum)}.`;
+}
+
+/** One sentence for a small map of which only the receipt is known. */
+export function describeCell(answer, title) {
+  const { target, relevance } = answer;
+  return `${title} for ${target.label}: in all ${signed(relevance.sum)}, single values from ${signed(relevance.min)} to ${signed(relevance.max)}.`;
+}
+
+function place({ x, y }, { width, height }) {
+  const vertical = ["upper", "", "lower"][Math.floor((3 * y) / height)];
+  const horizontal = ["left", "", "right"][Math.floor((3 * x) / width)];
+  return vertical || horizontal ? `at the ${[vertical, horizontal].filter(Boolean).join(" ")}` : "in the centre";
+}
