@@ -93,6 +93,15 @@ class LayerSum(Answer):
     sum: float
 
 
+class Verification(Answer):
+    """The same explanation, computed again by the reference."""
+
+    engine: str = Field(description="Who computed the answer.", examples=["lrpserve"])
+    reference: str = Field(description="Who computed it again.", examples=["zennit 1.0.0"])
+    difference: float = Field(description="‖R − R_ref‖ / ‖R_ref‖ over the map.", examples=[2.1e-7])
+    largest: float = Field(description="Largest difference of a single value.", examples=[3.4e-9])
+
+
 class RelevanceReceipt(Answer):
     """Where the relevance went: nothing is lost silently."""
 
@@ -105,6 +114,13 @@ class RelevanceReceipt(Answer):
         "denominators. Null where nothing was put in on balance, as with `versus`."
     )
     layers: list[LayerSum] = Field(description="From the first layer to the last.")
+    engine: str = Field(
+        description="Who computed it: our own engine, or the reference for networks that it cannot compile.",
+        examples=["lrpserve"],
+    )
+    verify: Verification | None = Field(
+        default=None, description="If `verify=true`.", exclude_if=lambda verify: verify is None
+    )
     values: list[object] | None = Field(
         default=None,
         description="The map itself, as nested numbers, if `values=true`.",
@@ -138,3 +154,28 @@ class ExplainAnswer(ExplainReceipt):
     """Class scores, relevance receipt and heatmap of one picture."""
 
     heatmap: HeatmapReport
+
+
+class CompareAnswer(PredictAnswer):
+    """Several explanations of one picture on one scale."""
+
+    explanations: list[ExplainAnswer] = Field(
+        description="Rule by rule in the order asked for, and for each rule target by target."
+    )
+    sheet: HeatmapReport = Field(description="All of them in one picture: a row for each rule.")
+
+
+class BatchResult(Answer):
+    """What came of one file of a batch: an explanation or a problem."""
+
+    file: str = Field(description="Its name, as sent.", examples=["cat.jpg"])
+    explanation: ExplainAnswer | None = None
+    problem: dict[str, object] | None = Field(
+        default=None, description="RFC 9457 problem, as a request of its own would have got."
+    )
+
+
+class BatchAnswer(Answer):
+    """Explanations of several pictures."""
+
+    results: list[BatchResult] = Field(description="In the order of the files.")

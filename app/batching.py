@@ -12,9 +12,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from app.errors import DeadlineError, InternalError, UnavailableError
 
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Refusal = Literal["queue_full", "deadline", "draining", "broken"]
+"""Why an item was not run although nothing was wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -36,39 +38,11 @@ class Batched(Generic[Result]):
 class Observer(Protocol):
     """Who is told what happens in the queue; called from any thread, must not raise."""
 
-    def queued(self, depth: int) -> None:
-        """So many items wait now."""
-
     def batch(self, size: int) -> None:
         """A batch of so many items starts."""
 
-    def waited(self, seconds: float) -> None:
-        """One item of it waited so long."""
-
-    def refused(self, reason: str) -> None:
-        """An item was turned away: ``queue full``, ``deadline``, ``draining`` or ``dead``."""
-
-    def cancelled(self) -> None:
-        """An item's sender left while it waited."""
-
-
-class Unobserved:
-    """Tells nobody."""
-
-    def queued(self, depth: int) -> None:
-        """See `Observer`."""
-
-    def batch(self, size: int) -> None:
-        """See `Observer`."""
-
-    def waited(self, seconds: float) -> None:
-        """See `Observer`."""
-
-    def refused(self, reason: str) -> None:
-        """See `Observer`."""
-
-    def cancelled(self) -> None:
-        """See `Observer`."""
+    def refused(self, reason: Refusal) -> None:
+        """An item was turned away."""
 
 
 @dataclass(eq=False)
@@ -91,7 +65,7 @@ class Batcher(Generic[Item, Result]):
         max_queue: int,
         deadline_s: float,
         weigh: Callable[[Item], int] = lambda _: 1,
-        observer: Observer | None = None,
+        observer: Observer,
         on_death: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         """``max_batch`` bounds the sum of the items' weights; one that weighs more runs alone.
@@ -101,18 +75,18 @@ class Batcher(Generic[Item, Result]):
         self._run = run
         self._max_batch, self._max_queue, self._deadline_s = max_batch, max_queue, deadline_s
         self._weigh = weigh
-        self._observer = observer or Unobserved()
+        self._observer = observer
         self._on_death = on_death
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._changed = threading.Condition()
-        self._closed_by: str | None = None
+        self._closed_by: Refusal | None = None
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
 
     @property
-    def alive(self) -> bool:
-        """Whether the thread works."""
-        return self._thread.is_alive()
+    def waiting(self) -> int:
+        """Items in the queue."""
+        return len(self._waiting)
 
     async def submit(self, item: Item) -> Batched[Result]:
         """The item's result.
@@ -127,8 +101,7 @@ class Batcher(Generic[Item, Result]):
         try:
             return await waiting.future
         except asyncio.CancelledError:
-            if self._dequeue(waiting):
-                self._observer.cancelled()
+            self._dequeue(waiting)
             raise
         finally:
             late.cancel()
@@ -145,12 +118,11 @@ class Batcher(Generic[Item, Result]):
             if self._closed_by:
                 self._refuse(self._closed_by)
             if len(self._waiting) >= self._max_queue:
-                self._refuse("queue full")
+                self._refuse("queue_full")
             self._waiting.append(waiting)
-            self._observer.queued(len(self._waiting))
             self._changed.notify()
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, reason: Refusal) -> None:
         self._observer.refused(reason)
         raise UnavailableError(_REFUSALS[reason])
 
@@ -161,7 +133,6 @@ class Batcher(Generic[Item, Result]):
                 self._waiting.remove(waiting)
             except ValueError:
                 return False
-            self._observer.queued(len(self._waiting))
             return True
 
     def _expire(self, waiting: _Waiting[Item, Result]) -> None:
@@ -191,18 +162,15 @@ class Batcher(Generic[Item, Result]):
             while self._waiting and (not batch or self._waiting[0].weight <= room):
                 batch.append(self._waiting.popleft())
                 room -= batch[-1].weight
-            self._observer.queued(len(self._waiting))
             return batch
 
     def _serve(self, batch: list[_Waiting[Item, Result]]) -> None:
         started = time.perf_counter()
         self._observer.batch(len(batch))
-        for waiting in batch:
-            self._observer.waited(started - waiting.since)
         try:
             results = self._results([waiting.item for waiting in batch])
         except BaseException:
-            _deliver(batch, [UnavailableError(_REFUSALS["dead"])] * len(batch), started)
+            _deliver(batch, [UnavailableError(_REFUSALS["broken"])] * len(batch), started)
             raise
         _deliver(batch, results, started)
 
@@ -222,16 +190,16 @@ class Batcher(Generic[Item, Result]):
 
     def _die(self) -> None:
         with self._changed:
-            self._closed_by = "dead"
+            self._closed_by = "broken"
             batch = list(self._waiting)
             self._waiting.clear()
-        _deliver(batch, [UnavailableError(_REFUSALS["dead"])] * len(batch), time.perf_counter())
+        _deliver(batch, [UnavailableError(_REFUSALS["broken"])] * len(batch), time.perf_counter())
 
 
-_REFUSALS = {
-    "queue full": "too many requests wait already; try again in a second",
+_REFUSALS: Mapping[Refusal, str] = {
+    "queue_full": "too many requests wait already; try again in a second",
     "draining": "the service is shutting down; another instance, or this one restarted, will answer",
-    "dead": "the model has failed and the service ends; it will answer again when it has been restarted",
+    "broken": "the model has failed and the service ends; it will answer again when it has been restarted",
 }
 
 

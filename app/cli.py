@@ -220,7 +220,7 @@ def _pipeline(settings: Settings) -> "Pipeline":
     from app.models.checkpoint import load
 
     network, card = load(settings.model)
-    return create_pipeline(network, card, pick_device(settings.device), settings, Metrics())
+    return create_pipeline(network, card, pick_device(settings.device), settings, Metrics(), lambda _: None)
 
 
 def _progress(source: Path) -> Iterator[Path]:

@@ -1,88 +1,161 @@
-"""The model on its device, owned by one thread."""
+"""The model on its device, owned by one thread that takes requests in batches."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from app.errors import RefusedToStartError
+from app.batching import Batched, Batcher
+from app.errors import InternalError, RefusedToStartError, UnavailableError
 from app.lrp.affine import NotCompilableError
 from app.lrp.composites import Composite, resolve
 from app.lrp.engine import Engine
-from app.lrp.seed import Explanation, Question, seed
+from app.lrp.seed import Answers, Ask, Explanation
+from app.metrics import Metrics
 
 if TYPE_CHECKING:
     from app.lrp.reference import Reference
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
-class Timed(Generic[T]):
-    """What the model's thread answered, and the seconds that it waited for the thread and took on it."""
+class Limits:
+    """How the model's thread takes its work."""
 
-    result: T
-    queue_s: float
-    model_s: float
+    max_batch: int = 32
+    """Pictures at once; of one with many explanations, explanations."""
+    max_queue: int = 128
+    deadline_s: float = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One picture, normalised (3, 32, 32), and what is asked of it: nothing but its logits, if no ``asks``."""
+
+    image: Tensor
+    asks: tuple[Ask, ...] = ()
+    """Their rows count for nothing."""
+    verify: bool = False
+    """Whether the reference is to explain the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What came of a job, in main memory."""
+
+    logits: Tensor
+    """(C,)"""
+    explanations: tuple[Explanation, ...]
+    """In the order of the asks."""
+    verified: tuple[Explanation, ...] | None
+    """The same by the reference, if that was asked for."""
+
+
+class DeviceLostError(BaseException):
+    """The accelerator does not answer any more; nothing that this process does can bring it back."""
 
 
 class Explainer:
-    """Scores and relevance of pictures, one request at a time.
+    """Scores and relevance of pictures. Whatever is asked while the thread works is its next batch."""
 
-    Relevance through Zennit's hooks is not safe from two threads (104 wrong maps of 118 were measured), so
-    one thread owns the network and whoever wants it queues there.
-    """
-
-    def __init__(self, model: nn.Module, low: Tensor, high: Tensor, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        low: Tensor,
+        high: Tensor,
+        device: torch.device,
+        *,
+        limits: Limits,
+        metrics: Metrics,
+        on_death: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
         """``low`` and ``high`` (1, 3, 1, 1): black and white after normalisation."""
         self.device = device
         self._model = model.to(device).eval()
-        self._engine = _engine(self._model, low.to(device), high.to(device))
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._bounds = low.to(device), high.to(device)
+        self._metrics = metrics
+        self._engine = _engine(self._model, *self._bounds)
+        self._batcher = Batcher[Job, Done](
+            self._run,
+            max_batch=limits.max_batch,
+            max_queue=limits.max_queue,
+            deadline_s=limits.deadline_s,
+            weigh=lambda job: max(1, len(job.asks)),
+            observer=metrics,
+            on_death=on_death,
+        )
+        metrics.queue_depth(lambda: self._batcher.waiting)
+
+    @property
+    def engine(self) -> str:
+        """Who computes relevance: our engine, or the reference where that cannot."""
+        return self._engine.name
+
+    @property
+    def reference(self) -> str:
+        """Who verifies it."""
+        return self._reference.name
 
     def resolve(self, rule: str, parameters: dict[str, float], overrides: Sequence[str]) -> Composite:
         """Which layer gets which rule; raises `InvalidParameterError`."""
         return resolve(self._model, rule, parameters, overrides)
 
-    async def predict(self, image: Tensor) -> Timed[Tensor]:
-        """Logits (classes,) of one picture (3, 32, 32)."""
-        return await self._on_thread(lambda: self._logits(image))
-
-    async def explain(
-        self, image: Tensor, composite: Composite, question: Question, layer: str | None
-    ) -> Timed[Explanation]:
-        """Relevance of one picture (3, 32, 32), as a batch of one on the CPU."""
-        return await self._on_thread(lambda: self._relevance(image, composite, question, layer))
+    async def submit(self, job: Job) -> Batched[Done]:
+        """What comes of ``job``; raises what `Batcher.submit` does."""
+        if job.verify:  # seconds, the first time, that the model's thread has better use for
+            await asyncio.to_thread(lambda: self._reference)
+        return await self._batcher.submit(job)
 
     def close(self) -> None:
-        """Let what is running finish, then end the thread."""
-        self._thread.shutdown(wait=True)
+        """Let what waits and runs finish, then end the thread."""
+        self._batcher.close()
 
-    @torch.inference_mode()
-    def _logits(self, image: Tensor) -> Tensor:
-        logits: Tensor = self._model(image.unsqueeze(0).to(self.device))  # (1, 3, 32, 32) -> (1, classes)
-        return logits[0].cpu()
+    def _run(self, jobs: list[Job]) -> list[Done | Exception]:
+        """One answer for each job; on the model's thread."""
+        asks = [replace(ask, row=row) for row, job in enumerate(jobs) for ask in job.asks]
+        inputs = torch.stack([job.image for job in jobs]).to(
+            self.device
+        )  # (3, 32, 32) each -> (B, 3, 32, 32)
+        answers = self._answer(self._engine, inputs, asks)
+        explanations = iter(answers.explanations)
+        done: list[Done | Exception] = []
+        for row, job in enumerate(jobs):
+            own = tuple(next(explanations) for _ in job.asks)
+            done.append(self._checked(Done(answers.logits[row], own, self._verified(job))))
+        return done
 
-    def _relevance(
-        self, image: Tensor, composite: Composite, question: Question, layer: str | None
-    ) -> Explanation:
-        inputs = image.unsqueeze(0).to(self.device)  # (3, 32, 32) -> (1, 3, 32, 32)
-        return self._engine.explain(inputs, composite, seed([question]), layer).cpu()
+    def _answer(self, engine: "Engine | Reference", inputs: Tensor, asks: Sequence[Ask]) -> Answers:
+        try:
+            return engine.answer(inputs, asks)
+        except torch.AcceleratorError as error:
+            raise DeviceLostError(str(error)) from error
+        except (torch.OutOfMemoryError, MemoryError):
+            if len(inputs) > 1:
+                raise  # halves of the batch may fit
+            self._metrics.refused("out_of_memory")
+            raise UnavailableError("not enough memory for this picture now; try again in a second") from None
 
-    async def _on_thread(self, work: Callable[[], T]) -> Timed[T]:
-        submitted = time.perf_counter()
+    def _verified(self, job: Job) -> tuple[Explanation, ...] | None:
+        if not job.verify:
+            return None
+        asks = [replace(ask, row=0) for ask in job.asks]
+        return self._answer(self._reference, job.image.unsqueeze(0).to(self.device), asks).explanations
 
-        def timed() -> Timed[T]:
-            started = time.perf_counter()
-            result = work()
-            return Timed(result, started - submitted, time.perf_counter() - started)
+    def _checked(self, done: Done) -> Done | Exception:
+        tensors = (done.logits, *(explanation.relevance for explanation in done.explanations))
+        if all(bool(tensor.isfinite().all()) for tensor in tensors):
+            return done
+        self._metrics.failed("non_finite")
+        return InternalError("scores or relevance are not finite")
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
+    @cached_property
+    def _reference(self) -> "Reference":
+        from app.lrp.reference import Reference  # Zennit brings seconds of imports that few need
+
+        return Reference(self._model, *self._bounds)
 
 
 def _engine(model: nn.Module, low: Tensor, high: Tensor) -> "Engine | Reference":
@@ -90,7 +163,7 @@ def _engine(model: nn.Module, low: Tensor, high: Tensor) -> "Engine | Reference"
     try:
         return Engine(model, low, high)
     except NotCompilableError:
-        from app.lrp.reference import Reference  # Zennit brings seconds of imports that few networks need
+        from app.lrp.reference import Reference
 
         return Reference(model, low, high)
 

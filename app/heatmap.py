@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -30,6 +30,8 @@ SMALLEST_VMAX, LARGEST_VMAX = 1e-30, 1e30
 """float32's range with room to divide in; beyond it the colours' arithmetic overflows."""
 SMALLEST_PANEL = 128
 """Below it the numbers of a colour bar would not fit beside it."""
+LARGEST_TILE = 256
+"""Of a contact sheet: more are on it than anybody wants to see larger."""
 MARGIN, TITLE, BAR = 16, 24, 16
 INK, FRAME = (32, 32, 32), (120, 120, 120)
 DIMMED = 0.35
@@ -147,8 +149,8 @@ class Heatmap:
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """Relevance -> colours."""
+class Scale:
+    """Relevance -> colours: ``vmin`` and ``vmax`` are what the lowest and the highest stand for."""
 
     vmin: float
     vmax: float
@@ -208,17 +210,19 @@ def render(
     rectangle: Rectangle,
     metadata: Mapping[str, Any],
     captions: Captions = Captions(),
+    scale: Scale | None = None,
 ) -> Heatmap:
     """Draw ``relevance``, (C, H, W), (H, W) or (n,), found in the ``rectangle`` of ``picture``.
 
-    Channels are summed; the units of a dense layer are laid out row by row. ``metadata`` goes into the PNG as
+    Channels are summed; the units of a dense layer are laid out row by row. ``scale`` is the map's own if none
+    is given. ``metadata`` goes into the PNG as
     the iTXt chunk ``lrp``, and nothing of the upload's own does. Raises `InternalError` for relevance that is
     not finite: that is never drawn.
     """
     if not np.isfinite(relevance).all():
         raise InternalError("the relevance is not finite")
     grid = _with_sign(_grid(relevance), style.sign)
-    scale = _scale(grid, style)
+    scale = scale or scale_of([relevance], style)
     has_place = relevance.ndim > 1
     if not has_place and (style.view is View.OVERLAY or style.size == "input"):
         raise InvalidParameterError(
@@ -232,6 +236,58 @@ def render(
         case View.SIDE_BY_SIDE:
             image = _side_by_side(grid, scale, style, picture, rectangle, captions)
     return Heatmap(_png(image, metadata), image.width, image.height, style.colormap, scale.vmin, scale.vmax)
+
+
+def scale_of(relevances: Sequence[npt.NDArray[np.floating[Any]]], style: Style) -> Scale:
+    """One scale that all of ``relevances`` fit on, as ``style`` wants it."""
+    grids = [_with_sign(_grid(relevance), style.sign) for relevance in relevances]
+    lowest, highest = min(float(grid.min()) for grid in grids), max(float(grid.max()) for grid in grids)
+    info = COLORMAPS[style.colormap]
+    if style.normalize is Normalize.MINMAX:
+        return Scale(lowest, highest, info, absolute=False)
+    largest = style.vmax or max(highest, -lowest) or 1.0  # maps of nothing but zeros need a scale too
+    if style.normalize is Normalize.ABSOLUTE:
+        return Scale(0.0, largest, info, absolute=True)
+    return Scale(-largest, largest, info, absolute=False)
+
+
+def contact_sheet(
+    rows: Mapping[str, Sequence[npt.NDArray[np.floating[Any]]]],
+    columns: Sequence[str],
+    style: Style,
+    scale: Scale,
+    seen: Image.Image,
+    metadata: Mapping[str, Any],
+) -> Heatmap:
+    """Draw maps on one ``scale``: a row for each rule by name, a column for each caption, a colour bar.
+
+    ``seen`` is what the model saw; it stands in the corner. ``metadata`` as in `render`. A map's size is
+    ``style.size``, up to 256 pixels.
+    """
+    side = min(LARGEST_TILE, _side(style.size, model=SMALLEST, input_=LARGEST_TILE))
+    letters = max(11, side // 10)
+    font = ImageFont.load_default(letters)
+    line = int(letters * 1.6)
+    left = MARGIN + max(side, *(int(font.getlength(name)) for name in rows)) + MARGIN
+    bar = left + len(columns) * (side + MARGIN)
+    ticks = _labelled_ticks(scale)
+    width = bar + BAR + 8 + max(int(font.getlength(text)) for _, text in ticks) + MARGIN
+    top = MARGIN + side + line
+    sheet = Image.new("RGB", (width, top + len(rows) * (side + MARGIN)), "white")
+    draw = ImageDraw.Draw(sheet)
+    sheet.paste(seen.resize((side, side), Image.Resampling.NEAREST), (MARGIN, MARGIN))
+    for column, caption in enumerate(columns):
+        x = left + column * (side + MARGIN)
+        draw.text((x, top - line // 3), _shortened(caption, font, side), INK, font, anchor="ls")
+    for row, (name, maps) in enumerate(rows.items()):
+        y = top + row * (side + MARGIN)
+        draw.text((MARGIN, y + side // 2), name, INK, font, anchor="lm")
+        for column, relevance in enumerate(maps):
+            grid = _with_sign(_grid(relevance), style.sign)
+            tile = _enlarged(grid, scale, style, _fitted((grid.shape[1], grid.shape[0]), side))
+            sheet.paste(tile, (left + column * (side + MARGIN), y))
+    _draw_bar(sheet, draw, scale, (bar, top, BAR, len(rows) * (side + MARGIN) - MARGIN), ticks, font)
+    return Heatmap(_png(sheet, metadata), sheet.width, sheet.height, style.colormap, scale.vmin, scale.vmax)
 
 
 def _grid(relevance: npt.NDArray[np.floating[Any]]) -> Grid:
@@ -255,16 +311,6 @@ def _with_sign(grid: Grid, sign: Sign) -> Grid:
             return grid.clip(max=0)
 
 
-def _scale(grid: Grid, style: Style) -> _Scale:
-    info = COLORMAPS[style.colormap]
-    if style.normalize is Normalize.MINMAX:
-        return _Scale(float(grid.min()), float(grid.max()), info, absolute=False)
-    largest = style.vmax or float(np.abs(grid).max()) or 1.0  # a map of nothing but zeros needs a scale too
-    if style.normalize is Normalize.ABSOLUTE:
-        return _Scale(0.0, largest, info, absolute=True)
-    return _Scale(-largest, largest, info, absolute=False)
-
-
 @lru_cache(maxsize=len(COLORMAPS))
 def _table(name: str) -> Colours:
     from cmap import Colormap  # 50 ms that only a first picture pays
@@ -272,7 +318,7 @@ def _table(name: str) -> Colours:
     return np.asarray(np.rint(Colormap(name).lut(TABLE_ENTRIES)[:, :3] * 255), np.uint8)
 
 
-def _heatmap(grid: Grid, scale: _Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
+def _heatmap(grid: Grid, scale: Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
     match style.size:
         case "model":
             return Image.fromarray(scale.colours(grid))
@@ -285,7 +331,7 @@ def _heatmap(grid: Grid, scale: _Scale, style: Style, picture: Picture, rectangl
             return _enlarged(grid, scale, style, _fitted((grid.shape[1], grid.shape[0]), side))
 
 
-def _overlay(grid: Grid, scale: _Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
+def _overlay(grid: Grid, scale: Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
     side = _side(style.size, model=SMALLEST, input_=_input_side(picture))
     size, box = _placed(picture, rectangle, side)
     shown = picture.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -303,7 +349,7 @@ def _overlay(grid: Grid, scale: _Scale, style: Style, picture: Picture, rectangl
 
 def _side_by_side(
     grid: Grid,
-    scale: _Scale,
+    scale: Scale,
     style: Style,
     picture: Picture,
     rectangle: Rectangle,
@@ -315,7 +361,7 @@ def _side_by_side(
     height = max(11, side // 20)
     font = ImageFont.load_default(height)
     title = int(height * 1.9)
-    ticks = [(value, f"{value:+.2g}" if value else "0") for value in _ticks(scale)]
+    ticks = _labelled_ticks(scale)
     labels = max(int(font.getlength(text)) for _, text in ticks)
     bar_left = MARGIN + left.width + MARGIN + middle.width + MARGIN
     bar = max(BAR, side // 20)
@@ -335,7 +381,7 @@ def _side_by_side(
 def _draw_bar(
     sheet: Image.Image,
     draw: ImageDraw.ImageDraw,
-    scale: _Scale,
+    scale: Scale,
     place: tuple[int, int, int, int],
     ticks: list[tuple[float, str]],
     font: Any,
@@ -353,7 +399,11 @@ def _draw_bar(
         draw.text((x + width + 7, inside), text, INK, font, anchor="lm")
 
 
-def _ticks(scale: _Scale) -> list[float]:
+def _labelled_ticks(scale: Scale) -> list[tuple[float, str]]:
+    return [(value, f"{value:+.2g}" if value else "0") for value in _ticks(scale)]
+
+
+def _ticks(scale: Scale) -> list[float]:
     """The ends, and zero where it is not close to one of them."""
     span = scale.vmax - scale.vmin
     clear = scale.vmin + 0.1 * span < 0 < scale.vmax - 0.1 * span
@@ -373,7 +423,7 @@ def _outlined(picture: Picture, rectangle: Rectangle, side: int) -> Image.Image:
     return image
 
 
-def _enlarged(grid: Grid, scale: _Scale, style: Style, size: tuple[int, int]) -> Image.Image:
+def _enlarged(grid: Grid, scale: Scale, style: Style, size: tuple[int, int]) -> Image.Image:
     """The map in colours at ``size`` (width, height). Values are interpolated, never colours."""
     if style.interpolation is Interpolation.NEAREST:
         return Image.fromarray(scale.colours(grid)).resize(size, Image.Resampling.NEAREST)

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TypedDict
@@ -13,7 +15,18 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from torch import Tensor, nn
 
-from app.api import about, documented, explain, health, kserve_v1, open_inference, page, problems
+from app.api import (
+    about,
+    batch,
+    compare,
+    documented,
+    explain,
+    health,
+    kserve_v1,
+    open_inference,
+    page,
+    problems,
+)
 from app.api.about import AboutModel, Layer, Limits, about_model
 from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
 from app.api.kserve_v1 import Instances
@@ -21,11 +34,14 @@ from app.api.middleware import BodyLimits, RequestContext
 from app.api.open_inference import InferenceRequest
 from app.api.problems import Problem
 from app.explainer import Explainer, pick_device
+from app.explainer import Limits as ModelLimits
 from app.logs import fields
 from app.lrp.composites import leaf_layers
+from app.machine import available_cores, keep_freed_memory
 from app.metrics import Metrics
 from app.models.checkpoint import ModelCard, load
 from app.pipeline import Pipeline
+from app.readiness import Readiness
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,7 +60,7 @@ class State(TypedDict):
 
     pipeline: Pipeline
     about_model: AboutModel
-    readiness: asyncio.Event
+    readiness: Readiness
     metrics: Metrics
 
 
@@ -67,12 +83,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        pipeline = create_pipeline(model, card, device, settings, metrics)
-        readiness = asyncio.Event()
+        readiness = app.state.readiness = Readiness()
+
+        def died(_: BaseException) -> None:
+            readiness.fail()
+            app.state.on_death()
+
+        pipeline = create_pipeline(model, card, device, settings, metrics, died)
         warming_up = asyncio.create_task(_warm_up(pipeline, readiness))
         log.info("started", extra=fields(model=card.name, version=card.version, device=str(device)))
         yield State(pipeline=pipeline, about_model=about_this, readiness=readiness, metrics=metrics)
-        readiness.clear()
+        readiness.drain()
         await warming_up
         pipeline.close()
         log.info("stopped")
@@ -86,6 +107,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "MIT", "identifier": "MIT"},
         swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
     )
+    app.state.readiness = Readiness()  # whoever runs the app hears of its end before it does
+    app.state.on_death = terminate
     _include_rooms(app, locked=keys is not None)
     problems.install(app)
     documented.install(app, [Problem, Instances, InferenceRequest])
@@ -100,7 +123,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _include_rooms(app: FastAPI, *, locked: bool) -> None:
     """Add all routes, described as wanting a key if ``locked``; the probes never do."""
     for rooms, unauthorized in (
-        ((explain, about), documented.problems(401)),
+        ((explain, compare, batch, about), documented.problems(401)),
         ((kserve_v1, open_inference), documented.protocol_errors(401)),
     ):
         for room in rooms:
@@ -113,27 +136,42 @@ def _include_rooms(app: FastAPI, *, locked: bool) -> None:
     page.install(app)
 
 
+def terminate() -> None:
+    """End the process as a supervisor would, so that one restarts it."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def create_pipeline(
-    model: nn.Module, card: ModelCard, device: torch.device, settings: Settings, metrics: Metrics
+    model: nn.Module,
+    card: ModelCard,
+    device: torch.device,
+    settings: Settings,
+    metrics: Metrics,
+    on_death: Callable[[BaseException], None],
 ) -> Pipeline:
     """The journey of a request through ``model``, for the service and the command line alike."""
+    cores = available_cores()
+    torch.set_num_threads(settings.model_threads or cores)
+    keep_freed_memory()
     black, white = pixel_bounds(card)
+    limits = ModelLimits(settings.max_batch, settings.max_queue, settings.queue_deadline_s)
     return Pipeline(
-        Explainer(model, black, white, device),
+        Explainer(model, black, white, device, limits=limits, metrics=metrics, on_death=on_death),
         card,
         max_pixels=settings.max_pixels,
         low_confidence=settings.low_confidence,
+        picture_threads=settings.picture_threads or cores,
         metrics=metrics,
     )
 
 
-async def _warm_up(pipeline: Pipeline, readiness: asyncio.Event) -> None:
+async def _warm_up(pipeline: Pipeline, readiness: Readiness) -> None:
     await pipeline.warm_up()
     # What there is by now stays for good. Python's collector would go through all of it, torch included,
     # whenever requests leave enough behind: 0.1 s in which nothing is answered.
     gc.collect()
     gc.freeze()
-    readiness.set()
+    readiness.ready()
 
 
 def pixel_bounds(card: ModelCard) -> tuple[Tensor, Tensor]:

@@ -3,48 +3,47 @@
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from app.answers import (
-    ClassReference,
-    Crop,
-    ExplainAnswer,
-    ExplainReceipt,
-    HeatmapReport,
-    InputReport,
-    LayerRule,
-    LayerSum,
-    ModelReference,
-    PredictAnswer,
-    RelevanceReceipt,
-    RuleReport,
-    Score,
-)
+from app.answers import CompareAnswer, ExplainAnswer, ExplainReceipt, HeatmapReport, PredictAnswer
+from app.batching import Batched
 from app.errors import InvalidParameterError, RequestError
-from app.explainer import Explainer, Timed
-from app.heatmap import Captions, Heatmap, Style, render
+from app.explainer import Done, Explainer, Job
+from app.heatmap import Captions, Heatmap, Scale, Style, contact_sheet, render, scale_of
 from app.images import Fit, Picture, Seen, decode, fit_to_model, from_pixels, normalise, to_tensor
-from app.lrp.composites import Composite
-from app.lrp.seed import Explanation, Question, Start
+from app.lrp.composites import COMPOSITES, rule_info
+from app.lrp.seed import Ask, Question, Start
 from app.metrics import Metrics
 from app.models.checkpoint import ModelCard
+from app.receipts import Engines, Receipts
 
 T = TypeVar("T")
 
 Upload = bytes | torch.Tensor
 """A picture's file, or pixels of the model's own size: float32 (3, 32, 32) in 0…1."""
+Floats = npt.NDArray[np.float32]
 LIBRARIES = ("lrpserve", "torch", "zennit", "numpy", "pillow")
-NEXT_TO_NOTHING = 1e-9
-"""Relevance below this share of what was put in is rounding, not an explanation."""
+ALL = "all"
+"""As a target of a comparison: every class."""
+KEPT_ON_SHEET: Any = {
+    "target": True,
+    "versus": True,
+    "layer": True,
+    "rule": {"name", "parameters"},
+    "relevance": {"start", "sum", "min", "max", "leak"},
+}
+"""What a contact sheet's chunk says of each map."""
+MOST_COMPARED = 150
+"""Explanations of one comparison: all thirteen rules for ten classes, and some."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,18 @@ class How:
     fit: Fit = Fit.CROP
     style: Style = field(default_factory=Style)
     top_k: int | None = None
+    verify: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several rules for several targets of one picture; ``how`` says the rest."""
+
+    how: How = field(default_factory=How)
+    rules: tuple[str, ...] = ()
+    """None: all composites."""
+    targets: tuple[str, ...] = ()
+    """None: the predicted class."""
 
 
 @dataclass(frozen=True)
@@ -73,36 +84,59 @@ class Timings:
         """Count ``seconds`` towards ``stage``."""
         self.stages[stage] = self.stages.get(stage, 0.0) + 1000 * seconds
 
+    def longest_of(self, others: Sequence["Timings"]) -> None:
+        """Take the longest of each stage of ``others``, which ran side by side."""
+        for other in others:
+            for stage, spent in other.stages.items():
+                self.stages[stage] = max(self.stages.get(stage, 0.0), spent)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A picture on its way into the model."""
+
+    picture: Picture
+    seen: Seen
+    tensor: torch.Tensor
+
 
 @dataclass(frozen=True)
 class Explained:
-    """One explanation in every form that it may be answered in. ``relevance`` is float32, (3, 32, 32) or
-    the layer's shape; ``pixels``, uint8 (32, 32, 3), is what the model saw.
+    """One explanation in every form that it may be answered in. ``relevance`` is (3, 32, 32) or the layer's
+    shape; ``pixels``, uint8 (32, 32, 3), is what the model saw.
     """
 
     receipt: ExplainReceipt
     heatmap: Heatmap
-    relevance: npt.NDArray[np.float32]
+    relevance: Floats
     pixels: npt.NDArray[np.uint8]
 
     def answer(self, *, values: bool = False) -> ExplainAnswer:
         """The JSON answer, with the map and what the model saw as nested numbers if ``values``."""
-        heatmap = HeatmapReport(
-            media_type="image/png",
-            width=self.heatmap.width,
-            height=self.heatmap.height,
-            colormap=self.heatmap.colormap,
-            vmin=self.heatmap.vmin,
-            vmax=self.heatmap.vmax,
-            data=base64.b64encode(self.heatmap.png).decode(),
-        )
         fields = dict(self.receipt)
         if values:
             fields["relevance"] = self.receipt.relevance.model_copy(
                 update={"values": self.relevance.tolist()}
             )
             fields["input"] = self.receipt.input.model_copy(update={"pixels": self.pixels.tolist()})
-        return ExplainAnswer(**fields, heatmap=heatmap)
+        return ExplainAnswer(**fields, heatmap=_report(self.heatmap))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Explanations on one scale, rule by rule and target by target, and all of them in one picture."""
+
+    predicted: PredictAnswer
+    explained: list[Explained]
+    sheet: Heatmap
+
+    def answer(self, *, values: bool = False) -> CompareAnswer:
+        """The JSON answer."""
+        return CompareAnswer(
+            **dict(self.predicted),
+            explanations=[one.answer(values=values) for one in self.explained],
+            sheet=_report(self.sheet),
+        )
 
 
 class Pipeline:
@@ -117,195 +151,192 @@ class Pipeline:
         *,
         max_pixels: int,
         low_confidence: float,
+        picture_threads: int,
         metrics: Metrics,
     ) -> None:
         self.card = card
         self._explainer = explainer
+        self._receipts = Receipts(card, low_confidence)
         self._max_pixels = max_pixels
-        self._low_confidence = low_confidence
         self._metrics = metrics
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pictures")
+        self._pool = ThreadPoolExecutor(picture_threads, thread_name_prefix="pictures")
 
     async def predict(self, data: Upload, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
         """Scores of the picture in ``data``: all classes, or the ``top_k`` most probable."""
-        picture, seen, image = await self._open(data, fit, timings)
-        logits = _count(await self._explainer.predict(image), timings)
-        return self._prediction(picture, seen, logits, top_k)
+        opened = await self._open(data, fit, timings)
+        done = _count(await self._explainer.submit(Job(opened.tensor)), timings)
+        return self._receipts.prediction(opened.picture, opened.seen, done.logits, top_k)
 
     async def explain(self, data: Upload, how: How, timings: Timings) -> Explained:
         """Scores, relevance and heatmap of the picture in ``data``."""
-        composite = self._explainer.resolve(how.rule, how.parameters, how.layers)
-        question = self._question(how)
-        picture, seen, image = await self._open(data, how.fit, timings)
-        explanation = _count(await self._explainer.explain(image, composite, question, how.layer), timings)
-        relevance = explanation.relevance[0].float().numpy()
-        receipt = self._receipt(picture, seen, explanation, composite, question, how)
-        if receipt.relevance.leak is not None:
-            self._metrics.leak(receipt.relevance.leak)
-        metadata = {**receipt.model_dump(mode="json"), "versions": _versions()}
-        captions = _captions(receipt)
-        heatmap = await self._in_pool(
-            "render",
-            timings,
-            lambda: render(relevance, how.style, picture, seen.rectangle, metadata, captions),
-        )
-        return Explained(receipt, heatmap, relevance, np.asarray(seen.image))
+        ask = self._ask(how)
+        opened = await self._open(data, how.fit, timings)
+        done = _count(await self._explainer.submit(Job(opened.tensor, (ask,), how.verify)), timings)
+
+        def finished() -> Explained:
+            predicted = self._receipts.prediction(opened.picture, opened.seen, done.logits, how.top_k)
+            return self._explained(opened, predicted, ask, done, 0, how.style, None)
+
+        return await self._timed("render", timings, finished)
+
+    async def compare(self, data: Upload, comparison: Comparison, timings: Timings) -> Compared:
+        """Explanations of the picture in ``data`` by one forward pass, on one scale."""
+        hows = self._compared(comparison)
+        asks = tuple(self._ask(how) for how in hows)
+        common = comparison.how
+        opened = await self._open(data, common.fit, timings)
+        done = _count(await self._explainer.submit(Job(opened.tensor, asks, common.verify)), timings)
+
+        def finished() -> Compared:
+            predicted = self._receipts.prediction(opened.picture, opened.seen, done.logits, common.top_k)
+            scale = scale_of([_relevance(done, index) for index in range(len(asks))], common.style)
+            explained = [
+                self._explained(opened, predicted, ask, done, index, common.style, scale)
+                for index, ask in enumerate(asks)
+            ]
+            return Compared(predicted, explained, self._sheet(opened, explained, common.style, scale))
+
+        return await self._timed("render", timings, finished)
+
+    def check(self, how: How) -> None:
+        """Raise `InvalidParameterError` for what cannot be asked of any picture."""
+        self._ask(how)
+
+    async def in_pool(self, work: Callable[[], T]) -> T:
+        """The result of ``work``, without the event loop waiting for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def warm_up(self) -> None:
         """Explain a grey picture once, so that nobody's first request pays for lazy initialisation."""
         grey = torch.zeros(3, *self.card.input_size[1:])
-        composite = self._explainer.resolve(How().rule, {}, ())
-        await self._explainer.explain(grey, composite, Question(None, None, Start.ONE), None)
+        await self._explainer.submit(Job(grey, (self._ask(How()),)))
 
     def close(self) -> None:
-        """Let what is running finish, then end the threads."""
+        """Let what waits and runs finish, then end the threads."""
         self._explainer.close()
         self._pool.shutdown(wait=True)
 
-    async def _open(self, data: Upload, fit: Fit, timings: Timings) -> tuple[Picture, Seen, torch.Tensor]:
-        def opened() -> tuple[Picture, Seen, torch.Tensor]:
+    def _ask(self, how: How) -> Ask:
+        composite = self._explainer.resolve(how.rule, how.parameters, how.layers)
+        composite.position(how.layer)  # a bad name is this request's, not its batch's
+        target = None if how.target is None else self._receipts.class_index("target", how.target)
+        versus = None if how.versus is None else self._receipts.class_index("versus", how.versus)
+        if versus is not None and versus == target:
+            raise InvalidParameterError("versus", "is the target itself; name another class")
+        return Ask(0, composite, Question(target, versus, how.start), how.layer)
+
+    def _compared(self, comparison: Comparison) -> list[How]:
+        """What is asked one by one: each rule gets those of the parameters that are its own."""
+        how, rules = comparison.how, comparison.rules or tuple(COMPOSITES)
+        targets: tuple[str | None, ...] = comparison.targets or (None,)
+        if ALL in targets:
+            targets = self.card.classes
+        known = {rule: {parameter.name for parameter in rule_info(rule).parameters} for rule in rules}
+        for parameter in how.parameters:
+            if not any(parameter in names for names in known.values()):
+                raise InvalidParameterError(parameter, f"none of {', '.join(rules)} takes it; leave it out")
+        for name, chosen in (("rule", rules), ("target", targets)):
+            if len(set(chosen)) < len(chosen):
+                raise InvalidParameterError(name, "one is given twice; give each once")
+        if len(rules) * len(targets) > MOST_COMPARED:
+            raise InvalidParameterError(
+                "target",
+                f"{len(rules)} rules × {len(targets)} targets are over {MOST_COMPARED}; compare fewer",
+            )
+        return [
+            replace(
+                how,
+                rule=rule,
+                target=target,
+                parameters={name: value for name, value in how.parameters.items() if name in known[rule]},
+            )
+            for rule in rules
+            for target in targets
+        ]
+
+    async def _open(self, data: Upload, fit: Fit, timings: Timings) -> Opened:
+        normalisation = self.card.normalisation.mean, self.card.normalisation.std
+
+        def opened() -> Opened:
             if isinstance(data, torch.Tensor):
                 picture = from_pixels(data)
                 seen = fit_to_model(picture, fit, self.card.input_size[-1])
-                return picture, seen, normalise(data, *self._normalisation())
+                return Opened(picture, seen, normalise(data, *normalisation))
             picture = decode(data, self._max_pixels)
             seen = fit_to_model(picture, fit, self.card.input_size[-1])
-            return picture, seen, to_tensor(seen.image, *self._normalisation())
+            return Opened(picture, seen, to_tensor(seen.image, *normalisation))
 
         try:
-            return await self._in_pool("decode", timings, opened)
+            return await self._timed("decode", timings, opened)
         except RequestError as error:
             self._metrics.bad_picture(error.slug)
             raise
 
-    def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return self.card.normalisation.mean, self.card.normalisation.std
+    def _explained(
+        self,
+        opened: Opened,
+        predicted: PredictAnswer,
+        ask: Ask,
+        done: Done,
+        index: int,
+        style: Style,
+        scale: Scale | None,
+    ) -> Explained:
+        """Explanation ``index`` of what is ``done``, with its receipt, on its own scale if none is given."""
+        verified = None if done.verified is None else done.verified[index]
+        engines = Engines(self._explainer.engine, self._explainer.reference if verified else "", verified)
+        receipt = self._receipts.explanation(predicted, done.explanations[index], ask, engines)
+        if receipt.relevance.leak is not None:
+            self._metrics.leak(receipt.relevance.leak)
+        relevance = _relevance(done, index)
+        metadata = {**receipt.model_dump(mode="json"), "versions": _versions()}
+        rectangle = opened.seen.rectangle
+        heatmap = render(relevance, style, opened.picture, rectangle, metadata, _captions(receipt), scale)
+        return Explained(receipt, heatmap, relevance, np.asarray(opened.seen.image))
 
-    async def _in_pool(self, stage: str, timings: Timings, work: Callable[[], T]) -> T:
+    def _sheet(self, opened: Opened, explained: Sequence[Explained], style: Style, scale: Scale) -> Heatmap:
+        rows: dict[str, list[Floats]] = {}
+        for one in explained:
+            rows.setdefault(one.receipt.rule.name, []).append(one.relevance)
+        first = explained[: len(explained) // len(rows)]
+        metadata = {
+            **PredictAnswer.model_validate(explained[0].receipt, from_attributes=True).model_dump(
+                mode="json"
+            ),
+            "explanations": [one.receipt.model_dump(mode="json", include=KEPT_ON_SHEET) for one in explained],
+            "versions": _versions(),
+        }
+        columns = [_captions(one.receipt).relevance for one in first]
+        return contact_sheet(rows, columns, style, scale, opened.seen.image, metadata)
+
+    async def _timed(self, stage: str, timings: Timings, work: Callable[[], T]) -> T:
         started = time.perf_counter()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await self.in_pool(work)
         finally:
             timings.add(stage, time.perf_counter() - started)
 
-    def _question(self, how: How) -> Question:
-        target = None if how.target is None else self._class_index("target", how.target)
-        versus = None if how.versus is None else self._class_index("versus", how.versus)
-        if versus is not None and versus == target:
-            raise InvalidParameterError("versus", "is the target itself; name another class")
-        return Question(target, versus, how.start)
 
-    def _class_index(self, parameter: str, text: str) -> int:
-        classes = self.card.classes
-        if text in classes:
-            return classes.index(text)
-        if text.isascii() and text.isdigit() and int(text) < len(classes):
-            return int(text)
-        raise InvalidParameterError(
-            parameter,
-            f"no class {text!r}; use a number from 0 to {len(classes) - 1} or one of {', '.join(classes)}",
-        )
-
-    def _prediction(
-        self, picture: Picture, seen: Seen, logits: torch.Tensor, top_k: int | None
-    ) -> PredictAnswer:
-        probabilities = logits.double().softmax(0)
-        scores = [
-            Score(index=i, label=self.card.classes[i], logit=float(logits[i]), probability=float(p))
-            for i, p in sorted(enumerate(probabilities), key=lambda item: -item[1])
-        ]
-        rectangle = seen.rectangle
-        return PredictAnswer(
-            model=ModelReference(name=self.card.name, version=self.card.version),
-            prediction=scores[0],
-            scores=scores[:top_k],
-            input=InputReport(
-                format=picture.format,
-                width=picture.width,
-                height=picture.height,
-                crop=Crop(
-                    left=rectangle.left, top=rectangle.top, width=rectangle.width, height=rectangle.height
-                ),
-            ),
-            warnings=[*picture.warnings, *seen.warnings, *self._doubts(scores[0])],
-        )
-
-    def _doubts(self, best: Score) -> list[str]:
-        if best.probability >= self._low_confidence:
-            return []
-        return [
-            f"low confidence: {best.label} has a probability of {best.probability:.2f}; "
-            "the heatmap explains a guess"
-        ]
-
-    def _receipt(
-        self,
-        picture: Picture,
-        seen: Seen,
-        explanation: Explanation,
-        composite: Composite,
-        question: Question,
-        how: How,
-    ) -> ExplainReceipt:
-        predicted = self._prediction(picture, seen, explanation.logits[0], how.top_k)
-        relevance = _relevance_receipt(explanation)
-        target = predicted.prediction.index if question.target is None else question.target
-        if question.versus == target:
-            raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
-        return ExplainReceipt(
-            **{**dict(predicted), "warnings": predicted.warnings + _relevance_doubts(relevance)},
-            target=self._class(target),
-            versus=None if question.versus is None else self._class(question.versus),
-            rule=_rule_report(composite),
-            layer=how.layer,
-            relevance=relevance,
-        )
-
-    def _class(self, index: int) -> ClassReference:
-        return ClassReference(index=index, label=self.card.classes[index])
+def _count(batched: Batched[T], timings: Timings) -> T:
+    timings.add("queue", batched.queue_s)
+    timings.add("model", batched.run_s)
+    return batched.result
 
 
-def _count(timed: Timed[T], timings: Timings) -> T:
-    timings.add("queue", timed.queue_s)
-    timings.add("model", timed.model_s)
-    return timed.result
+def _relevance(done: Done, index: int) -> Floats:
+    relevance: Floats = done.explanations[index].relevance[0].float().numpy()
+    return relevance
 
 
-def _relevance_receipt(explanation: Explanation) -> RelevanceReceipt:
-    relevance, put_in = explanation.relevance[0].double(), explanation.start[0].double()
-    start, size = float(put_in.sum()), float(put_in.abs().sum())
-    reached = float(explanation.sums[0][1][0])
-    balanced = abs(start) <= NEXT_TO_NOTHING * size
-    return RelevanceReceipt(
-        start=start,
-        sum=float(relevance.sum()),
-        min=float(relevance.min()),
-        max=float(relevance.max()),
-        leak=None if balanced else 1 - reached / start,
-        layers=[LayerSum(name=name, sum=float(total[0])) for name, total in explanation.sums],
-    )
-
-
-def _relevance_doubts(relevance: RelevanceReceipt) -> list[str]:
-    doubts = []
-    if max(relevance.max, -relevance.min) <= NEXT_TO_NOTHING * max(1.0, abs(relevance.start)):
-        doubts.append("the map is all but zero: nothing to see does not mean nothing mattered")
-    if relevance.leak is not None and abs(relevance.leak) > 0.5:
-        doubts.append(
-            f"leak {relevance.leak:.2f}: over half of the relevance did not reach the pixels as it was put "
-            "in; see relevance.layers for where it changed"
-        )
-    return doubts
-
-
-def _rule_report(composite: Composite) -> RuleReport:
-    return RuleReport(
-        name=composite.name,
-        parameters=dict(composite.parameters),
-        layers=[
-            LayerRule(name=name, rule=rule.name, parameters=dict(rule.parameters))
-            for name, rule in composite.layers
-        ],
+def _report(heatmap: Heatmap) -> HeatmapReport:
+    return HeatmapReport(
+        media_type="image/png",
+        width=heatmap.width,
+        height=heatmap.height,
+        colormap=heatmap.colormap,
+        vmin=heatmap.vmin,
+        vmax=heatmap.vmax,
+        data=base64.b64encode(heatmap.png).decode(),
     )
 
 

@@ -1,20 +1,60 @@
 """The process that listens: uvicorn, with what it lacks against clients that keep it waiting."""
 
 import asyncio
+import functools
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app.readiness import Readiness
 from app.settings import Settings
+
+BROKEN = 1
+"""Exit code where the model has died: a supervisor is to start another process."""
 
 
 def run(app: FastAPI, settings: Settings) -> None:
-    """Serve ``app`` until a signal ends it."""
+    """Serve ``app`` until a signal ends it, or its model dies; then ends the process with `BROKEN`."""
     _allow_many_connections()
-    uvicorn.run(app, **options(settings))
+    server = DrainingServer(app, settings)
+    app.state.on_death = server.stop
+    server.run()
+    if app.state.readiness.obstacle == "broken":
+        sys.exit(BROKEN)
+
+
+class DrainingServer(uvicorn.Server):
+    """Uvicorn that says it ends before it does.
+
+    At SIGTERM `/readyz` turns 503, and for a while all else goes on, so that load balancers send their
+    requests elsewhere; then uvicorn closes its door and answers what it has accepted. Ctrl-C closes at once, as
+    a second signal does.
+    """
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(uvicorn.Config(app, **options(settings)))
+        self._app = app
+        self._drain_s = settings.drain_s
+
+    def stop(self) -> None:
+        """End as if told to, without a signal; from any thread."""
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn for SIGTERM and SIGINT."""
+        readiness: Readiness = self._app.state.readiness
+        draining = readiness.obstacle == "shutting down"
+        readiness.drain()
+        if sig == signal.SIGTERM and not draining and self._drain_s > 0:
+            close = functools.partial(super().handle_exit, sig, frame)
+            asyncio.get_running_loop().call_later(self._drain_s, close)
+        else:
+            super().handle_exit(sig, frame)
 
 
 def options(settings: Settings) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 2**20
@@ -55,10 +55,34 @@ class Settings(BaseSettings):
     max_pixels: PositiveInt = Field(
         25_000_000, description="Largest picture; 25 MP decode in under 100 MB and cover most cameras."
     )
+    max_batch: PositiveInt = Field(
+        32, description="Pictures that the model takes at once; larger ones are hardly faster, and all wait."
+    )
+    max_queue: PositiveInt = Field(
+        128, description="Requests that may wait for the model; more are refused at once, with 503."
+    )
+    queue_deadline_s: PositiveFloat = Field(
+        5.0, description="Seconds that a request may wait for the model; then it is not computed, 504."
+    )
+    model_threads: PositiveInt | None = Field(
+        None,
+        description="Threads that one computation is split over. Default: a thread for each core that the "
+        "process may use, by affinity and container quota; with more each waits for others.",
+    )
+    picture_threads: PositiveInt | None = Field(
+        None,
+        description="Threads that decode and draw. Default: a thread for each core; they and the model take "
+        "turns, as each needs the other's work.",
+    )
     read_deadline_s: PositiveFloat = Field(
         15.0, description="Seconds for a request to arrive, once its first byte has; 8 MiB at 5 Mbit/s."
     )
     keep_alive_s: PositiveInt = Field(5, description="Seconds an idle connection stays open.")
+    drain_s: NonNegativeFloat = Field(
+        1.0,
+        description="Seconds after SIGTERM in which /readyz says 503 and requests are still taken, so that "
+        "load balancers notice first.",
+    )
     graceful_stop_s: PositiveInt = Field(
         20, description="Seconds for accepted requests to be answered at the end; below Kubernetes' 30."
     )

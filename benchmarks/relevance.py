@@ -22,8 +22,8 @@ from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine import Engine
 from app.lrp.reference import Reference
 from app.lrp.seed import Question, Start, seed
+from app.machine import keep_freed_memory
 from app.main import pixel_bounds
-from app.memory import keep_freed_memory
 from app.models.checkpoint import load
 from app.settings import shipped_model
 

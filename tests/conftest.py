@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import numpy as np
 import pytest
 import uvicorn
@@ -90,4 +91,6 @@ def serving(settings: Settings, app: ASGIApp | None = None) -> Iterator[Server]:
 def server() -> Iterator[Server]:
     """The service as it ships, over TCP."""
     with serving(Settings()) as server:
+        while httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503:
+            pass  # the warm-up goes on between the requests
         yield server

@@ -337,7 +337,11 @@ def test_tritons_client_gets_the_same_however_tensors_travel(
     np.testing.assert_allclose(result.as_numpy("relevance"), numbers(expected, "relevance"), atol=1e-6)
     png = result.as_numpy("heatmap_png")[1]
     png = png if binary_out else base64.b64decode(png)
-    assert png == base64.b64decode(numbers(expected, "heatmap_png")[1])
+    drawn, again = (
+        np.asarray(Image.open(io.BytesIO(data)), np.int16)
+        for data in (png, base64.b64decode(numbers(expected, "heatmap_png")[1]))
+    )
+    assert np.abs(drawn - again).max() <= 2  # whom it shared a batch with shows in the last bits
 
 
 @pytest.mark.parametrize("form", ["files", "base64"])

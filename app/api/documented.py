@@ -22,6 +22,7 @@ EXAMPLES = {
     413: ("Content too large", "too-large", "the body is larger than 8 MiB; send a smaller picture"),
     415: ("Unsupported media type", "unsupported-media-type", "text/plain is no picture"),
     422: ("Invalid parameter", "invalid-parameter", "target: no class 'tiger'; use one of airplane, …"),
+    504: ("Gateway timeout", "deadline", "waited 5 s without a turn and was not computed; try again later"),
     503: ("Service unavailable", "unavailable", "the service is starting; try again in a second"),
 }
 

@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.answers import ExplainAnswer, PredictAnswer
+from app.api.disconnect import while_connected
 from app.api.documented import problems
 from app.api.negotiation import Format, choose
 from app.api.parameters import ExplainParameters, PredictParameters, each_once
@@ -16,7 +17,7 @@ from app.pipeline import Explained, Pipeline
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
 
-UPLOAD_PROBLEMS = (400, 406, 408, 413, 415, 422, 503)
+UPLOAD_PROBLEMS = (400, 406, 408, 413, 415, 422, 503, 504)
 
 
 @router.post(
@@ -31,7 +32,8 @@ async def predict(request: Request, asked: Annotated[PredictParameters, Query()]
     choose(None, request.headers.get("accept", ""), [Format.JSON])
     pipeline: Pipeline = request.state.pipeline
     data = await read_upload(request)
-    answer = await pipeline.predict(data, asked.fit, asked.top_k, request.state.timings)
+    work = pipeline.predict(data, asked.fit, asked.top_k, request.state.timings)
+    answer = await while_connected(request, work)
     return Response(answer.model_dump_json(), media_type=Format.JSON.media_type)
 
 
@@ -68,11 +70,11 @@ async def explain(request: Request, asked: Annotated[ExplainParameters, Query()]
     The `Accept` header picks the form of the answer: `application/json`, `image/png` or
     `application/x-npy`; `format=` does the same for a browser.
     """
-    form = choose(asked.format, request.headers.get("accept", ""), list(Format))
+    form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.PNG, Format.NPY])
     how = asked.how()
     pipeline: Pipeline = request.state.pipeline
     data = await read_upload(request)
-    explained = await pipeline.explain(data, how, request.state.timings)
+    explained = await while_connected(request, pipeline.explain(data, how, request.state.timings))
     return _respond(explained, form, values=asked.values)
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from app.api.documented import problems, protocol_errors
 from app.errors import UnavailableError
+from app.readiness import Readiness
 
 router = APIRouter(tags=["health"])
 
@@ -49,7 +50,7 @@ async def livez() -> Alive:
 
 @router.get(READY, summary="Should it be sent requests?", responses=problems(503))
 async def readyz(request: Request) -> Ready:
-    """200 once a warm-up explanation has run, 503 before."""
+    """200 once a warm-up explanation has run, until the process is to end; 503 before and after."""
     refuse_unready(request)
     return Ready()
 
@@ -68,9 +69,10 @@ async def server_ready(request: Request) -> ServerReady:
 
 
 def refuse_unready(request: Request) -> None:
-    """Raise 503 before the warm-up is done."""
-    if not request.state.readiness.is_set():
-        raise UnavailableError("the service is warming up; try again in a second")
+    """Raise 503 where something is in the way."""
+    readiness: Readiness = request.state.readiness
+    if readiness.obstacle:
+        raise UnavailableError(f"the service is {readiness.obstacle}; try again in a second")
 
 
 for alias in ALIASES:

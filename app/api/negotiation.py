@@ -12,20 +12,23 @@ class Format(StrEnum):
     JSON = "json"
     PNG = "png"
     NPY = "npy"
+    ZIP = "zip"
 
     @property
     def media_type(self) -> str:
         """The media type it is sent as."""
-        return {"json": "application/json", "png": "image/png", "npy": "application/x-npy"}[self.value]
+        return (
+            "image/png" if self is Format.PNG else f"application/{'x-' if self is Format.NPY else ''}{self}"
+        )
 
 
-def choose(asked: Format | None, accept: str, offered: Sequence[Format]) -> Format:
+def choose(asked: str | None, accept: str, offered: Sequence[Format]) -> Format:
     """The best of ``offered``, the first where the client does not mind (RFC 9110, 12.5.1).
 
     Raises `NotAcceptableError` where the client takes none of them.
     """
     if asked is not None:
-        return asked
+        return Format(asked)
     ranges = [_media_range(item) for item in accept.split(",") if item.strip()] or [("*/*", 1.0)]
     quality = {form: _quality(form.media_type, ranges) for form in offered}
     best = max(offered, key=lambda form: quality[form])  # max() keeps the first of equals

@@ -3,20 +3,21 @@
 A parameter that a route does not have is refused (``extra="forbid"``), and so is one that comes twice.
 """
 
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Any, Literal
 
-from fastapi import Depends, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from app.api.negotiation import Format
 from app.errors import InvalidParameterError
 from app.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size
 from app.images import Fit
 from app.lrp.composites import COMPOSITES, RULES
 from app.lrp.seed import Start
-from app.pipeline import How
+from app.pipeline import Comparison, How
 
 REPEATABLE = frozenset({"layers"})
+"""Names that may come several times, wherever they are known."""
 
 
 def one_of(names: list[str]) -> dict[str, Any]:
@@ -39,14 +40,9 @@ class PredictParameters(BaseModel):
     )
 
 
-class ExplainParameters(PredictParameters):
-    """Parameters of ``/explain``."""
+class MapParameters(PredictParameters):
+    """Parameters of whatever answers with maps."""
 
-    rule: str = Field(
-        How().rule,
-        description="A composite, or a single rule for every weighted layer; `GET /rules` explains them.",
-        json_schema_extra=one_of([*COMPOSITES, *RULES]),
-    )
     epsilon: FiniteFloat | None = Field(
         None, description="ε, the stabilizer, from 1e-12; for rules that have it. Example: 0.01"
     )
@@ -63,13 +59,6 @@ class ExplainParameters(PredictParameters):
         [],
         description="Overrides for layers by name or glob, repeatable, the last match wins: "
         "`features.0:w_square`, `features.*:gamma(gamma=0.5)`.",
-    )
-    target: str | None = Field(
-        None,
-        description="Class that is explained, by label or number: `cat` or `3`; default the predicted one.",
-    )
-    versus: str | None = Field(
-        None, description="Contrast: relevance of `target` minus relevance of this class, as `dog`."
     )
     start: Start = Field(
         Start.ONE, description="Relevance put in at the output: 1, the target's logit or its probability."
@@ -96,10 +85,6 @@ class ExplainParameters(PredictParameters):
         description="A name from `GET /colormaps`.",
         json_schema_extra=one_of(list(COLORMAPS)),
     )
-    view: View = Field(
-        View.HEATMAP,
-        description="The map, the map over the upload, or picture, map and colour bar side by side.",
-    )
     size: str = Field(
         "256",
         description="Side in pixels from 32 to 1024, `model` (32), or `input` (the upload's own, longest "
@@ -113,41 +98,130 @@ class ExplainParameters(PredictParameters):
         False,
         description="Add the map itself, and the pixels that the model saw, to the JSON as nested numbers.",
     )
-    format: Format | None = Field(
-        None, description="Form of the answer, for an address bar; overrides the Accept header."
+    verify: bool = Field(
+        False,
+        description="Compute it again with the reference engine, Zennit, and report the difference; slow.",
     )
 
-    def how(self) -> How:
-        """What the pipeline is asked for; raises `InvalidParameterError`."""
-        named = {"epsilon": self.epsilon, "gamma": self.gamma, "alpha": self.alpha, "beta": self.beta}
-        style = Style(
+    def style(self, view: View) -> Style:
+        """How the maps are drawn; raises `InvalidParameterError`."""
+        return Style(
             normalize=self.normalize,
             vmax=self.vmax,
             sign=self.sign,
             colormap=self.colormap,
-            view=self.view,
+            view=view,
             size=parse_size(self.size),
             interpolation=self.interpolation,
         )
+
+    def common(self, view: View) -> How:
+        """What the pipeline is asked for, but for rule and target; raises `InvalidParameterError`."""
+        named = {"epsilon": self.epsilon, "gamma": self.gamma, "alpha": self.alpha, "beta": self.beta}
         return How(
-            rule=self.rule,
             parameters={name: value for name, value in named.items() if value is not None},
             layers=tuple(self.layers),
-            target=self.target,
-            versus=self.versus,
             start=self.start,
             layer=self.layer,
             fit=self.fit,
-            style=style,
+            style=self.style(view),
             top_k=self.top_k,
+            verify=self.verify,
         )
+
+
+class _RuleAndTarget(MapParameters):
+    """Of one explanation a picture."""
+
+    rule: str = Field(
+        How().rule,
+        description="A composite, or a single rule for every weighted layer; `GET /rules` explains them.",
+        json_schema_extra=one_of([*COMPOSITES, *RULES]),
+    )
+    target: str | None = Field(
+        None,
+        description="Class that is explained, by label or number: `cat` or `3`; default the predicted one.",
+    )
+    versus: str | None = Field(
+        None, description="Contrast: relevance of `target` minus relevance of this class, as `dog`."
+    )
+    view: View = Field(
+        View.HEATMAP,
+        description="The map, the map over the upload, or picture, map and colour bar side by side.",
+    )
+
+    def how(self) -> How:
+        """What the pipeline is asked for; raises `InvalidParameterError`."""
+        common = self.common(self.view)
+        return replace(common, rule=self.rule, target=self.target, versus=self.versus)
+
+
+class ExplainParameters(_RuleAndTarget):
+    """Parameters of ``/explain``."""
+
+    format: Literal["json", "png", "npy"] | None = Field(
+        None, description="Form of the answer, for an address bar; overrides the Accept header."
+    )
+
+
+class BatchParameters(_RuleAndTarget):
+    """Parameters of ``/explain/batch``."""
+
+    format: Literal["json", "zip"] | None = Field(
+        None, description="Form of the answer, for an address bar; overrides the Accept header."
+    )
+
+
+class CompareParameters(MapParameters):
+    """Parameters of ``/compare``."""
+
+    rule: list[str] = Field(
+        [],
+        description="Composites or rules, repeatable, each a row; default all composites. `epsilon`, `gamma`, "
+        "`alpha` and `beta` go to those that have them.",
+        json_schema_extra={"items": {"type": "string", **one_of([*COMPOSITES, *RULES])}},
+    )
+    target: list[str] = Field(
+        [],
+        description="Classes, repeatable, each a column: `cat`, `3`, or `all`; default the predicted one.",
+    )
+    versus: str | None = Field(
+        None, description="Contrast: relevance of each target minus relevance of this class."
+    )
+    start: Start = Field(
+        Start.LOGIT,
+        description="Relevance put in at the output. The logit, else a class that the network hardly considers "
+        "would get as much as the one that it chose.",
+    )
+    size: str = Field(
+        "128",
+        description="Side of each map in pixels from 32 to 1024, or `model` (32).",
+        pattern=r"^(model|[0-9]{2,4})$",
+    )
+    format: Literal["json", "png"] | None = Field(
+        None, description="Form of the answer, for an address bar; overrides the Accept header."
+    )
+
+    def comparison(self) -> Comparison:
+        """What the pipeline is asked for; raises `InvalidParameterError`."""
+        how = replace(self.common(View.HEATMAP), versus=self.versus)
+        return Comparison(how, tuple(self.rule), tuple(self.target))
 
 
 def each_once(request: Request) -> None:
     """Refuse a parameter that is given twice: which one would be meant?"""
+    _refuse_repeated(request, REPEATABLE)
+
+
+def each_once_but_rules_and_targets(request: Request) -> None:
+    """The same where several of them are compared."""
+    _refuse_repeated(request, REPEATABLE | {"rule", "target"})
+
+
+def _refuse_repeated(request: Request, repeatable: frozenset[str]) -> None:
     seen: set[str] = set()
     for name, _ in request.query_params.multi_items():
-        if name in seen - REPEATABLE:
+        if name in seen - repeatable:
             raise InvalidParameterError(name, "is given more than once; give it once")
         seen.add(name)
 
@@ -156,6 +230,3 @@ def none_at_all(request: Request) -> None:
     """Refuse every parameter: this address has none."""
     for name in request.query_params:
         raise InvalidParameterError(name, "no such parameter; this address has none")
-
-
-EachOnce = Annotated[None, Depends(each_once)]

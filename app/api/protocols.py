@@ -11,6 +11,7 @@ from fastapi import Path, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
+from app.api.disconnect import while_connected
 from app.api.parameters import REPEATABLE, ExplainParameters
 from app.errors import BadRequestError, HTTPError, NotFoundError, TooLargeError
 from app.pipeline import Timings
@@ -23,7 +24,7 @@ Version = Annotated[str, Path(description="First 12 hex digits of the weights' S
 Scalar = str | bool | int | float
 
 WHITESPACE = b" \t\r\n"
-STATUSES = (400, 404, 408, 413, 415, 422, 503)
+STATUSES = (400, 404, 408, 413, 415, 422, 503, 504)
 """What may go wrong with a request that asks for something to be computed."""
 
 
@@ -89,12 +90,13 @@ async def together(request: Request, work: Sequence[Callable[[Timings], Awaitabl
     if len(work) > limit:
         raise TooLargeError(f"{name} has {len(work)} pictures; send at most {limit} at once")
     timings = [Timings() for _ in work]
-    outcomes = await asyncio.gather(
-        *(item(clock) for item, clock in zip(work, timings, strict=True)), return_exceptions=True
+    outcomes = await while_connected(
+        request,
+        asyncio.gather(
+            *(item(clock) for item, clock in zip(work, timings, strict=True)), return_exceptions=True
+        ),
     )
-    stages: dict[str, float] = request.state.timings.stages
-    for clock in timings:
-        stages |= {stage: max(stages.get(stage, 0.0), spent) for stage, spent in clock.stages.items()}
+    request.state.timings.longest_of(timings)
     return [_result(outcome, f"{name}[{index}]") for index, outcome in enumerate(outcomes)]
 
 

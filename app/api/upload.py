@@ -1,11 +1,12 @@
-"""The one picture of a request, as raw body or as the multipart part ``file``."""
+"""The pictures of a request: one, as raw body or as the multipart part ``file``, or several such parts."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from app.errors import BadRequestError, UnsupportedMediaTypeError
+from app.errors import BadRequestError, TooLargeError, UnsupportedMediaTypeError
 
 SEND_ONE = "send one picture as multipart part 'file' or as the raw body with its image type"
 MAX_PARTS = 8  # one is right; a few more are parsed only to be able to say what is wrong
@@ -14,7 +15,7 @@ MAX_PARTS = 8  # one is right; a few more are parsed only to be able to say what
 async def read_upload(request: Request) -> bytes:
     """The picture's bytes; raises 400, 413 or 415 as the HTTP contract says."""
     refuse_compressed(request)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     if media_type == "multipart/form-data":
         data = await _file_part(request)
     elif media_type.startswith("image/") or media_type == "application/octet-stream":
@@ -26,6 +27,34 @@ async def read_upload(request: Request) -> bytes:
     if not data:
         raise BadRequestError(f"the picture is empty; {SEND_ONE}")
     return data
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """One of several files."""
+
+    name: str
+    data: bytes
+
+
+async def read_files(request: Request, most: int) -> list[NamedFile]:
+    """All parts ``file``, in the order sent; raises 400, 413 or 415."""
+    refuse_compressed(request)
+    if _media_type(request) != "multipart/form-data":
+        raise UnsupportedMediaTypeError("several pictures come as multipart/form-data, each a part 'file'")
+    async with request.form(max_files=most + 1, max_fields=MAX_PARTS) as form:
+        parts = form.multi_items()
+        _refuse_others(form)
+        if not parts:
+            raise BadRequestError("no part 'file' arrived whole; send at least one picture")
+        if len(parts) > most:
+            raise TooLargeError(f"over {most} pictures; send at most {most} at once")
+        return [
+            NamedFile(part.filename or "", await part.read())
+            if isinstance(part, UploadFile)
+            else NamedFile("", part.encode())
+            for _, part in parts
+        ]
 
 
 def refuse_compressed(request: Request) -> None:
@@ -44,11 +73,7 @@ async def _file_part(request: Request) -> bytes:
 
 def _only_part(form: FormData) -> UploadFile | str:
     parts = form.multi_items()
-    others = sorted({name for name, _ in parts} - {"file"})
-    if others:
-        raise BadRequestError(
-            f"unexpected part {others[0]!r}; options are query parameters, as in /explain?rule=gamma"
-        )
+    _refuse_others(form)
     if not parts:
         raise BadRequestError(f"no part 'file' arrived whole; {SEND_ONE}")
     if len(parts) > 1:
@@ -56,9 +81,35 @@ def _only_part(form: FormData) -> UploadFile | str:
     return parts[0][1]
 
 
+def _refuse_others(form: FormData) -> None:
+    others = sorted(set(form) - {"file"})
+    if others:
+        raise BadRequestError(
+            f"unexpected part {others[0]!r}; options are query parameters, as in /explain?rule=gamma"
+        )
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+PICTURE = {"type": "string", "format": "binary"}
+
+
+def files_body() -> dict[str, Any]:
+    """Several uploads, for a route's OpenAPI."""
+    files = {
+        "type": "array",
+        "items": PICTURE,
+        "minItems": 1,
+        "description": "PNG, JPEG, WebP, GIF, BMP or TIFF; read from the bytes.",
+    }
+    schema = {"type": "object", "required": ["file"], "properties": {"file": files}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
 def request_body() -> dict[str, Any]:
     """Both forms of upload, for a route's OpenAPI."""
-    picture = {"type": "string", "format": "binary"}
     return {
         "requestBody": {
             "required": True,
@@ -69,14 +120,14 @@ def request_body() -> dict[str, Any]:
                         "required": ["file"],
                         "properties": {
                             "file": {
-                                **picture,
+                                **PICTURE,
                                 "description": "PNG, JPEG, WebP, GIF, BMP or TIFF; read from the bytes.",
                             }
                         },
                     }
                 },
-                "image/*": {"schema": picture},
-                "application/octet-stream": {"schema": picture},
+                "image/*": {"schema": PICTURE},
+                "application/octet-stream": {"schema": PICTURE},
             },
         }
     }

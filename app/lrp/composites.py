@@ -121,6 +121,13 @@ class Composite:
     parameters: tuple[tuple[str, float], ...]
     layers: tuple[tuple[str, Rule], ...]
 
+    def position(self, layer: str | None) -> int:
+        """Which layer of the chain that is, the first for none; raises `InvalidParameterError`."""
+        names = [name for name, _ in self.layers]
+        if layer is not None and layer not in names:
+            raise InvalidParameterError("layer", f"there is no layer {layer!r}; there are {_list(names)}")
+        return 0 if layer is None else names.index(layer)
+
 
 EPSILON = Parameter(
     "epsilon",
@@ -311,7 +318,7 @@ def resolve(
     ``overrides`` are ``GLOB:RULE`` or ``GLOB:RULE(name=value, …)`` on layer names; the last match wins.
     Raises `InvalidParameterError`.
     """
-    info = _info(rule)
+    info = rule_info(rule)
     given = _complete(info, parameters)
     layers = leaf_layers(model)
     weighted = {name: layer for name, layer in layers if isinstance(layer, WEIGHTED)}
@@ -322,7 +329,8 @@ def resolve(
     return Composite(rule, tuple(given.items()), tuple((unweighted | chosen).items()))
 
 
-def _info(name: str) -> RuleInfo | CompositeInfo:
+def rule_info(name: str) -> RuleInfo | CompositeInfo:
+    """The rule or composite of that name; raises `InvalidParameterError`."""
     info = COMPOSITES.get(name) or RULES.get(name)
     if info is None:
         known = f"the composites {_list(COMPOSITES)} and the rules {_list(RULES)}"

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from app.errors import InvalidParameterError
 from app.lrp.affine import NotCompilableError, affine, channels_last
 from app.lrp.canonize import canonized
 from app.lrp.composites import Composite, Rule
@@ -92,7 +91,7 @@ class Engine:
 
         ``seed`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
         """
-        at, rows = self._index(layer), list(range(len(inputs)))
+        at, rows = composite.position(layer), list(range(len(inputs)))
         chain = self._chain(composite, inputs)
         trace = self._forward(inputs, [chain])
         logits = trace.values[-1]
@@ -119,7 +118,7 @@ class Engine:
             return Answers(logits.cpu(), ())
         rows = [ask.row for ask in ordered]
         start = seed([ask.question for ask in ordered])(logits[rows])
-        ats = [self._index(ask.layer) for ask in ordered]
+        ats = [ask.composite.position(ask.layer) for ask in ordered]
         relevance: dict[int, Tensor] = {}
         sums: list[Tensor] = []
         for index, pieces, total in self._down(
@@ -173,13 +172,6 @@ class Engine:
         asked = Rows([rows[m] for m in piece.members])
         seen = Seen(asked, trace.values[index], output, trace.extras[index])
         return _Piece(piece.members, step.back(piece.R, seen))
-
-    def _index(self, layer: str | None) -> int:
-        if layer is None:
-            return 0
-        if layer not in self._names:
-            raise InvalidParameterError("layer", f"no layer {layer!r}; there are {', '.join(self._names)}")
-        return self._names.index(layer)
 
     def _chain(self, composite: Composite, inputs: Tensor) -> "_Chain":
         rules = dict(composite.layers)

@@ -16,7 +16,6 @@ from zennit import rules as zennit_rules
 from zennit.core import BasicHook, Hook
 from zennit.types import Activation, BatchNorm
 
-from app.errors import InvalidParameterError
 from app.lrp.canonize import canonized
 from app.lrp.composites import WEIGHTED, Composite, Rule
 from app.lrp.seed import Answers, Ask, Explanation, Seed, seed
@@ -44,9 +43,7 @@ class Reference:
 
         ``seed`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
         """
-        names = [name for name, _ in self._layers]
-        if layer is not None and layer not in names:
-            raise InvalidParameterError("layer", f"there is no layer {layer!r}; there are {', '.join(names)}")
+        names, at = [name for name, _ in self._layers], composite.position(layer)
         x = inputs.detach().clone().requires_grad_()
         with self._hooked(composite, self._bounds(x)):
             arriving = []  # at each layer
@@ -57,7 +54,7 @@ class Reference:
             start = seed(logits)
             relevances = torch.autograd.grad(x, arriving, grad_outputs=start)
         sums = tuple((name, R.flatten(1).sum(1)) for name, R in zip(names, relevances, strict=True))
-        relevance = relevances[0 if layer is None else names.index(layer)]
+        relevance = relevances[at]
         return Explanation(logits, start, relevance, sums)
 
     def answer(self, inputs: Tensor, asks: Sequence[Ask]) -> Answers:

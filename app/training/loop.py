@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from app.errors import DataError
-from app.memory import keep_freed_memory
+from app.machine import keep_freed_memory
 from app.models.checkpoint import EpochRecord, Normalisation
 from app.models.minivgg import MiniVGG
 from app.training.augment import Batches, normalise

@@ -1,0 +1,49 @@
+"""``POST /compare``: rules × classes on one scale."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.answers import CompareAnswer
+from app.api.disconnect import while_connected
+from app.api.documented import problems
+from app.api.explain import UPLOAD_PROBLEMS
+from app.api.negotiation import Format, choose
+from app.api.parameters import CompareParameters, each_once_but_rules_and_targets
+from app.api.upload import read_upload, request_body
+from app.pipeline import Pipeline
+
+router = APIRouter(tags=["explain"], dependencies=[Depends(each_once_but_rules_and_targets)])
+
+
+@router.post(
+    "/compare",
+    summary="Several rules and classes of a picture, on one scale",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The explanations, as /explain gives them, and a contact sheet of all; or the sheet "
+            "alone.",
+            "model": CompareAnswer,
+            "content": {Format.PNG.media_type: {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **problems(*UPLOAD_PROBLEMS),
+    },
+    openapi_extra=request_body(),
+)
+async def compare(request: Request, asked: Annotated[CompareParameters, Query()]) -> Response:
+    """Send a picture, see it explained by each `rule` for each `target`.
+
+    All maps share one scale, so that what is stronger looks stronger. The network runs once.
+    """
+    form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.PNG])
+    pipeline: Pipeline = request.state.pipeline
+    comparison = asked.comparison()
+    data = await read_upload(request)
+    compared = await while_connected(request, pipeline.compare(data, comparison, request.state.timings))
+    body = (
+        compared.sheet.png
+        if form is Format.PNG
+        else await pipeline.in_pool(lambda: compared.answer(values=asked.values).model_dump_json())
+    )
+    return Response(body, media_type=form.media_type, headers={"Vary": "Accept"})

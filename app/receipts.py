@@ -1,0 +1,165 @@
+"""What is said of an explanation: scores, receipts and warnings, out of tensors."""
+
+from dataclasses import dataclass
+
+import torch
+
+from app.answers import (
+    ClassReference,
+    Crop,
+    ExplainReceipt,
+    InputReport,
+    LayerRule,
+    LayerSum,
+    ModelReference,
+    PredictAnswer,
+    RelevanceReceipt,
+    RuleReport,
+    Score,
+    Verification,
+)
+from app.errors import InvalidParameterError
+from app.images import Picture, Seen
+from app.lrp.composites import Composite
+from app.lrp.seed import Ask, Explanation
+from app.models.checkpoint import ModelCard
+
+NEXT_TO_NOTHING = 1e-9
+"""Relevance below this share of what was put in is rounding, not an explanation."""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Who computed an explanation, and the same by the reference if it was verified."""
+
+    engine: str
+    reference: str = ""
+    verified: Explanation | None = None
+
+
+class Receipts:
+    """Writes answers in the terms of one model's card."""
+
+    def __init__(self, card: ModelCard, low_confidence: float) -> None:
+        self._card = card
+        self._low_confidence = low_confidence
+
+    def prediction(
+        self, picture: Picture, seen: Seen, logits: torch.Tensor, top_k: int | None
+    ) -> PredictAnswer:
+        """Scores by falling probability, the first ``top_k`` of them; ``logits`` are (C,)."""
+        probabilities = logits.double().softmax(0).tolist()
+        scores = [
+            Score(index=i, label=self._card.classes[i], logit=logit, probability=probability)
+            for i, (logit, probability) in sorted(
+                enumerate(zip(logits.tolist(), probabilities, strict=True)), key=lambda item: -item[1][1]
+            )
+        ]
+        rectangle = seen.rectangle
+        return PredictAnswer(
+            model=ModelReference(name=self._card.name, version=self._card.version),
+            prediction=scores[0],
+            scores=scores[:top_k],
+            input=InputReport(
+                format=picture.format,
+                width=picture.width,
+                height=picture.height,
+                crop=Crop(
+                    left=rectangle.left, top=rectangle.top, width=rectangle.width, height=rectangle.height
+                ),
+            ),
+            warnings=[*picture.warnings, *seen.warnings, *self._doubts(scores[0])],
+        )
+
+    def explanation(
+        self, predicted: PredictAnswer, explanation: Explanation, ask: Ask, engines: Engines
+    ) -> ExplainReceipt:
+        """The receipt of one explanation of what was ``predicted``."""
+        question = ask.question
+        target = predicted.prediction.index if question.target is None else question.target
+        if question.versus == target:
+            raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
+        relevance = _relevance_receipt(explanation, engines)
+        return ExplainReceipt(
+            **{**dict(predicted), "warnings": predicted.warnings + _relevance_doubts(relevance)},
+            target=self._class(target),
+            versus=None if question.versus is None else self._class(question.versus),
+            rule=_rule_report(ask.composite),
+            layer=ask.layer,
+            relevance=relevance,
+        )
+
+    def class_index(self, parameter: str, text: str) -> int:
+        """A class by label or number; raises `InvalidParameterError`."""
+        classes = self._card.classes
+        if text in classes:
+            return classes.index(text)
+        if text.isascii() and text.isdigit() and int(text) < len(classes):
+            return int(text)
+        raise InvalidParameterError(
+            parameter,
+            f"no class {text!r}; use a number from 0 to {len(classes) - 1} or one of {', '.join(classes)}",
+        )
+
+    def _class(self, index: int) -> ClassReference:
+        return ClassReference(index=index, label=self._card.classes[index])
+
+    def _doubts(self, best: Score) -> list[str]:
+        if best.probability >= self._low_confidence:
+            return []
+        return [
+            f"low confidence: {best.label} has a probability of {best.probability:.2f}; "
+            "the heatmap explains a guess"
+        ]
+
+
+def _relevance_receipt(explanation: Explanation, engines: Engines) -> RelevanceReceipt:
+    relevance, put_in = explanation.relevance[0].double(), explanation.start[0].double()
+    start, size = float(put_in.sum()), float(put_in.abs().sum())
+    sums = [LayerSum(name=name, sum=float(total[0])) for name, total in explanation.sums]
+    balanced = abs(start) <= NEXT_TO_NOTHING * size
+    return RelevanceReceipt(
+        start=start,
+        sum=float(relevance.sum()),
+        min=float(relevance.min()),
+        max=float(relevance.max()),
+        leak=None if balanced else 1 - sums[0].sum / start,
+        layers=sums,
+        engine=engines.engine,
+        verify=None if engines.verified is None else _verification(explanation, engines.verified, engines),
+    )
+
+
+def _verification(explanation: Explanation, again: Explanation, engines: Engines) -> Verification:
+    ours, theirs = explanation.relevance.double(), again.relevance.double()
+    norm = float(theirs.norm())
+    distance = float((ours - theirs).norm())
+    return Verification(
+        engine=engines.engine,
+        reference=engines.reference,
+        difference=distance / norm if norm else distance,
+        largest=float((ours - theirs).abs().max()),
+    )
+
+
+def _relevance_doubts(relevance: RelevanceReceipt) -> list[str]:
+    doubts = []
+    if max(relevance.max, -relevance.min) <= NEXT_TO_NOTHING * max(1.0, abs(relevance.start)):
+        doubts.append("the map is all but zero: nothing to see does not mean nothing mattered")
+    if relevance.leak is not None and abs(relevance.leak) > 0.5:
+        doubts.append(
+            f"leak {relevance.leak:.2f}: over half of the relevance did not reach the pixels as it was put "
+            "in; see relevance.layers for where it changed"
+        )
+    return doubts
+
+
+def _rule_report(composite: Composite) -> RuleReport:
+    return RuleReport(
+        name=composite.name,
+        parameters=dict(composite.parameters),
+        layers=[
+            LayerRule(name=name, rule=rule.name, parameters=dict(rule.parameters))
+            for name, rule in composite.layers
+        ],
+    )
