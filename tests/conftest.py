@@ -53,8 +53,8 @@ def app() -> FastAPI:
 @pytest.fixture(scope="session")
 def client(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app) as client:
-        while client.get("/readyz").status_code == 503:
-            pass  # the warm-up goes on between the requests
+        ready = (client.get("/readyz").status_code == 200 for _ in range(10_000))
+        assert any(ready), "the warm-up failed"  # it goes on between the requests
         yield client
 
 
