@@ -1,0 +1,64 @@
+# LRPServe as an image. Both Docker's builders take it, and Podman's: no BuildKit syntax, nothing but Python and pip.
+#   docker build --tag lrpserve .
+#   docker build --tag lrpserve --build-arg TORCH_INDEX=... .   an index with other torch wheels, as PyTorch's CPU ones
+ARG BASE=python:3.12-slim
+
+
+# What the service depends on, without the service: the large layer, which changes only with the pins.
+FROM ${BASE} AS dependencies
+ARG TORCH_INDEX=""
+WORKDIR /src
+# Without pip of its own: nobody installs anything into what runs.
+RUN python -m venv --without-pip /opt/venv
+COPY pyproject.toml constraints.txt ./
+# Dropped again, since nothing at run time opens them: headers, link-time libraries, CMake's and build tools' files,
+# and Triton, which torch.compile alone uses and which needs the compiler that the image does not have.
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+      > requirements.txt \
+ && python -m pip --python /opt/venv/bin/python install --quiet --no-cache-dir --disable-pip-version-check \
+      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt --requirement requirements.txt \
+ && cd /opt/venv/lib/python3.*/site-packages \
+ && rm -rf triton triton-* torch/include torch/share torch/bin/protoc* nvidia/*/include \
+ && find . -name '*.a' -delete
+
+
+# The service itself, apart from them: a small layer.
+FROM dependencies AS build
+COPY README.md LICENSE ./
+COPY model_weights model_weights
+COPY app app
+RUN python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --target /opt/lrpserve .
+
+
+# The tests, on the same dependencies: docker build --target test --tag lrpserve-test . && docker run --rm lrpserve-test
+FROM build AS test
+RUN python -m pip --python /opt/venv/bin/python install --quiet --no-cache-dir --disable-pip-version-check \
+      --constraint constraints.txt '.[test]'
+COPY benchmarks benchmarks
+COPY tests tests
+ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
+USER 10001:10001
+ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]
+
+
+FROM ${BASE} AS serve
+COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=build /opt/lrpserve /opt/lrpserve
+# Everything stands still in here but /tmp, where larger uploads go while they arrive.
+ENV PATH=/opt/lrpserve/bin:/opt/venv/bin:$PATH PYTHONPATH=/opt/lrpserve PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    HOME=/tmp LRP_HOST=0.0.0.0 LRP_PORT=8000
+EXPOSE 8000
+# A number, so that Kubernetes sees that it is not root. Any other will do as well: nothing is owned by it.
+USER 10001:10001
+# http.client, as urllib would ask a proxy that the environment names.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-c", "import http.client, os, sys; probe = http.client.HTTPConnection('127.0.0.1', int(os.environ['LRP_PORT']), timeout=2); probe.request('GET', '/readyz'); sys.exit(probe.getresponse().status != 200)"]
+# The exec form: the service is process 1 itself, so that SIGTERM arrives.
+ENTRYPOINT ["lrpserve"]
+CMD ["serve"]
+ARG VERSION=""
+ARG REVISION=""
+LABEL org.opencontainers.image.title="LRPServe" \
+      org.opencontainers.image.description="Class scores and relevance heatmaps for pictures, over HTTP" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
