@@ -7,6 +7,7 @@ ARG BASE=python:3.12-slim
 # What the service depends on, without the service: the large layer, which changes only with the pins.
 FROM ${BASE} AS dependencies
 ARG TORCH_INDEX=""
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1 PIP_ROOT_USER_ACTION=ignore PIP_PYTHON=/opt/venv/bin/python
 WORKDIR /src
 # Without pip of its own: nobody installs anything into what runs.
 RUN python -m venv --without-pip /opt/venv
@@ -15,8 +16,7 @@ COPY pyproject.toml constraints.txt ./
 # and Triton, which torch.compile alone uses and which needs the compiler that the image does not have.
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
       > requirements.txt \
- && python -m pip --python /opt/venv/bin/python install --quiet --no-cache-dir --disable-pip-version-check \
-      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt --requirement requirements.txt \
+ && pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt --requirement requirements.txt \
  && cd /opt/venv/lib/python3.*/site-packages \
  && rm -rf triton triton-* torch/include torch/share torch/bin/protoc* nvidia/*/include \
  && find . -name '*.a' -delete
@@ -27,13 +27,12 @@ FROM dependencies AS build
 COPY README.md LICENSE ./
 COPY model_weights model_weights
 COPY app app
-RUN python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --target /opt/lrpserve .
+RUN pip install --no-deps --target /opt/lrpserve .
 
 
 # The tests, on the same dependencies: docker build --target test --tag lrpserve-test . && docker run --rm lrpserve-test
 FROM build AS test
-RUN python -m pip --python /opt/venv/bin/python install --quiet --no-cache-dir --disable-pip-version-check \
-      --constraint constraints.txt '.[test]'
+RUN pip install --constraint constraints.txt '.[test]'
 COPY benchmarks benchmarks
 COPY tests tests
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
