@@ -7,7 +7,6 @@ that no longer does. So this wants an engine on this machine's own Linux.
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -68,7 +67,11 @@ def run(*command: str, **env: str) -> str:
 
 def compose_command() -> tuple[str, ...]:
     """Compose 2 where there is one, else 1."""
-    return ("docker", "compose") if attempt("docker", "compose", "version").returncode == 0 else ("docker-compose",)
+    return (
+        ("docker", "compose")
+        if attempt("docker", "compose", "version").returncode == 0
+        else ("docker-compose",)
+    )
 
 
 @contextmanager
@@ -98,7 +101,9 @@ def wait_until_healthy(container: Container, limit_s: int = 120) -> None:
         assert process.stdout is not None
         first = process.stdout.readline().strip()
         process.kill()
-    assert first == "health_status: healthy", f"{first or 'no word'}\n{attempt('docker', 'logs', container.name)}"
+    assert first == "health_status: healthy", (
+        f"{first or 'no word'}\n{attempt('docker', 'logs', container.name)}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -221,24 +226,28 @@ async def post_until_refused(address: str, picture: bytes, tally: Tally, *, keep
                 return
 
 
+async def half_a_request(address: str, picture: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+    length = f"Content-Length: {len(picture)}"
+    head = ("POST /predict HTTP/1.1", f"Host: {address}", "Content-Type: image/jpeg", length, "", "")
+    writer.write("\r\n".join(head).encode() + picture[: len(picture) // 2])
+    await writer.drain()
+    return reader, writer
+
+
 async def stop_under_load(container: Container, picture: bytes) -> tuple[Tally, set[str], bytes]:
     """What became of the load, what of it was under way at the stop, and the answer to a slow upload."""
     address, tally = container.address(), Tally()
-    reader, writer = await asyncio.open_connection(*address.split(":"))
-    head = f"POST /predict HTTP/1.1\r\nHost: {address}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}"
-    writer.write(f"{head}\r\n\r\n".encode() + picture[:1000])
-    await writer.drain()
+    reader, writer = await half_a_request(address, picture)
     async with asyncio.timeout(100), asyncio.TaskGroup() as clients:
         for number in range(CLIENTS):
-            clients.create_task(
-                post_until_refused(address, picture, tally, keep_alive=number % 2 == 0)
-            )
+            clients.create_task(post_until_refused(address, picture, tally, keep_alive=number % 2 == 0))
         await tally.warm.wait()
         under_way = set(tally.waiting)
         stop = await asyncio.create_subprocess_exec(
             "docker", "stop", container.name, stdout=asyncio.subprocess.DEVNULL
         )
-    writer.write(picture[1000:])  # only now, when nobody else gets in any more
+    writer.write(picture[len(picture) // 2 :])  # only now, when nobody else gets in any more
     async with asyncio.timeout(60):
         slow = await reader.read()
         assert await stop.wait() == 0
@@ -251,10 +260,10 @@ def test_stopped_under_load_it_loses_no_answer(cat_jpeg: bytes) -> None:
         tally, under_way, slow = asyncio.run(stop_under_load(container, cat_jpeg))
         state = container.inspect()["State"]
         taken = {event["id"] for event in container.events() if event.get("route") == "/explain"}
-    statuses = sorted(tally.answered.values())
+    statuses = list(tally.answered.values())
     print(
-        f"{len(tally.answered)} answered, {statuses.count(200)} of them 200; {len(under_way)} under way when told "
-        f"to stop; {len(taken - set(tally.answered))} taken and lost, {len(tally.broken)} cut off unread afterwards"
+        f"{len(statuses)} answered, {statuses.count(200)} of them 200; {len(under_way)} under way at the stop; "
+        f"{len(taken - set(tally.answered))} taken and lost; {len(tally.broken)} cut off unread afterwards"
     )
     assert under_way <= set(tally.answered)
     assert taken == set(tally.answered)

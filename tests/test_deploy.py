@@ -1,0 +1,139 @@
+"""The manifests: valid where they are checked by others, and in agreement with the service and each other."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from fastapi import FastAPI
+
+from app.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+OLDEST = "1.30"
+"""The oldest Kubernetes whose preStop can sleep by itself."""
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+MANIFESTS = list(yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text()))
+BY_KIND = {manifest["kind"]: manifest for manifest in MANIFESTS}
+POD = BY_KIND["Deployment"]["spec"]["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+ENV = {variable["name"]: variable.get("value") for variable in CONTAINER["env"]}
+HARDENED = [pytest.param(COMPOSE[name], id=name) for name in ("lrpserve", "gpu", "test")]
+
+
+def values(tree: object, key: str) -> Iterator[Any]:
+    """Everything that stands under ``key``, however deep."""
+    if isinstance(tree, Mapping):
+        yield from (value for name, value in tree.items() if name == key)
+    if isinstance(tree, Mapping | list):
+        for branch in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from values(branch, key)
+
+
+@pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest["kind"])
+def test_kubernetes_takes_the_manifests(manifest: dict[str, Any], version: str) -> None:
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_manifest_with_a_field_that_kubernetes_does_not_have_is_noticed() -> None:
+    misspelt = {**BY_KIND["Service"], "spec": {**BY_KIND["Service"]["spec"], "sellector": {}}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(misspelt, OLDEST, strict=True)
+
+
+def test_the_parts_find_each_other() -> None:
+    labels = BY_KIND["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    selectors = [BY_KIND["Service"]["spec"]["selector"], *values(MANIFESTS, "matchLabels")]
+    assert all(selector == labels for selector in selectors)
+    target = BY_KIND["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", BY_KIND["Deployment"]["metadata"]["name"])
+    ports = {port["name"] for port in CONTAINER["ports"]}
+    assert {port["targetPort"] for port in BY_KIND["Service"]["spec"]["ports"]} <= ports
+    assert {get["port"] for get in values(CONTAINER, "httpGet")} <= ports
+    assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == {
+        volume["name"] for volume in POD["volumes"]
+    }
+
+
+def test_probes_ask_what_the_service_answers(app: FastAPI) -> None:
+    asked = {get["path"] for get in values(CONTAINER, "httpGet")} | set(re.findall(r"'(/\w+)'\)", DOCKERFILE))
+    assert asked == {"/readyz", "/livez"}
+    assert asked <= set(app.openapi()["paths"])
+
+
+def test_kubernetes_waits_longer_than_the_service_takes_to_stop() -> None:
+    pause_s = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert POD["terminationGracePeriodSeconds"] > pause_s + int(ENV["LRP_GRACEFUL_STOP_S"] or 0)
+
+
+@pytest.mark.parametrize("name", ["lrpserve", "gpu"])
+def test_compose_waits_longer_than_the_service_takes_to_stop(name: str) -> None:
+    service = COMPOSE[name]
+    assert service["stop_grace_period"].endswith("s")
+    grace_s = int(service["stop_grace_period"].removesuffix("s"))
+    assert grace_s > int(service["environment"]["LRP_GRACEFUL_STOP_S"])
+
+
+def test_everybody_means_the_same_seconds_and_port() -> None:
+    settings = Settings.model_fields
+    stops = {ENV["LRP_GRACEFUL_STOP_S"], COMPOSE["lrpserve"]["environment"]["LRP_GRACEFUL_STOP_S"]}
+    assert stops == {str(settings["graceful_stop_s"].default)}
+    port = settings["port"].default
+    assert f"LRP_PORT={port}\n" in DOCKERFILE
+    assert f"EXPOSE {port}\n" in DOCKERFILE
+    assert [published["containerPort"] for published in CONTAINER["ports"]] == [port]
+    assert COMPOSE["lrpserve"]["ports"][0].endswith(f":{port}")
+
+
+def test_every_setting_that_is_set_exists() -> None:
+    in_image = re.findall(r"\b(LRP_\w+)=", DOCKERFILE)
+    in_compose = [name for env in values(COMPOSE, "environment") for name in env]
+    assert in_image
+    known = {f"LRP_{name.upper()}" for name in Settings.model_fields}
+    assert {name for name in (*in_image, *in_compose, *ENV) if name.startswith("LRP_")} <= known
+
+
+def test_a_pod_is_as_restricted_as_kubernetes_strictest_standard_asks() -> None:
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert POD["automountServiceAccountToken"] is False
+    own = CONTAINER["securityContext"]
+    assert own["allowPrivilegeEscalation"] is False
+    assert own["readOnlyRootFilesystem"] is True
+    assert own["capabilities"] == {"drop": ["ALL"]}
+    assert set(CONTAINER["resources"]["limits"]) == {"cpu", "memory"}
+
+
+def test_image_and_pod_run_as_the_same_user() -> None:
+    users = set(re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE))
+    context = POD["securityContext"]
+    assert users == {(str(context["runAsUser"]), str(context["runAsGroup"]))}
+    assert context["runAsUser"] > 0
+
+
+@pytest.mark.parametrize("service", HARDENED)
+def test_compose_hardens_every_service(service: dict[str, Any]) -> None:
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"] == service["memswap_limit"]
+    assert service["pids_limit"] > 0
+    assert service["cpus"]
+    assert "privileged" not in service
+
+
+@pytest.mark.parametrize("service", HARDENED)
+def test_compose_publishes_to_this_machine_alone(service: dict[str, Any]) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_no_address_of_an_index_or_registry_is_in_any_of_them() -> None:
+    for path in ("Dockerfile", "docker-compose.yml", "deploy/kubernetes.yaml"):
+        hosts = set(re.findall(r"https?://([^/:\s]+)", (ROOT / path).read_text()))
+        assert hosts <= {"127.0.0.1"}, path
