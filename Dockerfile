@@ -30,11 +30,10 @@ COPY app app
 RUN pip install --no-deps --target /opt/lrpserve .
 
 
-# The tests, on the same dependencies: docker build --target test --tag lrpserve-test . && docker run --rm lrpserve-test
+# The tests, on the same dependencies and as the same user: docker compose run --rm test
 FROM build AS test
 RUN pip install --constraint constraints.txt '.[test]'
-COPY benchmarks benchmarks
-COPY tests tests
+COPY . .
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]

@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 DATA ?= ../shared/cifar10/train.zip
+IMAGE ?= lrpserve
+IMAGE_ARGS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix train bench clean
+.PHONY: help serve test check fix train bench image container-test clean
 
 help:  ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
 	@$(BIN)/lrpserve serve --host $(HOST) --port $(PORT)
@@ -33,6 +35,14 @@ train: $(VENV)/test.stamp  ## Train the shipped weights again (hours on two core
 
 bench: $(VENV)/test.stamp  ## Measure the service's explanations against the bare network
 	$(BIN)/python -m benchmarks.relevance
+
+image:  ## Build the image; IMAGE=name, IMAGE_ARGS='--build-arg TORCH_INDEX=...' for torch's CPU wheels
+	docker build $(IMAGE_ARGS) --tag $(IMAGE) \
+	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) .
+
+container-test: image $(VENV)/test.stamp  ## Run the image as docker-compose.yml does, and test it
+	LRP_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/test_container.py -s $(PYTEST_ARGS)
 
 clean:  ## Remove the environment and what tools left behind
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
