@@ -227,22 +227,23 @@ async def post_until_refused(address: str, picture: bytes, tally: Tally, *, keep
 
 
 async def half_a_request(address: str, picture: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """An upload that the service has taken on and that is not whole yet."""
     reader, writer = await asyncio.open_connection(*address.split(":"))
-    length = f"Content-Length: {len(picture)}"
-    head = ("POST /predict HTTP/1.1", f"Host: {address}", "Content-Type: image/jpeg", length, "", "")
-    writer.write("\r\n".join(head).encode() + picture[: len(picture) // 2])
-    await writer.drain()
+    head = f"POST /predict HTTP/1.1\r\nHost: {address}\r\nContent-Type: image/jpeg\r\n"
+    writer.write(f"{head}Content-Length: {len(picture)}\r\nExpect: 100-continue\r\n\r\n".encode())
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(picture[: len(picture) // 2])
     return reader, writer
 
 
 async def stop_under_load(container: Container, picture: bytes) -> tuple[Tally, set[str], bytes]:
     """What became of the load, what of it was under way at the stop, and the answer to a slow upload."""
     address, tally = container.address(), Tally()
-    reader, writer = await half_a_request(address, picture)
     async with asyncio.timeout(100), asyncio.TaskGroup() as clients:
         for number in range(CLIENTS):
             clients.create_task(post_until_refused(address, picture, tally, keep_alive=number % 2 == 0))
         await tally.warm.wait()
+        reader, writer = await half_a_request(address, picture)
         under_way = set(tally.waiting)
         stop = await asyncio.create_subprocess_exec(
             "docker", "stop", container.name, stdout=asyncio.subprocess.DEVNULL
