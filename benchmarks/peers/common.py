@@ -1,0 +1,78 @@
+"""What all peers do alike: the shipped weights, the picture in, Zennit in the middle, the heatmap out."""
+
+import base64
+import io
+import threading
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms.functional import normalize, to_tensor
+from zennit.attribution import Gradient
+from zennit.composites import EpsilonPlusFlat
+from zennit.image import palette
+
+from app.models.checkpoint import ModelCard, load
+from app.settings import shipped_model
+
+HEATMAP_SIDE = 256
+
+
+def load_model() -> tuple[nn.Module, ModelCard]:
+    """The network, ready for hooks (they do not bear layers that overwrite their input), and its card."""
+    model, card = load(shipped_model())
+    for layer in model.modules():
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    return model.requires_grad_(requires_grad=False), card
+
+
+def decode(data: bytes, card: ModelCard) -> Tensor:
+    """A picture file as the network takes it: the centre square, (3, 32, 32)."""
+    picture = Image.open(io.BytesIO(data))
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = picture.convert("RGB").resize(card.input_size[1:], box=(left, top, left + side, top + side))
+    return normalize(to_tensor(square), card.normalisation.mean, card.normalisation.std)
+
+
+def answer(logits: Tensor, relevance: Tensor, classes: Sequence[str]) -> dict[str, object]:
+    """Scores of logits (classes,), and relevance (3, 32, 32) as a PNG of 256 pixels, base64."""
+    scores = dict(zip(classes, logits.softmax(0).tolist(), strict=True))
+    png = io.BytesIO()
+    _colour(relevance.sum(0)).resize((HEATMAP_SIDE, HEATMAP_SIDE), Image.Resampling.NEAREST).save(png, "PNG")
+    return {
+        "prediction": max(scores, key=scores.__getitem__),
+        "scores": scores,
+        "heatmap": {"media_type": "image/png", "data": base64.b64encode(png.getvalue()).decode()},
+    }
+
+
+def _colour(relevance: Tensor) -> Image.Image:
+    """Relevance (H, W) in blue, white and red, 0 in the middle; Zennit's own `imgify` breaks under Pillow 13."""
+    strongest = relevance.abs().max().clamp(min=torch.finfo(relevance.dtype).tiny)
+    colour = Image.fromarray(((relevance / strongest + 1) * 127.5).round().byte().numpy())
+    colour.putpalette(palette("bwr").tobytes())
+    return colour
+
+
+class ZennitExplainer:
+    """EpsilonPlusFlat through Zennit, as its README has it. It swaps layers' weights meanwhile, hence the lock."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._composite = EpsilonPlusFlat()
+        self._lock = threading.Lock()
+
+    def explain(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, classes), and relevance (B, 3, 32, 32) of each predicted class."""
+        with self._lock, Gradient(self._model, self._composite) as attributor:
+            logits, relevance = attributor(pictures, predicted)
+        return logits.detach(), relevance.detach()
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """1 at the class with the highest logit, else 0: (B, classes) -> (B, classes)."""
+    return F.one_hot(logits.argmax(1), logits.shape[1]).to(logits)
