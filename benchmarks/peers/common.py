@@ -41,10 +41,11 @@ def decode(data: bytes, card: ModelCard) -> Tensor:
 def answer(logits: Tensor, relevance: Tensor, classes: Sequence[str]) -> dict[str, object]:
     """Scores of logits (classes,), and relevance (3, 32, 32) as a PNG of 256 pixels, base64."""
     scores = dict(zip(classes, logits.softmax(0).tolist(), strict=True))
+    label = max(scores, key=scores.__getitem__)
     png = io.BytesIO()
     _colour(relevance.sum(0)).resize((HEATMAP_SIDE, HEATMAP_SIDE), Image.Resampling.NEAREST).save(png, "PNG")
     return {
-        "prediction": max(scores, key=scores.__getitem__),
+        "prediction": {"label": label, "probability": scores[label]},
         "scores": scores,
         "heatmap": {"media_type": "image/png", "data": base64.b64encode(png.getvalue()).decode()},
     }

@@ -1,0 +1,57 @@
+"""Packs the handler and starts TorchServe on it: ``python -m benchmarks.peers.torchserve.serve PORT FOLDER``.
+
+The inference, management and metrics APIs share the port; FOLDER is for the archive, the configuration and logs.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from app.settings import shipped_model
+
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+
+CONFIGURATION = """
+inference_address=http://127.0.0.1:{port}
+management_address=http://127.0.0.1:{port}
+metrics_address=http://127.0.0.1:{port}
+grpc_inference_port={grpc_inference}
+grpc_management_port={grpc_management}
+job_queue_size=256
+disable_token_authorization=true
+"""
+
+
+def main() -> None:
+    port, folder = int(sys.argv[1]), Path(sys.argv[2])
+    store = folder / "store"
+    store.mkdir(parents=True, exist_ok=True)
+    archiver = [BIN / "torch-model-archiver", "--model-name", "lrp", "--version", "1.0", "--force"]
+    files = ["--handler", HERE / "handler.py", "--config-file", HERE / "model-config.yaml"]
+    weights = ["--serialized-file", shipped_model().with_suffix(".safetensors")]
+    subprocess.run([*archiver, *files, *weights, "--export-path", store], check=True)
+    grpc_inference, grpc_management = free_ports(2)
+    configuration = folder / "config.properties"
+    configuration.write_text(
+        CONFIGURATION.format(port=port, grpc_inference=grpc_inference, grpc_management=grpc_management)
+    )
+    start = [BIN / "torchserve", "--start", "--foreground", "--ncs", "--model-store", store]
+    os.chdir(folder)  # its logs go there
+    os.environ["TMPDIR"] = str(folder)  # and the file with its process id
+    os.execv(start[0], [*map(str, start), "--models", "lrp=lrp.mar", "--ts-config", str(configuration)])
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listens on; all are held until the last is found."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(held.getsockname()[1]) for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+if __name__ == "__main__":
+    main()

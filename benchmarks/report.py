@@ -1,0 +1,233 @@
+"""What the service benchmark found: medians over the rounds, ratios, a table, a plot. Nothing is measured here."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+OURS, AFTERNOON = "lrpserve", "afternoon"
+MULTIPART = "multipart"
+
+COLUMNS = (
+    *("clients", "service", "body", "answers/s", "p50 ms", "p99 ms"),
+    *("refused", "errors", "CPU ms each", "peak MB"),
+)
+MARKS = ("o", "s", "^", "D", "v", "P")
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # Okabe and Ito's, safe for all
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk counted: ``answered`` are 200s, ``refused`` are 503s, ``errors`` all else that went wrong.
+
+    The latencies are of all answers, refusals among them: wrk does not tell them apart.
+    """
+
+    answered: int
+    refused: int
+    errors: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One contender under one load in one round. ``cpu_s`` and ``peak_mb`` are of its whole process tree."""
+
+    service: str
+    body: str
+    clients: int
+    round: int
+    load: Load
+    cpu_s: float
+    peak_mb: float
+
+    @property
+    def key(self) -> tuple[int, str, str]:
+        return self.clients, self.body, self.service
+
+
+@dataclass(frozen=True)
+class Start:
+    """Seconds from process start to ready, and megabytes then, of one contender in one round."""
+
+    service: str
+    round: int
+    seconds: float
+    ready_mb: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians over the rounds of one contender under one load; refused and errors are shares of all answers."""
+
+    clients: int
+    service: str
+    body: str
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    refused: float
+    errors: float
+    cpu_ms: float
+    peak_mb: float
+
+    def texts(self) -> list[str]:
+        return [
+            *(str(self.clients), self.service, self.body, f"{self.rate:.1f}"),
+            *(f"{self.p50_ms:.0f}", f"{self.p99_ms:.0f}", f"{self.refused:.0%}", f"{self.errors:.0%}"),
+            *(f"{self.cpu_ms:.1f}", f"{self.peak_mb:.0f}"),
+        ]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Our answers a second over those of the afternoon's service and of the best peer, None where none ran."""
+
+    clients: int
+    ours: float
+    afternoon: float | None
+    best: float | None
+    best_name: str
+
+
+def parse_load(printed: str) -> Load:
+    """What ``load.lua`` printed as its last line; raises ValueError with wrk's words where there is none."""
+    line = next((line for line in reversed(printed.splitlines()) if line.startswith("{")), None)
+    if line is None:
+        raise ValueError(f"wrk counted nothing: {printed.strip() or 'it printed nothing'}")
+    counts = json.loads(line)
+    errors = counts.pop("failed") + counts.pop("broken")
+    return Load(errors=errors, **counts)
+
+
+def rows(cells: Sequence[Cell]) -> list[Row]:
+    """One row for each load and contender, in the order of clients, multipart before raw, as they were run."""
+    keys = sorted(dict.fromkeys(cell.key for cell in cells), key=lambda key: key[:2])
+    return [_row([cell for cell in cells if cell.key == key]) for key in keys]
+
+
+def _row(cells: Sequence[Cell]) -> Row:
+    first = cells[0]
+
+    def median(values: Iterable[float]) -> float:
+        return statistics.median(values)
+
+    return Row(
+        clients=first.clients,
+        service=first.service,
+        body=first.body,
+        rate=median(cell.load.answered / cell.load.seconds for cell in cells),
+        p50_ms=median(cell.load.p50_ms for cell in cells),
+        p99_ms=median(cell.load.p99_ms for cell in cells),
+        refused=median(_share(cell.load.refused, cell.load) for cell in cells),
+        errors=median(_share(cell.load.errors, cell.load) for cell in cells),
+        cpu_ms=median(1000 * cell.cpu_s / max(cell.load.answered, 1) for cell in cells),
+        peak_mb=median(cell.peak_mb for cell in cells),
+    )
+
+
+def _share(count: int, load: Load) -> float:
+    return count / max(load.answered + load.refused + load.errors, 1)
+
+
+def ratios(table: Sequence[Row]) -> list[Ratio]:
+    """How many times as many answers a second ours gives, for each number of clients, bodies as multipart."""
+    found = []
+    for clients in sorted({row.clients for row in table}):
+        rates = {row.service: row.rate for row in table if row.clients == clients and row.body == MULTIPART}
+        ours = rates.pop(OURS, None)
+        if ours is None:
+            continue
+        best = max(rates, key=rates.__getitem__, default="")
+        found.append(
+            Ratio(clients, ours, _over(ours, rates.get(AFTERNOON)), _over(ours, rates.get(best)), best)
+        )
+    return found
+
+
+def _over(ours: float, theirs: float | None) -> float | None:
+    return ours / theirs if theirs else None
+
+
+def rich_table(title: str, columns: Sequence[str], body: Iterable[Sequence[str]]) -> Table:
+    """For the terminal; figures to the right."""
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("service", "body") else "right")
+    for line in body:
+        table.add_row(*line)
+    return table
+
+
+def markdown_table(columns: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """For a page; figures to the right."""
+    rules = ["---" if column in ("service", "body", "what") else "---:" for column in columns]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (columns, rules, *body))
+
+
+def ratio_lines(found: Iterable[Ratio]) -> list[list[str]]:
+    """The ratios as text, for `RATIO_COLUMNS`."""
+    return [
+        [
+            *(str(ratio.clients), f"{ratio.ours:.1f}"),
+            *(f"{over:.2f}" if over else "–" for over in (ratio.afternoon, ratio.best)),
+            ratio.best_name or "–",
+        ]
+        for ratio in found
+    ]
+
+
+RATIO_COLUMNS = ("clients", "ours/s", "× afternoon", "× best peer", "which is")
+
+
+def plot(table: Sequence[Row], path: Path) -> None:
+    """Answers a second, and the 99th percentile of latency, over the number of clients."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    multipart = [row for row in table if row.body == MULTIPART]
+    services = list(dict.fromkeys(row.service for row in multipart))
+    with mpl.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(11, 4.6), layout="constrained")
+        rate, latency = figure.subplots(1, 2)
+        for number, service in enumerate(services):
+            lines = [row for row in multipart if row.service == service]
+            style = {
+                "label": service,
+                "color": COLOURS[number % len(COLOURS)],
+                "marker": MARKS[number % len(MARKS)],
+                "linewidth": 3 if service == OURS else 1.6,
+            }
+            clients = [row.clients for row in lines]
+            rate.plot(clients, [row.rate for row in lines], **style)
+            latency.plot(clients, [row.p99_ms for row in lines], **style)
+        _label(rate, multipart, "Explanations answered per second", "higher is better")
+        _label(latency, multipart, "99th percentile of latency, ms", "lower is better")
+        rate.set_ylim(bottom=0)
+        latency.set_yscale("log")
+        figure.legend(*rate.get_legend_handles_labels(), loc="outside lower center", ncols=len(services))
+        figure.savefig(path, dpi=130)
+
+
+def _label(axes: "Axes", table: Sequence[Row], title: str, better: str) -> None:
+    clients = sorted({row.clients for row in table})
+    axes.set_title(f"{title} ({better})", fontsize=12)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(clients, [str(count) for count in clients])
+    axes.set_xlabel("clients at once")
+    axes.grid(visible=True, alpha=0.3)
+
+
+def raw_json(cells: Sequence[Cell], starts: Sequence[Start], about: dict[str, object]) -> str:
+    """Every figure of every round."""
+    found = {**about, "cells": [asdict(cell) for cell in cells], "starts": [asdict(start) for start in starts]}
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
