@@ -7,10 +7,11 @@ PORT ?= 8000
 DATA ?= ../shared/cifar10/train.zip
 IMAGE ?= lrpserve
 IMAGE_ARGS ?=
+PEERS := afternoon litserve torchserve bentoml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix train bench image container-test clean
+.PHONY: help serve test check fix train bench bench-service image container-test clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ train: $(VENV)/test.stamp  ## Train the shipped weights again (hours on two core
 bench: $(VENV)/test.stamp  ## Measure the service's explanations against the bare network
 	$(BIN)/python -m benchmarks.relevance
 
+bench-service: $(VENV)/test.stamp $(PEERS:%=.bench/%/stamp)  ## Measure the service against its peers (12 minutes); wants wrk and Java
+	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)
+
 image:  ## Build the image; IMAGE=name, IMAGE_ARGS='--build-arg TORCH_INDEX=...' for torch's CPU wheels
 	docker build $(IMAGE_ARGS) --tag $(IMAGE) \
 	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
@@ -45,7 +49,7 @@ container-test: image $(VENV)/test.stamp  ## Run the image as docker-compose.yml
 	LRP_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/test_container.py -s $(PYTEST_ARGS)
 
 clean:  ## Remove the environment and what tools left behind
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
+	rm -rf $(VENV) .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
 
 $(VENV)/serve.stamp: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): a few minutes the first time, torch is large ..."
@@ -57,3 +61,12 @@ $(VENV)/test.stamp: $(VENV)/serve.stamp
 	@echo "Installing what the tests need ..."
 	@$(PIP) --editable '.[test]'
 	@touch $@
+
+# A peer's own releases come before ours, which it shares otherwise: one torch for all, and gigabytes saved.
+.bench/%/stamp: benchmarks/peers/%/requirements.txt $(VENV)/test.stamp
+	@echo "Setting up the peer $* ..."
+	@$(PYTHON) -m venv .bench/$*
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$(.bench/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ours.pth"
+	@if .bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<; \
+		then touch $@; else echo "$* could not be installed: the benchmark leaves it out"; fi

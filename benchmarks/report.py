@@ -1,4 +1,4 @@
-"""What the service benchmark found: medians over the rounds, ratios, a table, a plot. Nothing is measured here."""
+"""What the service benchmark found: medians over the rounds, ratios, tables, a plot. It measures nothing."""
 
 import json
 import statistics
@@ -40,7 +40,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Cell:
-    """One contender under one load in one round. ``cpu_s`` and ``peak_mb`` are of its whole process tree."""
+    """One contender under one load in one round. ``cpu_s`` and ``peak_mb`` are of its whole process tree.
+
+    ``others`` is the share of the machine's processor time that neither it nor wrk took.
+    """
 
     service: str
     body: str
@@ -49,6 +52,7 @@ class Cell:
     load: Load
     cpu_s: float
     peak_mb: float
+    others: float
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -137,6 +141,15 @@ def _row(cells: Sequence[Cell]) -> Row:
 
 def _share(count: int, load: Load) -> float:
     return count / max(load.answered + load.refused + load.errors, 1)
+
+
+def others_sentence(cells: Sequence[Cell]) -> str:
+    """How busy the machine was with other things, so that a reader knows what the figures are worth."""
+    shares = [cell.others for cell in cells]
+    return (
+        f"Other work on the machine took {statistics.median(shares):.0%} of its processor time meanwhile "
+        f"(median over the loads; {max(shares):.0%} at most)."
+    )
 
 
 def ratios(table: Sequence[Row]) -> list[Ratio]:
@@ -229,5 +242,9 @@ def _label(axes: "Axes", table: Sequence[Row], title: str, better: str) -> None:
 
 def raw_json(cells: Sequence[Cell], starts: Sequence[Start], about: dict[str, object]) -> str:
     """Every figure of every round."""
-    found = {**about, "cells": [asdict(cell) for cell in cells], "starts": [asdict(start) for start in starts]}
+    found = {
+        **about,
+        "cells": [asdict(cell) for cell in cells],
+        "starts": [asdict(start) for start in starts],
+    }
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -31,7 +32,7 @@ from rich.console import Console
 from skimage import data
 
 from benchmarks import report
-from benchmarks.peers.contenders import CONTENDERS, ENVIRONMENTS, MULTIPART, OURS, RAW, ROOT, Contender
+from benchmarks.peers.contenders import CONTENDERS, ENVIRONMENTS, MULTIPART, RAW, ROOT, Contender
 from benchmarks.peers.torchserve.serve import free_ports
 from benchmarks.report import Cell, Load, Start
 
@@ -80,6 +81,10 @@ class Body:
     content_type: str
 
 
+class NotServingError(Exception):
+    """A server did not start, or does not answer as it should; the text says which and why."""
+
+
 class Server:
     """A contender's processes, from their start until all of them are gone."""
 
@@ -100,17 +105,17 @@ class Server:
             )
 
     def wait_until_ready(self) -> float:
-        """Seconds since the process was started; raises RuntimeError with its last words if it never is."""
+        """Seconds since the process was started; raises `NotServingError` with its last words if it never is."""
         with httpx.Client(timeout=5) as client:
             while (passed := time.perf_counter() - self._started) < START_LIMIT_S:
                 if self._process.poll() is not None:
-                    raise RuntimeError(f"{self.contender.name} ended at its start:\n{self._last_words()}")
+                    raise NotServingError(f"{self.contender.name} ended at its start:\n{self.last_words()}")
                 with contextlib.suppress(httpx.TransportError):
                     answer = client.get(self.url + self.contender.ready_path)
                     if answer.status_code == 200 and self.contender.is_ready(answer.content):
                         return time.perf_counter() - self._started
                 time.sleep(POLL_S)
-        raise RuntimeError(f"{self.contender.name} was not ready in {passed:.0f} s:\n{self._last_words()}")
+        raise NotServingError(f"{self.contender.name} was not ready in {passed:.0f} s:\n{self.last_words()}")
 
     def memory_mb(self) -> float:
         """Memory of the process tree: what each holds alone, and the largest part that one shares, once.
@@ -160,8 +165,32 @@ class Server:
         except psutil.Error:
             return []
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The end of what it printed."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+
+
+@dataclass
+class Clock:
+    """Processor seconds that a server took since the clock was made, and the share that nobody here took."""
+
+    server: Server
+
+    def __post_init__(self) -> None:
+        self._before = self._now()
+
+    def read(self) -> tuple[float, float]:
+        """Seconds of the server's tree; the share of the machine's time that neither it nor wrk took."""
+        server, wrk, busy, idle = (
+            now - before for now, before in zip(self._now(), self._before, strict=True)
+        )
+        return server, max(0.0, (busy - server - wrk) / (busy + idle))
+
+    def _now(self) -> tuple[float, float, float, float]:
+        machine = psutil.cpu_times()
+        idle = machine.idle + machine.iowait
+        ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return self.server.cpu_s(), ours.ru_utime + ours.ru_stime, sum(machine) - idle, idle
 
 
 @contextlib.contextmanager
@@ -216,12 +245,15 @@ def check(server: Server, body: Body) -> None:
         timeout=ANSWER_LIMIT_S,
     )
     if answer.status_code != 200:
-        raise RuntimeError(f"{server.contender.name} answers {answer.status_code}: {answer.text[:500]}")
+        raise NotServingError(
+            f"{server.contender.name} answers {answer.status_code}: {answer.text[:500]}\n{server.last_words()}"
+        )
     said = answer.json()
+    said = said[0] if isinstance(said, list) else said  # BentoML's batches are answered as lists, here of one
     png = base64.b64decode(said["heatmap"]["data"])
     with Image.open(io.BytesIO(png)) as heatmap:
         if heatmap.size != HEATMAP_SIZE or said["prediction"]["label"] != "cat":
-            raise RuntimeError(
+            raise NotServingError(
                 f"{server.contender.name} sees {said['prediction']} and draws {heatmap.size}: not the same work"
             )
     HEATMAPS.mkdir(parents=True, exist_ok=True)
@@ -244,23 +276,27 @@ def load(server: Server, body: Body, clients: int, seconds: int) -> Load:
 
 
 def measure(
-    contender: Contender, bodies: Mapping[str, Body], plan: Sequence[tuple[str, int]], asked: argparse.Namespace
+    contender: Contender,
+    bodies: Mapping[str, Body],
+    plan: Sequence[tuple[str, int]],
+    seconds: int,
+    number: int,
 ) -> tuple[Start, list[Cell]]:
-    """One round of one contender: start it, warm it up, load it as planned."""
+    """Round ``number`` of one contender: start it, warm it up, load it as planned, ``seconds`` each time."""
     cells = []
     with running(contender) as server:
-        start = Start(contender.name, asked.round, server.wait_until_ready(), server.memory_mb())
+        start = Start(contender.name, number, server.wait_until_ready(), server.memory_mb())
         check(server, bodies[MULTIPART])
         load(server, bodies[MULTIPART], WARM_UP_CLIENTS, WARM_UP_S)
         for form, clients in plan:
             if form not in contender.forms:
                 continue
             server.settle()
-            before = server.cpu_s()
+            clock = Clock(server)
             with peak_memory(server) as samples:
-                found = load(server, bodies[form], clients, asked.seconds)
-            used = server.cpu_s() - before
-            cells.append(Cell(contender.name, form, clients, asked.round, found, used, max(samples)))
+                found = load(server, bodies[form], clients, seconds)
+            used, others = clock.read()
+            cells.append(Cell(contender.name, form, clients, number, found, used, max(samples), others))
     return start, cells
 
 
@@ -329,6 +365,7 @@ def page(
     contenders: Sequence[Contender],
     tables: Mapping[str, str],
     left_out: Sequence[str],
+    others: str,
 ) -> str:
     """The benchmark as a page of its own."""
     who = "\n".join(f"- **{one.name}**: {one.about} ({versions(one)})" for one in contenders)
@@ -339,9 +376,9 @@ Written by `make bench-service`; do not edit. {machine()}.
 
 One JPEG of a cat (451×300) in; class scores and a heatmap PNG of 256×256 pixels out, as JSON. The same weights
 everywhere, and EpsilonPlusFlat where there is one. Servers run one at a time, in turn, {asked.rounds} rounds of
-{asked.seconds} seconds a figure; figures are medians over the rounds. wrk loads from the same machine, each client
-asking again as soon as it is answered. Answers are 200s; 503s are refused, and anything else is an error.
-CPU and memory are of the whole process tree.
+{asked.seconds} seconds a figure; figures are medians over the rounds. wrk loads from the same machine, each
+client asking again as soon as it is answered. Answers are 200s; 503s are refused, and anything else is an error.
+CPU and memory are of the whole process tree. {others}
 
 {who}
 {absent}
@@ -379,12 +416,14 @@ def publish(
         "ratios": (report.RATIO_COLUMNS, report.ratio_lines(report.ratios(table))),
         "starts": (START_COLUMNS, start_lines(starts, baselines)),
     }
+    others = report.others_sentence(cells)
     console = Console(width=120)
     for title, (columns, lines) in parts.items():
         console.print(report.rich_table(title, columns, lines))
+    console.print(others)
     asked.output.mkdir(parents=True, exist_ok=True)
     markdown = {name: report.markdown_table(*part) for name, part in parts.items()}
-    (asked.output / "service.md").write_text(page(asked, contenders, markdown, left_out))
+    (asked.output / "service.md").write_text(page(asked, contenders, markdown, left_out, others))
     about = {"machine": machine(), "versions": {one.name: versions(one) for one in contenders}}
     about_torch = {"baselines": [asdict(one) for one in baselines]}
     (asked.output / "service.json").write_text(report.raw_json(cells, starts, {**about, **about_torch}))
@@ -394,14 +433,46 @@ def publish(
 
 def parse_arguments() -> argparse.Namespace:
     """What is asked on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=6, help="of load for each figure")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--raw-clients", type=int, nargs="*", default=[32], help="clients that send no form")
     parser.add_argument("--only", nargs="+", choices=[one.name for one in CONTENDERS], help="these alone")
-    parser.add_argument("--output", type=Path, default=PAGE, help="folder of the page, the plot and the figures")
+    parser.add_argument(
+        "--output", type=Path, default=PAGE, help="folder of the page, the plot and the figures"
+    )
     return parser.parse_args()
+
+
+def run_rounds(
+    asked: argparse.Namespace, contenders: Sequence[Contender], console: Console
+) -> tuple[list[Cell], list[Start], list[Baseline], dict[str, str]]:
+    """All rounds; and what became of those that did not serve, by name: they are left out from then on."""
+    plan = [(MULTIPART, count) for count in asked.clients] + [(RAW, count) for count in asked.raw_clients]
+    cells: list[Cell] = []
+    starts: list[Start] = []
+    baselines: list[Baseline] = []
+    fallen: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="lrpserve-bench-") as folder:
+        bodies = make_bodies(Path(folder))
+        for number in range(asked.rounds):
+            baselines.append(measure_baseline(number))
+            for contender in contenders:
+                if contender.name in fallen:
+                    continue
+                console.print(f"round {number + 1} of {asked.rounds}: {contender.name}")
+                try:
+                    start, found = measure(contender, bodies, plan, asked.seconds, number)
+                except NotServingError as error:
+                    fallen[contender.name] = str(error)
+                    console.print(f"{contender.name} is left out: {error}", markup=False)
+                    continue
+                starts.append(start)
+                cells.extend(found)
+    return cells, starts, baselines, fallen
 
 
 def main() -> None:
@@ -411,24 +482,16 @@ def main() -> None:
         sys.exit("wrk, which makes the load, is missing: install it ('apt-get install wrk' on Debian)")
     wanted = [one for one in CONTENDERS if asked.only is None or one.name in asked.only]
     left_out = [reason for one in wanted if (reason := one.missing())]
-    contenders = [one for one in wanted if one.missing() is None]
     console = Console(stderr=True, highlight=False)
     for reason in left_out:
         console.print(reason)
-    plan = [(MULTIPART, clients) for clients in asked.clients] + [(RAW, clients) for clients in asked.raw_clients]
-    cells: list[Cell] = []
-    starts: list[Start] = []
-    baselines: list[Baseline] = []
-    with tempfile.TemporaryDirectory(prefix="lrpserve-bench-") as folder:
-        bodies = make_bodies(Path(folder))
-        for asked.round in range(asked.rounds):
-            baselines.append(measure_baseline(asked.round))
-            for contender in contenders:
-                console.print(f"round {asked.round + 1} of {asked.rounds}: {contender.name}")
-                start, found = measure(contender, bodies, plan, asked)
-                starts.append(start)
-                cells.extend(found)
-    publish(asked, contenders, left_out, cells, starts, baselines)
+    able = [one for one in wanted if one.missing() is None]
+    cells, starts, baselines, fallen = run_rounds(asked, able, console)
+    left_out += [f"{name} is left out: it did not serve" for name in fallen]
+    served = [one for one in able if one.name not in fallen]
+    if not served:
+        sys.exit("nobody served; what each said is above")
+    publish(asked, served, left_out, cells, starts, baselines)
 
 
 if __name__ == "__main__":

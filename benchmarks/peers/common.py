@@ -60,7 +60,7 @@ def _colour(relevance: Tensor) -> Image.Image:
 
 
 class ZennitExplainer:
-    """EpsilonPlusFlat through Zennit, as its README has it. It swaps layers' weights meanwhile, hence the lock."""
+    """EpsilonPlusFlat through Zennit, as its README has it. It swaps layers' weights, hence the lock."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model

@@ -27,7 +27,8 @@ class ExplainHandler(BaseHandler):
         self.initialized = True
 
     def preprocess(self, data: list[dict[str, bytes]]) -> Tensor:
-        return torch.stack([decode(bytes(row.get("data") or row["body"]), self.card) for row in data])
+        bodies = [next(iter(row.values())) for row in data]  # the form's only part, or "body" without a form
+        return torch.stack([decode(bytes(body), self.card) for body in bodies])
 
     def postprocess(self, logits: Tensor) -> list[dict[str, float]]:
         return [dict(zip(self.card.classes, scores, strict=True)) for scores in logits.softmax(1).tolist()]

@@ -1,6 +1,6 @@
 """Packs the handler and starts TorchServe on it: ``python -m benchmarks.peers.torchserve.serve PORT FOLDER``.
 
-The inference, management and metrics APIs share the port; FOLDER is for the archive, the configuration and logs.
+The inference and management APIs share the port; FOLDER is for the archive, the configuration and logs.
 """
 
 import os
@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 CONFIGURATION = """
 inference_address=http://127.0.0.1:{port}
 management_address=http://127.0.0.1:{port}
-metrics_address=http://127.0.0.1:{port}
+enable_metrics_api=false
 grpc_inference_port={grpc_inference}
 grpc_management_port={grpc_management}
 job_queue_size=256
@@ -40,7 +40,7 @@ def main() -> None:
     )
     start = [BIN / "torchserve", "--start", "--foreground", "--ncs", "--model-store", store]
     os.chdir(folder)  # its logs go there
-    os.environ["TMPDIR"] = str(folder)  # and the file with its process id
+    os.environ["TMPDIR"] = os.environ["TEMP"] = str(folder)  # and its process id, and the unpacked archive
     os.execv(start[0], [*map(str, start), "--models", "lrp=lrp.mar", "--ts-config", str(configuration)])
 
 

@@ -1,0 +1,190 @@
+"""The benchmark's arithmetic and words: what is made of the figures, not the figures."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks import report
+from benchmarks.peers.contenders import CONTENDERS, MULTIPART, RAW, TORCHSERVE, Contender
+from benchmarks.report import Cell, Load, Row, Start
+from benchmarks.service import Baseline, make_bodies, start_lines
+
+WRK = """Running 4s test @ http://127.0.0.1:9101/explain
+  1 threads and 8 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   175.07ms   12.00ms 219.26ms   71.00%
+Requests/sec:     44.93
+{"answered": 180, "refused": 20, "failed": 3, "broken": 2, "seconds": 4.0, "p50_ms": 175.069, "p99_ms": 219.259}
+"""
+
+
+def cell(
+    service: str = "lrpserve",
+    *,
+    body: str = MULTIPART,
+    clients: int = 8,
+    number: int = 0,
+    answered: int = 100,
+    refused: int = 0,
+    errors: int = 0,
+    cpu_s: float = 1.0,
+    others: float = 0.0,
+) -> Cell:
+    load = Load(answered, refused, errors, seconds=2.0, p50_ms=10.0, p99_ms=20.0)
+    return Cell(service, body, clients, number, load, cpu_s, 500.0, others)
+
+
+def row(service: str, clients: int, rate: float, body: str = MULTIPART) -> Row:
+    return Row(clients, service, body, rate, 10.0, 20.0, 0.0, 0.0, 5.0, 500.0)
+
+
+def test_wrks_words_are_read_and_refusals_are_not_errors() -> None:
+    load = report.parse_load(WRK)
+    assert load == Load(answered=180, refused=20, errors=5, seconds=4.0, p50_ms=175.069, p99_ms=219.259)
+
+
+def test_wrk_that_counted_nothing_is_quoted() -> None:
+    with pytest.raises(ValueError, match="unable to connect"):
+        report.parse_load("unable to connect to 127.0.0.1:9101 Connection refused\n")
+
+
+def test_a_row_is_the_median_over_the_rounds() -> None:
+    (found,) = report.rows([cell(number=i, answered=count) for i, count in enumerate((100, 900, 120))])
+    assert found.rate == 60.0
+    assert found.cpu_ms == pytest.approx(1000 / 120)
+
+
+def test_refused_requests_are_shares_and_never_answers() -> None:
+    (found,) = report.rows([cell(answered=50, refused=40, errors=10)])
+    assert found.rate == 25.0
+    assert (found.refused, found.errors) == (0.4, 0.1)
+    assert found.cpu_ms == 20.0
+
+
+def test_a_service_that_answered_nothing_has_a_row() -> None:
+    (found,) = report.rows([cell(answered=0)])
+    assert found.rate == 0.0
+    assert math.isfinite(found.cpu_ms)
+
+
+def test_rows_keep_loads_and_bodies_apart_and_the_contenders_order() -> None:
+    cells = [
+        cell(service, body=body, clients=clients, number=number)
+        for number in range(2)
+        for service in ("lrpserve", "afternoon")
+        for body, clients in ((MULTIPART, 8), (MULTIPART, 32), (RAW, 32))
+    ]
+    found = [(line.clients, line.body, line.service) for line in report.rows(cells)]
+    assert found == [
+        (8, MULTIPART, "lrpserve"),
+        (8, MULTIPART, "afternoon"),
+        (32, MULTIPART, "lrpserve"),
+        (32, MULTIPART, "afternoon"),
+        (32, RAW, "lrpserve"),
+        (32, RAW, "afternoon"),
+    ]
+
+
+def test_ratios_are_to_the_afternoon_and_to_the_best_peer() -> None:
+    table = [
+        *(row("lrpserve", 1, 60), row("afternoon", 1, 40), row("litserve", 1, 20)),
+        *(row("lrpserve", 32, 210), row("afternoon", 32, 30), row("litserve", 32, 70)),
+        row("torchserve", 32, 900, RAW),
+    ]
+    one, many = report.ratios(table)
+    assert (one.clients, one.afternoon, one.best, one.best_name) == (1, 1.5, 1.5, "afternoon")
+    assert (many.clients, many.afternoon, many.best, many.best_name) == (32, 7.0, 3.0, "litserve")
+
+
+def test_a_ratio_without_a_peer_is_a_dash() -> None:
+    lines = report.ratio_lines(report.ratios([row("lrpserve", 1, 60)]))
+    assert lines == [["1", "60.0", "–", "–", "–"]]
+
+
+def test_without_our_own_service_there_are_no_ratios() -> None:
+    assert report.ratios([row("afternoon", 1, 40)]) == []
+
+
+def test_a_markdown_table_has_as_many_cells_in_each_line() -> None:
+    lines = report.markdown_table(report.COLUMNS, [row("afternoon", 1, 40).texts()]).splitlines()
+    assert len(lines) == 3
+    assert {line.count("|") for line in lines} == {len(report.COLUMNS) + 1}
+    assert lines[2].startswith("| 1 | afternoon | multipart | 40.0 |")
+
+
+def test_the_terminals_table_shows_every_row() -> None:
+    table = report.rich_table("rows", report.COLUMNS, [row("afternoon", 1, 40).texts()])
+    assert table.row_count == 1
+    assert len(table.columns) == len(report.COLUMNS)
+
+
+def test_start_and_memory_are_told_beside_torch_alone() -> None:
+    starts = [Start("lrpserve", number, seconds, 600.0) for number, seconds in enumerate((4.0, 9.0, 4.2))]
+    baselines = [Baseline(number, import_s, 450.0) for number, import_s in enumerate((2.0, 2.1, 8.0))]
+    torch, ours = start_lines(starts, baselines)
+    assert torch[1:] == ["2.1", "", "450", ""]
+    assert ours == ["lrpserve", "4.2", "+2.1", "600", "+150"]
+
+
+def test_other_work_on_the_machine_is_told() -> None:
+    said = report.others_sentence([cell(others=share) for share in (0.02, 0.05, 0.4)])
+    assert "5%" in said
+    assert "40% at most" in said
+
+
+def test_raw_figures_survive_as_json() -> None:
+    found = json.loads(
+        report.raw_json([cell(answered=7)], [Start("lrpserve", 0, 4.0, 600.0)], {"machine": "m"})
+    )
+    assert found["cells"][0]["load"]["answered"] == 7
+    assert found["starts"][0]["seconds"] == 4.0
+    assert found["machine"] == "m"
+
+
+def test_the_plot_is_a_picture_wide_enough_for_two_panels(tmp_path: Path) -> None:
+    table = [row(name, clients, 10.0 * clients) for name in ("lrpserve", "afternoon") for clients in (1, 8)]
+    report.plot(table, tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.width > 1.5 * picture.height
+
+
+def test_every_contender_has_a_colour_and_a_mark_of_its_own() -> None:
+    assert len(CONTENDERS) <= len(set(report.COLOURS)) == len(set(report.MARKS))
+
+
+def test_bodies_hold_the_same_picture_raw_and_in_a_form(tmp_path: Path) -> None:
+    bodies = make_bodies(tmp_path)
+    raw, form = bodies[RAW].path.read_bytes(), bodies[MULTIPART].path.read_bytes()
+    boundary = bodies[MULTIPART].content_type.partition("boundary=")[2]
+    assert raw.startswith(b"\xff\xd8")
+    assert raw in form
+    assert form.startswith(f"--{boundary}".encode())
+    assert b'name="file"' in form
+
+
+@pytest.mark.parametrize(("status", "ready"), [("READY", True), ("UNLOADED", False)])
+def test_torchserve_is_ready_when_its_worker_is(status: str, ready: bool) -> None:
+    assert TORCHSERVE.is_ready(json.dumps([{"workers": [{"status": status}]}]).encode()) is ready
+
+
+def test_a_peer_without_its_program_is_left_out_by_name() -> None:
+    contender = Contender("slow", "a peer", lambda port, _: [str(port)], (), programs=("no-such-program",))
+    reason = contender.missing()
+    assert reason is not None
+    assert "slow is left out" in reason
+    assert "no-such-program" in reason
+
+
+def test_a_peer_that_is_not_installed_is_left_out_by_name() -> None:
+    reason = Contender("no-such-peer", "a peer", lambda port, _: [str(port)], ()).missing()
+    assert reason is not None
+    assert "no-such-peer is left out" in reason
+    assert "make bench-service" in reason
+
+
+@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda one: one.name)
+def test_every_contender_is_started_on_the_port_it_is_given(contender: Contender, tmp_path: Path) -> None:
+    assert any("12345" in word for word in contender.command(12345, tmp_path))
