@@ -1,6 +1,7 @@
 """What the service benchmark found: medians over the rounds, ratios, tables, a plot. It measures nothing."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,9 @@ COLUMNS = (
     *("clients", "service", "body", "answers/s", "p50 ms", "p99 ms"),
     *("refused", "errors", "CPU ms each", "peak MB"),
 )
+QUIET = 0.1
+"""Share of the machine that other work may take before figures are worth nothing."""
+
 MARKS = ("o", "s", "^", "D", "v", "P")
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # Okabe and Ito's, safe for all
 
@@ -144,11 +148,18 @@ def _share(count: int, load: Load) -> float:
 
 
 def others_sentence(cells: Sequence[Cell]) -> str:
-    """How busy the machine was with other things, so that a reader knows what the figures are worth."""
+    """How busy the machine was with other things, and a warning where that was too much.
+
+    Threads of torch wait for each other by spinning: where one of them has no core, a server slows down many times.
+    """
     shares = [cell.others for cell in cells]
-    return (
-        f"Other work on the machine took {statistics.median(shares):.0%} of its processor time meanwhile "
+    median = statistics.median(shares)
+    said = (
+        f"Other work on the machine took {median:.0%} of its processor time meanwhile "
         f"(median over the loads; {max(shares):.0%} at most)."
+    )
+    return (
+        said if median <= QUIET else f"{said} **That is too much: measure again when the machine is quiet.**"
     )
 
 
@@ -222,7 +233,9 @@ def plot(table: Sequence[Row], path: Path) -> None:
             }
             clients = [row.clients for row in lines]
             rate.plot(clients, [row.rate for row in lines], **style)
-            latency.plot(clients, [row.p99_ms for row in lines], **style)
+            latency.plot(
+                clients, [row.p99_ms or math.nan for row in lines], **style
+            )  # 0: nobody was answered
         _label(rate, multipart, "Explanations answered per second", "higher is better")
         _label(latency, multipart, "99th percentile of latency, ms", "lower is better")
         rate.set_ylim(bottom=0)

@@ -133,6 +133,11 @@ def test_other_work_on_the_machine_is_told() -> None:
     said = report.others_sentence([cell(others=share) for share in (0.02, 0.05, 0.4)])
     assert "5%" in said
     assert "40% at most" in said
+    assert "measure again" not in said
+
+
+def test_figures_from_a_busy_machine_carry_a_warning() -> None:
+    assert "measure again" in report.others_sentence([cell(others=share) for share in (0.02, 0.3, 0.4)])
 
 
 def test_raw_figures_survive_as_json() -> None:

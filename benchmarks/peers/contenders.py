@@ -81,7 +81,7 @@ LITSERVE = Contender(
 
 TORCHSERVE = Contender(
     name="torchserve",
-    about="TorchServe and Captum (α1β0 and ε: no EpsilonPlusFlat there), TorchServe's own batches of up to 32",
+    about="TorchServe and Captum (ε and α1β0, having no EpsilonPlusFlat), TorchServe's own batches of up to 32",
     command=lambda port, scratch: [
         *(_python("torchserve"), "-m", "benchmarks.peers.torchserve.serve", str(port), str(scratch)),
     ],

@@ -1,7 +1,8 @@
 """TorchServe's handler with Captum's LRP behind its explanations API.
 
-Captum has no EpsilonPlusFlat. Nearest to it: α1β0 for convolutions (z⁺ is its other name), ε for dense layers;
-the first layer gets α1β0 too, for want of a flat rule.
+Captum has no EpsilonPlusFlat. Nearest to it: α1β0 for convolutions (z⁺ is its other name), ε for dense layers.
+For want of a flat rule the first convolution gets ε, Captum's default: pixels are signed, and α1β0's denominators
+may vanish there.
 """
 
 from typing import Any
@@ -14,7 +15,13 @@ from ts.torch_handler.base_handler import BaseHandler
 
 from benchmarks.peers.common import answer, decode, load_model
 
-RULES = {nn.Conv2d: Alpha1_Beta0_Rule, nn.Linear: EpsilonRule, nn.Flatten: EpsilonRule}
+
+def set_rules(model: nn.Module) -> None:
+    """Give the layers their rules; Captum takes them away after each use."""
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Flatten)):
+            layer.rule = Alpha1_Beta0_Rule() if layer in convolutions[1:] else EpsilonRule()
 
 
 class ExplainHandler(BaseHandler):
@@ -36,8 +43,6 @@ class ExplainHandler(BaseHandler):
     def explain_handle(self, pictures: Tensor, _: object) -> list[dict[str, object]]:
         with torch.no_grad():
             logits = self.model(pictures)
-        for layer in self.model.modules():  # Captum takes its rules away after each use
-            if type(layer) in RULES:
-                layer.rule = RULES[type(layer)]()
+        set_rules(self.model)
         relevance = LRP(self.model).attribute(pictures.requires_grad_(), target=logits.argmax(1))
         return [answer(*one, self.card.classes) for one in zip(logits, relevance.detach(), strict=True)]
