@@ -1,9 +1,11 @@
-"""The model on its device, owned by one thread that takes requests in batches."""
+"""The model on its device, and the threads that take requests to it in batches."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from app.lrp.reference import Reference
 
 
+COMPOSITES_KEPT = 256
+
+
 @dataclass(frozen=True)
 class Limits:
     """How the model's thread takes its work."""
@@ -29,6 +34,10 @@ class Limits:
     """Pictures at once; of one with many explanations, explanations."""
     max_queue: int = 128
     deadline_s: float = 5.0
+    workers: int = 1
+    """Batches at once."""
+    cores: int = 1
+    """That all of them together may use."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +68,12 @@ class DeviceLostError(BaseException):
 
 
 class Explainer:
-    """Scores and relevance of pictures. Whatever is asked while the thread works is its next batch."""
+    """Scores and relevance of pictures. Whatever is asked while all threads work is the next batch.
+
+    A batch alone is computed by all cores together, which is when one picture is quickest. Where several run,
+    each keeps to its share: cores that work on one batch wait for each other at every layer, and for each other's
+    interruptions by whatever else the service does.
+    """
 
     def __init__(
         self,
@@ -77,15 +91,21 @@ class Explainer:
         self._model = model.to(device).eval()
         self._bounds = low.to(device), high.to(device)
         self._metrics = metrics
+        self._cores = limits.cores
+        self._one_at_a_time = threading.Lock()
         self._engine = _engine(self._model, *self._bounds)
         self._batcher = Batcher[Job, Done](
             self._run,
             max_batch=limits.max_batch,
             max_queue=limits.max_queue,
             deadline_s=limits.deadline_s,
+            workers=limits.workers,
             weigh=lambda job: max(1, len(job.asks)),
             observer=metrics,
             on_death=on_death,
+        )
+        self._resolved = lru_cache(COMPOSITES_KEPT)(
+            lambda rule, parameters, overrides: resolve(self._model, rule, dict(parameters), overrides)
         )
         metrics.queue_depth(lambda: self._batcher.waiting)
 
@@ -101,11 +121,11 @@ class Explainer:
 
     def resolve(self, rule: str, parameters: dict[str, float], overrides: Sequence[str]) -> Composite:
         """Which layer gets which rule; raises `InvalidParameterError`."""
-        return resolve(self._model, rule, parameters, overrides)
+        return self._resolved(rule, tuple(parameters.items()), tuple(overrides))
 
     async def submit(self, job: Job) -> Batched[Done]:
         """What comes of ``job``; raises what `Batcher.submit` does."""
-        if job.verify:  # seconds, the first time, that the model's thread has better use for
+        if job.verify:  # seconds, the first time, that the model's threads have better use for
             await asyncio.to_thread(lambda: self._reference)
         return await self._batcher.submit(job)
 
@@ -114,7 +134,10 @@ class Explainer:
         self._batcher.close()
 
     def _run(self, jobs: list[Job]) -> list[Done | Exception]:
-        """One answer for each job; on the model's thread."""
+        """One answer for each job; on one of the model's threads."""
+        torch.set_num_threads(
+            max(1, self._cores // max(1, self._batcher.busy))
+        )  # of this thread's computations
         asks = [replace(ask, row=row) for row, job in enumerate(jobs) for ask in job.asks]
         inputs = torch.stack([job.image for job in jobs]).to(
             self.device
@@ -128,8 +151,12 @@ class Explainer:
         return done
 
     def _answer(self, engine: "Engine | Reference", inputs: Tensor, asks: Sequence[Ask]) -> Answers:
+        alone = (
+            nullcontext() if isinstance(engine, Engine) else self._one_at_a_time
+        )  # Zennit's hooks are shared
         try:
-            return engine.answer(inputs, asks)
+            with alone:
+                return engine.answer(inputs, asks)
         except torch.AcceleratorError as error:
             raise DeviceLostError(str(error)) from error
         except (torch.OutOfMemoryError, MemoryError):

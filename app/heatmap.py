@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -474,6 +475,6 @@ def _png(image: Image.Image, metadata: Mapping[str, Any]) -> bytes:
     text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
     chunks.add_itxt(CHUNK, text)
     buffer = io.BytesIO()
-    # Level 1 takes a third of the default's time here and the files stay small: few colours, large pixels.
-    image.save(buffer, "PNG", pnginfo=chunks, compress_level=1)
+    # Run lengths are all there is to find in large pixels, and found in half the default's time in photos, too.
+    image.save(buffer, "PNG", pnginfo=chunks, compress_level=1, compress_type=zlib.Z_RLE)
     return buffer.getvalue()

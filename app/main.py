@@ -46,6 +46,9 @@ from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
+MOST_WORKERS = 4
+"""Batches at once, if nothing else is said."""
+
 DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
 which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
@@ -150,11 +153,16 @@ def create_pipeline(
     on_death: Callable[[BaseException], None],
 ) -> Pipeline:
     """The journey of a request through ``model``, for the service and the command line alike."""
-    cores = available_cores()
-    torch.set_num_threads(settings.model_threads or cores)
     keep_freed_memory()
+    cores = settings.cores or available_cores()
     black, white = pixel_bounds(card)
-    limits = ModelLimits(settings.max_batch, settings.max_queue, settings.queue_deadline_s)
+    limits = ModelLimits(
+        max_batch=settings.max_batch,
+        max_queue=settings.max_queue,
+        deadline_s=settings.queue_deadline_s,
+        workers=settings.model_workers or (1 if device.type == "cuda" else min(cores, MOST_WORKERS)),
+        cores=cores,
+    )
     return Pipeline(
         Explainer(model, black, white, device, limits=limits, metrics=metrics, on_death=on_death),
         card,

@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.readiness import Readiness
 from app.settings import Settings
@@ -71,7 +71,7 @@ def options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _impatient(deadline_s: float) -> type[H11Protocol]:
+def _impatient(deadline_s: float) -> type[HttpToolsProtocol]:
     """Uvicorn's HTTP that gives a client ``deadline_s`` whenever it is the client's turn.
 
     That is before a request's head is complete, however few bytes trickle in, and after an answer that did not
@@ -79,11 +79,10 @@ def _impatient(deadline_s: float) -> type[H11Protocol]:
     While a request is being answered the clock stands still; its body has a deadline of its own.
     """
 
-    class Impatient(H11Protocol):
+    class Impatient(HttpToolsProtocol):
         _patience: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
             super().connection_made(transport)
             self._watch()
 

@@ -64,15 +64,18 @@ class Settings(BaseSettings):
     queue_deadline_s: PositiveFloat = Field(
         5.0, description="Seconds that a request may wait for the model; then it is not computed, 504."
     )
-    model_threads: PositiveInt | None = Field(
+    cores: PositiveInt | None = Field(
         None,
-        description="Threads that one computation is split over. Default: a thread for each core that the "
-        "process may use, by affinity and container quota; with more each waits for others.",
+        description="Cores that computing may use. Default: what affinity and the container's quota leave the "
+        "process; torch counts the machine's, and threads without a core keep the others waiting.",
+    )
+    model_workers: PositiveInt | None = Field(
+        None,
+        description="Batches computed at once. Default: a core each, at most four, for more make batches small; "
+        "on a GPU one.",
     )
     picture_threads: PositiveInt | None = Field(
-        None,
-        description="Threads that decode and draw. Default: a thread for each core; they and the model take "
-        "turns, as each needs the other's work.",
+        None, description="Threads that decode and draw. Default: one for each core."
     )
     read_deadline_s: PositiveFloat = Field(
         15.0, description="Seconds for a request to arrive, once its first byte has; 8 MiB at 5 Mbit/s."

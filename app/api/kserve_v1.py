@@ -114,7 +114,7 @@ async def read_instances(request: Request) -> list[Instance]:
 Sent = Annotated[list[Instance], Depends(read_instances)]
 
 
-def served(request: Request, model: ModelName) -> None:
+async def served(request: Request, model: ModelName) -> None:
     """Raise 404 for another model."""
     known(model, [request.state.about_model.name])
 

@@ -170,13 +170,13 @@ async def read_request(request: Request) -> Asked:
     return Asked(parse(request, InferenceRequest, body[: int(length)]), body[int(length) :])
 
 
-def served(request: Request, model: ModelName) -> None:
+async def served(request: Request, model: ModelName) -> None:
     """Raise 404 for another model."""
     name = request.state.about_model.name
     known(model, [name, name + EXPLAINS])
 
 
-def served_version(request: Request, version: Version) -> None:
+async def served_version(request: Request, version: Version) -> None:
     """Raise 404 for another version."""
     known(version, [request.state.about_model.version])
 

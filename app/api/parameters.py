@@ -208,12 +208,12 @@ class CompareParameters(MapParameters):
         return Comparison(how, tuple(self.rule), tuple(self.target))
 
 
-def each_once(request: Request) -> None:
+async def each_once(request: Request) -> None:
     """Refuse a parameter that is given twice: which one would be meant?"""
     _refuse_repeated(request, REPEATABLE)
 
 
-def each_once_but_rules_and_targets(request: Request) -> None:
+async def each_once_but_rules_and_targets(request: Request) -> None:
     """The same where several of them are compared."""
     _refuse_repeated(request, REPEATABLE | {"rule", "target"})
 
@@ -226,7 +226,7 @@ def _refuse_repeated(request: Request, repeatable: frozenset[str]) -> None:
         seen.add(name)
 
 
-def none_at_all(request: Request) -> None:
+async def none_at_all(request: Request) -> None:
     """Refuse every parameter: this address has none."""
     for name in request.query_params:
         raise InvalidParameterError(name, "no such parameter; this address has none")
