@@ -12,13 +12,14 @@ WORKDIR /src
 # Without pip of its own: nobody installs anything into what runs.
 RUN python -m venv --without-pip /opt/venv
 COPY pyproject.toml constraints.txt ./
-# Dropped again, since nothing at run time opens them: headers, link-time libraries, CMake's and build tools' files,
-# and Triton, which torch.compile alone uses and which needs the compiler that the image does not have.
+# Dropped again, since nothing at run time opens them: headers, what links and tests C++, and Triton, which only
+# torch.compile uses, with a compiler that the image does not have. torch does not start without torch_shm_manager.
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
       > requirements.txt \
  && pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt --requirement requirements.txt \
  && cd /opt/venv/lib/python3.*/site-packages \
- && rm -rf triton triton-* torch/include torch/share torch/bin/protoc* nvidia/*/include \
+ && rm -rf triton triton-* torch/include torch/share torch/test nvidia/*/include \
+ && find torch/bin -type f ! -name torch_shm_manager -delete \
  && find . -name '*.a' -delete
 
 
