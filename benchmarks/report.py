@@ -150,7 +150,7 @@ def _share(count: int, load: Load) -> float:
 def others_sentence(cells: Sequence[Cell]) -> str:
     """How busy the machine was with other things, and a warning where that was too much.
 
-    Threads of torch wait for each other by spinning: where one of them has no core, a server slows down many times.
+    Threads of torch wait for each other by spinning: where one has no core, a server slows down many times.
     """
     shares = [cell.others for cell in cells]
     median = statistics.median(shares)
