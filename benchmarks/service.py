@@ -152,8 +152,9 @@ class Server:
     def stop(self) -> None:
         """Ask the whole tree to end, then make it."""
         tree = self._tree()
-        with contextlib.suppress(psutil.Error):
-            self._process.terminate()
+        for process in tree:  # all of them: some leave their children behind, waiting
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
         for process in psutil.wait_procs(tree, timeout=STOP_LIMIT_S)[1]:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -452,6 +453,7 @@ def run_rounds(
 ) -> tuple[list[Cell], list[Start], list[Baseline], dict[str, str]]:
     """All rounds; and what became of those that did not serve, by name: they are left out from then on."""
     plan = [(MULTIPART, count) for count in asked.clients] + [(RAW, count) for count in asked.raw_clients]
+    plan.sort(key=lambda load: load[1])  # what the most clients leave behind need not be waited for
     cells: list[Cell] = []
     starts: list[Start] = []
     baselines: list[Baseline] = []

@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.peers.common import ZennitExplainer, answer, decode, load_model
 
 MAX_BATCH_SIZE = 32
-BATCH_TIMEOUT_S = 0.01  # of 0, 0.01 and 0.05, see docs/benchmark
+BATCH_TIMEOUT_S = 0.01  # with 0 its worker polls without a pause, on a core that the explaining needs
 
 
 class ExplainAPI(ls.LitAPI):
