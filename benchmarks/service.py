@@ -13,6 +13,7 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -378,7 +379,8 @@ Written by `make bench-service`; do not edit. {machine()}.
 One JPEG of a cat (451×300) in; class scores and a heatmap PNG of 256×256 pixels out, as JSON. The same weights
 everywhere, and EpsilonPlusFlat where there is one. Servers run one at a time, in turn, {asked.rounds} rounds of
 {asked.seconds} seconds a figure; figures are medians over the rounds. wrk loads from the same machine, each
-client asking again as soon as it is answered. Answers are 200s; 503s are refused, and anything else is an error.
+client asking again as soon as it is answered. Answers are 200s; 503s are refused, and anything else is an error;
+latencies are of all of them.
 CPU and memory are of the whole process tree. {others}
 
 {who}
@@ -480,6 +482,7 @@ def run_rounds(
 def main() -> None:
     """Measure all contenders that can run here."""
     asked = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that no server is left behind
     if shutil.which("wrk") is None:
         sys.exit("wrk, which makes the load, is missing: install it ('apt-get install wrk' on Debian)")
     wanted = [one for one in CONTENDERS if asked.only is None or one.name in asked.only]

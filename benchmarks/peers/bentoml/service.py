@@ -1,7 +1,7 @@
 """BentoML with Zennit and BentoML's adaptive batching: ``bentoml serve benchmarks.peers.bentoml.service:Explain``
 
 One service, as its page on adaptive batching begins. Its other way, a second service before the batching one,
-gave fewer answers here: each picture then makes one more journey over HTTP.
+would take each picture on one more journey over HTTP.
 """
 
 from __future__ import annotations
