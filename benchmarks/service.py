@@ -471,6 +471,8 @@ def run_rounds(
                 try:
                     start, found = measure(contender, bodies, plan, asked.seconds, number)
                 except NotServingError as error:
+                    if contender.is_ours:
+                        sys.exit(f"nothing to compare: {error}")
                     fallen[contender.name] = str(error)
                     console.print(f"{contender.name} is left out: {error}", markup=False)
                     continue
