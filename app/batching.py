@@ -1,4 +1,4 @@
-"""The micro-batcher: threads work, and whoever arrives while all are busy forms the next batch.
+"""The micro-batcher: one thread works, and whoever arrives meanwhile forms its next batch.
 
 The first item starts at once; there is no artificial wait. The queue is bounded, nobody waits in it past a
 deadline, and who leaves is dropped before anything is computed for them. A batch that fails is halved until the
@@ -55,7 +55,7 @@ class _Waiting(Generic[Item, Result]):
 
 
 class Batcher(Generic[Item, Result]):
-    """Runs items in batches on threads of its own."""
+    """Runs items in batches on a thread of its own."""
 
     def __init__(
         self,
@@ -64,15 +64,13 @@ class Batcher(Generic[Item, Result]):
         max_batch: int,
         max_queue: int,
         deadline_s: float,
-        workers: int = 1,
         weigh: Callable[[Item], int] = lambda _: 1,
         observer: Observer,
         on_death: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         """``max_batch`` bounds the sum of the items' weights; one that weighs more runs alone.
 
-        ``run`` is called from ``workers`` threads at once. ``on_death`` is called, from such a thread, where it
-        ends by anything but `close`.
+        ``on_death`` is called, from the thread, where it ends by anything but `close`.
         """
         self._run = run
         self._max_batch, self._max_queue, self._deadline_s = max_batch, max_queue, deadline_s
@@ -82,22 +80,13 @@ class Batcher(Generic[Item, Result]):
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._changed = threading.Condition()
         self._closed_by: Refusal | None = None
-        self._busy = 0
-        self._threads = [
-            threading.Thread(target=self._work, name=f"model-{i}", daemon=True) for i in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
 
     @property
     def waiting(self) -> int:
         """Items in the queue."""
         return len(self._waiting)
-
-    @property
-    def busy(self) -> int:
-        """Threads that run a batch now."""
-        return self._busy
 
     async def submit(self, item: Item) -> Batched[Result]:
         """The item's result.
@@ -118,12 +107,11 @@ class Batcher(Generic[Item, Result]):
             late.cancel()
 
     def close(self) -> None:
-        """Take no more items, finish those that wait, end the threads."""
+        """Take no more items, finish those that wait, end the thread."""
         with self._changed:
             self._closed_by = self._closed_by or "draining"
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+            self._changed.notify()
+        self._thread.join()
 
     def _enqueue(self, waiting: _Waiting[Item, Result]) -> None:
         with self._changed:
@@ -160,8 +148,6 @@ class Batcher(Generic[Item, Result]):
         try:
             while batch := self._next_batch():
                 self._serve(batch)
-                with self._changed:
-                    self._busy -= 1
         except BaseException as error:
             log.critical("the model's thread died", exc_info=error)
             self._die()
@@ -176,7 +162,6 @@ class Batcher(Generic[Item, Result]):
             while self._waiting and (not batch or self._waiting[0].weight <= room):
                 batch.append(self._waiting.popleft())
                 room -= batch[-1].weight
-            self._busy += bool(batch)
             return batch
 
     def _serve(self, batch: list[_Waiting[Item, Result]]) -> None:
@@ -208,7 +193,6 @@ class Batcher(Generic[Item, Result]):
             self._closed_by = "broken"
             batch = list(self._waiting)
             self._waiting.clear()
-            self._changed.notify_all()
         _deliver(batch, [UnavailableError(_REFUSALS["broken"])] * len(batch), time.perf_counter())
 
 

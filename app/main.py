@@ -46,9 +46,6 @@ from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
-MOST_WORKERS = 4
-"""Batches at once, if nothing else is said."""
-
 DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
 which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
@@ -156,13 +153,8 @@ def create_pipeline(
     keep_freed_memory()
     cores = settings.cores or available_cores()
     black, white = pixel_bounds(card)
-    limits = ModelLimits(
-        max_batch=settings.max_batch,
-        max_queue=settings.max_queue,
-        deadline_s=settings.queue_deadline_s,
-        workers=settings.model_workers or (1 if device.type == "cuda" else min(cores, MOST_WORKERS)),
-        cores=cores,
-    )
+    torch.set_num_threads(cores)
+    limits = ModelLimits(settings.max_batch, settings.max_queue, settings.queue_deadline_s)
     return Pipeline(
         Explainer(model, black, white, device, limits=limits, metrics=metrics, on_death=on_death),
         card,

@@ -69,11 +69,6 @@ class Settings(BaseSettings):
         description="Cores that computing may use. Default: what affinity and the container's quota leave the "
         "process; torch counts the machine's, and threads without a core keep the others waiting.",
     )
-    model_workers: PositiveInt | None = Field(
-        None,
-        description="Batches computed at once. Default: a core each, at most four, for more make batches small; "
-        "on a GPU one.",
-    )
     picture_threads: PositiveInt | None = Field(
         None, description="Threads that decode and draw. Default: one for each core."
     )
