@@ -26,6 +26,7 @@ from app.api import (
     open_inference,
     page,
     problems,
+    reference,
 )
 from app.api.about import AboutModel, Layer, Limits, about_model
 from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
@@ -99,6 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         log.info("stopped")
 
     app = FastAPIOffline(
+        redoc_url=None,  # see app.api.reference
         title="LRPServe",
         summary="Class scores and relevance heatmaps for pictures.",
         description=DESCRIPTION,
@@ -134,6 +136,7 @@ def _include_rooms(app: FastAPI, *, locked: bool) -> None:
             )
     app.include_router(health.router)
     page.install(app)
+    reference.install(app)
 
 
 def terminate() -> None:

@@ -48,7 +48,6 @@ class Page {
     this.layers = createLayersView(model.layers, (name) => this.titles.get(name) ?? name);
     this.take = createTakeView(() => this.#request(), (accept) => this.#fetchAs(accept), (error) => this.fail(error));
     byId("model").textContent = `${model.name}${model.accuracy ? `, right on ${(100 * model.accuracy).toFixed(1)}% of its test pictures` : ""}`;
-    byId("again").onclick = () => this.#explain();
     byId("hold").onchange = ({ target }) => store.set({ vmax: target.checked && this.#answer ? this.#answer.heatmap.vmax : null });
     byId("grid-png").onclick = () => this.#fetchAs("image/png").then((blob) => save(blob, this.#request().saveAs), (error) => this.fail(error));
     byId("copy-link").onclick = () => this.#copyLink();
@@ -71,9 +70,7 @@ class Page {
 
   /** Say what went wrong. @param {Error} error */
   fail(error) {
-    if (!(error instanceof ServiceError)) throw error;
-    byId("error-text").textContent = error.message;
-    byId("error").hidden = false;
+    tell(error, () => this.#explain());
     byId("panel-map").setAttribute("aria-busy", "false");
   }
 
@@ -222,6 +219,22 @@ class Page {
   }
 }
 
+/** @param {Error} error @param {() => void} again what may help */
+function tell(error, again) {
+  if (!(error instanceof ServiceError)) throw error;
+  byId("error-text").textContent = error.message;
+  byId("error").hidden = false;
+  byId("again").onclick = again;
+}
+
+/** Fragments are state here, so that this link may not follow its own. */
+function watchSkipLink() {
+  byId("skip").onclick = (event) => {
+    event.preventDefault();
+    byId("probe").focus();
+  };
+}
+
 function watchTabs(store) {
   for (const tab of TABS) byId(`tab-${tab}`).onclick = () => store.set({ tab });
   byId("tabs").onkeydown = ({ key }) => {
@@ -250,6 +263,7 @@ async function start() {
   const service = new Service(showBusy, askKey);
   const store = new Store(fromHash(location.hash));
   watchTabs(store);
+  watchSkipLink();
   const [rules, model, colormaps] = await Promise.all(["rules", "model", "colormaps"].map((path) => service.read(path)));
   const page = new Page(service, store, { rules, model, colormaps });
   watchSources(
@@ -265,4 +279,4 @@ async function start() {
   });
 }
 
-start();
+start().catch((error) => tell(error, () => location.reload()));

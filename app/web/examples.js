@@ -41,6 +41,18 @@ function wheel(c, x, y, radius) {
 
 /** @type {Record<string, Drawing>} */
 const DRAWINGS = {
+  truck(c) {
+    shade(c, "#a9c4d8", "#dde6ea", 0, 118);
+    shade(c, "#77746d", "#55534e", 118);
+    box(c, "#eceae4", 12, 40, 112, 90, 3);
+    box(c, "#d0cdc4", 12, 118, 112, 12);
+    polygon(c, "#2a5d9c", [[128, 132], [128, 66], [158, 66], [178, 96], [178, 132]]);
+    polygon(c, "#23313d", [[136, 94], [136, 74], [154, 74], [166, 94]]);
+    box(c, "#2c2e31", 12, 130, 168, 9);
+    wheel(c, 42, 144, 17);
+    wheel(c, 78, 144, 17);
+    wheel(c, 152, 144, 17);
+  },
   ship(c) {
     shade(c, "#9fc3e4", "#dfeaf2", 0, 112);
     shade(c, "#3f6f96", "#173c5c", 108);
@@ -77,18 +89,6 @@ const DRAWINGS = {
     ellipse(c, "#f6e9b4", 172, 104, 8, 6);
     wheel(c, 50, 136, 20);
     wheel(c, 144, 136, 20);
-  },
-  truck(c) {
-    shade(c, "#a9c4d8", "#dde6ea", 0, 118);
-    shade(c, "#77746d", "#55534e", 118);
-    box(c, "#eceae4", 12, 40, 112, 90, 3);
-    box(c, "#d0cdc4", 12, 118, 112, 12);
-    polygon(c, "#2a5d9c", [[128, 132], [128, 66], [158, 66], [178, 96], [178, 132]]);
-    polygon(c, "#23313d", [[136, 94], [136, 74], [154, 74], [166, 94]]);
-    box(c, "#2c2e31", 12, 130, 168, 9);
-    wheel(c, 42, 144, 17);
-    wheel(c, 78, 144, 17);
-    wheel(c, 152, 144, 17);
   },
   frog(c) {
     shade(c, "#6d6a43", "#4b4a2b");

@@ -55,8 +55,11 @@ async function photograph(onFile, onTrouble) {
   }
   const dialog = byId("camera-dialog");
   const video = byId("video");
-  dialog.returnValue = "";
+  const shutter = byId("shutter");
+  shutter.disabled = true;
+  video.onloadeddata = () => (shutter.disabled = false);
   video.srcObject = stream;
+  dialog.returnValue = "";
   dialog.showModal();
   dialog.onclose = async () => {
     const file = dialog.returnValue === "take" ? await still(video) : null;

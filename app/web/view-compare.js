@@ -34,6 +34,7 @@ export function createCompareView(store, rules, classes, onCell) {
         const cells = explanations.filter(({ rule }) => rule.name === name).map((cell) => make("td", {}, cellButton(cell)));
         return make("tr", {}, make("th", { scope: "row", textContent: titles.get(name) }), ...cells);
       });
+      byId("grid").style.setProperty("--columns", targets.length);
       byId("grid").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
       const { vmin, vmax } = explanations[0].heatmap;
       byId("grid-scale").textContent = `All on one scale, ${signed(vmin)} to ${signed(vmax)}. Choose one to look closer.`;

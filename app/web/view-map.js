@@ -136,10 +136,12 @@ export function createMapView() {
   };
 }
 
-function showScale({ answer: { heatmap: { vmin, vmax } }, colours, kind, absolute }) {
+function showScale({ answer, colours, kind, absolute }) {
+  const { vmin, vmax } = answer.heatmap;
+  const [lower, upper] = answer.versus ? [`for ${answer.versus.label}`, `for ${answer.target.label}`] : ["against", "for"];
   const used = absolute && kind === "diverging" ? colours.slice(colours.length >> 1) : colours;
   byId("scale-bar").style.background = `linear-gradient(to right, ${used.join(", ")})`;
-  byId("scale-low").textContent = vmin < 0 ? `${signed(vmin)} against` : signed(vmin);
+  byId("scale-low").textContent = vmin < 0 ? `${signed(vmin)} ${lower}` : signed(vmin);
   byId("scale-middle").textContent = vmin === -vmax ? "0" : "";
-  byId("scale-high").textContent = vmax > 0 && !absolute ? `for ${signed(vmax)}` : signed(vmax);
+  byId("scale-high").textContent = vmax > 0 && !absolute ? `${upper} ${signed(vmax)}` : signed(vmax);
 }

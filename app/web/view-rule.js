@@ -1,7 +1,7 @@
 // The rule with its formula and parameters, and how its map is drawn.
 
 import { byId, make } from "./dom.js";
-import { plain } from "./words.js";
+import { plain, typed } from "./words.js";
 
 const STEPS = 1000;
 const SYMBOLS = { epsilon: "ε", gamma: "γ", alpha: "α", beta: "β" };
@@ -65,7 +65,7 @@ function createSlider({ name, default: usual, minimum, maximum, description }, o
       const value = state[name] ?? usual;
       slider.value = String(Math.round(STEPS * curve.position(value)));
       slider.setAttribute("aria-valuetext", plain(value));
-      field.value = String(value);
+      field.value = typed(value);
     },
   };
 }

@@ -8,6 +8,9 @@ export function plain(value) {
   return (value < 0 ? "−" : "") + digits;
 }
 
+/** @param {number} value @returns {string} as short as it can be typed */
+export const typed = (value) => (value && Math.abs(value) < 1e-3 ? value.toExponential() : String(value));
+
 /** @param {number} value @returns {string} with its sign */
 export const signed = (value) => (value > 0 ? "+" : "") + plain(value);
 
@@ -22,21 +25,12 @@ export function question({ target, versus }) {
   return `Why ${target.label}${versus ? `, and not ${versus.label}` : ""}?`;
 }
 
-/** One sentence about the prediction and how it relates to what is explained. */
-export function standing({ prediction, target, scores, versus }) {
-  const best = `${prediction.label}, ${percent(prediction.probability)}`;
-  const said = `The network says ${best}`;
-  if (target.index !== prediction.index) {
-    const score = scores.find(({ index }) => index === target.index);
-    return `${said}; ${target.label} got ${percent(score.probability)}. ${colours(target, versus)}`;
-  }
-  return `${said}. ${colours(target, versus)}`;
-}
-
-function colours(target, versus) {
-  return versus
-    ? `Positive pixels spoke for ${target.label} more than for ${versus.label}, negative ones the other way.`
-    : "Positive pixels spoke for it, negative ones against it.";
+/** One sentence about what the network says. */
+export function standing({ prediction, target, scores }) {
+  const said = `The network says ${prediction.label}, ${percent(prediction.probability)}`;
+  if (target.index === prediction.index) return `${said}.`;
+  const score = scores.find(({ index }) => index === target.index);
+  return `${said}; ${target.label} got ${percent(score.probability)}.`;
 }
 
 /** Where the relevance went, in one sentence. */
@@ -47,9 +41,10 @@ export function receipt({ relevance, target, versus }) {
   }
   const reached = `${plain(start)} was put in at ${target.label}${versus ? ` (less ${versus.label})` : ""}; ${plain(sum)} reached the pixels`;
   if (Math.abs(leak) < 0.0005) return `${reached}: nothing leaked on the way.`;
-  return leak > 0
-    ? `${reached}: ${percent(leak)} leaked to biases, ε and zero denominators on the way.`
-    : `${reached}: ${percent(-leak)} more, gained at biases and negative contributions on the way.`;
+  if (leak < 0) return `${reached}: ${percent(-leak)} more, gained from biases and negative contributions on the way.`;
+  return leak > 1
+    ? `${reached}: biases and evidence against it took more than all of it on the way.`
+    : `${reached}: ${percent(leak)} leaked to biases, ε and zero denominators on the way.`;
 }
 
 /** One sentence for those who cannot see the map. @param {import("./draw.js").Grid} grid */
