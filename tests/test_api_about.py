@@ -1,10 +1,13 @@
 """What the service says about itself, its errors and its schema."""
 
+import io
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
+from PIL import Image
 from starlette.testclient import TestClient
 
 from app.answers import ExplainAnswer
@@ -54,6 +57,19 @@ def test_colormaps_can_all_be_asked_for(client: TestClient, cat_png: bytes) -> N
             headers={"Content-Type": "image/png"},
         )
         assert response.json()["heatmap"]["colormap"] == colormap["name"]
+
+
+def test_a_colormap_lists_the_colours_of_a_legend(client: TestClient, cat_png: bytes) -> None:
+    legend = next(c for c in client.get("/colormaps").json() if c["name"] == "RdBu_r")["colours"]
+    drawn = client.post(
+        "/explain?normalize=minmax&size=model&format=png",
+        content=cat_png,
+        headers={"Content-Type": "image/png"},
+    )
+    with Image.open(io.BytesIO(drawn.content)) as image:
+        colours = {"#{:02x}{:02x}{:02x}".format(*pixel) for pixel in np.asarray(image).reshape(-1, 3)}
+    assert len(legend) == 33
+    assert {legend[0], legend[-1]} <= colours
 
 
 def test_probes_answer(client: TestClient) -> None:

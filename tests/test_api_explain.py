@@ -63,6 +63,12 @@ def test_explain_answers_everything_that_predict_says(client: TestClient, cat_pn
     assert explained["target"]["label"] == predicted["prediction"]["label"]
 
 
+def test_values_add_the_pixels_that_the_model_saw(client: TestClient, cat: Image.Image) -> None:
+    small = cat.crop((0, 0, 32, 32))
+    assert explain(client, encode(small), values=True).json()["input"]["pixels"] == np.asarray(small).tolist()
+    assert "pixels" not in explain(client, encode(small)).json()["input"]
+
+
 def test_explain_names_the_rule_of_every_layer(client: TestClient, cat_png: bytes) -> None:
     rule = explain(client, cat_png).json()["rule"]
     got = {layer["name"]: layer["rule"] for layer in rule["layers"]}

@@ -1,7 +1,7 @@
 // Rules × classes as a grid, all on one scale.
 
 import { byId, heatmapImage, make } from "./dom.js";
-import { describeCell, signed } from "./words.js";
+import { describeCell, plain, signed } from "./words.js";
 
 const SOME = 3;
 
@@ -28,13 +28,13 @@ export function createCompareView(store, rules, classes, onCell) {
 
     /** @param {{explanations: any[]}} comparison rules outer, classes inner */
     show({ explanations }) {
-      const targets = [...new Set(explanations.map(({ target }) => target.label))];
-      const head = make("tr", {}, make("td"), ...targets.map((label) => make("th", { scope: "col", textContent: label })));
+      const columns = new Map(explanations.map(({ target, relevance }) => [target.label, relevance.start]));
+      const head = make("tr", {}, make("td"), ...[...columns].map(([label, start]) => make("th", { scope: "col" }, label, make("small", { textContent: `${plain(start)} put in` }))));
       const rows = [...new Set(explanations.map(({ rule }) => rule.name))].map((name) => {
         const cells = explanations.filter(({ rule }) => rule.name === name).map((cell) => make("td", {}, cellButton(cell)));
-        return make("tr", {}, make("th", { scope: "row", textContent: titles.get(name) }), ...cells);
+        return make("tr", {}, make("th", { scope: "row" }, ...breakable(titles.get(name))), ...cells);
       });
-      byId("grid").style.setProperty("--columns", targets.length);
+      byId("grid").style.setProperty("--columns", columns.size);
       byId("grid").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
       const { vmin, vmax } = explanations[0].heatmap;
       byId("grid-scale").textContent = `All on one scale, ${signed(vmin)} to ${signed(vmax)}. Choose one to look closer.`;
@@ -48,6 +48,9 @@ export function createCompareView(store, rules, classes, onCell) {
     return button;
   }
 }
+
+/** CamelCase that may break before its capitals. @returns {(Node|string)[]} */
+const breakable = (title) => title.split(/(?<=[a-z\d])(?=[A-Z])/).flatMap((part) => [make("wbr"), part]);
 
 /** Boxes to tick, of which one at least stays ticked. */
 function createPicker(place, choices, onChange) {
