@@ -4,12 +4,10 @@ any request to another host. Screenshots are left in ``.artefacts/``."""
 import base64
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import Server
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from starlette.testclient import TestClient
@@ -31,27 +30,10 @@ SIZES = {"desktop": (1280, 800), "tablet": (800, 1000), "phone": (390, 844)}
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
-@pytest.fixture(scope="session")
-def site() -> Iterator[str]:
-    """The URL of the command's own server."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
-        stderr=subprocess.STDOUT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    found = (re.search(r"http://127\.0\.0\.1:[1-9]\d*", line) for line in process.stdout)
-    url = next((match[0] for match in found if match), None)
-    assert url is not None, "the server ended without printing its URL"
-    reader = threading.Thread(target=process.stdout.read)  # a full pipe would stop the server
-    reader.start()
-    yield url
-    process.terminate()
-    process.wait(timeout=30)
-    reader.join()
-    process.stdout.close()
+@pytest.fixture
+def site(server: Server) -> str:
+    """The URL of the service as it ships."""
+    return f"http://127.0.0.1:{server.port}"
 
 
 @pytest.fixture(scope="module")  # its event loop may not outlive this file: other tests have their own

@@ -20,6 +20,13 @@ REPEATABLE = frozenset({"layers"})
 """Names that may come several times, wherever they are known."""
 
 
+def range_of(parameter: str) -> dict[str, Any]:
+    """Schema with the range that the rules give a parameter of theirs; it is checked where it is used."""
+    known = next(p for rule in RULES.values() for p in rule.parameters if p.name == parameter)
+    lower = "exclusiveMinimum" if known.exclusive_minimum else "minimum"
+    return {lower: known.minimum, "maximum": known.maximum}
+
+
 def one_of(names: list[str]) -> dict[str, Any]:
     """Schema that offers ``names`` for choice; what is chosen is checked where it is used."""
     return {"enum": names}
@@ -32,11 +39,15 @@ class PredictParameters(BaseModel):
 
     fit: Fit = Field(
         Fit.CROP,
+        examples=["pad"],
         description="How the picture becomes the model's 32×32: its centre square, padded to a square, or "
         "stretched.",
     )
     top_k: int | None = Field(
-        None, ge=1, description="Only so many classes in `scores`, the most probable first; default all."
+        None,
+        ge=1,
+        examples=[3],
+        description="Only so many classes in `scores`, the most probable first; default all.",
     )
 
 
@@ -44,62 +55,90 @@ class MapParameters(PredictParameters):
     """Parameters of whatever answers with maps."""
 
     epsilon: FiniteFloat | None = Field(
-        None, description="ε, the stabilizer, from 1e-12; for rules that have it. Example: 0.01"
+        None,
+        description="ε, the stabilizer, for rules that have it; default `GET /rules`.",
+        examples=[0.01],
+        json_schema_extra=range_of("epsilon"),
     )
     gamma: FiniteFloat | None = Field(
-        None, ge=0, description="γ, how much positive weights are favoured; for rules that have it."
+        None,
+        description="γ, how much positive weights are favoured, for rules that have it; default `GET /rules`.",
+        examples=[0.25],
+        json_schema_extra=range_of("gamma"),
     )
     alpha: FiniteFloat | None = Field(
-        None, ge=1, description="α, weight of what speaks for the class; α − β = 1."
+        None,
+        description="α, weight of what speaks for the class, for rules that have it; α − β = 1.",
+        examples=[2.0],
+        json_schema_extra=range_of("alpha"),
     )
     beta: FiniteFloat | None = Field(
-        None, ge=0, description="β, weight of what speaks against the class; α − β = 1."
+        None,
+        description="β, weight of what speaks against the class, for rules that have it; α − β = 1.",
+        examples=[1.0],
+        json_schema_extra=range_of("beta"),
     )
     layers: list[str] = Field(
         [],
+        examples=[["features.0:w_square"]],
         description="Overrides for layers by name or glob, repeatable, the last match wins: "
         "`features.0:w_square`, `features.*:gamma(gamma=0.5)`.",
     )
     start: Start = Field(
-        Start.ONE, description="Relevance put in at the output: 1, the target's logit or its probability."
+        Start.ONE,
+        examples=["logit"],
+        description="Relevance put in at the output: 1, the target's logit or its probability.",
     )
     layer: str | None = Field(
         None,
+        examples=["features.6"],
         description="The map at this layer's input, as `features.6`, instead of the pixels; "
         "`GET /model` lists layers.",
     )
     normalize: Normalize = Field(
         Normalize.SYMMETRIC,
+        examples=["absolute"],
         description="`symmetric`: zero is the middle of the colour map; `minmax`: its ends are the smallest "
         "and largest value; `absolute`: size without sign.",
     )
     vmax: FiniteFloat | None = Field(
         None,
         gt=0,
+        examples=[0.01],
         description="Relevance that the strongest colour stands for, so that maps can be compared; "
         "default the map's own.",
     )
-    sign: Sign = Field(Sign.ALL, description="Show all relevance, only what speaks for, or only against.")
+    sign: Sign = Field(
+        Sign.ALL,
+        examples=["positive"],
+        description="Show all relevance, only what speaks for, or only against.",
+    )
     colormap: str = Field(
         Style().colormap,
+        examples=["vik"],
         description="A name from `GET /colormaps`.",
         json_schema_extra=one_of(list(COLORMAPS)),
     )
     size: str = Field(
         "256",
+        examples=["input"],
         description="Side in pixels from 32 to 1024, `model` (32), or `input` (the upload's own, longest "
         "side at most 2048).",
         pattern=r"^(model|input|[0-9]{2,4})$",
     )
     interpolation: Interpolation = Field(
-        Interpolation.NEAREST, description="How the map is enlarged: crisp pixels or smooth."
+        Interpolation.NEAREST,
+        examples=["bicubic"],
+        description="How the map is enlarged: crisp pixels or smooth.",
     )
     values: bool = Field(
         False,
+        examples=[True],
         description="Add the map itself, and the pixels that the model saw, to the JSON as nested numbers.",
     )
     verify: bool = Field(
         False,
+        examples=[True],
         description="Compute it again with the reference engine, Zennit, and report the difference; slow.",
     )
 
@@ -135,18 +174,23 @@ class _RuleAndTarget(MapParameters):
 
     rule: str = Field(
         How().rule,
+        examples=["gamma"],
         description="A composite, or a single rule for every weighted layer; `GET /rules` explains them.",
         json_schema_extra=one_of([*COMPOSITES, *RULES]),
     )
     target: str | None = Field(
         None,
+        examples=["cat"],
         description="Class that is explained, by label or number: `cat` or `3`; default the predicted one.",
     )
     versus: str | None = Field(
-        None, description="Contrast: relevance of `target` minus relevance of this class, as `dog`."
+        None,
+        examples=["dog"],
+        description="Contrast: relevance of `target` minus relevance of this class, as `dog`.",
     )
     view: View = Field(
         View.HEATMAP,
+        examples=["side_by_side"],
         description="The map, the map over the upload, or picture, map and colour bar side by side.",
     )
 
@@ -160,7 +204,9 @@ class ExplainParameters(_RuleAndTarget):
     """Parameters of ``/explain``."""
 
     format: Literal["json", "png", "npy"] | None = Field(
-        None, description="Form of the answer, for an address bar; overrides the Accept header."
+        None,
+        examples=["png"],
+        description="Form of the answer, for an address bar; overrides the Accept header.",
     )
 
 
@@ -168,7 +214,9 @@ class BatchParameters(_RuleAndTarget):
     """Parameters of ``/explain/batch``."""
 
     format: Literal["json", "zip"] | None = Field(
-        None, description="Form of the answer, for an address bar; overrides the Accept header."
+        None,
+        examples=["zip"],
+        description="Form of the answer, for an address bar; overrides the Accept header.",
     )
 
 
@@ -177,29 +225,37 @@ class CompareParameters(MapParameters):
 
     rule: list[str] = Field(
         [],
+        examples=[["gamma", "zero"]],
         description="Composites or rules, repeatable, each a row; default all composites. `epsilon`, `gamma`, "
         "`alpha` and `beta` go to those that have them.",
         json_schema_extra={"items": {"type": "string", **one_of([*COMPOSITES, *RULES])}},
     )
     target: list[str] = Field(
         [],
+        examples=[["cat", "dog"]],
         description="Classes, repeatable, each a column: `cat`, `3`, or `all`; default the predicted one.",
     )
     versus: str | None = Field(
-        None, description="Contrast: relevance of each target minus relevance of this class."
+        None,
+        examples=["dog"],
+        description="Contrast: relevance of each target minus relevance of this class.",
     )
     start: Start = Field(
         Start.LOGIT,
+        examples=["one"],
         description="Relevance put in at the output. The logit, else a class that the network hardly considers "
         "would get as much as the one that it chose.",
     )
     size: str = Field(
         "128",
+        examples=["model"],
         description="Side of each map in pixels from 32 to 1024, or `model` (32).",
         pattern=r"^(model|[0-9]{2,4})$",
     )
     format: Literal["json", "png"] | None = Field(
-        None, description="Form of the answer, for an address bar; overrides the Accept header."
+        None,
+        examples=["png"],
+        description="Form of the answer, for an address bar; overrides the Accept header.",
     )
 
     def comparison(self) -> Comparison:

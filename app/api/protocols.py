@@ -20,7 +20,13 @@ T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
 Asked = TypeVar("Asked", bound=BaseModel)
 ModelName = Annotated[str, Path(description="Name of a served model.", examples=["minivgg-cifar10"])]
-Version = Annotated[str, Path(description="First 12 hex digits of the weights' SHA-256, as `/model` says.")]
+Version = Annotated[
+    str,
+    Path(
+        description="First 12 hex digits of the weights' SHA-256, as `/model` says.",
+        examples=["a5faffcb1054"],
+    ),
+]
 Scalar = str | bool | int | float
 
 WHITESPACE = b" \t\r\n"
