@@ -51,8 +51,8 @@ DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
 which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
 
-The page at [`/`](/) shows all of it. Here: open `POST /explain`, choose a file, *Execute*, and the heatmap appears;
-pick `application/json` as the media type for everything that is known about it.
+The page at [`/`](/) shows all of it. Here: open `POST /explain`, choose a file, *Execute*, and the heatmap
+appears; pick `application/json` as the media type for everything that is known about it.
 """
 
 
