@@ -169,11 +169,13 @@ def test_the_page_keeps_its_weight() -> None:
 
 def test_the_first_visit_shows_an_explanation(page: Page) -> None:
     open_page(page)
-    question(page, "Why truck?")
-    expect(page.locator("#scores .score").first).to_contain_text("truck")
+    question(page, "Why automobile?")
+    expect(page.locator("#scores .score").first).to_contain_text("automobile")
     expect(page.locator("#receipt")).to_contain_text("reached the pixels")
     expect(
-        page.get_by_role("img", name=re.compile("Relevance for truck under EpsilonPlusFlat: most support"))
+        page.get_by_role(
+            "img", name=re.compile("Relevance for automobile under EpsilonPlusFlat: most support")
+        )
     ).to_have_count(2)
 
 
@@ -213,7 +215,7 @@ def test_a_photograph_is_explained(page: Page) -> None:
 
 def test_every_example_is_taken_for_what_it_shows(page: Page) -> None:
     open_page(page)
-    for name in ("ship", "airplane", "automobile", "frog", "horse", "truck"):
+    for name in ("ship", "airplane", "truck", "frog", "horse", "automobile"):
         page.get_by_role("button", name=f"Example: {name}").click()
         question(page, f"Why {name}?")
 
@@ -242,20 +244,20 @@ def test_a_click_on_a_class_shows_its_heatmap(page: Page) -> None:
     open_page(page)
     page.locator("#scores .score", has_text="ship").click()
     question(page, "Why ship?")
-    expect(page.locator("#answer")).to_contain_text("The network says truck")
+    expect(page.locator("#answer")).to_contain_text("The network says automobile")
     expect(page.locator(".score[aria-pressed=true]")).to_contain_text("ship")
 
 
 def test_two_classes_are_contrasted(page: Page) -> None:
     open_page(page)
-    page.get_by_role("button", name="and not automobile").click()
-    question(page, "Why truck, and not automobile?")
+    page.get_by_role("button", name="and not truck").click()
+    question(page, "Why automobile, and not truck?")
     expect(page.locator("#receipt")).to_contain_text(
-        "As much relevance was put in for truck as against automobile"
+        "As much relevance was put in for automobile as against truck"
     )
-    expect(page.locator("#scale-low")).to_contain_text("for automobile")
-    page.get_by_role("button", name="and not automobile").click()
-    question(page, "Why truck?")
+    expect(page.locator("#scale-low")).to_contain_text("for truck")
+    page.get_by_role("button", name="and not truck").click()
+    question(page, "Why automobile?")
 
 
 def test_another_rule_gives_another_map(page: Page) -> None:
@@ -314,6 +316,14 @@ def test_a_held_scale_stays_for_the_next_class(page: Page) -> None:
     expect(page.locator("#scale-high")).to_have_text(high)
 
 
+def test_the_numbers_are_checked_against_the_reference(page: Page) -> None:
+    open_page(page, "#rule=gamma")
+    page.get_by_role("button", name="Check the numbers").click()
+    expect(page.locator("#verified")).to_contain_text(
+        re.compile(r"zennit .* relative difference \d"), timeout=30_000
+    )
+
+
 def test_rules_and_classes_compare_on_one_scale(page: Page) -> None:
     open_page(page)
     page.get_by_role("tab", name="Compare").click()
@@ -332,7 +342,7 @@ def test_layers_show_what_arrives_at_each(page: Page) -> None:
     page.get_by_role("tab", name="Layers").click()
     cards = page.locator("#flow li")
     expect(cards).to_have_count(7)
-    expect(cards.first).to_contain_text("put in at truck")
+    expect(cards.first).to_contain_text("put in at automobile")
     expect(cards.last).to_contain_text("the pixels")
     expect(cards.last.locator("img")).to_have_attribute(
         "alt", re.compile("Relevance at the input of features.0")
@@ -349,9 +359,9 @@ def test_downloads_are_the_services_own_answers(page: Page, tmp_path: Path) -> N
         with page.expect_download() as download:
             page.get_by_role("button", name=name, exact=True).click()
         download.value.save_as(tmp_path / name)
-        assert download.value.suggested_filename == f"truck-truck-epsilon_plus_flat.{name.lower()}"
+        assert download.value.suggested_filename == f"automobile-automobile-epsilon_plus_flat.{name.lower()}"
         assert (tmp_path / name).read_bytes().startswith(start)
-    assert json.loads((tmp_path / "JSON").read_text())["target"]["label"] == "truck"
+    assert json.loads((tmp_path / "JSON").read_text())["target"]["label"] == "automobile"
 
 
 def test_the_copied_commands_run_and_ask_the_same(
@@ -441,7 +451,7 @@ def test_a_busy_service_is_asked_again_after_its_own_delay(failing: Page) -> Non
     )
     failing.goto("/")
     expect(failing.locator("#status")).to_have_text("The service is busy, retrying in 1 s …")
-    question(failing, "Why truck?")
+    question(failing, "Why automobile?")
     expect(failing.locator("#status")).to_be_hidden()
 
 
@@ -458,8 +468,17 @@ def test_a_key_is_asked_for_and_sent(failing: Page) -> None:
     failing.goto("/")
     failing.locator("#key").fill("sesame")
     failing.get_by_role("button", name="Use it").click()
-    question(failing, "Why truck?")
+    question(failing, "Why automobile?")
     expect(failing.locator("#code")).to_contain_text("Bearer $LRP_API_KEY")
+
+
+def test_who_has_no_key_is_told_so(failing: Page) -> None:
+    problem = {"status": 401, "content_type": "application/problem+json", "body": '{"detail": "send a key"}'}
+    failing.route("**/explain?*", lambda route: route.fulfill(**problem))
+    failing.goto("/")
+    expect(failing.locator("#key")).to_be_focused()
+    failing.keyboard.press("Escape")
+    expect(failing.get_by_role("alert")).to_contain_text("This service answers only with a key")
 
 
 def test_an_older_answer_never_overwrites_a_newer_one(page: Page) -> None:

@@ -14,7 +14,7 @@ import { createPictureView } from "./view-picture.js";
 import { createRuleView } from "./view-rule.js";
 import { createScoresView } from "./view-scores.js";
 import { createTakeView } from "./view-take.js";
-import { question, receipt, standing } from "./words.js";
+import { question, receipt, standing, verified } from "./words.js";
 
 const TABS = ["map", "compare", "layers"];
 const PAUSE_MS = 80; // between requests while a slider moves
@@ -26,6 +26,7 @@ class Page {
   #explaining = new Latest();
   #detailing = new Latest(); // the comparison or the layers, whichever is in view
   #loading = new Latest();
+  #verifying = new Latest();
   #timer = null;
   #picture = null;
   #answer = null;
@@ -35,7 +36,9 @@ class Page {
     this.store = store;
     this.rules = rules;
     this.colormaps = colormaps;
-    this.parameters = new Map(rules.map(({ name, parameters }) => [name, parameters.map((parameter) => parameter.name)]));
+    this.parameters = new Map(
+      rules.map(({ name, parameters }) => [name, parameters.map((parameter) => parameter.name)]),
+    );
     this.titles = new Map(rules.map(({ name, title }) => [name, title]));
     this.map = createMapView();
     this.rule = createRuleView(store, rules, colormaps);
@@ -44,13 +47,26 @@ class Page {
       (target) => store.set({ target, ...(store.state.versus === target && { versus: null }) }),
       (versus) => this.#contrast(versus),
     );
-    this.compare = createCompareView(store, rules, model.classes, (rule, target) => store.set({ rule, target, versus: null, tab: "map" }));
+    this.compare = createCompareView(store, rules, model.classes, (rule, target) =>
+      store.set({ rule, target, versus: null, tab: "map" }),
+    );
     this.layers = createLayersView(model.layers, (name) => this.titles.get(name) ?? name);
-    this.take = createTakeView(() => this.#request(), (accept) => this.#fetchAs(accept), (error) => this.fail(error));
-    byId("model").textContent = `${model.name}${model.accuracy ? `, right on ${(100 * model.accuracy).toFixed(1)}% of its test pictures` : ""}`;
-    byId("hold").onchange = ({ target }) => store.set({ vmax: target.checked && this.#answer ? this.#answer.heatmap.vmax : null });
-    byId("grid-png").onclick = () => this.#fetchAs("image/png").then((blob) => save(blob, this.#request().saveAs), (error) => this.fail(error));
+    this.take = createTakeView(
+      () => this.#request(),
+      (accept) => this.#fetchAs(accept),
+      (error) => this.fail(error),
+    );
+    byId("model").textContent =
+      `${model.name}${model.accuracy ? `, right on ${(100 * model.accuracy).toFixed(1)}% of its test pictures` : ""}`;
+    byId("hold").onchange = ({ target }) =>
+      store.set({ vmax: target.checked && this.#answer ? this.#answer.heatmap.vmax : null });
+    byId("grid-png").onclick = () =>
+      this.#fetchAs("image/png").then(
+        (blob) => save(blob, this.#request().saveAs),
+        (error) => this.fail(error),
+      );
     byId("copy-link").onclick = () => this.#copyLink();
+    byId("verify").onclick = () => this.#verify();
     store.subscribe((state, changed) => this.#changed(state, changed));
     this.#show(store.state);
   }
@@ -115,7 +131,12 @@ class Page {
         const query = this.#explainQuery();
         query.set("values", "true");
         query.set("size", MAP_SIDE);
-        const response = await this.service.post(`explain?${query}`, picture.file, "application/json", signal);
+        const response = await this.service.post(
+          `explain?${query}`,
+          picture.file,
+          "application/json",
+          signal,
+        );
         const answer = await response.json();
         return { answer, map: await bitmapOf(answer.heatmap.data) };
       },
@@ -135,7 +156,11 @@ class Page {
     const { colours, kind } = this.colormaps.find((colormap) => colormap.name === answer.heatmap.colormap);
     byId("error").hidden = true;
     byId("panel-map").setAttribute("aria-busy", "false");
+    this.#verifying.cancel();
+    byId("take").inert = false;
+    byId("verified").textContent = "against Zennit, the reference";
     byId("question").textContent = question(answer);
+    document.title = `${question(answer)} LRPServe`;
     byId("answer").textContent = standing(answer);
     byId("receipt").textContent = receipt(answer);
     byId("warnings").replaceChildren(...answer.warnings.map((textContent) => make("li", { textContent })));
@@ -165,14 +190,17 @@ class Page {
         async (signal) => {
           const query = this.#compareQuery();
           query.set("size", CELL_SIDE);
-          return (await this.service.post(`compare?${query}`, this.#picture.file, "application/json", signal)).json();
+          return (
+            await this.service.post(`compare?${query}`, this.#picture.file, "application/json", signal)
+          ).json();
         },
         (comparison) => this.compare.show(comparison),
         (error) => this.fail(error),
       );
     }
     return this.#detailing.run(
-      (signal) => Promise.all(this.layers.names(this.#answer).map((layer) => this.#explainLayer(layer, signal))),
+      (signal) =>
+        Promise.all(this.layers.names(this.#answer).map((layer) => this.#explainLayer(layer, signal))),
       (answers) => this.layers.show(answers),
       (error) => this.fail(error),
     );
@@ -182,7 +210,9 @@ class Page {
     const query = this.#explainQuery();
     query.set("layer", layer);
     query.set("size", CELL_SIDE);
-    return (await this.service.post(`explain?${query}`, this.#picture.file, "application/json", signal)).json();
+    return (
+      await this.service.post(`explain?${query}`, this.#picture.file, "application/json", signal)
+    ).json();
   }
 
   #explainQuery() {
@@ -193,7 +223,12 @@ class Page {
   #compareQuery() {
     const { state } = this.store;
     const { rules, targets } = this.compare.picked(state, this.#answer);
-    return compareQuery(state, rules, targets, rules.flatMap((rule) => this.parameters.get(rule) ?? []));
+    return compareQuery(
+      state,
+      rules,
+      targets,
+      rules.flatMap((rule) => this.parameters.get(rule) ?? []),
+    );
   }
 
   /** This very request, to be sent again from elsewhere. @returns {import("./code.js").Request} */
@@ -205,7 +240,13 @@ class Page {
     const { name } = this.#picture;
     const stem = name.replace(/\.\w+$/, "");
     const what = comparing ? ["compared"] : [this.#answer.target.label, state.rule];
-    return { path: comparing ? "compare" : "explain", query, name, saveAs: `${[stem, ...what].join("-")}.png`, withKey: this.service.hasKey };
+    return {
+      path: comparing ? "compare" : "explain",
+      query,
+      name,
+      saveAs: `${[stem, ...what].join("-")}.png`,
+      withKey: this.service.hasKey,
+    };
   }
 
   async #fetchAs(accept) {
@@ -213,8 +254,23 @@ class Page {
     return (await this.service.post(`${path}?${query}`, this.#picture.file, accept)).blob();
   }
 
+  #verify() {
+    const query = this.#explainQuery();
+    query.set("verify", "true");
+    query.set("size", "model");
+    byId("verified").textContent = "computing it again …";
+    this.#verifying.run(
+      async (signal) =>
+        (await this.service.post(`explain?${query}`, this.#picture.file, "application/json", signal)).json(),
+      ({ relevance }) => (byId("verified").textContent = verified(relevance.verify)),
+      (error) => this.fail(error),
+    );
+  }
+
   #copyLink() {
-    const words = this.store.state.example ? "Link copied; it shows the same." : "Link copied. The picture itself is not in it: who opens it chooses one.";
+    const words = this.store.state.example
+      ? "Link copied; it shows the same."
+      : "Link copied. The picture itself is not in it: who opens it chooses one.";
     this.take.copy(location.href, words);
   }
 }
@@ -254,8 +310,12 @@ function showBusy(seconds) {
 function askKey() {
   const dialog = byId("key-dialog");
   if (!dialog.open) dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(byId("key").value), { once: true });
+  return new Promise((resolve, reject) => {
+    const closed = () =>
+      byId("key").value
+        ? resolve(byId("key").value)
+        : reject(new ServiceError("This service answers only with a key."));
+    dialog.addEventListener("close", closed, { once: true });
   });
 }
 
@@ -264,7 +324,9 @@ async function start() {
   const store = new Store(fromHash(location.hash));
   watchTabs(store);
   watchSkipLink();
-  const [rules, model, colormaps] = await Promise.all(["rules", "model", "colormaps"].map((path) => service.read(path)));
+  const [rules, model, colormaps] = await Promise.all(
+    ["rules", "model", "colormaps"].map((path) => service.read(path)),
+  );
   const page = new Page(service, store, { rules, model, colormaps });
   watchSources(
     (file) => page.open({ file }),
@@ -274,7 +336,8 @@ async function start() {
   page.open({ example: EXAMPLES.includes(example) ? example : EXAMPLES[0] }, true);
   addEventListener("hashchange", () => {
     const state = fromHash(location.hash);
-    if (EXAMPLES.includes(state.example) && state.example !== store.state.example) page.open({ example: state.example }, true);
+    if (EXAMPLES.includes(state.example) && state.example !== store.state.example)
+      page.open({ example: state.example }, true);
     store.set(state);
   });
 }

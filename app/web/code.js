@@ -5,7 +5,13 @@
 /** @param {Request} request @returns {string} */
 export function asCurl({ path, query, name, saveAs, withKey }) {
   const key = withKey ? [`-H "Authorization: Bearer $LRP_API_KEY"`] : [];
-  const words = ["curl", `-F ${quoted(`file=@${name}`)}`, "-H 'Accept: image/png'", ...key, `-o ${quoted(saveAs)}`];
+  const words = [
+    "curl",
+    `-F ${quoted(`file=@${name}`)}`,
+    "-H 'Accept: image/png'",
+    ...key,
+    `-o ${quoted(saveAs)}`,
+  ];
   return `${words.join(" ")} \\\n  ${quoted(address(path, query))}`;
 }
 

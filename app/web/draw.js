@@ -6,7 +6,9 @@ export class Grid {
   constructor(values) {
     this.height = values[0].length;
     this.width = values[0][0].length;
-    this.values = values[0].map((row, y) => row.map((_, x) => values.reduce((sum, channel) => sum + channel[y][x], 0)));
+    this.values = values[0].map((row, y) =>
+      row.map((_, x) => values.reduce((sum, channel) => sum + channel[y][x], 0)),
+    );
   }
 
   at(x, y) {
@@ -87,7 +89,10 @@ export function drawOverlay(c, { picture, crop, map, grid, heatmap, sign, smooth
 
 /** Frame the pixel of the model that is being read. */
 export function drawProbe(c, { x, y }, { width, height }, thickness) {
-  for (const [colour, size] of [["white", 3], ["black", 1]]) {
+  for (const [colour, size] of [
+    ["white", 3],
+    ["black", 1],
+  ]) {
     c.strokeStyle = colour;
     c.lineWidth = size * thickness;
     c.strokeRect(x / width, y / height, 1 / width, 1 / height);
@@ -106,7 +111,10 @@ export function drawThumbnail(canvas, picture, crop) {
   c.drawImage(picture, 0, 0);
   const part = crop.width < picture.width || crop.height < picture.height;
   if (!part) return;
-  for (const [colour, size] of [["black", 4], ["white", 2]]) {
+  for (const [colour, size] of [
+    ["black", 4],
+    ["white", 2],
+  ]) {
     c.strokeStyle = colour;
     c.lineWidth = size / scale;
     c.strokeRect(crop.left, crop.top, crop.width, crop.height);

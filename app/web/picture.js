@@ -75,6 +75,10 @@ function still(video) {
   canvas.height = video.videoHeight;
   canvas.getContext("2d").drawImage(video, 0, 0);
   return new Promise((resolve) => {
-    canvas.toBlob((blob) => resolve(new File([blob], "photo.jpg", { type: "image/jpeg" })), "image/jpeg", 0.95);
+    canvas.toBlob(
+      (blob) => resolve(new File([blob], "photo.jpg", { type: "image/jpeg" })),
+      "image/jpeg",
+      0.95,
+    );
   });
 }

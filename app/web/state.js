@@ -61,7 +61,10 @@ export const OF_PICTURE = Object.freeze({ target: null, versus: null, vmax: null
 export function fromHash(hash) {
   const query = new URLSearchParams(hash.slice(1));
   const given = Object.keys(FIELDS).filter((name) => query.has(name));
-  return { ...DEFAULTS, ...Object.fromEntries(given.map((name) => [name, FIELDS[name].read(query.getAll(name))])) };
+  return {
+    ...DEFAULTS,
+    ...Object.fromEntries(given.map((name) => [name, FIELDS[name].read(query.getAll(name))])),
+  };
 }
 
 /** @param {State} state @returns {string} hash with all that differs from the defaults */

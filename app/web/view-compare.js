@@ -13,7 +13,9 @@ export function createCompareView(store, rules, classes, onCell) {
   const titles = new Map(rules.map(({ name, title }) => [name, title]));
   const pickers = {
     rules: createPicker(byId("pick-rules"), titles, (names) => store.set({ rules: names })),
-    targets: createPicker(byId("pick-targets"), new Map(classes.map((label) => [label, label])), (names) => store.set({ targets: names })),
+    targets: createPicker(byId("pick-targets"), new Map(classes.map((label) => [label, label])), (names) =>
+      store.set({ targets: names }),
+    ),
   };
 
   return {
@@ -21,7 +23,10 @@ export function createCompareView(store, rules, classes, onCell) {
     picked(state, answer) {
       const few = [...new Set([state.rule, ...titles.keys()])].slice(0, SOME);
       const likely = answer.scores.slice(0, SOME).map(({ label }) => label);
-      const picked = { rules: state.rules.length ? state.rules : few, targets: state.targets.length ? state.targets : likely };
+      const picked = {
+        rules: state.rules.length ? state.rules : few,
+        targets: state.targets.length ? state.targets : likely,
+      };
       for (const [name, picker] of Object.entries(pickers)) picker.show(picked[name]);
       return picked;
     },
@@ -29,15 +34,25 @@ export function createCompareView(store, rules, classes, onCell) {
     /** @param {{explanations: any[]}} comparison rules outer, classes inner */
     show({ explanations }) {
       const columns = new Map(explanations.map(({ target, relevance }) => [target.label, relevance.start]));
-      const head = make("tr", {}, make("td"), ...[...columns].map(([label, start]) => make("th", { scope: "col" }, label, make("small", { textContent: `${plain(start)} put in` }))));
+      const head = make(
+        "tr",
+        {},
+        make("td"),
+        ...[...columns].map(([label, start]) =>
+          make("th", { scope: "col" }, label, make("small", { textContent: `${plain(start)} put in` })),
+        ),
+      );
       const rows = [...new Set(explanations.map(({ rule }) => rule.name))].map((name) => {
-        const cells = explanations.filter(({ rule }) => rule.name === name).map((cell) => make("td", {}, cellButton(cell)));
+        const cells = explanations
+          .filter(({ rule }) => rule.name === name)
+          .map((cell) => make("td", {}, cellButton(cell)));
         return make("tr", {}, make("th", { scope: "row" }, ...breakable(titles.get(name))), ...cells);
       });
       byId("grid").style.setProperty("--columns", columns.size);
       byId("grid").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
       const { vmin, vmax } = explanations[0].heatmap;
-      byId("grid-scale").textContent = `All on one scale, ${signed(vmin)} to ${signed(vmax)}. Choose one to look closer.`;
+      byId("grid-scale").textContent =
+        `All on one scale, ${signed(vmin)} to ${signed(vmax)}. Choose one to look closer.`;
     },
   };
 

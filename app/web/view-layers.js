@@ -9,7 +9,11 @@ export function createLayersView(layers, titleOf) {
 
   return {
     /** Layers at which a rule does something, from the output to the pixels. @param {any} answer */
-    names: (answer) => answer.rule.layers.filter(({ rule }) => rule !== "pass").map(({ name }) => name).reverse(),
+    names: (answer) =>
+      answer.rule.layers
+        .filter(({ rule }) => rule !== "pass")
+        .map(({ name }) => name)
+        .reverse(),
 
     /** @param {any[]} answers one a layer, in the order of `names` */
     show(answers) {
@@ -24,12 +28,27 @@ export function createLayersView(layers, titleOf) {
         fill.style.bottom = `${(100 * (Math.min(0, amount) - low)) / (high - low || 1)}%`;
         return make("div", { className: "column", "aria-hidden": "true" }, fill);
       };
-      const output = make("li", {}, amount(relevance.start), bar(relevance.start), name("output"), words(`put in at ${target.label}${versus ? `, taken from ${versus.label}` : ""}`));
+      const output = make(
+        "li",
+        {},
+        amount(relevance.start),
+        bar(relevance.start),
+        name("output"),
+        words(`put in at ${target.label}${versus ? `, taken from ${versus.label}` : ""}`),
+      );
       const cards = answers.map((answer, i) => {
         const { rule } = answer.rule.layers.find((layer) => layer.name === answer.layer);
         const text = `Relevance at the input of ${answer.layer}: in all ${signed(amounts[i + 1])}.`;
         const where = i === answers.length - 1 ? "the pixels" : `input of ${answer.layer}`;
-        return make("li", {}, amount(amounts[i + 1]), bar(amounts[i + 1]), heatmapImage(answer.heatmap, text), name(where), words(`${kinds.get(answer.layer)}, ${titleOf(rule)}`));
+        return make(
+          "li",
+          {},
+          amount(amounts[i + 1]),
+          bar(amounts[i + 1]),
+          heatmapImage(answer.heatmap, text),
+          name(where),
+          words(`${kinds.get(answer.layer)}, ${titleOf(rule)}`),
+        );
       });
       byId("flow").replaceChildren(output, ...cards);
     },

@@ -52,7 +52,8 @@ export function createMapView() {
       const position = ((shown.absolute ? Math.abs(value) : value) - vmin) / (vmax - vmin || 1);
       mark.style.left = `${100 * Math.min(1, Math.max(0, position))}%`;
       const share = percent(Math.abs(value) / (Math.max(Math.abs(vmin), Math.abs(vmax)) || 1));
-      byId("readout").textContent = `Pixel ${cell.x}, ${cell.y}: relevance ${signed(value)}, ${share} of the scale.`;
+      byId("readout").textContent =
+        `Pixel ${cell.x}, ${cell.y}: relevance ${signed(value)}, ${share} of the scale.`;
     }
     draw();
   }
@@ -84,7 +85,10 @@ export function createMapView() {
     if (!shown || event.target.tagName !== "CANVAS") return;
     if (dragged && frame.zoom > 1) {
       const width = event.target.clientWidth * frame.zoom;
-      frame.moveTo(dragged.x - (event.clientX - dragged.left) / width, dragged.y - (event.clientY - dragged.top) / width);
+      frame.moveTo(
+        dragged.x - (event.clientX - dragged.left) / width,
+        dragged.y - (event.clientY - dragged.top) / width,
+      );
     }
     read(cellOf(event));
   };
@@ -97,18 +101,25 @@ export function createMapView() {
   probe.onpointerup = probe.onpointercancel = () => (dragged = null);
   probe.onpointerleave = () => shown && read(null);
   probe.ondblclick = (event) => shown && zoom(2, pointOf(event));
-  probe.addEventListener("wheel", (event) => {
-    if (!shown || !event.ctrlKey || event.target.tagName !== "CANVAS") return; // plain wheels scroll the page
-    event.preventDefault();
-    zoom(2 ** (-event.deltaY / 200), pointOf(event));
-  }, { passive: false });
+  probe.addEventListener(
+    "wheel",
+    (event) => {
+      if (!shown || !event.ctrlKey || event.target.tagName !== "CANVAS") return; // plain wheels scroll the page
+      event.preventDefault();
+      zoom(2 ** (-event.deltaY / 200), pointOf(event));
+    },
+    { passive: false },
+  );
   probe.onkeydown = (event) => {
     if (!shown) return;
     if (event.key in STEPS) {
       const { width, height } = shown.grid;
       const from = cell ?? { x: width >> 1, y: height >> 1 };
       const [right, down] = cell ? STEPS[event.key] : [0, 0];
-      cell = { x: Math.min(width - 1, Math.max(0, from.x + right)), y: Math.min(height - 1, Math.max(0, from.y + down)) };
+      cell = {
+        x: Math.min(width - 1, Math.max(0, from.x + right)),
+        y: Math.min(height - 1, Math.max(0, from.y + down)),
+      };
       follow();
       read(cell);
     } else if (event.key === "+" || event.key === "=") zoom(2);
@@ -138,7 +149,9 @@ export function createMapView() {
 
 function showScale({ answer, colours, kind, absolute }) {
   const { vmin, vmax } = answer.heatmap;
-  const [lower, upper] = answer.versus ? [`for ${answer.versus.label}`, `for ${answer.target.label}`] : ["against", "for"];
+  const [lower, upper] = answer.versus
+    ? [`for ${answer.versus.label}`, `for ${answer.target.label}`]
+    : ["against", "for"];
   const used = absolute && kind === "diverging" ? colours.slice(colours.length >> 1) : colours;
   byId("scale-bar").style.background = `linear-gradient(to right, ${used.join(", ")})`;
   byId("scale-low").textContent = vmin < 0 ? `${signed(vmin)} ${lower}` : signed(vmin);

@@ -7,7 +7,11 @@ import { EXAMPLES, drawExample } from "./examples.js";
 /** @param {(name: string) => void} onExample */
 export function createPictureView(onExample) {
   const buttons = EXAMPLES.map((name) => {
-    const button = make("button", { type: "button", title: name, "aria-label": `Example: ${name}`, "aria-pressed": "false" }, drawExample(name));
+    const button = make(
+      "button",
+      { type: "button", title: name, "aria-label": `Example: ${name}`, "aria-pressed": "false" },
+      drawExample(name),
+    );
     button.onclick = () => onExample(name);
     byId("examples").append(make("li", {}, button));
     return button;
@@ -23,7 +27,10 @@ export function createPictureView(onExample) {
     show(answer, name, { picture, crop, seen }) {
       const { format, width, height } = answer.input;
       drawThumbnail(byId("upload"), picture, crop);
-      byId("upload").setAttribute("aria-label", `${name}, ${width} by ${height} pixels, with the part that the model saw`);
+      byId("upload").setAttribute(
+        "aria-label",
+        `${name}, ${width} by ${height} pixels, with the part that the model saw`,
+      );
       byId("upload-caption").textContent = `${format}, ${width}×${height}`;
       const target = byId("seen");
       target.width = seen.width;

@@ -9,18 +9,34 @@ const CHOICES = ["fit", "sign", "normalize", "colormap", "start", "view"];
 
 /** @param {import("./state.js").Store} store @param {any[]} rules @param {any[]} colormaps */
 export function createRuleView(store, rules, colormaps) {
-  byId("rule").append(optionGroup("Composites: a rule for each kind of layer", "composite"), optionGroup("Single rules, on every layer", "rule"));
-  byId("colormap").append(...colormaps.map(({ name, description }) => make("option", { value: name, textContent: name, title: description })));
+  byId("rule").append(
+    optionGroup("Composites: a rule for each kind of layer", "composite"),
+    optionGroup("Single rules, on every layer", "rule"),
+  );
+  byId("colormap").append(
+    ...colormaps.map(({ name, description }) =>
+      make("option", { value: name, textContent: name, title: description }),
+    ),
+  );
   byId("rule").onchange = ({ target }) => store.set({ rule: target.value });
   for (const name of CHOICES) byId(name).onchange = ({ target }) => store.set({ [name]: target.value });
-  byId("smooth").onchange = ({ target }) => store.set({ interpolation: target.checked ? "bicubic" : "nearest" });
-  byId("layers").onchange = ({ target }) => store.set({ layers: target.value.split("\n").map((line) => line.trim()).filter(Boolean) });
+  byId("smooth").onchange = ({ target }) =>
+    store.set({ interpolation: target.checked ? "bicubic" : "nearest" });
+  byId("layers").onchange = ({ target }) =>
+    store.set({
+      layers: target.value
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean),
+    });
 
   let sliders = [];
   let shown = null;
 
   function optionGroup(label, kind) {
-    const options = rules.filter((rule) => rule.kind === kind).map(({ name, title }) => make("option", { value: name, textContent: title }));
+    const options = rules
+      .filter((rule) => rule.kind === kind)
+      .map(({ name, title }) => make("option", { value: name, textContent: title }));
     return make("optgroup", { label }, ...options);
   }
 
@@ -30,7 +46,9 @@ export function createRuleView(store, rules, colormaps) {
     byId("source").textContent = rule.source;
     // β follows from α: α − β = 1.
     const free = rule.parameters.filter(({ name }) => name !== "beta");
-    sliders = free.map((parameter) => createSlider(parameter, (value) => store.set({ [parameter.name]: value })));
+    sliders = free.map((parameter) =>
+      createSlider(parameter, (value) => store.set({ [parameter.name]: value })),
+    );
     byId("parameters").replaceChildren(...sliders.map(({ element }) => element));
   }
 
@@ -55,7 +73,11 @@ function createSlider({ name, default: usual, minimum, maximum, description }, o
   const id = `parameter-${name}`;
   const slider = make("input", { type: "range", id, min: 0, max: STEPS, step: 1, title: description });
   const field = make("input", { type: "text", inputMode: "decimal", "aria-label": `${name}, exact value` });
-  const label = make("label", { htmlFor: id, title: description }, make("i", { textContent: SYMBOLS[name] ?? name }));
+  const label = make(
+    "label",
+    { htmlFor: id, title: description },
+    make("i", { textContent: SYMBOLS[name] ?? name }),
+  );
   slider.setAttribute("aria-label", name);
   slider.oninput = () => onChange(Number(curve.value(slider.value / STEPS).toPrecision(2)));
   field.onchange = () => onChange(field.value.trim() === "" ? null : Number(field.value.replace("−", "-")));
@@ -74,7 +96,10 @@ function createSlider({ name, default: usual, minimum, maximum, description }, o
 function createCurve(minimum, maximum, usual) {
   if (minimum > 0 && maximum / minimum > 1e4) {
     const [low, high] = [Math.log(minimum), Math.log(maximum)];
-    return { value: (t) => Math.exp(low + t * (high - low)), position: (v) => (Math.log(v) - low) / (high - low) };
+    return {
+      value: (t) => Math.exp(low + t * (high - low)),
+      position: (v) => (Math.log(v) - low) / (high - low),
+    };
   }
   const span = maximum - minimum;
   const base = (span / (usual - minimum) - 1) ** 2;

@@ -11,8 +11,19 @@ export function createScoresView(onTarget, onVersus) {
     rows = labels.map((label) => {
       const fill = make("span", { className: "fill" });
       const number = make("span", { className: "number" });
-      const target = make("button", { type: "button", className: "score" }, make("span", { className: "label", textContent: label }), make("span", { className: "bar" }, fill), number);
-      const versus = make("button", { type: "button", className: "versus", textContent: "not", "aria-label": `and not ${label}` });
+      const target = make(
+        "button",
+        { type: "button", className: "score" },
+        make("span", { className: "label", textContent: label }),
+        make("span", { className: "bar" }, fill),
+        number,
+      );
+      const versus = make("button", {
+        type: "button",
+        className: "versus",
+        textContent: "not",
+        "aria-label": `and not ${label}`,
+      });
       target.onclick = () => onTarget(label);
       versus.onclick = () => onVersus(label);
       return { label, fill, number, target, versus, item: make("li", {}, target, versus) };

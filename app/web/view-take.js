@@ -24,7 +24,8 @@ export function createTakeView(request, fetchAs, failed) {
     };
   }
   byId("copy-curl").onclick = () => copy(asCurl(request()), `Copied. It wants ${request().name} beside it.`);
-  byId("copy-python").onclick = () => copy(asPython(request()), `Copied. It wants ${request().name} beside it, and httpx.`);
+  byId("copy-python").onclick = () =>
+    copy(asPython(request()), `Copied. It wants ${request().name} beside it, and httpx.`);
 
   async function copy(text, words) {
     byId("code").textContent = text;

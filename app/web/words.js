@@ -4,7 +4,10 @@
 export function plain(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  const digits = size >= 1e-4 && size < 1e5 ? String(Number(size.toPrecision(3))) : size.toExponential(1).replace("-", "−");
+  const digits =
+    size >= 1e-4 && size < 1e5
+      ? String(Number(size.toPrecision(3)))
+      : size.toExponential(1).replace("-", "−");
   return (value < 0 ? "−" : "") + digits;
 }
 
@@ -41,10 +44,16 @@ export function receipt({ relevance, target, versus }) {
   }
   const reached = `${plain(start)} was put in at ${target.label}${versus ? ` (less ${versus.label})` : ""}; ${plain(sum)} reached the pixels`;
   if (Math.abs(leak) < 0.0005) return `${reached}: nothing leaked on the way.`;
-  if (leak < 0) return `${reached}: ${percent(-leak)} more, gained from biases and negative contributions on the way.`;
+  if (leak < 0)
+    return `${reached}: ${percent(-leak)} more, gained from biases and negative contributions on the way.`;
   return leak > 1
     ? `${reached}: biases and evidence against it took more than all of it on the way.`
     : `${reached}: ${percent(leak)} leaked to biases, ε and zero denominators on the way.`;
+}
+
+/** What the reference engine says of the numbers. */
+export function verified({ reference, difference }) {
+  return `${reference} computes the same map; relative difference ${plain(difference)}.`;
 }
 
 /** One sentence for those who cannot see the map. @param {import("./draw.js").Grid} grid */
@@ -54,7 +63,8 @@ export function describeMap(answer, title, grid) {
   const high = grid.extreme(1);
   const low = grid.extreme(-1);
   const support = high.value > 0 ? `most support, ${signed(high.value)}, ${place(high, grid)}` : "no support";
-  const against = low.value < 0 ? `most opposition, ${signed(low.value)}, ${place(low, grid)}` : "no opposition";
+  const against =
+    low.value < 0 ? `most opposition, ${signed(low.value)}, ${place(low, grid)}` : "no opposition";
   return `${of}: ${support}; ${against}; in all ${signed(answer.relevance.sum)}.`;
 }
 
@@ -67,5 +77,7 @@ export function describeCell(answer, title) {
 function place({ x, y }, { width, height }) {
   const vertical = ["upper", "", "lower"][Math.floor((3 * y) / height)];
   const horizontal = ["left", "", "right"][Math.floor((3 * x) / width)];
-  return vertical || horizontal ? `at the ${[vertical, horizontal].filter(Boolean).join(" ")}` : "in the centre";
+  return vertical || horizontal
+    ? `at the ${[vertical, horizontal].filter(Boolean).join(" ")}`
+    : "in the centre";
 }
