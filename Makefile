@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
+SOAK_S ?= 300
 DATA ?= ../shared/cifar10/train.zip
 IMAGE ?= lrpserve
 IMAGE_ARGS ?=
@@ -11,7 +12,7 @@ PEERS := afternoon litserve torchserve bentoml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix train bench bench-service image container-test clean
+.PHONY: help serve test check fix soak audit train bench bench-service image container-test clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +22,12 @@ serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
 
 test: $(VENV)/test.stamp  ## Run all tests
 	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
+
+soak: $(VENV)/test.stamp  ## Run the tests that make requests up for minutes; SOAK_S=seconds
+	LRP_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest --hypothesis-profile=soak tests/test_properties.py tests/test_schemathesis.py
+
+audit: $(VENV)/audit.stamp  ## Look every pinned package up among known vulnerabilities (asks pypi.org)
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 check: $(VENV)/test.stamp  ## Check format, lint and types
 	$(BIN)/ruff format --check .
@@ -70,3 +77,9 @@ $(VENV)/test.stamp: $(VENV)/serve.stamp
 		> "$$(.bench/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ours.pth"
 	@if .bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<; \
 		then touch $@; else echo "$* could not be installed: the benchmark leaves it out"; fi
+
+# In an environment of its own: what audits should not depend on what is audited.
+$(VENV)/audit.stamp: $(VENV)/serve.stamp
+	@$(BIN)/python -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet pip-audit==2.10.1
+	@touch $@

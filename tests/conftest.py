@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from hypothesis import settings as hypothesis_settings
 from PIL import Image
 from skimage import data
 from starlette.testclient import TestClient
@@ -19,6 +20,8 @@ from starlette.types import ASGIApp
 from app.main import create_app
 from app.server import options
 from app.settings import Settings
+
+hypothesis_settings.register_profile("soak", max_examples=2000)
 
 
 def encode(image: Image.Image, form: str = "PNG") -> bytes:

@@ -81,7 +81,7 @@ def test_content_type_does_not_matter(client: TestClient, cat_b64: str) -> None:
         ("[" * 100_000, 400, "JSON"),
         ('{"instances": []}', 400, "instances"),
         ("{}", 400, "instances"),
-        ('{"instances": ["a"], "inputs": ["a"]}', 400, "instances"),
+        ('{"instances": ["a"], "inputs": ["a"]}', 400, "inputs"),
         ('{"instances": [{}]}', 400, "one picture"),
         ('{"instances": [{"b64": "a", "data": "a"}]}', 400, "one picture"),
         ('{"instances": [7]}', 400, "instances.0"),

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from app.answers import ExplainAnswer, PredictAnswer
 from app.api.documented import json_body, protocol_errors
@@ -29,7 +29,11 @@ class Instance(BaseModel):
     """One picture, in one of three fields, and how it is to be explained: options as those of `/explain`."""
 
     model_config = ConfigDict(
-        extra="allow", json_schema_extra={"examples": [{"image": {"b64": "iVBORw0KGgo…"}, "target": "cat"}]}
+        extra="allow",
+        json_schema_extra={
+            "examples": [{"image": {"b64": "iVBORw0KGgo…"}, "target": "cat"}],
+            "oneOf": [{"required": [field]} for field in ("image", "b64", "data")],
+        },
     )
     __pydantic_extra__: dict[str, Scalar | list[str]]
 
@@ -61,23 +65,11 @@ class Instance(BaseModel):
 
 
 class Instances(BaseModel):
-    """Pictures, under either of the two names that V1 has for them."""
+    """Pictures; `inputs` is another name that V1 has for them."""
 
     model_config = ConfigDict(extra="forbid")
 
-    instances: list[Instance] | None = None
-    inputs: list[Instance] | None = None
-
-    @model_validator(mode="after")
-    def _one_list(self) -> "Instances":
-        if (self.instances is None) == (self.inputs is None):
-            raise ValueError('send {"instances": […]}')
-        return self
-
-    @property
-    def all(self) -> list[Instance]:
-        """The pictures."""
-        return self.instances or self.inputs or []
+    instances: list[Instance] = Field(validation_alias=AliasChoices("instances", "inputs"))
 
 
 class Models(BaseModel):
@@ -108,7 +100,7 @@ class Explanations(Predictions):
 async def read_instances(request: Request) -> list[Instance]:
     """The pictures in the body, whatever its Content-Type says."""
     refuse_compressed(request)
-    return parse(request, Instances, await request.body()).all
+    return parse(request, Instances, await request.body()).instances
 
 
 Sent = Annotated[list[Instance], Depends(read_instances)]
@@ -123,16 +115,6 @@ async def served(request: Request, model: ModelName) -> None:
 async def models(request: Request) -> Models:
     """The one model; its explanations are under the same name."""
     return Models(models=[request.state.about_model.name])
-
-
-@router.get(
-    "/{model}", summary="KServe V1: is the model ready?", responses=protocol_errors(404, 422, 503),
-    dependencies=[Depends(served)],
-)  # fmt: skip
-async def ready(request: Request, model: ModelName) -> ModelReady:
-    """200 once a warm-up explanation has run, 503 before."""
-    refuse_unready(request)
-    return ModelReady(name=model, ready=True)
 
 
 @router.post(
@@ -170,3 +152,14 @@ async def explain(request: Request, instances: Sent) -> Explanations:
         for answer in answers
     ]
     return Explanations(predictions=predictions, explanations=answers)
+
+
+# After the verbs: it takes `NAME:predict` for a name, too.
+@router.get(
+    "/{model}", summary="KServe V1: is the model ready?", responses=protocol_errors(404, 422, 503),
+    dependencies=[Depends(served)],
+)  # fmt: skip
+async def ready(request: Request, model: ModelName) -> ModelReady:
+    """200 once a warm-up explanation has run, 503 before."""
+    refuse_unready(request)
+    return ModelReady(name=model, ready=True)
