@@ -14,6 +14,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from app.readiness import Readiness
 from app.settings import Settings
 
+MAX_HEAD_BYTES = 2**16
+"""Of a request's line, headers and trailers, which httptools would collect until memory ends."""
+CHUNK_OVERHEAD = 8
+"""Bytes that come with each byte of a body in the smallest of chunks."""
 BROKEN = 1
 """Exit code where the model has died: a supervisor is to start another process."""
 
@@ -68,27 +72,40 @@ def options(settings: Settings) -> dict[str, Any]:
         "log_config": None,  # ours holds
         "access_log": False,  # it would print the address asked for, and a line of ours says more
         "server_header": False,
+        "ws": "none",  # nothing here speaks it, whatever happens to be installed
     }
 
 
 def _impatient(deadline_s: float) -> type[HttpToolsProtocol]:
-    """Uvicorn's HTTP that gives a client ``deadline_s`` whenever it is the client's turn.
+    """Uvicorn's HTTP that waits for no client longer than ``deadline_s``, and reads no endless head.
 
-    That is before a request's head is complete, however few bytes trickle in, and after an answer that did not
-    wait for the request's end. uvicorn itself waits for ever, and each connection costs a file descriptor.
-    While a request is being answered the clock stands still; its body has a deadline of its own.
+    It is the client's turn before a request's head is complete, however few bytes trickle in, and after an
+    answer that did not wait for the request's end. uvicorn itself waits for ever, and each connection costs a
+    file descriptor. While a request is being answered the clock stands still; its body has its own deadline.
     """
 
     class Impatient(HttpToolsProtocol):
         _patience: asyncio.TimerHandle | None = None
+        _head_bytes = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
             super().connection_made(transport)
             self._watch()
 
         def data_received(self, data: bytes) -> None:
+            self._head_bytes += len(data)
             super().data_received(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.close()
             self._watch()
+
+        def on_body(self, body: bytes) -> None:
+            self._head_bytes = max(0, self._head_bytes - CHUNK_OVERHEAD * len(body))
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._head_bytes = 0
+            super().on_message_complete()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()

@@ -175,6 +175,22 @@ def test_row_17_bytes_that_trickle_in_do_not_wind_the_clock_back(impatient: Serv
         assert_cut_off(client, b"x")
 
 
+@pytest.mark.parametrize(
+    "start", [b"GET /", b"GET / HTTP/1.1\r\nX: ", head("Transfer-Encoding: chunked") + b"0\r\nX-Trailer: "]
+)
+def test_a_head_without_end_is_cut_off(start: bytes) -> None:
+    with serving(Settings(read_deadline_s=3600)) as server, closing(connect(server)) as client:
+        client.sendall(start)
+        assert_cut_off(client, b"x" * 2**16)
+
+
+def test_a_body_in_the_smallest_of_chunks_is_no_head_without_end(server: Server) -> None:
+    with closing(connect(server)) as client:
+        client.sendall(head("Content-Type: image/png", "Transfer-Encoding: chunked"))
+        client.sendall(chunk(b"x") * 2**17 + chunk(b""))
+        assert status(client) == 422
+
+
 def test_row_17_a_slow_answer_is_not_cut_off() -> None:
     asked, release = threading.Event(), threading.Event()
 
