@@ -8,6 +8,7 @@ It knows nothing of what it runs: ``run`` takes a list of items and gives one re
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -170,7 +171,7 @@ class Batcher(Generic[Item, Result]):
         try:
             results = self._results([waiting.item for waiting in batch])
         except BaseException:
-            _deliver(batch, [UnavailableError(_REFUSALS["broken"])] * len(batch), started)
+            _deliver(batch, _broken(len(batch)), started)
             raise
         _deliver(batch, results, started)
 
@@ -193,7 +194,7 @@ class Batcher(Generic[Item, Result]):
             self._closed_by = "broken"
             batch = list(self._waiting)
             self._waiting.clear()
-        _deliver(batch, [UnavailableError(_REFUSALS["broken"])] * len(batch), time.perf_counter())
+        _deliver(batch, _broken(len(batch)), time.perf_counter())
 
 
 _REFUSALS: Mapping[Refusal, str] = {
@@ -201,6 +202,11 @@ _REFUSALS: Mapping[Refusal, str] = {
     "draining": "the service is shutting down; another instance, or this one restarted, will answer",
     "broken": "the model has failed and the service ends; it will answer again when it has been restarted",
 }
+
+
+def _broken(count: int) -> list[UnavailableError]:
+    """One for each: whoever gets one may add to its words."""
+    return [UnavailableError(_REFUSALS["broken"]) for _ in range(count)]
 
 
 def _deliver(
@@ -219,5 +225,5 @@ def _deliver(
                 waiting.future.set_result(Batched(result, started - waiting.since, run_s))
 
     for loop in {waiting.loop for waiting in batch}:
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # closed: nobody waits there any more
             loop.call_soon_threadsafe(settle, loop)
