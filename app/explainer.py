@@ -14,7 +14,7 @@ from app.errors import InternalError, RefusedToStartError, UnavailableError
 from app.lrp.affine import NotCompilableError
 from app.lrp.composites import Composite, resolve
 from app.lrp.engine import Engine
-from app.lrp.seed import Answers, Ask, Explanation
+from app.lrp.seed import Ask, Explanation
 from app.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -125,9 +125,20 @@ class Explainer:
 
     def _run(self, jobs: list[Job]) -> list[Done | Exception]:
         """One answer for each job; on the model's thread."""
+        try:
+            return self._done(jobs)
+        except torch.AcceleratorError as error:
+            raise DeviceLostError(str(error)) from error
+        except Exception as error:
+            if len(jobs) > 1 or not _is_out_of_memory(error):
+                raise  # halves of the batch may fit
+            self._metrics.refused("out_of_memory")
+            raise UnavailableError("not enough memory for this picture now; try again in a second") from None
+
+    def _done(self, jobs: list[Job]) -> list[Done | Exception]:
         asks = [replace(ask, row=row) for row, job in enumerate(jobs) for ask in job.asks]
         inputs = torch.stack([job.image for job in jobs])  # (3, 32, 32) each -> (B, 3, 32, 32)
-        answers = self._answer(self._engine, inputs.to(self.device), asks)
+        answers = self._engine.answer(inputs.to(self.device), asks)
         explanations = iter(answers.explanations)
         done: list[Done | Exception] = []
         for row, job in enumerate(jobs):
@@ -135,22 +146,11 @@ class Explainer:
             done.append(self._checked(Done(answers.logits[row], own, self._verified(job))))
         return done
 
-    def _answer(self, engine: "Engine | Reference", inputs: Tensor, asks: Sequence[Ask]) -> Answers:
-        try:
-            return engine.answer(inputs, asks)
-        except torch.AcceleratorError as error:
-            raise DeviceLostError(str(error)) from error
-        except (torch.OutOfMemoryError, MemoryError):
-            if len(inputs) > 1:
-                raise  # halves of the batch may fit
-            self._metrics.refused("out_of_memory")
-            raise UnavailableError("not enough memory for this picture now; try again in a second") from None
-
     def _verified(self, job: Job) -> tuple[Explanation, ...] | None:
         if not job.verify:
             return None
         asks = [replace(ask, row=0) for ask in job.asks]
-        return self._answer(self._reference, job.image.unsqueeze(0).to(self.device), asks).explanations
+        return self._reference.answer(job.image.unsqueeze(0).to(self.device), asks).explanations
 
     def _checked(self, done: Done) -> Done | Exception:
         tensors = (done.logits, *(explanation.relevance for explanation in done.explanations))
@@ -174,6 +174,11 @@ def _engine(model: nn.Module, low: Tensor, high: Tensor) -> "Engine | Reference"
         from app.lrp.reference import Reference
 
         return Reference(model, low, high)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch has a type for it on accelerators only; on a CPU it is a RuntimeError with its allocator's words."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
 def pick_device(name: str) -> torch.device:
