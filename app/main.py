@@ -86,12 +86,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         readiness = app.state.readiness = Readiness()
 
-        def died(_: BaseException) -> None:
+        def fail(_: BaseException) -> None:
             readiness.fail()
             app.state.on_death()
 
-        pipeline = create_pipeline(model, card, device, settings, metrics, died)
-        warming_up = asyncio.create_task(_warm_up(pipeline, readiness))
+        pipeline = create_pipeline(model, card, device, settings, metrics, fail)
+        warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail))
         log.info("started", extra=fields(model=card.name, version=card.version, device=str(device)))
         yield State(pipeline=pipeline, about_model=about_this, readiness=readiness, metrics=metrics)
         readiness.drain()
@@ -168,8 +168,13 @@ def create_pipeline(
     )
 
 
-async def _warm_up(pipeline: Pipeline, readiness: Readiness) -> None:
-    await pipeline.warm_up()
+async def _warm_up(pipeline: Pipeline, readiness: Readiness, on_failure: Callable[[Exception], None]) -> None:
+    try:
+        await pipeline.warm_up()
+    except Exception as error:  # noqa: BLE001 # whatever it is, no request would fare better
+        log.critical("the warm-up failed", exc_info=error)
+        on_failure(error)
+        return
     # What there is by now stays for good. Python's collector would go through all of it, torch included,
     # whenever requests leave enough behind: 0.1 s in which nothing is answered.
     gc.collect()

@@ -19,16 +19,16 @@ MAX_HEAD_BYTES = 2**16
 CHUNK_OVERHEAD = 8
 """Bytes that come with each byte of a body in the smallest of chunks."""
 BROKEN = 1
-"""Exit code where the model has died: a supervisor is to start another process."""
+"""Exit code where the model has died, or never came up: a supervisor is to start another process."""
 
 
 def run(app: FastAPI, settings: Settings) -> None:
-    """Serve ``app`` until a signal ends it, or its model dies; then ends the process with `BROKEN`."""
+    """Serve ``app`` until a signal ends it, or its model fails; then ends the process with `BROKEN`."""
     _allow_many_connections()
     server = DrainingServer(app, settings)
     app.state.on_death = server.stop
     server.run()
-    if app.state.readiness.obstacle == "broken":
+    if not server.started or app.state.readiness.obstacle == "broken":
         sys.exit(BROKEN)
 
 
