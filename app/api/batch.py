@@ -19,7 +19,6 @@ from app.api.negotiation import Format, choose
 from app.api.parameters import BatchParameters, each_once
 from app.api.problems import problem_of
 from app.api.upload import NamedFile, files_body, read_files
-from app.errors import HTTPError
 from app.pipeline import Explained, How, Pipeline, Timings
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
@@ -30,7 +29,7 @@ class Outcome:
     """What came of one file."""
 
     file: str
-    result: Explained | HTTPError
+    result: Explained | Exception
 
 
 @router.post(
@@ -74,7 +73,7 @@ async def explain_batch(request: Request, asked: Annotated[BatchParameters, Quer
 async def _outcome(pipeline: Pipeline, file: NamedFile, how: How, timings: Timings) -> Outcome:
     try:
         return Outcome(file.name, await pipeline.explain(file.data, how, timings))
-    except HTTPError as error:
+    except Exception as error:  # noqa: BLE001 # each gets the answer that a request of its own would have got
         return Outcome(file.name, error)
 
 

@@ -63,10 +63,8 @@ def install(app: FastAPI) -> None:
 
 
 def answer(request: Request, error: Exception) -> Response:
-    """``error`` as an answer; what is not meant for the client is logged and says only the request's ID."""
+    """``error`` as an answer."""
     problem = problem_of(error, request)
-    if problem.status == InternalError.status:
-        log.error("failed", extra=fields(id=problem.instance), exc_info=error)
     if request.url.path.startswith(PROTOCOLS):
         body = ProtocolError(error=problem.detail).model_dump_json()
         return Response(body, problem.status, _headers(error), "application/json")
@@ -74,7 +72,7 @@ def answer(request: Request, error: Exception) -> Response:
 
 
 def problem_of(error: Exception, request: Request) -> Problem:
-    """``error`` in words for the client."""
+    """``error`` in words for the client; what is not meant for it is logged and says only the request's ID."""
     request_id = request.state.request_id
     if isinstance(error, RequestValidationError):
         errors = [_parameter_problem(item) for item in error.errors()]
@@ -94,6 +92,9 @@ def problem_of(error: Exception, request: Request) -> Problem:
         return _problem(type(error), error.detail, request_id, errors)
     if isinstance(error, HTTPError) and not isinstance(error, InternalError):
         return _problem(type(error), error.detail, request_id)
+    log.error("failed", extra=fields(id=request_id), exc_info=error)
+    if not isinstance(error, InternalError):  # that one was counted where it was raised
+        request.state.metrics.failed("crash")
     return _problem(InternalError, QUOTE_THE_ID, request_id)
 
 
