@@ -1,0 +1,287 @@
+"""Rows 16, 19 to 23, 27 and 29 of what the service must withstand, over real connections. Nothing is timed."""
+
+import base64
+import io
+import json
+import socket
+import struct
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import httpx
+import pytest
+import torch
+from conftest import Server, encode, serving
+from fastapi import FastAPI
+from gate import LIMIT_S, Gate
+from PIL import Image
+from starlette.testclient import TestClient
+from torch import Tensor
+
+from app.lrp.engine import Engine
+from app.lrp.seed import Answers, Ask
+from app.main import create_app
+from app.settings import Settings
+
+PNG = {"Content-Type": "image/png"}
+PROBES = ("/livez", "/readyz", "/health", "/healthz", "/ping", "/v2/health/live", "/v2/health/ready")
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch)
+
+
+class Client:
+    """Of one service, with as many requests at once as are wanted."""
+
+    def __init__(self, server: Server, app: FastAPI, picture: bytes) -> None:
+        self.server, self.app, self.picture = server, app, picture
+        self._pool = ThreadPoolExecutor(16)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.server.port}{path}", timeout=LIMIT_S)
+
+    def post(self, path: str = "/explain") -> "Future[httpx.Response]":
+        url = f"http://127.0.0.1:{self.server.port}{path}"
+        return self._pool.submit(httpx.post, url, content=self.picture, headers=PNG, timeout=LIMIT_S)
+
+    def counted(self, sample: str) -> float:
+        lines = self.get("/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"lrpserve_{sample} "))
+
+    def until(self, sample: str, value: float) -> None:
+        """Ask until so many are counted."""
+        asked = (self.counted(sample) == value for _ in range(100_000))
+        assert any(asked)
+
+
+@contextmanager
+def serving_to_a_client(picture: bytes, settings: Settings | None = None) -> Iterator[Client]:
+    """The service, warmed up."""
+    settings = settings or Settings()
+    app = create_app(settings)
+    with serving(settings, app) as server:
+        client = Client(server, app, picture)
+        while client.get("/readyz").status_code == 503:
+            pass
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/v1/models/minivgg-cifar10:explain"])
+@pytest.mark.parametrize("abruptly", [False, True])
+def test_row_16_a_client_that_leaves_while_it_waits_is_dropped_before_it_is_computed(
+    gate: Gate, cat_png: bytes, path: str, abruptly: bool
+) -> None:
+    with serving_to_a_client(cat_png) as client:
+        gate.shut()
+        stays = client.post()
+        gate.wait()
+        cancelled = client.counted("cancelled_total")
+        with closing(socket.create_connection(("127.0.0.1", client.server.port))) as leaves:
+            if abruptly:  # a reset instead of an orderly end
+                leaves.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            in_json = json.dumps({"instances": [base64.b64encode(cat_png).decode()]}).encode()
+            body = in_json if "v1" in path else cat_png
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}"
+            )
+            leaves.sendall(head.encode() + b"\r\n\r\n" + body)
+            client.until("queue_depth", 1)
+        client.until("queue_depth", 0)
+        client.until("cancelled_total", cancelled + 1)
+        gate.let()
+        assert stays.result().status_code == 200
+        assert client.post().result().status_code == 200
+        assert gate.sizes == [1, 1]  # nobody computed for the one who left
+        assert client.counted('failures_total{reason="crash"}') == 0
+
+
+def test_row_19_what_the_queue_cannot_hold_is_told_when_to_come_again_and_the_rest_is_answered(
+    gate: Gate, cat_png: bytes
+) -> None:
+    with serving_to_a_client(cat_png, Settings(max_queue=2)) as client:
+        gate.shut()
+        taken = [client.post()]
+        gate.wait()
+        for waiting in (1, 2):
+            taken.append(client.post())
+            client.until("queue_depth", waiting)
+        refused = client.post().result()
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert refused.json()["type"] == "urn:lrpserve:problem:unavailable"
+        assert client.counted('refused_total{reason="queue_full"}') == 1
+        gate.let()
+        assert [answer.result().status_code for answer in taken] == [200] * 3
+        assert client.post().result().status_code == 200  # and it is as before
+
+
+def test_row_21_a_request_that_waits_past_the_deadline_is_told_so_and_never_computed(
+    gate: Gate, cat_png: bytes
+) -> None:
+    with serving_to_a_client(cat_png, Settings(queue_deadline_s=1)) as client:
+        gate.shut()
+        running = client.post()
+        gate.wait()
+        late = [client.post("/explain").result(), client.post("/predict").result()]
+        assert [answer.status_code for answer in late] == [504, 504]
+        assert late[0].json()["type"] == "urn:lrpserve:problem:deadline"
+        assert client.counted('refused_total{reason="deadline"}') == 2
+        gate.let()
+        assert running.result().status_code == 200
+        assert gate.sizes == [1]
+
+
+def test_row_22_probes_answer_while_the_model_is_busy_and_the_queue_is_full(
+    gate: Gate, cat_png: bytes
+) -> None:
+    with serving_to_a_client(cat_png, Settings(max_queue=1)) as client:
+        gate.shut()
+        busy = [client.post()]
+        gate.wait()
+        busy.append(client.post())
+        client.until("queue_depth", 1)
+        assert client.post().result().status_code == 503
+        for path in PROBES:
+            assert client.get(path).status_code == 200
+        gate.let()
+        assert [answer.result().status_code for answer in busy] == [200] * 2
+
+
+def poisoned(which: int, with_what: float) -> Callable[..., Answers]:
+    """Relevance that is not all numbers, where ``which`` pictures or more are explained at once."""
+
+    def fault(_inputs: Tensor, _asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
+        answers = answer()
+        with torch.inference_mode():
+            for explanation in answers.explanations[which - 1 :]:
+                explanation.relevance[0, 0, 0, 0] = with_what
+        return answers
+
+    return fault
+
+
+@pytest.mark.parametrize("accept", ["application/json", "image/png", "application/x-npy"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_row_27_relevance_that_is_not_finite_is_an_error_and_no_heatmap(
+    gate: Gate, cat_png: bytes, accept: str, value: float
+) -> None:
+    with TestClient(create_app(Settings())) as client:
+        while client.get("/readyz").status_code == 503:
+            pass
+        gate.fault = poisoned(1, value)
+        answer = client.post("/explain", content=cat_png, headers={**PNG, "Accept": accept})
+        assert answer.status_code == 500
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["instance"] == answer.headers["X-Request-ID"]
+        counters = client.get("/metrics").text
+        assert 'lrpserve_failures_total{reason="non_finite"} 1.0' in counters
+        assert 'lrpserve_failures_total{reason="crash"} 0.0' in counters
+        gate.fault = lambda _inputs, _asks, answer: answer()
+        assert client.post("/explain", content=cat_png, headers=PNG).status_code == 200
+
+
+def test_row_23_a_crash_is_one_answer_of_eight_is_counted_and_says_nothing(
+    gate: Gate, cat_png: bytes
+) -> None:
+    bad = 3
+
+    def fault(inputs: Tensor, asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
+        if any(ask.question.target == bad for ask in asks):
+            raise ArithmeticError("secret")
+        return answer()
+
+    with serving_to_a_client(cat_png) as client:
+        solo = [client.post(f"/explain?target={target}&values=1").result().json() for target in range(8)]
+        gate.fault = fault
+        gate.shut()
+        first = client.post()
+        gate.wait()
+        eight = [client.post(f"/explain?target={target}&values=1") for target in range(8)]
+        client.until("queue_depth", 8)
+        gate.let()
+        assert first.result().status_code == 200
+        answers = [answer.result() for answer in eight]
+        assert gate.sizes[1] == 8
+        assert [answer.status_code for answer in answers] == [500 if i == bad else 200 for i in range(8)]
+        assert "secret" not in answers[bad].text
+        assert client.counted('failures_total{reason="crash"}') == 1
+        for i in set(range(8)) - {bad}:
+            ours, alone = (
+                torch.tensor(answer["relevance"]["values"]) for answer in (answers[i].json(), solo[i])
+            )
+            torch.testing.assert_close(ours, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max()))
+
+
+@pytest.mark.parametrize("form", ["json", "zip"])
+def test_row_23_a_crash_of_one_file_costs_the_others_of_its_request_nothing(
+    gate: Gate, cat_png: bytes, cat_jpeg: bytes, form: str
+) -> None:
+    def fault(inputs: Tensor, _asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
+        if any(bool((image == image[:, :1, :1]).all()) for image in inputs):
+            raise ArithmeticError("secret")
+        return answer()
+
+    grey = encode(Image.new("RGB", (40, 40), (9, 9, 9)))
+    with TestClient(create_app(Settings())) as client:
+        while client.get("/readyz").status_code == 503:
+            pass
+        gate.fault = fault
+        files = [("file", cat_png), ("file", grey), ("file", cat_jpeg)]
+        answer = client.post(f"/explain/batch?format={form}", files=files)
+        content = answer.content
+        if form == "zip":
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                content = archive.read("results.json")
+        results = json.loads(content)["results"]
+        assert [result["problem"] and result["problem"]["status"] for result in results] == [None, 500, None]
+        assert results[1]["problem"]["instance"] == answer.headers["X-Request-ID"]
+        assert b"secret" not in content
+        assert 'lrpserve_failures_total{reason="crash"} 1.0' in client.get("/metrics").text
+
+
+def test_row_29_when_the_device_is_lost_readiness_goes_at_once_and_all_who_wait_hear_of_it(
+    gate: Gate, cat_png: bytes
+) -> None:
+    ended = threading.Event()
+
+    def lost(*_: object) -> Answers:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    with serving_to_a_client(cat_png) as client:
+        client.app.state.on_death = ended.set
+        gate.shut()
+        waiting = [client.post()]
+        gate.wait()
+        waiting += [client.post() for _ in range(5)]
+        client.until("queue_depth", 5)
+        gate.fault = lost
+        gate.let()
+        assert ended.wait(LIMIT_S)
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert "broken" in ready.json()["detail"]
+        assert client.get("/livez").status_code == 200
+        assert [answer.result().status_code for answer in waiting] == [503] * 6
+        assert client.post().result().status_code == 503
+        assert client.counted('refused_total{reason="broken"}') == 1
+        assert client.counted('failures_total{reason="crash"}') == 0
+
+
+def test_row_29_a_warm_up_that_fails_ends_the_service(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    def fail(*_: object) -> Answers:
+        raise ArithmeticError("from the first batch on")
+
+    monkeypatch.setattr(Engine, "answer", fail)
+    app = create_app(Settings())
+    app.state.on_death = ended.set
+    with TestClient(app) as client:
+        client.get("/livez")
+        assert ended.wait(LIMIT_S)
+        assert "broken" in client.get("/readyz").json()["detail"]
