@@ -171,7 +171,7 @@ def create_pipeline(
 async def _warm_up(pipeline: Pipeline, readiness: Readiness, on_failure: Callable[[Exception], None]) -> None:
     try:
         await pipeline.warm_up()
-    except Exception as error:  # noqa: BLE001 # whatever it is, no request would fare better
+    except Exception as error:  # whatever it is, no request would fare better
         log.critical("the warm-up failed", exc_info=error)
         on_failure(error)
         return

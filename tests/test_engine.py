@@ -1,20 +1,26 @@
 """The engine gives Zennit's numbers."""
 
+import copy
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import oracle
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torchvision.models import vgg11_bn, vgg13
+from zennit.canonizers import SequentialMergeBatchNorm
 
+from app.lrp import steps
 from app.lrp.affine import NotCompilableError
 from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
 from app.lrp.engine import Engine
 from app.lrp.reference import Reference
-from app.lrp.seed import Explanation, Question, Start, seed
+from app.lrp.seed import Ask, Explanation, Question, Start, seed
 from app.models.checkpoint import load
 from app.models.minivgg import MiniVGG
 from app.settings import shipped_model
@@ -120,6 +126,17 @@ F64 = torch.float64
 SCALARS = torch.tensor(-2.0, dtype=F64), torch.tensor(2.0, dtype=F64)
 Chain = Callable[[bool], nn.Sequential]
 
+
+def _lived(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    """A batch norm that has seen data: all its numbers count."""
+    for numbers in (norm.weight.data, norm.bias.data, norm.running_mean):
+        assert isinstance(numbers, Tensor)
+        numbers.copy_(torch.randn(numbers.shape))
+    assert isinstance(norm.running_var, Tensor)
+    norm.running_var.copy_(torch.rand(norm.running_var.shape) + 0.5)
+    return norm
+
+
 CHAINS: Mapping[str, tuple[tuple[int, ...], Chain]] = {
     "dense only": ((6,), lambda b: nn.Sequential(nn.Linear(6, 7, b), nn.ReLU(), nn.Linear(7, 5, b))),
     "one layer": ((6,), lambda b: nn.Sequential(nn.Linear(6, 5, b))),
@@ -163,6 +180,33 @@ CHAINS: Mapping[str, tuple[tuple[int, ...], Chain]] = {
             nn.Flatten(),
             nn.Linear(64, 5, b),
         ),
+    ),
+    "pools in one dimension": (
+        (2, 17),
+        lambda b: nn.Sequential(
+            nn.Conv1d(2, 6, 3, bias=b),
+            nn.ReLU(),
+            nn.MaxPool1d(3, 2, padding=1),
+            nn.Conv1d(6, 4, 2, bias=b),
+            nn.ReLU(),
+            nn.AvgPool1d(2, 1, padding=1),
+            nn.AdaptiveAvgPool1d(3),
+            nn.Flatten(),
+            nn.Linear(12, 5, b),
+        ),
+    ),
+    "batch norm behind a convolution and a dense layer": (
+        (2, 6, 6),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 4, 3, bias=b),
+            _lived(nn.BatchNorm2d(4)),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(64, 6, b),
+            _lived(nn.BatchNorm1d(6)),
+            nn.ReLU(),
+            nn.Linear(6, 5, b),
+        ).eval(),
     ),
     "adaptive pool of uneven windows": (
         (2, 7, 7),
@@ -327,3 +371,114 @@ def test_padding_without_a_step_is_refused_at_once(conv: nn.Conv2d) -> None:
     """Not at the first request: who builds an engine falls back to the reference then."""
     with pytest.raises(NotCompilableError, match="padding"):
         Engine(nn.Sequential(conv), torch.zeros(1), torch.ones(1))
+
+
+@pytest.mark.parametrize("rule", ["epsilon_plus_flat", "epsilon_gamma_box", "alpha_beta"])
+def test_folded_batch_norm_is_what_zennits_canonizer_makes_of_it(rule: str) -> None:
+    model, inputs = chain_of("batch norm behind a convolution and a dense layer", bias=True, batch=3)
+    before = copy.deepcopy(model)
+    canonizer = SequentialMergeBatchNorm()
+    merged = canonizer.apply(model)
+    theirs = Reference(model, *SCALARS).explain(inputs, resolve(model, rule, {}, []), random_start)
+    for one in merged:
+        one.remove()
+    ours = Engine(before, *SCALARS).explain(inputs, resolve(before, rule, {}, []), random_start)
+    torch.testing.assert_close(ours.logits, before(inputs).detach())
+    assert difference(ours, theirs) <= 1e-4  # it leaves each norm's own ε of 1e-5 standing
+
+
+@pytest.mark.parametrize("rule", ["epsilon_plus_flat", "epsilon_gamma_box", "epsilon_alpha2_beta1"])
+@pytest.mark.parametrize("build", [vgg11_bn, vgg13], ids=["vgg11_bn", "vgg13"])
+def test_engine_equals_zennit_on_torchvisions_vgg(build: Callable[[], nn.Module], rule: str) -> None:
+    torch.manual_seed(7)
+    vgg: Any = build()
+    dense = nn.Sequential(nn.Linear(512 * 49, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 10))
+    model = nn.Sequential(vgg.features, vgg.avgpool, nn.Flatten(), dense).eval().double()
+    inputs = torch.randn(1, 3, 64, 64, dtype=F64).clamp(-2, 2)
+    composite = resolve(model, rule, {}, [])
+    ours, theirs = both(model, inputs, composite)
+    torch.testing.assert_close(ours.logits, model(inputs).detach())
+    assert difference(ours, theirs) <= 1e-10
+
+
+MIXED = [
+    ("epsilon_plus_flat", Question(), None, 0),
+    ("epsilon_gamma_box", Question(1), None, 0),
+    ("epsilon_plus_flat", Question(2, 3), "3", 0),
+    ("epsilon", Question(4, None, Start.LOGIT), None, 2),
+    ("epsilon_plus", Question(0), None, 1),
+    ("epsilon_plus_flat", Question(1), None, 2),
+    ("flat", Question(1, None, Start.PROBABILITY), "7", 1),
+    ("epsilon_gamma_box", Question(), None, 2),
+]
+
+
+@pytest.mark.parametrize("engine", [Engine, Reference])
+def test_whatever_is_asked_of_a_batch_gets_what_it_gets_alone(engine: type[Engine | Reference]) -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    explainer = engine(model, *SCALARS)
+    asks = [Ask(row, resolve(model, rule, {}, []), asked, layer) for rule, asked, layer, row in MIXED]
+    answers = explainer.answer(inputs, asks)
+    torch.testing.assert_close(answers.logits, model(inputs).detach())
+    for ask, together in zip(asks, answers.explanations, strict=True):
+        alone = Reference(model, *SCALARS).explain(
+            inputs[ask.row : ask.row + 1], ask.composite, seed([ask.question]), ask.layer
+        )
+        assert difference(together, alone) <= 1e-10
+        torch.testing.assert_close(together.start, alone.start)
+        for (name, mine), (other_name, other) in zip(together.sums, alone.sums, strict=True):
+            assert name == other_name
+            torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-10)
+
+
+def test_nothing_asked_is_the_logits_alone() -> None:
+    model, inputs = chain_of("dense only", bias=True, batch=2)
+    answers = Engine(model, *SCALARS).answer(inputs, [])
+    assert answers.explanations == ()
+    torch.testing.assert_close(answers.logits, model(inputs).detach())
+
+
+def test_composites_share_the_way_back_as_far_as_their_rules_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MiniVGG().eval()
+    engine = Engine(model, *bounds(torch.float32))
+    steps: list[tuple[int, int]] = []  # layer, rows
+    step = Engine._step
+
+    def counted(self: Engine, trace: Any, index: int, piece: Any, *rest: Any) -> Any:
+        steps.append((index, len(piece.members)))
+        return step(self, trace, index, piece, *rest)
+
+    monkeypatch.setattr(Engine, "_step", counted)
+    names = ("epsilon_plus_flat", "epsilon_plus", "epsilon_plus_flat")
+    asks = [Ask(0, resolve(model, name, {}, []), Question(i)) for i, name in enumerate(names)]
+    engine.answer(torch.randn(1, 3, 32, 32), asks)
+    layers = [index for index, _ in steps]
+    assert layers == [*reversed(range(1, 17)), 0, 0]  # they differ in the first layer only
+    assert sorted(rows for index, rows in steps if index == 0) == [1, 2]
+
+
+@pytest.mark.parametrize("rule", EVERY_RULE)
+def test_a_model_on_a_gpu_is_explained_there(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tensors that have a device but no content, which finds what stays behind on the CPU."""
+    monkeypatch.setattr(steps, "_sign_of", lambda _: 0)  # it looks at the content
+    with FakeTensorMode(), torch.device("cuda"):
+        model = MiniVGG().eval()
+        low, high = (bound.to("cuda") for bound in bounds(torch.float32))
+        explanation = Engine(model, low, high).explain(
+            torch.randn(2, 3, 32, 32), resolve(model, rule, {}, []), lambda z: z
+        )
+    assert explanation.relevance.device.type == "cuda"
+    assert explanation.relevance.shape == (2, 3, 32, 32)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("rule", EVERY_RULE)
+def test_a_real_gpu_gives_the_cpus_numbers(rule: str) -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    ask = [Ask(i, resolve(model, rule, {}, []), Question(i)) for i in range(3)]
+    expected = Engine(model, *SCALARS).answer(inputs, ask)
+    low, high = (bound.cuda() for bound in SCALARS)
+    there = Engine(model.cuda(), low, high).answer(inputs.cuda(), ask)
+    for mine, other in zip(there.explanations, expected.explanations, strict=True):
+        assert difference(mine, other) <= 1e-10

@@ -77,10 +77,14 @@ class Convolution:
         return self.groups == 1 and not any(w.stride())
 
     def transpose(self, w: Tensor, shape: torch.Size) -> Map:
-        """See `Affine`. A plain convolution with flipped weights where that will do, the faster on CPU."""
-        if self.is_even(w):
-            box = self.transpose(w.new_full((1, 1, *self.kernel), float(w[0, 0].max())), shape)
-            return lambda q: box(q).expand(-1, *shape[1:])
+        """See `Affine`."""
+        if not self.is_even(w):
+            return self._transposed(w, shape)
+        box = self._transposed(w[:1, :1], shape)
+        return lambda q: box(q).expand(-1, *shape[1:])
+
+    def _transposed(self, w: Tensor, shape: torch.Size) -> Map:
+        """A plain convolution with flipped weights where that will do, the faster on CPU."""
         spatial = tuple(range(2, w.dim()))
         padding = [d * (k - 1) - p for d, k, p in zip(self.dilation, self.kernel, self.padding, strict=True)]
         if self.groups == 1 and set(self.stride) == {1} and min(padding) >= 0:
