@@ -58,7 +58,8 @@ class UnauthorizedError(RequestError):
     status = 401
     title = "Unauthorized"
     slug = "unauthorized"
-    headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="lrpserve", Basic realm="lrpserve"'})
+    # Chromium reads only the first challenge: with Basic it asks for a key, and `/` and `/docs` work.
+    headers = MappingProxyType({"WWW-Authenticate": 'Basic realm="lrpserve", Bearer realm="lrpserve"'})
 
 
 class NotFoundError(RequestError):

@@ -17,10 +17,12 @@ import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Server
+from conftest import Server, serving
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from starlette.testclient import TestClient
+
+from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 WEB = ROOT / "app" / "web"
@@ -453,6 +455,18 @@ def test_a_busy_service_is_asked_again_after_its_own_delay(failing: Page) -> Non
     expect(failing.locator("#status")).to_have_text("The service is busy, retrying in 1 s …")
     question(failing, "Why automobile?")
     expect(failing.locator("#status")).to_be_hidden()
+
+
+def test_a_browser_that_was_given_the_key_shows_the_page(browser: Browser, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-that-is-long-enough-to-be-taken\n")
+    answer = {"username": "", "password": "a-key-that-is-long-enough-to-be-taken"}
+    with (
+        serving(Settings(api_keys_file=keys)) as locked,
+        visiting(browser, f"http://127.0.0.1:{locked.port}", http_credentials=answer) as page,
+    ):
+        open_page(page)
+        question(page, "Why automobile?")
 
 
 def test_a_key_is_asked_for_and_sent(failing: Page) -> None:
