@@ -1,6 +1,7 @@
 """The process that listens: uvicorn, with what it lacks against clients that keep it waiting."""
 
 import asyncio
+import contextlib
 import functools
 import signal
 import sys
@@ -27,7 +28,8 @@ def run(app: FastAPI, settings: Settings) -> None:
     _allow_many_connections()
     server = DrainingServer(app, settings)
     app.state.on_death = server.stop
-    server.run()
+    with contextlib.suppress(KeyboardInterrupt):  # when all is done uvicorn raises again what ended it
+        server.run()
     if not server.started or app.state.readiness.obstacle == "broken":
         sys.exit(BROKEN)
 
