@@ -190,7 +190,7 @@ def test_row_23_a_crash_is_one_answer_of_eight_is_counted_and_says_nothing(
 ) -> None:
     bad = 3
 
-    def fault(inputs: Tensor, asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
+    def fault(_inputs: Tensor, asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
         if any(ask.question.target == bad for ask in asks):
             raise ArithmeticError("secret")
         return answer()
@@ -272,7 +272,7 @@ def test_row_29_when_the_device_is_lost_readiness_goes_at_once_and_all_who_wait_
         assert client.counted('failures_total{reason="crash"}') == 0
 
 
-def test_row_29_a_warm_up_that_fails_ends_the_service(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_29_a_warm_up_that_fails_ends_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
 
     def fail(*_: object) -> Answers:

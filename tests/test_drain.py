@@ -1,0 +1,208 @@
+"""Rows 29 and 30: how a real process ends, told to or not. The model waits for the tests; nothing is timed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+
+import httpx
+import pytest
+from gate import LIMIT_S
+
+HERE = Path(__file__).parent
+PNG = {"Content-Type": "image/png"}
+FOR_EVER_S = "600"
+
+
+class Process:
+    """`held_service.py`."""
+
+    def __init__(self, picture: bytes, **settings: str) -> None:
+        self._picture = picture
+        self._pool = ThreadPoolExecutor(32)
+        self._process = subprocess.Popen(
+            [sys.executable, HERE / "held_service.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=HERE.parent,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent), "LRP_PORT": "0", **settings},
+        )
+        self.log: list[str] = []
+        addresses: Queue[str] = Queue()
+        self._reader = Thread(target=self._read_log, args=(addresses,), daemon=True)
+        self._reader.start()
+        self._url = addresses.get(timeout=LIMIT_S)
+
+    def warm_up(self) -> None:
+        self.batch()
+        self.say("go")
+        self.until(lambda: self.get("/readyz").status_code == 200)
+
+    def _read_log(self, addresses: "Queue[str]") -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.log.append(line)
+            if found := re.search(r"http://127\.0\.0\.1:[1-9]\d*", line):
+                addresses.put(found[0])
+
+    def batch(self) -> int:
+        """Pictures in the next batch, which waits now."""
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline().split()[1])
+
+    def say(self, word: str) -> None:
+        """To the batch that waits."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(word + "\n")
+        self._process.stdin.flush()
+
+    def let_all(self) -> None:
+        """Whatever batches come."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self._url + path, timeout=LIMIT_S)
+
+    def post(self) -> "Future[httpx.Response]":
+        url = f"{self._url}/explain"
+        return self._pool.submit(httpx.post, url, content=self._picture, headers=PNG, timeout=LIMIT_S)
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        """Ask until it is so."""
+        assert any(reached() for _ in range(100_000))
+
+    def until_waiting(self, count: int) -> None:
+        self.until(lambda: f"lrpserve_queue_depth {count}.0" in self.get("/metrics").text)
+
+    def refuses_connections(self) -> bool:
+        try:
+            return self.get("/livez").status_code != 200
+        except httpx.TransportError:
+            return True
+
+    def ends(self) -> int:
+        """With which code."""
+        code = self._process.wait(LIMIT_S)
+        self._reader.join(LIMIT_S)
+        return code
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(LIMIT_S)
+        self._reader.join(LIMIT_S)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+
+@contextmanager
+def running(picture: bytes, **settings: str) -> Iterator[Process]:
+    process = Process(picture, **settings)
+    try:
+        process.warm_up()
+        yield process
+    finally:
+        process.stop()
+
+
+def test_row_30_when_told_to_end_it_says_so_first_and_still_takes_requests_then_closes_when_told_again(
+    cat_png: bytes,
+) -> None:
+    with running(cat_png, LRP_DRAIN_S=FOR_EVER_S) as process:
+        accepted = [process.post()]
+        assert process.batch() == 1
+        accepted += [process.post() for _ in range(19)]
+        process.until_waiting(19)
+
+        process.signal(signal.SIGTERM)
+        process.until(lambda: process.get("/readyz").status_code == 503)
+        assert "shutting down" in process.get("/readyz").json()["detail"]
+        assert process.get("/livez").status_code == 200
+        accepted.append(process.post())  # a load balancer that has not noticed yet
+        process.until_waiting(20)
+
+        process.signal(signal.SIGTERM)
+        process.until(process.refuses_connections)
+        assert not any(answer.done() for answer in accepted)
+        process.let_all()
+        assert [answer.result().status_code for answer in accepted] == [200] * 21
+        assert process.ends() in (0, -signal.SIGTERM)
+        assert not [line for line in process.log if "Traceback" in line or '"error"' in line]
+
+
+def test_row_30_no_answer_is_lost_when_load_goes_elsewhere_once_readiness_is_gone(cat_png: bytes) -> None:
+    with running(cat_png, LRP_DRAIN_S="0.5") as process:
+        process.let_all()
+        answers: list[int] = []
+
+        def client(number: int) -> None:
+            """Sends while it is told that requests are welcome; the first one has the process told to end."""
+            while process.get("/readyz").status_code == 200:
+                answers.append(process.post().result().status_code)
+                if number == 0 and len(answers) > 20:
+                    process.signal(signal.SIGTERM)
+
+        with ThreadPoolExecutor(6) as clients:
+            for outcome in [clients.submit(client, number) for number in range(6)]:
+                outcome.result()
+        assert len(answers) > 20
+        assert set(answers) == {200}
+        assert process.ends() in (0, -signal.SIGTERM)
+
+
+def test_row_30_ctrl_c_closes_at_once_and_answers_what_was_accepted(cat_png: bytes) -> None:
+    with running(cat_png, LRP_DRAIN_S=FOR_EVER_S) as process:
+        accepted = process.post()
+        process.batch()
+        process.signal(signal.SIGINT)
+        process.until(process.refuses_connections)
+        process.let_all()
+        assert accepted.result().status_code == 200
+        assert process.ends() in (0, -signal.SIGINT)
+        assert not [line for line in process.log if "Traceback" in line]
+
+
+@pytest.mark.parametrize("fault", ["lose", "die"])
+def test_row_29_when_the_model_is_gone_all_who_wait_are_told_and_the_process_ends_with_a_code(
+    cat_png: bytes, fault: str
+) -> None:
+    with running(cat_png) as process:
+        waiting = [process.post()]
+        assert process.batch() == 1
+        waiting += [process.post() for _ in range(9)]
+        process.until_waiting(9)
+        process.say(fault)
+        assert [answer.result().status_code for answer in waiting] == [503] * 10
+        assert process.refuses_connections() or process.get("/readyz").status_code == 503
+        assert process.ends() == 1
+        critical = [json.loads(line) for line in process.log if '"critical"' in line]
+        assert [line["message"] for line in critical] == ["the model's thread died"]
+
+
+def test_row_29_a_model_that_cannot_warm_up_ends_the_process_with_a_code() -> None:
+    process = subprocess.run(
+        [sys.executable, HERE / "held_service.py"],
+        input="die\n",
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+        cwd=HERE.parent,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent), "LRP_PORT": "0"},
+    )
+    assert process.returncode == 1
+    assert "the model's thread died" in process.stderr
