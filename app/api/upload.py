@@ -42,7 +42,7 @@ async def read_files(request: Request, most: int) -> list[NamedFile]:
     refuse_compressed(request)
     if _media_type(request) != "multipart/form-data":
         raise UnsupportedMediaTypeError("several pictures come as multipart/form-data, each a part 'file'")
-    async with request.form(max_files=most + 1, max_fields=MAX_PARTS) as form:
+    async with request.form(max_fields=MAX_PARTS) as form:  # far more files than ``most``: we say the limit
         parts = form.multi_items()
         _refuse_others(form)
         if not parts:
