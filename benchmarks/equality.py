@@ -1,0 +1,106 @@
+"""How far is the engine from Zennit? Every composite and rule, on trained and random networks.
+
+The figure is ‖R − R_Zennit‖ / ‖R_Zennit‖, the largest of all networks and batches of a row. Prints a Markdown
+table. Run with ``python -m benchmarks.equality``; ``--write`` puts it into ``docs/correctness.md``.
+"""
+
+import argparse
+import copy
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+import torch
+from torch import Tensor, nn
+
+from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
+from app.lrp.engine import Engine
+from app.lrp.reference import Reference
+from app.lrp.seed import Question, Start, seed
+from app.main import pixel_bounds
+from app.models.checkpoint import load
+from app.models.minivgg import MiniVGG
+from app.settings import shipped_model
+from docs import blocks
+
+NAMES: Mapping[torch.dtype, str] = {torch.float64: "float64", torch.float32: "float32"}
+BATCHES = (1, 8)
+
+
+class Subject:
+    """A network in one precision under both engines; ``size`` of its inputs is (3, H, W)."""
+
+    def __init__(self, name: str, model: nn.Module, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+        low, high = (bound.to(dtype) for bound in pixel_bounds(load(shipped_model())[1]))
+        self.name = f"{NAMES[dtype]}, {name}"
+        self._model = model.to(dtype)
+        self._engines = [engine(self._model, low, high) for engine in (Engine, Reference)]
+        self._inputs = [
+            low + (high - low) * torch.rand(batch, *size, generator=torch.Generator().manual_seed(batch)).to(dtype)
+            for batch in BATCHES
+        ]
+
+    def difference(self, rule: str) -> float:
+        """Largest relative distance between the engines' relevance of a batch."""
+        composite = resolve(self._model, rule, {}, [])
+        return max(self._difference(inputs, composite) for inputs in self._inputs)
+
+    def _difference(self, inputs: Tensor, composite: Composite) -> float:
+        start = seed([Question(row % 10, None, Start.LOGIT) for row in range(len(inputs))])
+        ours, theirs = (
+            engine.explain(inputs, composite, start).relevance.double() for engine in self._engines
+        )
+        return float((ours - theirs).norm() / theirs.norm())
+
+
+def subjects() -> list[Subject]:
+    """The shipped network; the same untrained; and one of layers that it does not have, untrained."""
+    trained, card = load(shipped_model())
+    torch.manual_seed(0)
+    networks: list[tuple[str, nn.Module, tuple[int, int, int]]] = [
+        ("shipped", trained, card.input_size),
+        ("random MiniVGG", MiniVGG().eval(), card.input_size),
+        ("random chain", _chain(bias=True), (3, 21, 21)),
+        ("chain without biases", _chain(bias=False), (3, 21, 21)),
+    ]
+    return [
+        Subject(name, copy.deepcopy(model), size, dtype) for dtype in NAMES for name, model, size in networks
+    ]
+
+
+def figures(asked: Sequence[Subject], rules: Sequence[str]) -> str:
+    """A Markdown table: a row for each of the ``rules``, a column for each subject."""
+    rows = [[f"`{rule}`", *(f"{subject.difference(rule):.1e}" for subject in asked)] for rule in rules]
+    return blocks.table(["rule", *(subject.name for subject in asked)], rows)
+
+
+def _chain(*, bias: bool) -> nn.Module:
+    """Strides, dilation, groups, overlapping and average pooling."""
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1, bias=bias),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3, dilation=2, bias=bias),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 1),
+        nn.Conv2d(8, 8, 3, padding=1, groups=2, bias=bias),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 10, bias=bias),
+    ).eval()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="into docs/correctness.md as well")
+    asked = parser.parse_args()
+    where = f"{platform.machine()}, torch {version('torch')}, zennit {version('zennit')}"
+    text = f"{figures(subjects(), (*COMPOSITES, *RULES))}\n\nOn {where}; batches of {BATCHES[0]} and {BATCHES[1]}."
+    print(text)
+    if asked.write:
+        blocks.fill("correctness.md", {"equality": text})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The documentation, and the commands that draw its pictures and fill in its tables."""
