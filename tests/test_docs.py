@@ -1,0 +1,307 @@
+"""README and docs: what they tell people to type works, what they list is there, what they show exists.
+
+The first word of a fence is its language. The second says what is done with it:
+
+    sh              run, in the page's own folder, against the page's server; curl fails on any refusal
+    sh refused      run; a request in it is refused
+    sh serve        started, and the page's server from then on
+    sh elsewhere    needs what a test cannot have (containers, a cluster, hours): its words are checked, not run
+    python          run
+    text printed    what the block before it printed; … stands for anything
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Server
+from starlette.testclient import TestClient
+
+from app.lrp.composites import COMPOSITES, RULES
+from app.settings import Settings
+from docs import blocks, make_pictures, make_tables
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^ *```(?P<info>[^\n`]*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+KINDS = {"sh", "sh refused", "sh serve", "sh elsewhere", "python", "text", "text printed", "json", "yaml", "http"}
+ADDRESS = "127.0.0.1:8000"
+SUBSTITUTED = {"--host 0.0.0.0": "--host 127.0.0.1"}
+"""Besides the address: a test opens nothing to others than the loopback."""
+CURLRC = "fail-with-body\nsilent\nshow-error\nmax-time = 60\n"
+LIMIT_S = 300
+
+
+@dataclass(frozen=True)
+class Block:
+    """What stands between two fences."""
+
+    info: str
+    text: str
+
+
+@dataclass
+class Desk:
+    """Where a page's commands are typed: a folder, a PATH with this checkout's lrpserve, and a server."""
+
+    folder: Path
+    address: str
+    printed: str = ""
+    serving: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def run(self, block: Block) -> int:
+        command = ["bash", "-euo", "pipefail", "-c"] if block.info.startswith("sh") else [sys.executable, "-c"]
+        done = subprocess.run(
+            [*command, self.typed(block)],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        self.printed = done.stdout + done.stderr
+        return done.returncode
+
+    def serve(self, block: Block) -> None:
+        process = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", self.typed(block)],
+            cwd=self.folder,
+            env={**self.environment(), "LRP_PORT": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.serving.append(process)
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if found := re.search(r"http://(127\.0\.0\.1:[1-9]\d*)", line):
+                self.address = found[1]
+                return
+        raise AssertionError(f"it did not start:\n{said}")
+
+    def typed(self, block: Block) -> str:
+        text = block.text.replace(ADDRESS, self.address)
+        for written, meant in SUBSTITUTED.items():
+            text = text.replace(written, meant)
+        return text
+
+    def environment(self) -> dict[str, str]:
+        path = f"{self.folder / '.venv' / 'bin'}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "CURL_HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
+
+
+@contextmanager
+def desk(folder: Path, address: str, cat_jpeg: bytes) -> Iterator[Desk]:
+    bin_ = folder / ".venv" / "bin"
+    bin_.mkdir(parents=True)
+    for name, arguments in (("lrpserve", "-m app.cli"), ("python", "")):
+        (bin_ / name).write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
+        (bin_ / name).chmod(0o755)
+    (folder / ".curlrc").write_text(CURLRC)
+    (folder / "cat.jpg").write_bytes(cat_jpeg)
+    shutil.copy(ROOT / "docs" / "images" / "frog.png", folder)
+    made = Desk(folder, address)
+    try:
+        yield made
+    finally:
+        for process in made.serving:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate(timeout=60)
+
+
+def fences(page: Path) -> list[Block]:
+    return [Block(match["info"].strip(), match["text"]) for match in FENCE.finditer(page.read_text())]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def with_kind(*kinds: str) -> list[Path]:
+    return [page for page in PAGES if any(block.info in kinds for block in fences(page))]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("page", with_kind("sh", "python", "sh serve"), ids=name_of)
+def test_what_a_page_says_to_type_works(
+    page: Path, server: Server, cat_jpeg: bytes, tmp_path: Path
+) -> None:
+    with desk(tmp_path, f"127.0.0.1:{server.port}", cat_jpeg) as at:
+        for block in fences(page):
+            if block.info == "sh serve":
+                at.serve(block)
+            elif block.info == "text printed":
+                assert matches(block.text, at.printed), f"it printed\n{at.printed}\nand not\n{block.text}"
+            elif block.info in ("sh", "python", "sh refused"):
+                code = at.run(block)
+                refused = block.info == "sh refused"
+                assert (code == 0) is not refused, f"{block.text}\nended with {code}:\n{at.printed}"
+
+
+def matches(written: str, printed: str) -> bool:
+    lines = [re.escape(line.rstrip()).replace("…", ".*") for line in written.splitlines()]
+    return re.fullmatch("\n".join(lines), printed.rstrip(), re.DOTALL) is not None
+
+
+def test_every_fence_is_of_a_known_kind() -> None:
+    assert not [(name_of(page), b.info) for page in PAGES for b in fences(page) if b.info not in KINDS]
+
+
+# What cannot be run here
+
+
+def elsewhere() -> list[str]:
+    blocks_ = [block for page in PAGES for block in fences(page) if block.info == "sh elsewhere"]
+    lines = [line for block in blocks_ for line in block.text.replace("\\\n", " ").splitlines()]
+    return [line.partition("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("command", elsewhere())
+def test_what_cannot_be_run_here_names_what_there_is(command: str) -> None:
+    words = command.split()
+    assignments = [word for word in words if re.match(r"[A-Z_]+=", word)]
+    program = next(word for word in words if word not in assignments)
+    rest = words[words.index(program) + 1 :]
+    variables = re.findall(r"\b(LRP_[A-Z_]+)\b", command)
+    known = {f"LRP_{name.upper()}" for name in Settings.model_fields}
+    compose = (ROOT / "docker-compose.yml").read_text()
+    assert all(name in known or f"${{{name}:-" in compose for name in variables), command
+    for word in rest:
+        if re.fullmatch(r"[\w./-]+\.(yaml|yml|py|sh|toml)", word):
+            assert (ROOT / word).exists(), word
+    CHECKS[program](rest, command)
+
+
+def check_make(words: list[str], command: str) -> None:
+    del command
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def check_docker(words: list[str], command: str) -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    if words[0] == "compose":
+        verb, *rest = words[1:]
+        assert verb in {"up", "run", "down", "logs", "build"}
+        named = [word for word in rest if not word.startswith("-") and "/" not in word]
+        assert set(named) <= set(compose), command
+    else:
+        assert words[0] in {"build", "run"}
+        assert set(re.findall(r"--build-arg (\w+)=", command)) <= set(re.findall(r"^ARG (\w+)", dockerfile, re.M))
+
+
+def check_kubectl(words: list[str], command: str) -> None:
+    assert words[0] in {"create", "apply", "port-forward"}
+    secret = re.search(r"secret generic ([\w-]+)", command)
+    manifests = (ROOT / "deploy" / "kubernetes.yaml").read_text()
+    assert secret is None or f"secretName: {secret[1]}\n" in manifests
+
+
+def check_lrpserve(words: list[str], command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", words[0], "--help"],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    for option in re.findall(r" (--[a-z-]+)", command):
+        assert option in done.stdout, f"lrpserve {words[0]} has no {option}"
+
+
+def check_python(words: list[str], command: str) -> None:
+    del command
+    assert words[0] == "-m"
+    assert (ROOT / Path(*words[1].split("."))).with_suffix(".py").exists()
+
+
+CHECKS = {
+    "make": check_make,
+    "docker": check_docker,
+    "kubectl": check_kubectl,
+    ".venv/bin/lrpserve": check_lrpserve,
+    "lrpserve": check_lrpserve,
+    "python": check_python,
+    ".venv/bin/python": check_python,
+    "git": lambda words, command: None,
+}
+
+
+# Links, pictures, lists
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_and_pictures_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text())
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    for target in targets:
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path) if path else page
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found), target
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in PAGES[1:] if page.parent == ROOT / "docs" and f"docs/{page.name}" not in readme] == []
+
+
+def test_every_picture_is_made_by_the_command_and_shown(tmp_path: Path) -> None:
+    printed = make_pictures.draw(tmp_path)
+    made = {path.name for path in tmp_path.iterdir()}
+    there = {path.name for path in (ROOT / "docs" / "images").iterdir()}
+    assert there - {"page.png"} == made
+    texts = "".join(page.read_text() for page in PAGES)
+    assert {name for name in made if f"images/{name})" not in texts} == set()
+    for page, texts_ in printed.items():
+        assert {name: blocks.read(page)[name] for name in texts_} == texts_
+
+
+@pytest.mark.parametrize("page", make_tables.tables())
+def test_tables_are_what_the_command_prints(page: str) -> None:
+    tables = make_tables.tables()[page]
+    assert {name: blocks.read(page)[name] for name in tables} == tables
+
+
+def test_the_rules_that_are_listed_are_those_that_there_are(client: TestClient) -> None:
+    rules = [rule["name"] for rule in client.get("/rules").json()]
+    listed = re.findall(r"^\| `(\w+)` \|", blocks.read("which-rule-when.md")["rules"], re.MULTILINE)
+    assert listed == rules
+    assert rules == [*COMPOSITES, *RULES]
+
+
+def test_a_rule_that_a_page_asks_for_exists() -> None:
+    asked = {
+        name
+        for page in PAGES
+        for name in re.findall(r"(?:rule=|--rule |\"rule\": \")([a-z_0-9]+)", page.read_text())
+    }
+    assert asked <= {*COMPOSITES, *RULES}
+    assert asked
