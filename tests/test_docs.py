@@ -56,6 +56,8 @@ class Desk:
     folder: Path
     address: str
     printed: str = ""
+    said: str = ""
+    """To stderr."""
     serving: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, block: Block) -> int:
@@ -69,7 +71,7 @@ class Desk:
             timeout=LIMIT_S,
             check=False,
         )
-        self.printed = done.stdout + done.stderr
+        self.printed, self.said = done.stdout, done.stderr
         return done.returncode
 
     def serve(self, block: Block) -> None:
@@ -148,7 +150,7 @@ def test_what_a_page_says_to_type_works(
             elif block.info in ("sh", "python", "sh refused"):
                 code = at.run(block)
                 refused = block.info == "sh refused"
-                assert (code == 0) is not refused, f"{block.text}\nended with {code}:\n{at.printed}"
+                assert (code == 0) is not refused, f"{block.text}\nended with {code}:\n{at.printed}{at.said}"
 
 
 def matches(written: str, printed: str) -> bool:
