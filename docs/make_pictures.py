@@ -93,7 +93,10 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
             targets=("cat", "dog", "frog", "bird"),
         )
         _save(folder / "one-scale.png", artist.sheet(cat, several))
-        return {"first-explanation.md": _receipt(artist, cat), "which-rule-when.md": _frog(artist, cat, folder)}
+        return {
+            "first-explanation.md": _receipt(artist, cat),
+            "which-rule-when.md": {**_frog(artist, cat, folder), **_alike(artist, cat, coffee)},
+        }
     finally:
         pipeline.close()
 
@@ -151,6 +154,20 @@ def _parameters(artist: Artist, photo: Image.Image) -> Image.Image:
         for value in values
     ]
     return _grid(tiles, 4)
+
+
+def _alike(artist: Artist, cat: Image.Image, coffee: Image.Image) -> dict[str, str]:
+    """How alike each rule's maps are of two classes of one picture, and of two pictures: their correlation."""
+    rows = []
+    for name in (*COMPOSITES, *RULES):
+        asked = ((cat, "cat"), (cat, "frog"), (coffee, None))
+        maps = [
+            artist.explain(photo, How(rule=name, target=target)).relevance.sum(0).ravel()
+            for photo, target in asked
+        ]
+        (_, classes, pictures), *_ = np.corrcoef(maps)
+        rows.append([f"`{name}`", f"{classes:.2f}", f"{pictures:.2f}"])
+    return {"alike": blocks.table(["rule", "*cat* and *frog*, one picture", "two pictures"], rows)}
 
 
 def _frog(artist: Artist, cat: Image.Image, folder: Path) -> dict[str, str]:
