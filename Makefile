@@ -12,7 +12,7 @@ PEERS := afternoon litserve torchserve bentoml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix soak audit train bench bench-service image container-test clean
+.PHONY: help serve test check fix soak audit train bench bench-service docs image container-test clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ bench: $(VENV)/test.stamp  ## Measure the service's explanations against the bar
 
 bench-service: $(VENV)/test.stamp $(PEERS:%=.bench/%/stamp)  ## Measure the service against its peers (12 minutes); wants wrk and Java
 	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)
+
+docs: $(VENV)/test.stamp  ## Draw the documentation's pictures, and fill in its tables
+	$(BIN)/python -m docs.make_tables
+	$(BIN)/python -m docs.make_pictures
 
 image:  ## Build the image; IMAGE=name, IMAGE_ARGS='--build-arg TORCH_INDEX=...' for torch's CPU wheels
 	docker build $(IMAGE_ARGS) --tag $(IMAGE) \
