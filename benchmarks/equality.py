@@ -36,7 +36,9 @@ class Subject:
         self._model = model.to(dtype)
         self._engines = [engine(self._model, low, high) for engine in (Engine, Reference)]
         self._inputs = [
-            low + (high - low) * torch.rand(batch, *size, generator=torch.Generator().manual_seed(batch)).to(dtype)
+            low
+            + (high - low)
+            * torch.rand(batch, *size, generator=torch.Generator().manual_seed(batch)).to(dtype)
             for batch in BATCHES
         ]
 
@@ -92,11 +94,14 @@ def _chain(*, bias: bool) -> nn.Module:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--write", action="store_true", help="into docs/correctness.md as well")
     asked = parser.parse_args()
     where = f"{platform.machine()}, torch {version('torch')}, zennit {version('zennit')}"
-    text = f"{figures(subjects(), (*COMPOSITES, *RULES))}\n\nOn {where}; batches of {BATCHES[0]} and {BATCHES[1]}."
+    table = figures(subjects(), (*COMPOSITES, *RULES))
+    text = f"{table}\n\nOn {where}; batches of {BATCHES[0]} and {BATCHES[1]}."
     print(text)
     if asked.write:
         blocks.fill("correctness.md", {"equality": text})

@@ -1,9 +1,9 @@
 """Parts of a page that a command prints: between two comments, and replaced as a whole.
 
-    <!-- settings, printed by `make docs` -->
-    | variable | default | meaning |
-    …
-    <!-- end -->
+<!-- settings, printed by `make docs` -->
+| variable | default | meaning |
+…
+<!-- end -->
 """
 
 import re

@@ -6,9 +6,10 @@ Michetti, courtesy of Pikolo Espresso Bar, CC0. What is drawn of them is by the 
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
@@ -18,8 +19,8 @@ from app.explainer import pick_device
 from app.heatmap import CHUNK, Style, View
 from app.images import Picture, fit_to_model
 from app.lrp.composites import COMPOSITES, RULES
-from app.main import create_pipeline
 from app.lrp.seed import Start
+from app.main import create_pipeline
 from app.metrics import Metrics
 from app.models.checkpoint import load
 from app.pipeline import Comparison, Explained, How, Pipeline, Timings
@@ -78,7 +79,7 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
     )
     try:
         artist = Artist(pipeline)
-        cat, coffee = _photo(data.chelsea()), _photo(data.coffee())
+        cat, coffee = _photo(data.chelsea), _photo(data.coffee)
         _save(folder / "cat.png", artist.explain(cat, How(style=SIDE_BY_SIDE)).heatmap.png)
         _save(folder / "coffee.png", artist.explain(coffee, How(style=SIDE_BY_SIDE)).heatmap.png)
         versus = How(target="cat", versus="dog", start=Start.LOGIT, style=SIDE_BY_SIDE)
@@ -176,7 +177,10 @@ def _frog(artist: Artist, cat: Image.Image, folder: Path) -> dict[str, str]:
     frog = How(target="frog", style=SIDE_BY_SIDE)
     crop.save(folder / "frog.png", optimize=True)
     _save(folder / "frog-why.png", artist.explain(crop, frog).heatmap.png)
-    _save(folder / "frog-not-cat.png", artist.explain(crop, replace(frog, versus="cat", start=Start.LOGIT)).heatmap.png)
+    _save(
+        folder / "frog-not-cat.png",
+        artist.explain(crop, replace(frog, versus="cat", start=Start.LOGIT)).heatmap.png,
+    )
     trials = {
         "as it is": crop,
         "a spot over the reddest place": _covered(crop, INNER_CORNER),
@@ -189,12 +193,12 @@ def _frog(artist: Artist, cat: Image.Image, folder: Path) -> dict[str, str]:
     }
     tiles, rows = [], []
     for name, photo in trials.items():
-        scores = {
-            score.label: score.probability for score in artist.explain(photo, frog).receipt.scores
-        }
+        scores = {score.label: score.probability for score in artist.explain(photo, frog).receipt.scores}
         best = max(scores, key=lambda label: scores[label])
         rows.append([name, f"{scores['frog']:.0%}", f"{scores['cat']:.0%}", f"{best} {scores[best]:.0%}"])
-        tiles.append(Tile(photo.resize((TILE, TILE), Image.Resampling.LANCZOS), (f"{best} {scores[best]:.0%}",)))
+        tiles.append(
+            Tile(photo.resize((TILE, TILE), Image.Resampling.LANCZOS), (f"{best} {scores[best]:.0%}",))
+        )
     _grid(tiles, 4).save(folder / "frog-trials.png", optimize=True)
     return {"frog": blocks.table(["the crop", "frog", "cat", "answer"], rows)}
 
@@ -247,8 +251,8 @@ def _tall(photo: Image.Image) -> Image.Image:
     return photo.resize((round(photo.width * TILE / photo.height), TILE), Image.Resampling.LANCZOS)
 
 
-def _photo(pixels: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.asarray(pixels))
+def _photo(load_pixels: Callable[[], Any]) -> Image.Image:
+    return Image.fromarray(np.asarray(load_pixels()))
 
 
 def _png(photo: Image.Image) -> bytes:

@@ -56,10 +56,12 @@ def metrics() -> str:
 
 def statuses() -> str:
     """Every error with a status, by status."""
-    kinds = {HTTPError, *(kind for parent in (HTTPError, RequestError) for kind in parent.__subclasses__())}
+    kinds: set[type[HTTPError]] = {
+        *(kind for parent in (HTTPError, RequestError) for kind in parent.__subclasses__())
+    }
     rows = [
         [str(kind.status), f"`urn:lrpserve:problem:{kind.slug}`", _first_sentence(kind)]
-        for kind in sorted(kinds - {HTTPError, RequestError}, key=lambda kind: (kind.status, kind.slug))
+        for kind in sorted(kinds - {RequestError}, key=lambda kind: (kind.status, kind.slug))
     ]
     return table(["status", "`type`", "when"], rows)
 

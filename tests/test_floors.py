@@ -1,4 +1,4 @@
-"""Everything imports only from lower floors: the picture in the README, held against the code."""
+"""Everything imports only from lower floors: the picture in docs/design.md, held against the code."""
 
 import ast
 from pathlib import Path
@@ -46,7 +46,7 @@ def module_name(path: Path) -> str:
 
 def floor(module: str) -> int:
     room = next((room for room in FLOORS if module == room or module.startswith(room + ".")), None)
-    assert room is not None, f"{module} has no floor: give it one here and in the README"
+    assert room is not None, f"{module} has no floor: give it one here and in docs/design.md"
     return FLOORS[room]
 
 
