@@ -42,7 +42,7 @@ train: $(VENV)/test.stamp  ## Train the shipped weights again (hours on two core
 	$(BIN)/lrpserve train --recipe best --data $(DATA) --resume
 
 bench: $(VENV)/test.stamp  ## Measure the service's explanations against the bare network
-	$(BIN)/python -m benchmarks.relevance
+	$(BIN)/python -m benchmarks.relevance --write
 
 bench-service: $(VENV)/test.stamp $(PEERS:%=.bench/%/stamp)  ## Measure the service against its peers (12 minutes); wants wrk and Java
 	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)

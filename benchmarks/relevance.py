@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine import Engine
@@ -26,6 +26,7 @@ from app.machine import keep_freed_memory
 from app.main import pixel_bounds
 from app.models.checkpoint import load
 from app.settings import shipped_model
+from docs import blocks
 
 MACS_FORWARD = (
     3 * 32 * 9 * 1024 + 32 * 64 * 9 * 1024 + 64 * 128 * 9 * 256 + 128 * 128 * 9 * 256 + 8192 * 256 + 2560
@@ -34,6 +35,7 @@ MACS_FORWARD = (
 and the dense layers, and a transpose of everything."""
 MACS_DEFAULT = 3 * MACS_FORWARD - 3 * 32 * 9 * 1024 - 8192 * 256 - 2560
 MATRIX_SIDE = 1024
+COLUMNS = ["rule", "batch", "engine/s", "Zennit/s", "× Zennit", "forward passes", "of matmul bound"]
 
 
 def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -83,29 +85,36 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--rule", nargs="+", default=list(COMPOSITES))
+    parser.add_argument("--write", action="store_true", help="the table into docs/performance.md as well")
     asked = parser.parse_args()
     keep_freed_memory()
 
-    machine = (
+    where = (
         f"{os.cpu_count()} cores, {platform.machine()}, torch {version('torch')}, zennit {version('zennit')}"
     )
-    table = Table(title=f"Explanations a second, and ratios of medians ({machine})")
-    for column in ("rule", "batch", "engine/s", "Zennit/s", "× Zennit", "forward passes", "of matmul bound"):
-        table.add_column(column, justify="right")
-    for rule in asked.rule:
-        for batch in asked.batch:
-            times = measure(asked.model, rule, batch, asked.rounds)
-            bound = batch * MACS_DEFAULT / MATRIX_SIDE**3 * times["matmul"]
-            table.add_row(
-                rule,
-                str(batch),
-                f"{batch / times['engine']:.0f}",
-                f"{batch / times['zennit']:.0f}",
-                f"{times['zennit'] / times['engine']:.2f}",
-                f"{times['engine'] / times['forward']:.2f}",
-                f"{bound / times['engine']:.0%}" if rule == "epsilon_plus_flat" else "–",
-            )
+    rows = [line(asked, rule, batch) for rule in asked.rule for batch in asked.batch]
+    title = f"Explanations a second, and ratios of medians over {asked.rounds} rounds ({where})"
+    table = Table(*(Column(name, justify="right") for name in COLUMNS), title=title)
+    for row in rows:
+        table.add_row(*row)
     Console(width=120).print(table)
+    if asked.write:
+        blocks.fill("performance.md", {"engine": f"{title}:\n\n{blocks.table(COLUMNS, rows)}"})
+
+
+def line(asked: argparse.Namespace, rule: str, batch: int) -> list[str]:
+    """The figures of one rule and batch, for `COLUMNS`."""
+    times = measure(asked.model, rule, batch, asked.rounds)
+    bound = batch * MACS_DEFAULT / MATRIX_SIDE**3 * times["matmul"]
+    return [
+        rule,
+        str(batch),
+        f"{batch / times['engine']:.0f}",
+        f"{batch / times['zennit']:.0f}",
+        f"{times['zennit'] / times['engine']:.2f}",
+        f"{times['engine'] / times['forward']:.2f}",
+        f"{bound / times['engine']:.0%}" if rule == "epsilon_plus_flat" else "–",
+    ]
 
 
 if __name__ == "__main__":

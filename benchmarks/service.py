@@ -36,6 +36,7 @@ from benchmarks import report
 from benchmarks.peers.contenders import CONTENDERS, ENVIRONMENTS, MULTIPART, RAW, ROOT, Contender
 from benchmarks.peers.torchserve.serve import free_ports
 from benchmarks.report import Cell, Load, Start
+from docs import blocks
 
 LOAD_SCRIPT = Path(__file__).parent / "load.lua"
 PAGE = ROOT / "docs" / "benchmark"
@@ -362,6 +363,18 @@ def start_lines(starts: Sequence[Start], baselines: Sequence[Baseline]) -> list[
 START_COLUMNS = ("what", "seconds to ready", "over torch", "MB when ready", "over torch once")
 
 
+SUMMARY = """{machine}:
+
+{ratios}
+
+![Answers a second, and p99 latency, over the number of clients](benchmark/service.png)
+
+{starts}
+
+[All figures](benchmark/service.md)."""
+"""The benchmark in docs/performance.md."""
+
+
 def page(
     asked: argparse.Namespace,
     contenders: Sequence[Contender],
@@ -431,6 +444,8 @@ def publish(
     about_torch = {"baselines": [asdict(one) for one in baselines]}
     (asked.output / "service.json").write_text(report.raw_json(cells, starts, {**about, **about_torch}))
     report.plot(table, asked.output / "service.png")
+    if asked.output == PAGE:
+        blocks.fill("performance.md", {"service": SUMMARY.format(machine=machine(), **markdown)})
     console.print(f"wrote {asked.output}/service.md, .json and .png; heatmaps to look at are in {HEATMAPS}")
 
 

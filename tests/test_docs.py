@@ -179,6 +179,12 @@ def matches(written: str, printed: str) -> bool:
     return re.fullmatch("\n".join(lines), printed.rstrip(), re.DOTALL) is not None
 
 
+def test_what_is_not_printed_is_noticed() -> None:
+    assert matches("cat …%, dog\n", "cat 87.5%, dog\n")
+    assert not matches("cat 88%, dog\n", "cat 87.5%, dog\n")
+    assert not matches("cat\n", "cat\ndog\n")
+
+
 def test_every_fence_is_of_a_known_kind() -> None:
     assert not [(name_of(page), b.info) for page in PAGES for b in fences(page) if b.info not in KINDS]
 
