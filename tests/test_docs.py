@@ -31,6 +31,7 @@ from test_floors import FLOORS
 
 from app.lrp.composites import COMPOSITES, RULES
 from app.settings import Settings
+from benchmarks import equality
 from docs import blocks, make_pictures, make_tables
 
 ROOT = Path(__file__).parent.parent
@@ -324,6 +325,20 @@ def test_the_rules_that_are_listed_are_those_that_there_are(client: TestClient) 
     listed = re.findall(r"^\| `(\w+)` \|", blocks.read("which-rule-when.md")["rules"], re.MULTILINE)
     assert listed == rules
     assert rules == [*COMPOSITES, *RULES]
+
+
+def test_figures_of_equality_are_of_every_rule_and_small() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", blocks.read("correctness.md")["equality"], re.MULTILINE)
+    assert [name for name, _ in rows] == [*COMPOSITES, *RULES]
+    figures = [list(map(float, row.split(" | "))) for _, row in rows]
+    assert max(figure for row in figures for figure in row[:4]) < 1e-10
+    assert max(figure for row in figures for figure in row[4:]) < 1e-4
+
+
+def test_the_command_that_prints_them_compares_both_engines() -> None:
+    (chain,) = [one for one in equality.subjects() if one.name == "float64, random chain"]
+    assert 0 < chain.difference("gamma") < 1e-10
+    assert chain.difference("flat") < 1e-10
 
 
 def test_a_rule_that_a_page_asks_for_exists() -> None:
