@@ -197,8 +197,9 @@ class Batcher(Generic[Item, Result]):
         _deliver(batch, _broken(len(batch)), time.perf_counter())
 
 
+QUEUE_FULL = "too many requests wait already; try again in a second"
 _REFUSALS: Mapping[Refusal, str] = {
-    "queue_full": "too many requests wait already; try again in a second",
+    "queue_full": QUEUE_FULL,
     "draining": "the service is shutting down; another instance, or this one restarted, will answer",
     "broken": "the model has failed and the service ends; it will answer again when it has been restarted",
 }

@@ -31,7 +31,7 @@ from app.api import (
 from app.api.about import AboutModel, Layer, Limits, about_model
 from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
 from app.api.kserve_v1 import Instances
-from app.api.middleware import BodyLimits, RequestContext
+from app.api.middleware import BodyLimits, RefuseWhenFull, RequestContext
 from app.api.open_inference import InferenceRequest
 from app.api.problems import Problem
 from app.explainer import Explainer, pick_device
@@ -114,6 +114,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _include_rooms(app, locked=keys is not None)
     problems.install(app)
     documented.install(app, [Problem, Instances, InferenceRequest])
+    app.add_middleware(RefuseWhenFull)
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, deadline_s=settings.read_deadline_s)
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
@@ -164,6 +165,7 @@ def create_pipeline(
         max_pixels=settings.max_pixels,
         low_confidence=settings.low_confidence,
         picture_threads=settings.picture_threads or cores,
+        max_requests=settings.max_batch + settings.max_queue,  # a batch that runs, and those that wait
         metrics=metrics,
     )
 

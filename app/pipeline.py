@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 
 from app.answers import CompareAnswer, ExplainAnswer, ExplainReceipt, HeatmapReport, PredictAnswer
-from app.batching import Batched
-from app.errors import InvalidParameterError, RequestError
+from app.batching import QUEUE_FULL, Batched
+from app.errors import InvalidParameterError, RequestError, UnavailableError
 from app.explainer import Done, Explainer, Job
 from app.heatmap import Captions, Heatmap, Scale, Style, contact_sheet, render, scale_of
 from app.images import Fit, Picture, Seen, decode, fit_to_model, from_pixels, normalise, to_tensor
@@ -139,6 +139,29 @@ class Compared:
         )
 
 
+class Door:
+    """Lets in so many at once. Without it pictures would wait to be decoded in any number, for any time: the
+    model's own queue, which is bounded, comes after that.
+    """
+
+    def __init__(self, most: int, metrics: Metrics) -> None:
+        self._most, self._metrics = most, metrics
+        self._inside = 0
+
+    def refuse_when_full(self) -> None:
+        """Raise `UnavailableError` where nobody is let in now."""
+        if self._inside >= self._most:
+            self._metrics.refused("queue_full")
+            raise UnavailableError(QUEUE_FULL)
+
+    def __enter__(self) -> None:
+        self.refuse_when_full()
+        self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._inside -= 1
+
+
 class Pipeline:
     """Predicts and explains uploads. Decoding and rendering have threads of their own, so that the event
     loop only ever waits.
@@ -152,9 +175,12 @@ class Pipeline:
         max_pixels: int,
         low_confidence: float,
         picture_threads: int,
+        max_requests: int,
         metrics: Metrics,
     ) -> None:
+        """``max_requests`` in hand at once; more are refused before anything is done for them."""
         self.card = card
+        self._door = Door(max_requests, metrics)
         self._explainer = explainer
         self._receipts = Receipts(card, low_confidence)
         self._max_pixels = max_pixels
@@ -163,40 +189,47 @@ class Pipeline:
 
     async def predict(self, data: Upload, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
         """Scores of the picture in ``data``: all classes, or the ``top_k`` most probable."""
-        opened = await self._open(data, fit, timings)
-        done = _count(await self._explainer.submit(Job(opened.tensor)), timings)
+        with self._door:
+            opened = await self._open(data, fit, timings)
+            done = _count(await self._explainer.submit(Job(opened.tensor)), timings)
         return self._receipts.prediction(opened.picture, opened.seen, done.logits, top_k)
 
     async def explain(self, data: Upload, how: How, timings: Timings) -> Explained:
         """Scores, relevance and heatmap of the picture in ``data``."""
         ask = self._ask(how)
-        opened = await self._open(data, how.fit, timings)
-        done = _count(await self._explainer.submit(Job(opened.tensor, (ask,), how.verify)), timings)
+        with self._door:
+            opened = await self._open(data, how.fit, timings)
+            done = _count(await self._explainer.submit(Job(opened.tensor, (ask,), how.verify)), timings)
 
-        def finished() -> Explained:
-            predicted = self._receipts.prediction(opened.picture, opened.seen, done.logits, how.top_k)
-            return self._explained(opened, predicted, ask, done, 0, how.style, None)
+            def finished() -> Explained:
+                predicted = self._receipts.prediction(opened.picture, opened.seen, done.logits, how.top_k)
+                return self._explained(opened, predicted, ask, done, 0, how.style, None)
 
-        return await self._timed("render", timings, finished)
+            return await self._timed("render", timings, finished)
 
     async def compare(self, data: Upload, comparison: Comparison, timings: Timings) -> Compared:
         """Explanations of the picture in ``data`` by one forward pass, on one scale."""
         hows = self._compared(comparison)
         asks = tuple(self._ask(how) for how in hows)
         common = comparison.how
-        opened = await self._open(data, common.fit, timings)
-        done = _count(await self._explainer.submit(Job(opened.tensor, asks, common.verify)), timings)
+        with self._door:
+            opened = await self._open(data, common.fit, timings)
+            done = _count(await self._explainer.submit(Job(opened.tensor, asks, common.verify)), timings)
 
-        def finished() -> Compared:
-            predicted = self._receipts.prediction(opened.picture, opened.seen, done.logits, common.top_k)
-            scale = scale_of([_relevance(done, index) for index in range(len(asks))], common.style)
-            explained = [
-                self._explained(opened, predicted, ask, done, index, common.style, scale)
-                for index, ask in enumerate(asks)
-            ]
-            return Compared(predicted, explained, self._sheet(opened, explained, common.style, scale))
+            def finished() -> Compared:
+                predicted = self._receipts.prediction(opened.picture, opened.seen, done.logits, common.top_k)
+                scale = scale_of([_relevance(done, index) for index in range(len(asks))], common.style)
+                explained = [
+                    self._explained(opened, predicted, ask, done, index, common.style, scale)
+                    for index, ask in enumerate(asks)
+                ]
+                return Compared(predicted, explained, self._sheet(opened, explained, common.style, scale))
 
-        return await self._timed("render", timings, finished)
+            return await self._timed("render", timings, finished)
+
+    def refuse_when_full(self) -> None:
+        """Raise `UnavailableError` where a request now would be refused: its body need not be read."""
+        self._door.refuse_when_full()
 
     def check(self, how: How) -> None:
         """Raise `InvalidParameterError` for what cannot be asked of any picture."""

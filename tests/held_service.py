@@ -30,7 +30,7 @@ def main() -> None:
                 raise SystemExit
         return engines_own(engine, inputs, asks)
 
-    Engine.answer = answer  # type: ignore[method-assign] # this process is for that
+    Engine.answer = answer  # type: ignore[method-assign,assignment] # this process is for that
     configure("json")
     settings = Settings()
     run(create_app(settings), settings)

@@ -23,7 +23,7 @@ def compare(
     client: TestClient, picture: bytes, query: Query, accept: str = "application/json"
 ) -> httpx.Response:
     response: httpx.Response = client.post(
-        "/compare", params=httpx.QueryParams(query), content=picture, headers={**PNG, "Accept": accept}
+        "/compare", params=httpx.QueryParams([*query]), content=picture, headers={**PNG, "Accept": accept}
     )
     return response
 

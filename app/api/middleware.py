@@ -15,7 +15,7 @@ from app.api.problems import answer
 from app.errors import TooLargeError, TooSlowError
 from app.logs import fields
 from app.metrics import Metrics
-from app.pipeline import Timings
+from app.pipeline import Pipeline, Timings
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +150,22 @@ class BodyLimits:
                 f"the body is larger than {self._max_bytes / 2**20:g} MiB; send a smaller picture: "
                 "the model sees 32×32 pixels of it"
             )
+
+
+class RefuseWhenFull:
+    """Refuses to compute anything for a request that the pipeline has no room for, before its body is read and
+    its parameters are: under overload most requests are refused, and each takes time from those that are not.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http" and scope["method"] == "POST":  # nothing else computes
+            pipeline: Pipeline = scope["state"]["pipeline"]
+            pipeline.refuse_when_full()
+        await self._app(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> str:
