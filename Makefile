@@ -23,7 +23,8 @@ serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
 test: $(VENV)/test.stamp  ## Run all tests
 	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
 
-soak: $(VENV)/test.stamp  ## Run the tests that make requests up for minutes; SOAK_S=seconds
+soak: $(VENV)/test.stamp  ## Overload, mixed requests, damaged pictures, made-up requests; SOAK_ARGS=--short SOAK_S=seconds
+	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
 	LRP_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest --hypothesis-profile=soak tests/test_properties.py tests/test_schemathesis.py
 
 audit: $(VENV)/audit.stamp  ## Look every pinned package up among known vulnerabilities (asks pypi.org)

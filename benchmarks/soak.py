@@ -1,0 +1,608 @@
+"""What the service withstands when it lasts: overload, thousands of mixed requests, damaged pictures.
+
+Prints figures and fails where a bound is broken: rows 19, 20 and 22 of what the service must withstand, and the
+decoder's fuzz run. Run with ``make soak``, or ``python -m benchmarks.soak --short``; each part alone by
+``--only overload``. The client shares the machine's cores with the service, and what it costs is in all figures.
+"""
+
+import argparse
+import asyncio
+import io
+import itertools
+import multiprocessing
+import os
+import random
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import uvloop
+from PIL import Image
+from skimage import data
+
+ROOT = Path(__file__).parent.parent
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+RULES = ("epsilon_plus_flat", "gamma", "epsilon", "alpha_beta", "epsilon_gamma_box", "z_plus")
+MIB = 2**20
+
+START_LIMIT_S = 120.0
+ANSWER_LIMIT_S = 60.0
+OVERLOAD = 10
+CLIENTS = 32  # of the best goodput: a full batch at once
+MOST_CONNECTIONS = 500  # what the service has in hand, thrice; open before the load comes
+PROBE_EVERY_S = 0.1
+WARM_UP_SHARE = 0.2
+
+REFUSED_WITHIN_MS = 50.0
+PROBES_WITHIN_MS = 100.0
+GOODPUT_AT_LEAST = 0.9
+NORMAL_WITHIN_S = 5.0
+MEMORY_UP_BY_MB = 100.0
+FUZZ_MEMORY_UP_BY_MB = 50.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure, and whether it keeps to its bound."""
+
+    what: str
+    figure: str
+    bound: str
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long each part lasts."""
+
+    overload_s: float = 60
+    best_s: float = 10
+    requests: int = 10_000
+    mutations: int = 100_000
+
+
+SHORT = Lengths(overload_s=12, best_s=5, requests=1200, mutations=6000)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The command, as a process."""
+
+    process: psutil.Process
+    port: int
+
+    def memory_mb(self) -> float:
+        return float(self.process.memory_info().rss) / MIB
+
+
+@contextmanager
+def serving() -> Iterator[Service]:
+    """The service as it ships, warmed up, its log in a file that goes with it."""
+    with tempfile.TemporaryFile("w+") as log:
+        process = psutil.Popen(
+            [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "LRP_LOG_FORMAT": "json"},
+            stderr=log,
+            stdout=log,
+        )
+        try:
+            yield Service(process, _port(process, log))
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except psutil.TimeoutExpired:
+                process.kill()
+
+
+def _port(process: Any, log: Any) -> int:
+    until = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < until and process.poll() is None:
+        log.seek(0)
+        if found := re.search(r"http://127\.0\.0\.1:([1-9]\d*)", log.read()):
+            url = found[0]
+            while httpx.get(f"{url}/readyz").status_code == 503:
+                time.sleep(0.05)
+            return int(found[1])
+        time.sleep(0.05)
+    raise SystemExit("the service did not start")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    head: bytes
+    size: int
+    seconds: float
+
+
+class Connection:
+    """One that is kept open; HTTP just as far as our own answers need it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def open(cls, port: int) -> "Connection":
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    async def ask(self, request: bytes) -> Answer:
+        """Seconds are from the request's first byte to the answer's last."""
+        started = time.perf_counter()
+        self._writer.write(request)
+        async with asyncio.timeout(ANSWER_LIMIT_S):
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            assert length, head
+            await self._reader.readexactly(int(length[1]))
+        return Answer(int(head.split(b" ", 2)[1]), head, int(length[1]), time.perf_counter() - started)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Connection]:
+    connection = await Connection.open(port)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def raw(method: str, path: str, **content: Any) -> bytes:
+    """A request as it goes over the wire."""
+    request = httpx.Request(method, f"http://127.0.0.1{path}", **content)
+    body = request.read()
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def encoded(form: str, side: int | None = None) -> bytes:
+    """The cat, Chelsea, as a file of this format."""
+    cat = Image.fromarray(data.chelsea())
+    buffer = io.BytesIO()
+    (cat.resize((side, side)) if side else cat).save(buffer, form)
+    return buffer.getvalue()
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Of none: 0."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+# ── Rows 19 and 22: ten times more than it can do ──
+
+
+@dataclass
+class Tally:
+    """What came back."""
+
+    answers: list[Answer] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
+    not_sent: int = 0
+    """For want of a connection."""
+    late_s: list[float] = field(default_factory=list)
+    """How far the client itself was behind its own plan."""
+
+    def of(self, status: int) -> list[Answer]:
+        return [answer for answer in self.answers if answer.status == status]
+
+
+async def best(port: int, request: bytes, seconds: float) -> float:
+    """Answers a second where nobody sends more than can be done."""
+    until, done = time.monotonic() + seconds, 0
+
+    async def client() -> None:
+        nonlocal done
+        async with connected(port) as connection:
+            while time.monotonic() < until:
+                answer = await connection.ask(request)
+                done += answer.status == 200
+
+    started = time.monotonic()
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return done / (time.monotonic() - started)
+
+
+async def flood(port: int, request: bytes, rate: float, seconds: float) -> Tally:
+    """``rate`` requests a second, whatever becomes of them."""
+    tally = Tally()
+    idle = [await Connection.open(port) for _ in range(MOST_CONNECTIONS)]
+
+    async def one(connection: Connection) -> None:
+        try:
+            tally.answers.append(await connection.ask(request))
+        except (OSError, EOFError, TimeoutError) as error:
+            tally.lost[type(error).__name__] += 1
+            connection.close()
+            connection = await Connection.open(port)
+        idle.append(connection)
+
+    started, tasks = time.monotonic(), set[asyncio.Task[None]]()
+    for number in itertools.count():
+        due = started + number / rate
+        if due > started + seconds:
+            break
+        if (wait := due - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        else:
+            tally.late_s.append(-wait)
+            if number % 16 == 0:
+                await asyncio.sleep(0)
+        if not idle:
+            tally.not_sent += 1
+            continue
+        task = asyncio.create_task(one(idle.pop()))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    for connection in idle:
+        connection.close()
+    return tally
+
+
+async def probes(port: int, into: list[Answer], end: asyncio.Event) -> None:
+    """/livez and /readyz, in turn and on new connections, as kubelets ask."""
+    for path in itertools.cycle(("/livez", "/readyz")):
+        if end.is_set():
+            return
+        started = time.perf_counter()
+        async with connected(port) as connection:
+            answer = await connection.ask(raw("GET", path))
+        into.append(Answer(answer.status, answer.head, answer.size, time.perf_counter() - started))
+        await asyncio.sleep(PROBE_EVERY_S)
+
+
+async def seconds_until_normal(port: int, request: bytes, limit_s: float, usual_s: float) -> float:
+    """Until ten answers in a row are 200 and take at most twice as long as they did before all this."""
+    started, good = time.monotonic(), 0
+    async with connected(port) as connection:
+        while good < 10 and time.monotonic() - started < limit_s:
+            answer = await connection.ask(request)
+            good = good + 1 if answer.status == 200 and answer.seconds <= 2 * usual_s else 0
+    return time.monotonic() - started
+
+
+async def usual(port: int, request: bytes) -> float:
+    """Seconds of one request when nothing else goes on; the slowest of twenty but one."""
+    async with connected(port) as connection:
+        return sorted([(await connection.ask(request)).seconds for _ in range(20)])[-2]
+
+
+async def overload(lengths: Lengths) -> list[Finding]:
+    """Rows 19 and 22."""
+    request = raw("POST", "/explain", content=encoded("JPEG"), headers={"Content-Type": "image/jpeg"})
+    with serving() as service:
+        port = service.port
+        await best(port, request, 3)
+        usual_s = await usual(port, request)
+        capacity = await best(port, request, lengths.best_s)
+        probed: list[Answer] = []
+        end = asyncio.Event()
+        prober = asyncio.create_task(probes(port, probed, end))
+        spent = [sum(process.cpu_times()[:2]) for process in (service.process, psutil.Process())]
+        tally = await flood(port, request, OVERLOAD * capacity, lengths.overload_s)
+        spent = [
+            sum(process.cpu_times()[:2]) - before
+            for process, before in zip((service.process, psutil.Process()), spent, strict=True)
+        ]
+        end.set()
+        await prober
+        normal_s = await seconds_until_normal(port, request, 60, usual_s)
+        again = await best(port, request, lengths.best_s)
+    answered, refused = tally.of(200), tally.of(503)
+    waits = [1000 * answer.seconds for answer in refused]
+    probe_waits = [1000 * answer.seconds for answer in probed]
+    goodput = len(answered) / lengths.overload_s / max(capacity, again)
+    others = Counter(answer.status for answer in tally.answers if answer.status not in (200, 503))
+    told = sum(b"retry-after:" in answer.head.lower() for answer in refused)
+    sent = len(tally.answers) / lengths.overload_s
+    print(
+        f"best {capacity:.0f}/s before and {again:.0f}/s after; {sent:.0f}/s sent, {len(answered)} answered, "
+        f"{len(refused)} refused, {dict(others)} others, {dict(tally.lost)} lost, "
+        f"{tally.not_sent} not sent; median answer {1000 * statistics.median([a.seconds for a in answered] or [0]):.0f} ms, 503s median "
+        f"{statistics.median(waits or [0]):.0f} ms; client behind its plan by "
+        f"{1000 * percentile(tally.late_s, 0.99):.0f} ms (p99); cores busy: service "
+        f"{spent[0] / lengths.overload_s:.2f}, client {spent[1] / lengths.overload_s:.2f}"
+    )
+    refused_ms, probed_ms = percentile(waits, 0.99), percentile(probe_waits, 0.99)
+    return [
+        Finding(
+            "19 refusals, p99",
+            f"{refused_ms:.0f} ms of {len(refused)}",
+            f"<= {REFUSED_WITHIN_MS:.0f} ms",
+            bool(refused) and refused_ms <= REFUSED_WITHIN_MS,
+        ),
+        Finding(
+            "19 refusals with Retry-After",
+            f"{told} of {len(refused)}",
+            "all",
+            bool(refused) and told == len(refused),
+        ),
+        Finding(
+            "19 accepted but not answered",
+            f"{others.total() + tally.lost.total()}",
+            "0",
+            not others and not tally.lost,
+        ),
+        Finding(
+            "19 goodput under overload",
+            f"{goodput:.0%} of the best",
+            f">= {GOODPUT_AT_LEAST:.0%}",
+            goodput >= GOODPUT_AT_LEAST,
+        ),
+        Finding(
+            "19 back to normal",
+            f"{normal_s:.1f} s",
+            f"<= {NORMAL_WITHIN_S:.0f} s",
+            normal_s <= NORMAL_WITHIN_S,
+        ),
+        Finding(
+            "22 probes under overload, p99",
+            f"{probed_ms:.0f} ms of {len(probed)} (max {max(probe_waits):.0f})",
+            f"<= {PROBES_WITHIN_MS:.0f} ms, all 200",
+            probed_ms <= PROBES_WITHIN_MS and {answer.status for answer in probed} == {200},
+        ),
+    ]
+
+
+# ── Row 20: thousands of mixed requests ──
+
+
+def mixture(chance: random.Random) -> Callable[[], tuple[bytes, set[int]]]:
+    """Requests of every kind, good and bad, each with the statuses that it may have."""
+    pictures = [(encoded(form), f"image/{form.lower()}") for form in FORMATS]
+    pictures += [(encoded("PNG", side), "image/png") for side in (1, 32, 900)]
+    ok, busy = {200}, {503, 504}
+
+    def picture() -> tuple[bytes, dict[str, str]]:
+        content, media_type = chance.choice(pictures)
+        return content, {"Content-Type": media_type}
+
+    def explain() -> tuple[bytes, set[int]]:
+        content, headers = picture()
+        query = (
+            f"rule={chance.choice(RULES)}&format={chance.choice(('json', 'png', 'npy'))}"
+            f"&view={chance.choice(('heatmap', 'overlay', 'side_by_side'))}&target={chance.randrange(10)}"
+            f"&size={chance.choice(('model', 'input', '256', '512'))}"
+        )
+        return raw("POST", f"/explain?{query}", content=content, headers=headers), ok
+
+    def predict() -> tuple[bytes, set[int]]:
+        return raw("POST", "/predict", files={"file": picture()[0]}), ok
+
+    def compare() -> tuple[bytes, set[int]]:
+        content, headers = picture()
+        rules = "&".join(f"rule={rule}" for rule in chance.sample(RULES, 3))
+        return raw("POST", f"/compare?{rules}&target=cat&target=dog", content=content, headers=headers), ok
+
+    def batch() -> tuple[bytes, set[int]]:
+        files = [("file", (f"{number}", picture()[0])) for number in range(chance.randrange(1, 5))]
+        form = chance.choice(("json", "zip"))
+        return raw(
+            "POST", f"/explain/batch?format={form}", files=[*files, ("file", ("bad", b"no picture"))]
+        ), ok
+
+    def damaged() -> tuple[bytes, set[int]]:
+        content, headers = picture()
+        return raw("POST", "/explain", content=mutated(content, chance), headers=headers), {
+            200,
+            400,
+            413,
+            422,
+        }
+
+    def wrong() -> tuple[bytes, set[int]]:
+        content, headers = picture()
+        path = chance.choice(
+            ("/explain?rule=none", "/explain?epsilon=nan", "/predict?x=1", "/compare?target=x")
+        )
+        return raw("POST", path, content=content, headers=headers), {422}
+
+    def get() -> tuple[bytes, set[int]]:
+        return raw(
+            "GET", chance.choice(("/", "/model", "/rules", "/metrics", "/openapi.json", "/readyz"))
+        ), ok
+
+    kinds = (
+        explain,
+        explain,
+        explain,
+        explain,
+        predict,
+        predict,
+        compare,
+        batch,
+        damaged,
+        damaged,
+        wrong,
+        get,
+    )
+
+    def one() -> tuple[bytes, set[int]]:
+        request, statuses = chance.choice(kinds)()
+        return request, statuses | busy
+
+    return one
+
+
+async def mixed(lengths: Lengths) -> list[Finding]:
+    """Row 20."""
+    one = mixture(random.Random(20))
+    wrong: Counter[str] = Counter()
+    seen: Counter[int] = Counter()
+    memory: list[float] = []
+    numbers = iter(range(lengths.requests))
+    with serving() as service:
+
+        async def client() -> None:
+            async with connected(service.port) as connection:
+                for number in numbers:
+                    request, statuses = one()
+                    answer = await connection.ask(request)
+                    seen[answer.status] += 1
+                    if answer.status not in statuses:
+                        wrong[f"{answer.status} for {request[:60]!r}"] += 1
+                    if number % 100 == 0:
+                        memory.append(service.memory_mb())
+
+        started = time.monotonic()
+        await asyncio.gather(*(client() for _ in range(16)))
+        took_s = time.monotonic() - started
+        memory.append(service.memory_mb())
+    warm = max(memory[: max(1, int(WARM_UP_SHARE * len(memory)))])
+    up = memory[-1] - warm
+    print(
+        f"{lengths.requests} requests in {took_s:.0f} s: {dict(seen)}; memory {memory[0]:.0f} MB at first, "
+        f"{warm:.0f} warm, {max(memory):.0f} at most, {memory[-1]:.0f} at the end"
+    )
+    return [
+        Finding(
+            "20 memory after the warm-up",
+            f"{up:+.0f} MB",
+            f"<= {MEMORY_UP_BY_MB:.0f} MB",
+            up <= MEMORY_UP_BY_MB,
+        ),
+        Finding("20 answers that should not be", f"{dict(wrong)}", "none", not wrong),
+    ]
+
+
+# ── The decoder ──
+
+
+def mutated(content: bytes, chance: random.Random) -> bytes:
+    """A file with something wrong: bytes changed, cut, doubled, or numbers set to their extremes."""
+    spoilt = bytearray(content)
+    for _ in range(chance.choice((1, 1, 2, 4, 16))):
+        # Half of the damage is where the structure is, in the first bytes.
+        at = chance.randrange(min(len(spoilt), 200) if chance.random() < 0.5 else len(spoilt))
+        match chance.randrange(6):
+            case 0:
+                spoilt[at] ^= 1 << chance.randrange(8)
+            case 1:
+                spoilt[at] = chance.choice((0, 1, 127, 128, 255))
+            case 2:
+                del spoilt[at : at + chance.randrange(1, 64)]
+            case 3:
+                spoilt[at:at] = spoilt[at : at + chance.randrange(1, 64)]
+            case 4:
+                spoilt[at : at + 4] = chance.choice(
+                    (b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff", b"\0\0\xff\xff")
+                )
+            case _:
+                del spoilt[max(at, 1) :]
+        if not spoilt:
+            return b"\0"
+    return bytes(spoilt)
+
+
+@dataclass(frozen=True)
+class Fuzzed:
+    """What one process saw."""
+
+    outcomes: Counter[str]
+    escaped: list[str]
+    up_mb: float
+    slowest_s: float
+
+
+def fuzz_alone(seed: int, count: int) -> Fuzzed:
+    """Decode ``count`` damaged pictures in this process."""
+    from app.errors import RequestError
+    from app.images import Fit, decode, fit_to_model
+    from app.settings import Settings
+
+    chance, max_pixels = random.Random(seed), Settings().max_pixels
+    files = [encoded(form) for form in FORMATS]
+    outcomes: Counter[str] = Counter()
+    escaped: list[str] = []
+    memory: list[float] = []
+    slowest = 0.0
+    process = psutil.Process()
+    for number in range(count):
+        content = mutated(files[number % len(files)], chance)
+        started = time.perf_counter()
+        try:
+            fit_to_model(decode(content, max_pixels), Fit.CROP, 32)
+            outcomes["picture"] += 1
+        except RequestError as error:
+            outcomes[error.slug] += 1
+        except BaseException as error:  # noqa: BLE001 # it is what is looked for
+            escaped.append(f"{FORMATS[number % len(files)]} seed {seed} number {number}: {error!r}")
+        slowest = max(slowest, time.perf_counter() - started)
+        if number % 200 == 0:
+            memory.append(process.memory_info().rss / MIB)
+    warm = max(memory[: max(1, int(WARM_UP_SHARE * len(memory)))])
+    return Fuzzed(outcomes, escaped, memory[-1] - warm, slowest)
+
+
+def fuzz(lengths: Lengths) -> list[Finding]:
+    """Mutations of the cat in all six formats, on two cores."""
+    workers = 2
+    started = time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        seen = pool.starmap(fuzz_alone, [(seed, lengths.mutations // workers) for seed in range(workers)])
+    took_s = time.monotonic() - started
+    outcomes = sum((one.outcomes for one in seen), Counter[str]())
+    escaped = [error for one in seen for error in one.escaped]
+    up = max(one.up_mb for one in seen)
+    slowest = max(one.slowest_s for one in seen)
+    print(
+        f"{lengths.mutations} mutations in {took_s:.0f} s: {dict(outcomes)}; slowest {1000 * slowest:.0f} ms"
+    )
+    return [
+        Finding("decoder: exceptions but ours", "; ".join(escaped[:3]) or "0", "0", not escaped),
+        Finding(
+            "decoder: memory after the warm-up", f"{up:+.0f} MB", f"<= {FUZZ_MEMORY_UP_BY_MB:.0f} MB",
+            up <= FUZZ_MEMORY_UP_BY_MB,
+        ),
+    ]  # fmt: skip
+
+
+PARTS: dict[str, Callable[[Lengths], list[Finding]]] = {
+    "overload": lambda lengths: uvloop.run(overload(lengths)),
+    "mixed": lambda lengths: uvloop.run(mixed(lengths)),
+    "fuzz": fuzz,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="a minute and a half instead of a quarter of an hour"
+    )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts; default all")
+    for name, kind in (("overload_s", float), ("best_s", float), ("requests", int), ("mutations", int)):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, help=f"default {getattr(Lengths(), name)}"
+        )
+    asked = parser.parse_args()
+    usual_lengths = SHORT if asked.short else Lengths()
+    lengths = Lengths(**{name: getattr(asked, name) or value for name, value in vars(usual_lengths).items()})
+    print(
+        f"{os.cpu_count()} cores, shared with the client; load average {os.getloadavg()[0]:.1f} at the start"
+    )
+    findings = [finding for part in asked.only for finding in PARTS[part](lengths)]
+    for finding in findings:
+        verdict = "kept" if finding.kept else "BROKEN"
+        print(f"{verdict:7} {finding.what:36} {finding.figure:32} bound {finding.bound}")
+    sys.exit(not all(finding.kept for finding in findings))
+
+
+if __name__ == "__main__":
+    main()
