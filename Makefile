@@ -24,8 +24,8 @@ test: $(VENV)/test.stamp  ## Run all tests
 	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
 
 soak: $(VENV)/test.stamp  ## Overload, mixed requests, damaged pictures, made-up requests; SOAK_ARGS=--short SOAK_S=seconds
-	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
 	LRP_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest --hypothesis-profile=soak tests/test_properties.py tests/test_schemathesis.py
+	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
 
 audit: $(VENV)/audit.stamp  ## Look every pinned package up among known vulnerabilities (asks pypi.org)
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt

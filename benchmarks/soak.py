@@ -310,10 +310,11 @@ async def overload(lengths: Lengths) -> list[Finding]:
     others = Counter(answer.status for answer in tally.answers if answer.status not in (200, 503))
     told = sum(b"retry-after:" in answer.head.lower() for answer in refused)
     sent = len(tally.answers) / lengths.overload_s
+    median_ms = 1000 * statistics.median([answer.seconds for answer in answered] or [0])
     print(
         f"best {capacity:.0f}/s before and {again:.0f}/s after; {sent:.0f}/s sent, {len(answered)} answered, "
         f"{len(refused)} refused, {dict(others)} others, {dict(tally.lost)} lost, "
-        f"{tally.not_sent} not sent; median answer {1000 * statistics.median([a.seconds for a in answered] or [0]):.0f} ms, 503s median "
+        f"{tally.not_sent} not sent; median answer {median_ms:.0f} ms, 503s median "
         f"{statistics.median(waits or [0]):.0f} ms; client behind its plan by "
         f"{1000 * percentile(tally.late_s, 0.99):.0f} ms (p99); cores busy: service "
         f"{spent[0] / lengths.overload_s:.2f}, client {spent[1] / lengths.overload_s:.2f}"
