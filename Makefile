@@ -27,7 +27,7 @@ soak: $(VENV)/test.stamp  ## Overload, mixed requests, damaged pictures, made-up
 	LRP_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest --hypothesis-profile=soak tests/test_properties.py tests/test_schemathesis.py
 	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
 
-audit: $(VENV)/audit.stamp  ## Look every pinned package up among known vulnerabilities (asks pypi.org)
+audit: $(VENV)/audit.stamp  ## Look every pinned package up among known vulnerabilities (needs the network)
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 check: $(VENV)/test.stamp  ## Check format, lint and types
