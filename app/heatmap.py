@@ -1,9 +1,7 @@
 """Relevance → colours → PNG: the map alone, over the picture, or beside it with a colour bar."""
 
-import io
 import json
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,10 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
 
 from app.errors import InternalError, InvalidParameterError
 from app.images import Picture, Rectangle
+from app.png import encode
 
 Grid = npt.NDArray[np.float64]
 """(H, W) relevance, channels summed."""
@@ -138,6 +137,14 @@ class Captions:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """``pixels``, which are repeated to fill ``size`` (width, height)."""
+
+    pixels: Colours
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Heatmap:
     """A drawn map: ``vmin`` and ``vmax`` are what its lowest and highest colour stand for."""
 
@@ -231,12 +238,12 @@ def render(
         )
     match style.view:
         case View.HEATMAP:
-            image = _heatmap(grid, scale, style, picture, rectangle)
+            drawing = _heatmap(grid, scale, style, picture, rectangle)
         case View.OVERLAY:
-            image = _overlay(grid, scale, style, picture, rectangle)
+            drawing = _whole(_overlay(grid, scale, style, picture, rectangle))
         case View.SIDE_BY_SIDE:
-            image = _side_by_side(grid, scale, style, picture, rectangle, captions)
-    return Heatmap(_png(image, metadata), image.width, image.height, style.colormap, scale.vmin, scale.vmax)
+            drawing = _whole(_side_by_side(grid, scale, style, picture, rectangle, captions))
+    return _finished(drawing, style, scale, metadata)
 
 
 def scale_of(relevances: Sequence[npt.NDArray[np.floating[Any]]], style: Style) -> Scale:
@@ -288,7 +295,7 @@ def contact_sheet(
             tile = _enlarged(grid, scale, style, _fitted((grid.shape[1], grid.shape[0]), side))
             sheet.paste(tile, (left + column * (side + MARGIN), y))
     _draw_bar(sheet, draw, scale, (bar, top, BAR, len(rows) * (side + MARGIN) - MARGIN), ticks, font)
-    return Heatmap(_png(sheet, metadata), sheet.width, sheet.height, style.colormap, scale.vmin, scale.vmax)
+    return _finished(_whole(sheet), style, scale, metadata)
 
 
 def _grid(relevance: npt.NDArray[np.floating[Any]]) -> Grid:
@@ -319,17 +326,19 @@ def _table(name: str) -> Colours:
     return np.asarray(np.rint(Colormap(name).lut(TABLE_ENTRIES)[:, :3] * 255), np.uint8)
 
 
-def _heatmap(grid: Grid, scale: Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
+def _heatmap(grid: Grid, scale: Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Drawing:
+    shape = grid.shape[1], grid.shape[0]
     match style.size:
         case "model":
-            return Image.fromarray(scale.colours(grid))
+            return Drawing(scale.colours(grid), shape)
         case "input":
             size, box = _placed(picture, rectangle, _input_side(picture))
             neutral = Image.fromarray(scale.colours(np.zeros((1, 1)))).resize(size)
             neutral.paste(_enlarged(grid, scale, style, (box.width, box.height)), (box.left, box.top))
-            return neutral
+            return _whole(neutral)
         case side:
-            return _enlarged(grid, scale, style, _fitted((grid.shape[1], grid.shape[0]), side))
+            size = _fitted(shape, side)
+            return Drawing(_coloured(grid, scale, style, size), size)
 
 
 def _overlay(grid: Grid, scale: Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
@@ -425,13 +434,18 @@ def _outlined(picture: Picture, rectangle: Rectangle, side: int) -> Image.Image:
 
 
 def _enlarged(grid: Grid, scale: Scale, style: Style, size: tuple[int, int]) -> Image.Image:
-    """The map in colours at ``size`` (width, height). Values are interpolated, never colours."""
+    """The map in colours at ``size`` (width, height)."""
+    return Image.fromarray(_coloured(grid, scale, style, size)).resize(size, Image.Resampling.NEAREST)
+
+
+def _coloured(grid: Grid, scale: Scale, style: Style, size: tuple[int, int]) -> Colours:
+    """The map in colours, for `_enlarged` to repeat its pixels. Values are interpolated, never colours."""
     if style.interpolation is Interpolation.NEAREST:
-        return Image.fromarray(scale.colours(grid)).resize(size, Image.Resampling.NEAREST)
+        return scale.colours(grid)
     smooth = Image.fromarray(grid.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
     # Cubic curves overshoot: relevance that no pixel has must not show, least of all one of the other sign.
     within = np.asarray(smooth, np.float64).clip(grid.min(), grid.max())
-    return Image.fromarray(scale.colours(within))
+    return scale.colours(within)
 
 
 def _resampling(style: Style) -> Image.Resampling:
@@ -470,11 +484,11 @@ def _shortened(text: str, font: Any, width: int) -> str:
     return text + "…"
 
 
-def _png(image: Image.Image, metadata: Mapping[str, Any]) -> bytes:
-    chunks = PngImagePlugin.PngInfo()
+def _whole(image: Image.Image) -> Drawing:
+    return Drawing(np.asarray(image), image.size)
+
+
+def _finished(drawing: Drawing, style: Style, scale: Scale, metadata: Mapping[str, Any]) -> Heatmap:
     text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
-    chunks.add_itxt(CHUNK, text)
-    buffer = io.BytesIO()
-    # Run lengths are all there is to find in large pixels, and found in half the default's time in photos, too.
-    image.save(buffer, "PNG", pnginfo=chunks, compress_level=1, compress_type=zlib.Z_RLE)
-    return buffer.getvalue()
+    png = encode(drawing.pixels, drawing.size, {CHUNK: text})
+    return Heatmap(png, *drawing.size, style.colormap, scale.vmin, scale.vmax)
