@@ -1,6 +1,7 @@
 """The model on its device, owned by one thread that takes requests in batches."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -153,8 +154,8 @@ class Explainer:
         return self._reference.answer(job.image.unsqueeze(0).to(self.device), asks).explanations
 
     def _checked(self, done: Done) -> Done | Exception:
-        tensors = (done.logits, *(explanation.relevance for explanation in done.explanations))
-        if all(bool(tensor.isfinite().all()) for tensor in tensors):
+        extremes = [value for explanation in done.explanations for value in explanation.extremes[0].tolist()]
+        if all(map(math.isfinite, [*done.logits.tolist(), *extremes])):
             return done
         self._metrics.failed("non_finite")
         return InternalError("scores or relevance are not finite")

@@ -227,10 +227,11 @@ def render(
     the iTXt chunk ``lrp``, and nothing of the upload's own does. Raises `InternalError` for relevance that is
     not finite: that is never drawn.
     """
-    if not np.isfinite(relevance).all():
+    whole = _grid(relevance)
+    if not np.isfinite(whole).all():
         raise InternalError("the relevance is not finite")
-    grid = _with_sign(_grid(relevance), style.sign)
-    scale = scale or scale_of([relevance], style)
+    grid = _with_sign(whole, style.sign)
+    scale = scale or _scale([grid], style)
     has_place = relevance.ndim > 1
     if not has_place and (style.view is View.OVERLAY or style.size == "input"):
         raise InvalidParameterError(
@@ -248,7 +249,10 @@ def render(
 
 def scale_of(relevances: Sequence[npt.NDArray[np.floating[Any]]], style: Style) -> Scale:
     """One scale that all of ``relevances`` fit on, as ``style`` wants it."""
-    grids = [_with_sign(_grid(relevance), style.sign) for relevance in relevances]
+    return _scale([_with_sign(_grid(relevance), style.sign) for relevance in relevances], style)
+
+
+def _scale(grids: Sequence[Grid], style: Style) -> Scale:
     lowest, highest = min(float(grid.min()) for grid in grids), max(float(grid.max()) for grid in grids)
     info = COLORMAPS[style.colormap]
     if style.normalize is Normalize.MINMAX:

@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import ExifTags, Image
 
@@ -21,6 +23,7 @@ FORMAT_NAMES: Final = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 UNSCALED_MODES: Final = ("I", "F")  # 32-bit samples: nothing in the file says which one is white
 
+CHANNELS: Final = np.arange(3)
 MODEL_SIDE: Final = 32
 # The colour of CIFAR-10's average pixel: after normalisation it is all but zero, so that the
 # border of a padded picture says nothing to the model. White or black would be an edge to it.
@@ -134,9 +137,15 @@ def fit_to_model(
 
 def to_tensor(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """An RGB picture as the network takes it: (x / 255 − mean) / std, float32 (3, H, W)."""
-    x = torch.from_numpy(np.array(image, dtype=np.float32))  # (H, W, 3)
-    x = x.permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
-    return normalise(x / 255, mean, std)
+    values = _levels(tuple(mean), tuple(std))[np.asarray(image), CHANNELS]  # (H, W, 3)
+    return torch.from_numpy(values).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+
+
+@lru_cache
+def _levels(mean: tuple[float, ...], std: tuple[float, ...]) -> npt.NDArray[np.float32]:
+    """What the network takes for each of the 256 levels of each channel, (256, 3)."""
+    levels = torch.arange(256.0).expand(3, 1, 256) / 255
+    return normalise(levels, mean, std)[:, 0].T.numpy()
 
 
 def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

@@ -1,7 +1,11 @@
 """What is said of an explanation: scores, receipts and warnings, out of tensors."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from app.answers import (
@@ -48,7 +52,7 @@ class Receipts:
         self, picture: Picture, seen: Seen, logits: torch.Tensor, top_k: int | None
     ) -> PredictAnswer:
         """Scores by falling probability, the first ``top_k`` of them; ``logits`` are (C,)."""
-        probabilities = logits.double().softmax(0).tolist()
+        probabilities = _softmax(logits.numpy()).tolist()
         scores = [
             Score(index=i, label=self._card.classes[i], logit=logit, probability=probability)
             for i, (logit, probability) in sorted(
@@ -113,16 +117,25 @@ class Receipts:
         ]
 
 
+def _softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """In NumPy: for ten numbers it neither starts threads nor hands the interpreter over, as torch does."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max())
+    return np.asarray(exponentials / exponentials.sum())
+
+
 def _relevance_receipt(explanation: Explanation, engines: Engines) -> RelevanceReceipt:
-    relevance, put_in = explanation.relevance[0].double(), explanation.start[0].double()
-    start, size = float(put_in.sum()), float(put_in.abs().sum())
-    sums = [LayerSum(name=name, sum=float(total[0])) for name, total in explanation.sums]
+    put_in, (low, high) = explanation.start[0].tolist(), explanation.extremes[0].tolist()
+    start, size = math.fsum(put_in), math.fsum(map(abs, put_in))
+    sums = [
+        LayerSum(name=name, sum=total)
+        for name, total in zip(explanation.layers, explanation.sums[0].tolist(), strict=True)
+    ]
     balanced = abs(start) <= NEXT_TO_NOTHING * size
     return RelevanceReceipt(
         start=start,
-        sum=float(relevance.sum()),
-        min=float(relevance.min()),
-        max=float(relevance.max()),
+        sum=float(explanation.relevance.numpy().sum(dtype=np.float64)),
+        min=low,
+        max=high,
         leak=None if balanced else 1 - sums[0].sum / start,
         layers=sums,
         engine=engines.engine,

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from torch import Tensor
 
 from app.lrp.engine import Engine
-from app.lrp.seed import Answers, Ask
+from app.lrp.seed import Answers, Ask, Explanation, extremes
 
 LIMIT_S = 60
 """Nothing takes as long, so that a test that would hang fails instead."""
@@ -48,3 +49,10 @@ class Gate:
     def wait(self) -> None:
         """Until one more batch has come."""
         assert self._came.acquire(timeout=LIMIT_S)
+
+
+def poisoned(explanation: Explanation, value: float) -> Explanation:
+    """The explanation with ``value``, which is no finite number, in its map."""
+    relevance = explanation.relevance.clone()
+    relevance[0, 0, 0, 0] = value
+    return replace(explanation, relevance=relevance, extremes=extremes(relevance))

@@ -17,6 +17,7 @@ FLOORS = {
     "app.machine": 0,
     "app.readiness": 0,
     "app.batching": 1,
+    "app.png": 0,
     "app.containers": 1,
     "app.images": 2,
     "app.heatmap": 3,

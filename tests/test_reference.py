@@ -186,7 +186,7 @@ def check_against_oracle(model: nn.Sequential, x: Tensor, composite: Composite) 
         start = explanations[0].start[row].numpy()
         expected = oracle.explain(model, x[row].numpy(), rules, start, LOW, HIGH)
         np.testing.assert_allclose(explanations[0].logits[row].numpy(), expected.logits, rtol=1e-10)
-        sums = [float(total[row]) for _, total in explanations[0].sums]
+        sums = explanations[0].sums[row].tolist()
         scale = max(float(np.abs(R).sum()) for R in expected.relevances)
         np.testing.assert_allclose(
             sums, [R.sum() for R in expected.relevances], rtol=1e-10, atol=1e-10 * scale
@@ -330,7 +330,7 @@ def test_without_biases_a_vanishing_epsilon_conserves(name: str) -> None:
     model = network(name)
     composite = everywhere(model, "epsilon", epsilon=1e-15)
     explanation = reference_of(model).explain(inputs_for(model), composite, random_start)
-    for _, total in explanation.sums:
+    for total in explanation.sums.T:
         torch.testing.assert_close(total, explanation.start.sum(1), rtol=1e-9, atol=1e-9)
 
 
@@ -406,8 +406,8 @@ def test_sums_name_every_layer_and_total_what_arrives_there() -> None:
     model = network("padded with bias")
     x, composite = inputs_for(model), resolve(model, "epsilon_plus_flat", {}, ())
     explanation = reference_of(model).explain(x, composite, random_start)
-    assert [name for name, _ in explanation.sums] == [str(i) for i in range(7)]
-    for name, total in explanation.sums:
+    assert explanation.layers == tuple(str(i) for i in range(7))
+    for name, total in zip(explanation.layers, explanation.sums.T, strict=True):
         at_layer = reference_of(model).explain(x, composite, random_start, name).relevance
         torch.testing.assert_close(total, at_layer.flatten(1).sum(1))
 
@@ -542,8 +542,7 @@ def test_it_works_where_gradients_are_off_and_returns_plain_tensors() -> None:
 
 
 def tensors_of(explanation: Explanation) -> list[Tensor]:
-    sums = [total for _, total in explanation.sums]
-    return [explanation.logits, explanation.start, explanation.relevance, *sums]
+    return [getattr(explanation, name) for name in ("logits", "start", "relevance", "extremes", "sums")]
 
 
 @pytest.mark.gpu

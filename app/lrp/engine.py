@@ -24,7 +24,7 @@ from app.lrp.affine import NotCompilableError, affine, channels_last
 from app.lrp.canonize import canonized
 from app.lrp.composites import Composite, Rule
 from app.lrp.rules import FUNCTIONS
-from app.lrp.seed import Answers, Ask, Explanation, Seed, seed
+from app.lrp.seed import Answers, Ask, Explanation, Seed, extremes, seed
 from app.lrp.steps import AveragePooling, Back, Context, Forward, MaxPooling, Passing, Rows, Seen, Weighted
 
 INPUT_BLIND = frozenset({"flat", "w_square", "z_box"})
@@ -72,7 +72,7 @@ class Engine:
     def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
         """``low`` and ``high``: the smallest and largest input, broadcastable to it."""
         chain = canonized(model)
-        self._names, self._layers = [name for name, _ in chain], [layer for _, layer in chain]
+        self._names, self._layers = tuple(name for name, _ in chain), [layer for _, layer in chain]
         for name, layer in chain:
             if not isinstance(layer, _KNOWN):
                 raise NotCompilableError(f"{name} is a {type(layer).__name__}")
@@ -96,12 +96,12 @@ class Engine:
         trace = self._forward(inputs, [chain])
         logits = trace.values[-1]
         start = relevance = seed(logits)
-        sums: list[tuple[str, Tensor]] = []
+        sums: list[Tensor] = []
         for index, pieces, total in self._down(trace, start, rows, [chain] * len(rows)):
-            sums.insert(0, (self._names[index], total))
+            sums.append(total)
             if index == at:
                 relevance = pieces[0].R
-        return Explanation(logits, start, relevance, tuple(sums))
+        return Explanation(logits, start, relevance, extremes(relevance), self._names, _upwards(sums))
 
     @torch.inference_mode()
     def answer(self, inputs: Tensor, asks: Sequence[Ask]) -> Answers:
@@ -119,24 +119,22 @@ class Engine:
         rows = [ask.row for ask in ordered]
         start = seed([ask.question for ask in ordered])(logits[rows])
         ats = [ask.composite.position(ask.layer) for ask in ordered]
-        relevance: dict[int, Tensor] = {}
+        maps: dict[int, tuple[Tensor, Tensor]] = {}
         sums: list[Tensor] = []
         for index, pieces, total in self._down(
             trace, start, rows, [chains[ask.composite] for ask in ordered]
         ):
-            sums.insert(0, total)
+            sums.append(total)
             for piece in pieces if index in ats else ():
-                relevance |= {m: piece.R[i : i + 1] for i, m in enumerate(piece.members) if ats[m] == index}
-        table, logits, start = torch.stack(sums, 1).cpu(), logits.cpu(), start.cpu()  # table: (asks, layers)
+                rows_of = zip(
+                    piece.members, piece.R.cpu().split(1), extremes(piece.R).cpu().split(1), strict=True
+                )
+                maps |= {m: (R, ends) for m, R, ends in rows_of if ats[m] == index}
+        per_ask = logits[rows].cpu().split(1), start.cpu().split(1), _upwards(sums).cpu().split(1)
         explanations: list[Any] = [None] * len(asks)
-        for m, (position, ask) in enumerate(zip(order, ordered, strict=True)):
-            explanations[position] = Explanation(
-                logits[ask.row : ask.row + 1],
-                start[m : m + 1],
-                relevance[m].cpu(),
-                tuple((name, table[m, i : i + 1]) for i, name in enumerate(self._names)),
-            )
-        return Answers(logits, tuple(explanations))
+        for m, (own_logits, own_start, own_sums) in enumerate(zip(*per_ask, strict=True)):
+            explanations[order[m]] = Explanation(own_logits, own_start, *maps[m], self._names, own_sums)
+        return Answers(logits.cpu(), tuple(explanations))
 
     def _forward(self, inputs: Tensor, chains: Sequence["_Chain"]) -> _Trace:
         """Keeps what a ReLU shuts only where one of the ``chains`` looks at it again."""
@@ -246,6 +244,11 @@ _KNOWN = (*_WEIGHTED, *_PASSING, *_MAX_POOLS, *_AVERAGES, *_ADAPTIVE)
 def _is_rectified(index: int, chain: _Chain) -> bool:
     """Whether layer ``index`` may do the work of the ReLU behind it, or is that ReLU."""
     return chain[index].silent or (index > 0 and chain[index - 1].silent)
+
+
+def _upwards(sums: list[Tensor]) -> Tensor:
+    """(B,) at each layer from the last to the first -> (B, layers) from the first to the last."""
+    return torch.stack(sums[::-1], 1)
 
 
 def _split(piece: _Piece, steps: Sequence[_Descent]) -> Iterator[_Piece]:

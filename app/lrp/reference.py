@@ -18,7 +18,7 @@ from zennit.types import Activation, BatchNorm
 
 from app.lrp.canonize import canonized
 from app.lrp.composites import WEIGHTED, Composite, Rule
-from app.lrp.seed import Answers, Ask, Explanation, Seed, seed
+from app.lrp.seed import Answers, Ask, Explanation, Seed, extremes, seed
 
 Bounds = tuple[Tensor, Tensor]
 """The lowest and highest input of the first weighted layer, each broadcastable to it."""
@@ -43,7 +43,7 @@ class Reference:
 
         ``seed`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
         """
-        names, at = [name for name, _ in self._layers], composite.position(layer)
+        names, at = tuple(name for name, _ in self._layers), composite.position(layer)
         x = inputs.detach().clone().requires_grad_()
         with self._hooked(composite, self._bounds(x)):
             arriving = []  # at each layer
@@ -53,9 +53,8 @@ class Reference:
             logits = x.detach()
             start = seed(logits)
             relevances = torch.autograd.grad(x, arriving, grad_outputs=start)
-        sums = tuple((name, R.flatten(1).sum(1)) for name, R in zip(names, relevances, strict=True))
-        relevance = relevances[at]
-        return Explanation(logits, start, relevance, sums)
+        sums = torch.stack([R.flatten(1).sum(1) for R in relevances], 1)
+        return Explanation(logits, start, relevances[at], extremes(relevances[at]), names, sums)
 
     def answer(self, inputs: Tensor, asks: Sequence[Ask]) -> Answers:
         """All that is asked of ``inputs`` (B, …): asks alike together, each kind by a pass of its own."""
@@ -64,7 +63,7 @@ class Reference:
             first = asks[alike[0]]
             rows, questions = [asks[i].row for i in alike], [asks[i].question for i in alike]
             explained = self.explain(inputs[rows], first.composite, seed(questions), first.layer)
-            explanations |= {i: explained.row(at) for at, i in enumerate(alike)}
+            explanations |= zip(alike, explained.cpu().rows(), strict=True)
         with torch.no_grad():
             logits = functools.reduce(lambda x, named: named[1](x), self._layers, inputs)
         return Answers(logits.cpu(), tuple(explanations[i] for i in range(len(asks))))

@@ -1,6 +1,6 @@
 """What is asked of an explanation, the relevance that is put in at the output, and what comes back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -44,14 +44,29 @@ class Explanation:
     """(B, C), the relevance that was put in."""
     relevance: Tensor
     """(B, …) at the input of the layer that was asked for, shaped like that input."""
-    sums: tuple[tuple[str, Tensor], ...]
-    """Each layer's name and the relevance (B,) that arrived at its input, first layer first."""
+    extremes: Tensor
+    """(B, 2), the smallest and the largest value of each map; not a number where one of its values is none."""
+    layers: tuple[str, ...]
+    """Names, first layer first."""
+    sums: Tensor
+    """(B, layers), the relevance that arrived at the input of each."""
 
-    def row(self, index: int) -> "Explanation":
-        """The explanation of one input, as a batch of one in main memory."""
-        one = slice(index, index + 1)
-        sums = tuple((name, total[one].cpu()) for name, total in self.sums)
-        return Explanation(self.logits[one].cpu(), self.start[one].cpu(), self.relevance[one].cpu(), sums)
+    def cpu(self) -> "Explanation":
+        """The same in main memory."""
+        return Explanation(
+            self.logits.cpu(),
+            self.start.cpu(),
+            self.relevance.cpu(),
+            self.extremes.cpu(),
+            self.layers,
+            self.sums.cpu(),
+        )
+
+    def rows(self) -> Iterator["Explanation"]:
+        """The explanations of its inputs, each as a batch of one."""
+        tensors = (self.logits, self.start, self.relevance, self.extremes, self.sums)
+        for logits, start, relevance, extremes, sums in zip(*(t.split(1) for t in tensors), strict=True):
+            yield Explanation(logits, start, relevance, extremes, self.layers, sums)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +89,11 @@ class Answers:
     """(B, C)"""
     explanations: tuple[Explanation, ...]
     """Each of a batch of one, in the order of the asks."""
+
+
+def extremes(relevance: Tensor) -> Tensor:
+    """The smallest and the largest value of each map: (B, …) -> (B, 2)."""
+    return torch.stack(torch.aminmax(relevance.flatten(1), dim=1), 1)
 
 
 def seed(questions: Sequence[Question]) -> Seed:
