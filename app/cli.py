@@ -19,7 +19,7 @@ from app.logs import configure
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.models.checkpoint import Measured
+    from app.models.card import Measured
     from app.pipeline import Pipeline
 
 cli = typer.Typer(
@@ -56,11 +56,14 @@ def serve(
 ) -> None:
     """Start the service; Swagger UI is at /docs."""
     settings = _settings(host=host, port=port, device=device, model=model)
-    from app.main import create_app
-    from app.server import run
+    from app.model_process import ModelProcess
 
     configure(settings.log_format)
-    run(create_app(settings), settings)
+    model_of_its_own = ModelProcess(settings.model, settings.device, settings.cores)
+    from app.main import create_app  # meanwhile
+    from app.server import run
+
+    run(create_app(settings, model_of_its_own), settings)
 
 
 @cli.command()
@@ -143,7 +146,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Train MiniVGG: lrpserve train --data train.zip --resume."""
-    from app.explainer import pick_device
+    from app.model import pick_device
     from app.training.recipe import RECIPES
     from app.training.run import source
     from app.training.run import train as run_training
@@ -214,13 +217,12 @@ def _settings(**given: object) -> Settings:
 
 
 def _pipeline(settings: Settings) -> "Pipeline":
-    from app.explainer import pick_device
     from app.main import create_pipeline
     from app.metrics import Metrics
-    from app.models.checkpoint import load
+    from app.model import LocalModel
 
-    network, card = load(settings.model)
-    return create_pipeline(network, card, pick_device(settings.device), settings, Metrics(), lambda _: None)
+    network = LocalModel.load(settings.model, settings.device, settings.cores)
+    return create_pipeline(network, settings, Metrics(), lambda _: None)
 
 
 def _progress(source: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Bytes -> RGB picture -> (3, 32, 32) tensor, and the rectangle of the upload that the model saw."""
+"""Bytes -> RGB picture -> (3, 32, 32) input, and the rectangle of the upload that the model saw."""
 
 import contextlib
 import io
@@ -12,11 +12,12 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import ExifTags, Image
 
 from app.containers import check_container, png_pixels
 from app.errors import BadRequestError, RequestError, TooLargeError, UnreadableImageError
+
+Floats = npt.NDArray[np.float32]
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # no other parser of Pillow's ever runs
 FORMAT_NAMES: Final = "PNG, JPEG, WebP, GIF, BMP or TIFF"
@@ -135,28 +136,30 @@ def fit_to_model(
     return Seen(image, rectangle, _size_warnings(rectangle, side))
 
 
-def to_tensor(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+def to_input(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> Floats:
     """An RGB picture as the network takes it: (x / 255 − mean) / std, float32 (3, H, W)."""
     values = _levels(tuple(mean), tuple(std))[np.asarray(image), CHANNELS]  # (H, W, 3)
-    return torch.from_numpy(values).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+    return np.moveaxis(values, 2, 0)  # (H, W, 3) -> (3, H, W)
 
 
 @lru_cache
-def _levels(mean: tuple[float, ...], std: tuple[float, ...]) -> npt.NDArray[np.float32]:
+def _levels(mean: tuple[float, ...], std: tuple[float, ...]) -> Floats:
     """What the network takes for each of the 256 levels of each channel, (256, 3)."""
-    levels = torch.arange(256.0).expand(3, 1, 256) / 255
-    return normalise(levels, mean, std)[:, 0].T.numpy()
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    return normalise(np.broadcast_to(levels, (3, 1, 256)), mean, std)[:, 0].T
 
 
-def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+def normalise(pixels: Floats, mean: Sequence[float], std: Sequence[float]) -> Floats:
     """Pixels in 0…1 as the network takes them: (x − mean) / std, float32 (3, H, W)."""
-    return (pixels - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+    shift, scale = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (mean, std))
+    normalised: Floats = (pixels - shift) / scale
+    return normalised
 
 
-def from_pixels(pixels: torch.Tensor) -> Picture:
+def from_pixels(pixels: Floats) -> Picture:
     """Pixels in 0…1, float32 (3, H, W), as a picture for people: rounded to 8 bits."""
-    levels = (pixels * 255).round().to(torch.uint8).permute(1, 2, 0)  # (3, H, W) -> (H, W, 3)
-    return Picture(Image.fromarray(levels.numpy()), "FP32")
+    levels = np.rint(pixels * 255).astype(np.uint8).transpose(1, 2, 0)  # (3, H, W) -> (H, W, 3)
+    return Picture(Image.fromarray(levels), "FP32")
 
 
 def _decode(data: bytes, max_pixels: int) -> Picture:

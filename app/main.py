@@ -10,10 +10,8 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TypedDict
 
-import torch
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from torch import Tensor, nn
 
 from app.api import (
     about,
@@ -28,19 +26,19 @@ from app.api import (
     problems,
     reference,
 )
-from app.api.about import AboutModel, Layer, Limits, about_model
+from app.api.about import AboutModel, Limits, about_model
 from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
 from app.api.kserve_v1 import Instances
 from app.api.middleware import BodyLimits, RefuseWhenFull, RequestContext
 from app.api.open_inference import InferenceRequest
 from app.api.problems import Problem
-from app.explainer import Explainer, pick_device
+from app.explainer import Explainer
 from app.explainer import Limits as ModelLimits
+from app.jobs import Model
 from app.logs import fields
-from app.lrp.composites import leaf_layers
 from app.machine import available_cores, keep_freed_memory
 from app.metrics import Metrics
-from app.models.checkpoint import ModelCard, load
+from app.model_process import ModelProcess
 from app.pipeline import Pipeline
 from app.readiness import Readiness
 from app.settings import Settings
@@ -65,22 +63,22 @@ class State(TypedDict):
     metrics: Metrics
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, model: Model | None = None) -> FastAPI:
     """The service, with its model loaded and verified; raises `RefusedToStartError` where that fails.
 
-    ``settings`` default to the environment's, so that ``uvicorn --factory app.main:create_app`` works.
+    ``settings`` default to the environment's, so that ``uvicorn --factory app.main:create_app`` works; ``model``
+    to the settings' in a process of its own, which ends with the service.
     """
     settings = settings or Settings()
     refuse_open_doors(settings)
     keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
-    model, card = load(settings.model)
-    device = pick_device(settings.device)
-    about_this = about_model(
-        card, _layers(model), str(device), Limits(**settings.model_dump(include=set(Limits.model_fields)))
-    )
+    model = model or ModelProcess(settings.model, settings.device, settings.cores)
+    described = model.description
+    card = described.card
+    about_this = about_model(described, Limits(**settings.model_dump(include=set(Limits.model_fields))))
 
     metrics = Metrics()
-    metrics.model(card.name, card.version, str(device))
+    metrics.model(card.name, card.version, described.device)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -90,9 +88,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             readiness.fail()
             app.state.on_death()
 
-        pipeline = create_pipeline(model, card, device, settings, metrics, fail)
+        pipeline = create_pipeline(model, settings, metrics, fail)
         warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail))
-        log.info("started", extra=fields(model=card.name, version=card.version, device=str(device)))
+        log.info("started", extra=fields(model=card.name, version=card.version, device=described.device))
         yield State(pipeline=pipeline, about_model=about_this, readiness=readiness, metrics=metrics)
         readiness.drain()
         await warming_up
@@ -146,25 +144,18 @@ def terminate() -> None:
 
 
 def create_pipeline(
-    model: nn.Module,
-    card: ModelCard,
-    device: torch.device,
-    settings: Settings,
-    metrics: Metrics,
-    on_death: Callable[[BaseException], None],
+    model: Model, settings: Settings, metrics: Metrics, on_death: Callable[[BaseException], None]
 ) -> Pipeline:
     """The journey of a request through ``model``, for the service and the command line alike."""
     keep_freed_memory()
-    cores = settings.cores or available_cores()
-    black, white = pixel_bounds(card)
-    torch.set_num_threads(cores)
-    limits = ModelLimits(settings.max_batch, settings.max_queue, settings.queue_deadline_s)
+    limits = ModelLimits(
+        settings.max_batch, settings.max_queue, settings.queue_deadline_s, settings.graceful_stop_s
+    )
     return Pipeline(
-        Explainer(model, black, white, device, limits=limits, metrics=metrics, on_death=on_death),
-        card,
+        Explainer(model, limits=limits, metrics=metrics, on_death=on_death),
         max_pixels=settings.max_pixels,
         low_confidence=settings.low_confidence,
-        picture_threads=settings.picture_threads or cores,
+        picture_threads=settings.picture_threads or settings.cores or available_cores(),
         max_requests=settings.max_batch + settings.max_queue,  # a batch that runs, and those that wait
         metrics=metrics,
     )
@@ -182,17 +173,3 @@ async def _warm_up(pipeline: Pipeline, readiness: Readiness, on_failure: Callabl
     gc.collect()
     gc.freeze()
     readiness.ready()
-
-
-def pixel_bounds(card: ModelCard) -> tuple[Tensor, Tensor]:
-    """Black and white as the network sees them, each (1, 3, 1, 1)."""
-    mean = torch.tensor(card.normalisation.mean).view(1, -1, 1, 1)
-    std = torch.tensor(card.normalisation.std).view(1, -1, 1, 1)
-    return (0 - mean) / std, (1 - mean) / std
-
-
-def _layers(model: nn.Module) -> list[Layer]:
-    return [
-        Layer(name=name, kind=type(layer).__name__, description=repr(layer))
-        for name, layer in leaf_layers(model)
-    ]

@@ -12,25 +12,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from app.answers import CompareAnswer, ExplainAnswer, ExplainReceipt, HeatmapReport, PredictAnswer
 from app.batching import QUEUE_FULL, Batched
 from app.errors import InvalidParameterError, RequestError, UnavailableError
-from app.explainer import Done, Explainer, Job
+from app.explainer import Explainer
 from app.heatmap import Captions, Heatmap, Scale, Style, contact_sheet, render, scale_of
-from app.images import Fit, Picture, Seen, decode, fit_to_model, from_pixels, normalise, to_tensor
+from app.images import Fit, Picture, Seen, decode, fit_to_model, from_pixels, normalise, to_input
+from app.jobs import Done, Floats, Job
+from app.lrp.asks import Ask, Question, Start
 from app.lrp.composites import COMPOSITES, rule_info
-from app.lrp.seed import Ask, Question, Start
 from app.metrics import Metrics
-from app.models.checkpoint import ModelCard
 from app.receipts import Engines, Receipts
 
 T = TypeVar("T")
 
-Upload = bytes | torch.Tensor
+Upload = bytes | Floats
 """A picture's file, or pixels of the model's own size: float32 (3, 32, 32) in 0…1."""
-Floats = npt.NDArray[np.float32]
 LIBRARIES = ("lrpserve", "torch", "zennit", "numpy", "pillow")
 ALL = "all"
 """As a target of a comparison: every class."""
@@ -97,7 +95,8 @@ class Opened:
 
     picture: Picture
     seen: Seen
-    tensor: torch.Tensor
+    image: Floats
+    """As the model takes it."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,6 @@ class Pipeline:
     def __init__(
         self,
         explainer: Explainer,
-        card: ModelCard,
         *,
         max_pixels: int,
         low_confidence: float,
@@ -179,10 +177,10 @@ class Pipeline:
         metrics: Metrics,
     ) -> None:
         """``max_requests`` in hand at once; more are refused before anything is done for them."""
-        self.card = card
+        self.card = explainer.description.card
         self._door = Door(max_requests, metrics)
         self._explainer = explainer
-        self._receipts = Receipts(card, low_confidence)
+        self._receipts = Receipts(self.card, low_confidence)
         self._max_pixels = max_pixels
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(picture_threads, thread_name_prefix="pictures")
@@ -191,7 +189,7 @@ class Pipeline:
         """Scores of the picture in ``data``: all classes, or the ``top_k`` most probable."""
         with self._door:
             opened = await self._open(data, fit, timings)
-            done = _count(await self._explainer.submit(Job(opened.tensor)), timings)
+            done = _count(await self._explainer.submit(Job(opened.image)), timings)
         return self._receipts.prediction(opened.picture, opened.seen, done.logits, top_k)
 
     async def explain(self, data: Upload, how: How, timings: Timings) -> Explained:
@@ -199,7 +197,7 @@ class Pipeline:
         ask = self._ask(how)
         with self._door:
             opened = await self._open(data, how.fit, timings)
-            done = _count(await self._explainer.submit(Job(opened.tensor, (ask,), how.verify)), timings)
+            done = _count(await self._explainer.submit(Job(opened.image, (ask,), how.verify)), timings)
 
             def finished() -> Explained:
                 predicted = self._receipts.prediction(opened.picture, opened.seen, done.logits, how.top_k)
@@ -214,11 +212,11 @@ class Pipeline:
         common = comparison.how
         with self._door:
             opened = await self._open(data, common.fit, timings)
-            done = _count(await self._explainer.submit(Job(opened.tensor, asks, common.verify)), timings)
+            done = _count(await self._explainer.submit(Job(opened.image, asks, common.verify)), timings)
 
             def finished() -> Compared:
                 predicted = self._receipts.prediction(opened.picture, opened.seen, done.logits, common.top_k)
-                scale = scale_of([_relevance(done, index) for index in range(len(asks))], common.style)
+                scale = scale_of([outcome.relevance for outcome in done.outcomes], common.style)
                 explained = [
                     self._explained(opened, predicted, ask, done, index, common.style, scale)
                     for index, ask in enumerate(asks)
@@ -241,7 +239,7 @@ class Pipeline:
 
     async def warm_up(self) -> None:
         """Explain a grey picture once, so that nobody's first request pays for lazy initialisation."""
-        grey = torch.zeros(3, *self.card.input_size[1:])
+        grey = np.zeros(self.card.input_size, np.float32)
         await self._explainer.submit(Job(grey, (self._ask(How()),)))
 
     def close(self) -> None:
@@ -291,13 +289,13 @@ class Pipeline:
         normalisation = self.card.normalisation.mean, self.card.normalisation.std
 
         def opened() -> Opened:
-            if isinstance(data, torch.Tensor):
+            if isinstance(data, np.ndarray):
                 picture = from_pixels(data)
                 seen = fit_to_model(picture, fit, self.card.input_size[-1])
                 return Opened(picture, seen, normalise(data, *normalisation))
             picture = decode(data, self._max_pixels)
             seen = fit_to_model(picture, fit, self.card.input_size[-1])
-            return Opened(picture, seen, to_tensor(seen.image, *normalisation))
+            return Opened(picture, seen, to_input(seen.image, *normalisation))
 
         try:
             return await self._timed("decode", timings, opened)
@@ -317,15 +315,18 @@ class Pipeline:
     ) -> Explained:
         """Explanation ``index`` of what is ``done``, with its receipt, on its own scale if none is given."""
         verified = None if done.verified is None else done.verified[index]
-        engines = Engines(self._explainer.engine, self._explainer.reference if verified else "", verified)
-        receipt = self._receipts.explanation(predicted, done.explanations[index], ask, engines)
+        described = self._explainer.description
+        engines = Engines(described.engine, described.reference, verified)
+        outcome = done.outcomes[index]
+        receipt = self._receipts.explanation(predicted, outcome, ask, engines)
         if receipt.relevance.leak is not None:
             self._metrics.leak(receipt.relevance.leak)
-        relevance = _relevance(done, index)
         metadata = {**receipt.model_dump(mode="json"), "versions": _versions()}
         rectangle = opened.seen.rectangle
-        heatmap = render(relevance, style, opened.picture, rectangle, metadata, _captions(receipt), scale)
-        return Explained(receipt, heatmap, relevance, np.asarray(opened.seen.image))
+        heatmap = render(
+            outcome.relevance, style, opened.picture, rectangle, metadata, _captions(receipt), scale
+        )
+        return Explained(receipt, heatmap, outcome.relevance, np.asarray(opened.seen.image))
 
     def _sheet(self, opened: Opened, explained: Sequence[Explained], style: Style, scale: Scale) -> Heatmap:
         rows: dict[str, list[Floats]] = {}
@@ -354,11 +355,6 @@ def _count(batched: Batched[T], timings: Timings) -> T:
     timings.add("queue", batched.queue_s)
     timings.add("model", batched.run_s)
     return batched.result
-
-
-def _relevance(done: Done, index: int) -> Floats:
-    relevance: Floats = done.explanations[index].relevance[0].float().numpy()
-    return relevance
 
 
 def _report(heatmap: Heatmap) -> HeatmapReport:

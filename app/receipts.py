@@ -1,12 +1,10 @@
-"""What is said of an explanation: scores, receipts and warnings, out of tensors."""
+"""What is said of an explanation: scores, receipts and warnings, out of numbers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from app.answers import (
     ClassReference,
@@ -24,9 +22,10 @@ from app.answers import (
 )
 from app.errors import InvalidParameterError
 from app.images import Picture, Seen
+from app.jobs import Outcome
+from app.lrp.asks import Ask
 from app.lrp.composites import Composite
-from app.lrp.seed import Ask, Explanation
-from app.models.checkpoint import ModelCard
+from app.models.card import ModelCard
 
 NEXT_TO_NOTHING = 1e-9
 """Relevance below this share of what was put in is rounding, not an explanation."""
@@ -38,7 +37,7 @@ class Engines:
 
     engine: str
     reference: str = ""
-    verified: Explanation | None = None
+    verified: Outcome | None = None
 
 
 class Receipts:
@@ -49,14 +48,14 @@ class Receipts:
         self._low_confidence = low_confidence
 
     def prediction(
-        self, picture: Picture, seen: Seen, logits: torch.Tensor, top_k: int | None
+        self, picture: Picture, seen: Seen, logits: Sequence[float], top_k: int | None
     ) -> PredictAnswer:
-        """Scores by falling probability, the first ``top_k`` of them; ``logits`` are (C,)."""
-        probabilities = _softmax(logits.numpy()).tolist()
+        """Scores by falling probability, the first ``top_k`` of them."""
+        probabilities = _softmax(logits)
         scores = [
             Score(index=i, label=self._card.classes[i], logit=logit, probability=probability)
             for i, (logit, probability) in sorted(
-                enumerate(zip(logits.tolist(), probabilities, strict=True)), key=lambda item: -item[1][1]
+                enumerate(zip(logits, probabilities, strict=True)), key=lambda item: -item[1][1]
             )
         ]
         rectangle = seen.rectangle
@@ -76,14 +75,14 @@ class Receipts:
         )
 
     def explanation(
-        self, predicted: PredictAnswer, explanation: Explanation, ask: Ask, engines: Engines
+        self, predicted: PredictAnswer, outcome: Outcome, ask: Ask, engines: Engines
     ) -> ExplainReceipt:
-        """The receipt of one explanation of what was ``predicted``."""
+        """The receipt of one explanation, the ``outcome`` of ``ask``, of what was ``predicted``."""
         question = ask.question
         target = predicted.prediction.index if question.target is None else question.target
         if question.versus == target:
             raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
-        relevance = _relevance_receipt(explanation, engines)
+        relevance = _relevance_receipt(outcome, engines)
         return ExplainReceipt(
             **{**dict(predicted), "warnings": predicted.warnings + _relevance_doubts(relevance)},
             target=self._class(target),
@@ -117,41 +116,38 @@ class Receipts:
         ]
 
 
-def _softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    """In NumPy: for ten numbers it neither starts threads nor hands the interpreter over, as torch does."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max())
-    return np.asarray(exponentials / exponentials.sum())
+def _softmax(logits: Sequence[float]) -> list[float]:
+    highest = max(logits)
+    exponentials = [math.exp(logit - highest) for logit in logits]
+    total = math.fsum(exponentials)
+    return [exponential / total for exponential in exponentials]
 
 
-def _relevance_receipt(explanation: Explanation, engines: Engines) -> RelevanceReceipt:
-    put_in, (low, high) = explanation.start[0].tolist(), explanation.extremes[0].tolist()
-    start, size = math.fsum(put_in), math.fsum(map(abs, put_in))
-    sums = [
-        LayerSum(name=name, sum=total)
-        for name, total in zip(explanation.layers, explanation.sums[0].tolist(), strict=True)
-    ]
+def _relevance_receipt(outcome: Outcome, engines: Engines) -> RelevanceReceipt:
+    start, size = math.fsum(outcome.start), math.fsum(map(abs, outcome.start))
+    sums = [LayerSum(name=name, sum=total) for name, total in outcome.sums]
     balanced = abs(start) <= NEXT_TO_NOTHING * size
     return RelevanceReceipt(
         start=start,
-        sum=float(explanation.relevance.numpy().sum(dtype=np.float64)),
-        min=low,
-        max=high,
+        sum=float(outcome.relevance.sum(dtype=np.float64)),
+        min=outcome.smallest,
+        max=outcome.largest,
         leak=None if balanced else 1 - sums[0].sum / start,
         layers=sums,
         engine=engines.engine,
-        verify=None if engines.verified is None else _verification(explanation, engines.verified, engines),
+        verify=None if engines.verified is None else _verification(outcome, engines.verified, engines),
     )
 
 
-def _verification(explanation: Explanation, again: Explanation, engines: Engines) -> Verification:
-    ours, theirs = explanation.relevance.double(), again.relevance.double()
-    norm = float(theirs.norm())
-    distance = float((ours - theirs).norm())
+def _verification(outcome: Outcome, again: Outcome, engines: Engines) -> Verification:
+    ours, theirs = (one.relevance.astype(np.float64).ravel() for one in (outcome, again))
+    norm = float(np.linalg.norm(theirs))
+    distance = float(np.linalg.norm(ours - theirs))
     return Verification(
         engine=engines.engine,
         reference=engines.reference,
         difference=distance / norm if norm else distance,
-        largest=float((ours - theirs).abs().max()),
+        largest=float(np.abs(ours - theirs).max()),
     )
 
 

@@ -13,11 +13,13 @@ from importlib.metadata import version
 import torch
 from torch import Tensor, nn
 
+from app.lrp.asks import Question, Start
+from app.lrp.canonize import kinds
 from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
 from app.lrp.engine import Engine
 from app.lrp.reference import Reference
-from app.lrp.seed import Question, Start, seed
-from app.main import pixel_bounds
+from app.lrp.seed import seed
+from app.model import pixel_bounds
 from app.models.checkpoint import load
 from app.models.minivgg import MiniVGG
 from app.settings import shipped_model
@@ -44,7 +46,7 @@ class Subject:
 
     def difference(self, rule: str) -> float:
         """Largest relative distance between the engines' relevance of a batch."""
-        composite = resolve(self._model, rule, {}, [])
+        composite = resolve(kinds(self._model), rule, {}, [])
         return max(self._difference(inputs, composite) for inputs in self._inputs)
 
     def _difference(self, inputs: Tensor, composite: Composite) -> float:

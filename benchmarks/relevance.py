@@ -18,12 +18,14 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
+from app.lrp.asks import Question, Start
+from app.lrp.canonize import kinds
 from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine import Engine
 from app.lrp.reference import Reference
-from app.lrp.seed import Question, Start, seed
+from app.lrp.seed import seed
 from app.machine import keep_freed_memory
-from app.main import pixel_bounds
+from app.model import pixel_bounds
 from app.models.checkpoint import load
 from app.settings import shipped_model
 from docs import blocks
@@ -56,7 +58,7 @@ def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[st
     model, loaded = load(card)
     low, high = pixel_bounds(loaded)
     engine, reference = Engine(model, low, high), Reference(model, low, high)
-    composite = resolve(model, composite_name, {}, [])
+    composite = resolve(kinds(model), composite_name, {}, [])
     inputs = torch.randn(batch, *loaded.input_size, generator=torch.Generator().manual_seed(0))
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     start = seed([Question(None, None, Start.ONE)] * batch)

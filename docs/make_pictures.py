@@ -15,14 +15,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from skimage import data
 
-from app.explainer import pick_device
 from app.heatmap import CHUNK, Style, View
 from app.images import Picture, fit_to_model
+from app.lrp.asks import Start
 from app.lrp.composites import COMPOSITES, RULES
-from app.lrp.seed import Start
 from app.main import create_pipeline
 from app.metrics import Metrics
-from app.models.checkpoint import load
+from app.model import LocalModel
 from app.pipeline import Comparison, Explained, How, Pipeline, Timings
 from app.settings import Settings
 from docs import blocks
@@ -74,9 +73,8 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
     """Write all pictures into ``folder``; returns what is to be printed in which page's blocks."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(device="cpu")
-    pipeline = create_pipeline(
-        *load(settings.model), pick_device(settings.device), settings, Metrics(), lambda _: None
-    )
+    model = LocalModel.load(settings.model, settings.device, settings.cores)
+    pipeline = create_pipeline(model, settings, Metrics(), lambda _: None)
     try:
         artist = Artist(pipeline)
         cat, coffee = _photo(data.chelsea), _photo(data.coffee)

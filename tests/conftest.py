@@ -18,8 +18,9 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
 from app.main import create_app
+from app.model_process import ModelProcess
 from app.server import options
-from app.settings import Settings
+from app.settings import Settings, shipped_model
 
 hypothesis_settings.register_profile("soak", max_examples=2000)
 
@@ -48,9 +49,15 @@ def cat_jpeg(cat: Image.Image) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def app() -> FastAPI:
+def model() -> ModelProcess:
+    """The shipped model in a process of its own, for all services of these tests."""
+    return ModelProcess(shipped_model(), "cpu", None)
+
+
+@pytest.fixture(scope="session")
+def app(model: ModelProcess) -> FastAPI:
     """The service as it ships."""
-    return create_app(Settings())
+    return create_app(Settings(), model)
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +85,9 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(settings: Settings, app: ASGIApp | None = None) -> Iterator[Server]:
-    """The service, or another ``app``, behind its real server on a free port of the loopback."""
-    server = Server(uvicorn.Config(app or create_app(settings), **{**options(settings), "port": 0}))
+def serving(settings: Settings, app: ASGIApp) -> Iterator[Server]:
+    """``app`` behind the service's real server on a free port of the loopback."""
+    server = Server(uvicorn.Config(app, **{**options(settings), "port": 0}))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert server.up.wait(60)
@@ -91,9 +98,9 @@ def serving(settings: Settings, app: ASGIApp | None = None) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def server(app: FastAPI) -> Iterator[Server]:
     """The service as it ships, over TCP."""
-    with serving(Settings()) as server:
+    with serving(Settings(), app) as server:
         while httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503:
             pass  # the warm-up goes on between the requests
         yield server

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from app.logs import configure
+from app.lrp.asks import Ask
 from app.lrp.engine import Engine
-from app.lrp.seed import Answers, Ask
+from app.lrp.seed import Answers
 from app.main import create_app
+from app.model import LocalModel
 from app.server import run
 from app.settings import Settings
 
@@ -33,7 +35,7 @@ def main() -> None:
     Engine.answer = answer  # type: ignore[method-assign,assignment] # this process is for that
     configure("json")
     settings = Settings()
-    run(create_app(settings), settings)
+    run(create_app(settings, LocalModel.load(settings.model, "cpu", None)), settings)
 
 
 if __name__ == "__main__":

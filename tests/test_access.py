@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from app.api.health import ALIASES, PROBES, READY
 from app.errors import RefusedToStartError
 from app.main import create_app
+from app.model_process import ModelProcess
 from app.settings import Settings
 
 KEY, NEXT_KEY = "correct-horse-battery-staple", "näher-am-wasser"
@@ -27,8 +28,8 @@ def key_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def locked_app(key_file: Path) -> FastAPI:
-    return create_app(Settings(api_keys_file=key_file))
+def locked_app(key_file: Path, model: ModelProcess) -> FastAPI:
+    return create_app(Settings(api_keys_file=key_file), model)
 
 
 @pytest.fixture
@@ -125,25 +126,27 @@ def test_openapi_tells_swagger_how_to_authorize(locked_app: FastAPI, app: FastAP
 
 
 @pytest.mark.parametrize("content", ["", "# only a comment\n", None])
-def test_a_key_file_without_keys_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_a_key_file_without_keys_is_refused(tmp_path: Path, content: str | None, model: ModelProcess) -> None:
     path = tmp_path / "keys"
     if content is not None:
         path.write_text(content)
     with pytest.raises(RefusedToStartError, match="LRP_API_KEYS_FILE"):
-        create_app(Settings(api_keys_file=path))
+        create_app(Settings(api_keys_file=path), model)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.7", "lrp.example.com"])
-def test_without_keys_it_is_bound_to_the_loopback_or_refuses(host: str, key_file: Path) -> None:
+def test_without_keys_it_is_bound_to_the_loopback_or_refuses(
+    host: str, key_file: Path, model: ModelProcess
+) -> None:
     with pytest.raises(RefusedToStartError, match="LRP_API_KEYS_FILE"):
-        create_app(Settings(host=host))
-    create_app(Settings(host=host, api_keys_file=key_file))
-    create_app(Settings(host=host, allow_unauthenticated=True))
+        create_app(Settings(host=host), model)
+    create_app(Settings(host=host, api_keys_file=key_file), model)
+    create_app(Settings(host=host, allow_unauthenticated=True), model)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_the_loopback_needs_no_keys(host: str) -> None:
-    create_app(Settings(host=host))
+def test_the_loopback_needs_no_keys(host: str, model: ModelProcess) -> None:
+    create_app(Settings(host=host), model)
 
 
 def status(app: FastAPI, host: str) -> int:
@@ -173,20 +176,22 @@ def test_a_page_that_points_its_own_name_here_is_refused(app: FastAPI, host: str
     assert "LRP_ALLOWED_HOSTS" in response.json()["detail"]
 
 
-def test_allowed_hosts_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allowed_hosts_are_written_with_commas(monkeypatch: pytest.MonkeyPatch, model: ModelProcess) -> None:
     monkeypatch.setenv("LRP_ALLOWED_HOSTS", "lrp.example.com, *.Clinic.example")
-    app = create_app()
+    app = create_app(model=model)
     hosts = ("lrp.example.com", "a.b.clinic.example:80", "10.0.0.1", "clinic.example", "x.lrp.example.com")
     assert [status(app, host) for host in hosts] == [200, 200, 200, 400, 400]
 
 
-def test_any_name_will_do_where_keys_keep_out_or_all_are_allowed(locked_app: FastAPI) -> None:
+def test_any_name_will_do_where_keys_keep_out_or_all_are_allowed(
+    locked_app: FastAPI, model: ModelProcess
+) -> None:
     assert status(locked_app, "lrp.example.com") == 200
-    assert status(create_app(Settings(allowed_hosts=("*",))), "lrp.example.com") == 200
+    assert status(create_app(Settings(allowed_hosts=("*",)), model), "lrp.example.com") == 200
 
 
-def test_the_name_that_it_is_bound_to_is_its_own() -> None:
-    app = create_app(Settings(host="lrp.example.com", allow_unauthenticated=True))
+def test_the_name_that_it_is_bound_to_is_its_own(model: ModelProcess) -> None:
+    app = create_app(Settings(host="lrp.example.com", allow_unauthenticated=True), model)
     assert [status(app, host) for host in ("lrp.example.com", "lrp.example.org")] == [200, 400]
 
 

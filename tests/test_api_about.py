@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from app.answers import ExplainAnswer
 from app.main import create_app
+from app.model_process import ModelProcess
 from app.settings import Settings
 
 
@@ -96,8 +97,8 @@ def test_fastapis_own_errors_are_problems_too(
     assert response.json()["instance"] == response.headers["X-Request-ID"]
 
 
-def test_a_crash_says_only_the_request_id() -> None:
-    app = create_app(Settings())
+def test_a_crash_says_only_the_request_id(model: ModelProcess) -> None:
+    app = create_app(Settings(), model)
 
     @app.get("/crash")
     def crash() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from app.errors import RefusedToStartError
-from app.models.checkpoint import Normalisation, load, save
+from app.models.card import Normalisation
+from app.models.checkpoint import load, save
 from app.models.minivgg import MiniVGG
 
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))

@@ -10,7 +10,8 @@ from PIL import Image
 from striped import TINY, write_data
 
 from app.cli import main
-from app.models.checkpoint import Normalisation, save
+from app.models.card import Normalisation
+from app.models.checkpoint import save
 from app.models.minivgg import MiniVGG
 from app.training.recipe import RECIPES
 

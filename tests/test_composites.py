@@ -4,7 +4,8 @@ import pytest
 from torch import nn
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import COMPOSITES, RULES, Composite, Info, Rule, leaf_layers, resolve
+from app.lrp.canonize import kinds, leaf_layers
+from app.lrp.composites import COMPOSITES, RULES, Composite, Info, Rule, resolve
 from app.lrp.rules import FUNCTIONS
 from app.models.minivgg import MiniVGG
 
@@ -50,7 +51,7 @@ def test_composites_give_rules_by_kind_of_layer(
         dict.fromkeys(CONVOLUTIONS, convolution) | {"features.0": first} | dict.fromkeys(DENSE, EPSILON)
     )
 
-    assert rules_of(resolve(model, composite, {}, [])) == expected
+    assert rules_of(resolve(kinds(model), composite, {}, [])) == expected
 
 
 @pytest.mark.parametrize(
@@ -64,21 +65,21 @@ def test_composites_give_rules_by_kind_of_layer(
     ],
 )
 def test_a_first_dense_layer_gets_its_own_rule(dense_only: nn.Module, composite: str, first: Rule) -> None:
-    assigned = dict(resolve(dense_only, composite, {}, []).layers)
+    assigned = dict(resolve(kinds(dense_only), composite, {}, []).layers)
 
     assert (assigned["1"], assigned["3"]) == (first, EPSILON)
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name != "z_box"])
 def test_a_single_rule_goes_to_every_layer_with_weights(model: MiniVGG, name: str) -> None:
-    assigned = rules_of(resolve(model, name, {}, []))
+    assigned = rules_of(resolve(kinds(model), name, {}, []))
 
     assert {rule.name for rule in assigned.values()} == {name}
     assert tuple(assigned) == WEIGHTED
 
 
 def test_z_box_for_all_layers_is_z_plus_above_the_pixels(model: MiniVGG) -> None:
-    assigned = rules_of(resolve(model, "z_box", {}, []))
+    assigned = rules_of(resolve(kinds(model), "z_box", {}, []))
 
     assert assigned == dict.fromkeys(WEIGHTED, Z_PLUS) | {"features.0": Z_BOX}
 
@@ -88,13 +89,13 @@ def test_layers_without_weights_pass_relevance_on_and_averages_normalise() -> No
         nn.Conv2d(1, 1, 1), nn.ReLU(), nn.MaxPool2d(1), nn.AvgPool2d(1), nn.AdaptiveAvgPool2d(1)
     )
 
-    assigned = dict(resolve(net, "zero", {}, []).layers)
+    assigned = dict(resolve(kinds(net), "zero", {}, []).layers)
 
     assert [assigned[name].name for name in "01234"] == ["zero", "pass", "pass", "norm", "norm"]
 
 
 def test_every_layer_is_listed_in_the_order_in_which_it_runs(model: MiniVGG) -> None:
-    names = [name for name, _ in resolve(model, "zero", {}, []).layers]
+    names = [name for name, _ in resolve(kinds(model), "zero", {}, []).layers]
 
     assert names == [*(f"features.{i}" for i in range(12)), *(f"classifier.{i}" for i in range(5))]
 
@@ -107,7 +108,7 @@ def test_a_layer_that_stands_in_two_places_is_listed_twice() -> None:
 
 
 def test_parameters_reach_the_layers_whose_rule_takes_them(model: MiniVGG) -> None:
-    assigned = rules_of(resolve(model, "epsilon_gamma_box", {"epsilon": 0.5, "gamma": 2.0}, []))
+    assigned = rules_of(resolve(kinds(model), "epsilon_gamma_box", {"epsilon": 0.5, "gamma": 2.0}, []))
 
     assert assigned["classifier.1"] == Rule("epsilon", (("epsilon", 0.5),))
     assert assigned["features.3"] == Rule("gamma", (("gamma", 2.0),))
@@ -115,40 +116,42 @@ def test_parameters_reach_the_layers_whose_rule_takes_them(model: MiniVGG) -> No
 
 
 def test_a_composite_states_its_parameters_with_their_defaults(model: MiniVGG) -> None:
-    assert resolve(model, "epsilon_gamma_box", {"gamma": 1.0}, []).parameters == (
+    assert resolve(kinds(model), "epsilon_gamma_box", {"gamma": 1.0}, []).parameters == (
         ("epsilon", 1e-6),
         ("gamma", 1.0),
     )
 
 
 def test_an_override_changes_one_layer_and_leaves_the_rest(model: MiniVGG) -> None:
-    plain = rules_of(resolve(model, "epsilon_plus_flat", {}, []))
+    plain = rules_of(resolve(kinds(model), "epsilon_plus_flat", {}, []))
 
-    changed = rules_of(resolve(model, "epsilon_plus_flat", {}, ["features.3:gamma(gamma=0.5)"]))
+    changed = rules_of(resolve(kinds(model), "epsilon_plus_flat", {}, ["features.3:gamma(gamma=0.5)"]))
 
     assert changed == plain | {"features.3": Rule("gamma", (("gamma", 0.5),))}
 
 
 def test_a_pattern_reaches_all_layers_that_match_and_only_those_with_weights(model: MiniVGG) -> None:
-    composite = resolve(model, "epsilon_plus_flat", {}, ["features.*:w_square"])
+    composite = resolve(kinds(model), "epsilon_plus_flat", {}, ["features.*:w_square"])
 
     assert {name for name, rule in composite.layers if rule == Rule("w_square")} == set(CONVOLUTIONS)
 
 
 def test_the_last_of_several_overrides_wins(model: MiniVGG) -> None:
-    assigned = rules_of(resolve(model, "zero", {}, ["features.*:flat", "features.6:gamma", "*.9:epsilon"]))
+    assigned = rules_of(
+        resolve(kinds(model), "zero", {}, ["features.*:flat", "features.6:gamma", "*.9:epsilon"])
+    )
 
     assert [assigned[name] for name in CONVOLUTIONS] == [FLAT, FLAT, GAMMA, EPSILON]
 
 
 def test_an_override_takes_several_parameters_and_spaces(model: MiniVGG) -> None:
-    assigned = rules_of(resolve(model, "zero", {}, ["features.3:alpha_beta( alpha = 3 , beta = 2 )"]))
+    assigned = rules_of(resolve(kinds(model), "zero", {}, ["features.3:alpha_beta( alpha = 3 , beta = 2 )"]))
 
     assert assigned["features.3"] == Rule("alpha_beta", (("alpha", 3.0), ("beta", 2.0)))
 
 
 def test_the_pixel_rule_may_be_given_to_the_first_layer(model: MiniVGG) -> None:
-    assert rules_of(resolve(model, "zero", {}, ["features.0:z_box"]))["features.0"] == Z_BOX
+    assert rules_of(resolve(kinds(model), "zero", {}, ["features.0:z_box"]))["features.0"] == Z_BOX
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,7 @@ def test_the_pixel_rule_may_be_given_to_the_first_layer(model: MiniVGG) -> None:
 def test_alpha_and_beta_are_completed_to_differ_by_1(
     model: MiniVGG, given: dict[str, float], alpha: float, beta: float
 ) -> None:
-    composite = resolve(model, "alpha_beta", given, [])
+    composite = resolve(kinds(model), "alpha_beta", given, [])
 
     assert dict(composite.parameters) == pytest.approx({"alpha": alpha, "beta": beta}, rel=1e-12)
     assert dict(composite.layers)["features.3"].parameters == composite.parameters
@@ -207,14 +210,14 @@ def test_errors_name_the_parameter_and_say_what_is_possible(
     model: MiniVGG, rule: str, parameters: dict[str, float], overrides: list[str], culprit: str, message: str
 ) -> None:
     with pytest.raises(InvalidParameterError, match=message) as caught:
-        resolve(model, rule, parameters, overrides)
+        resolve(kinds(model), rule, parameters, overrides)
 
     assert caught.value.parameter == culprit
 
 
 def test_an_error_in_an_override_quotes_it(model: MiniVGG) -> None:
     with pytest.raises(InvalidParameterError, match=r"'features\.3:magic'"):
-        resolve(model, "zero", {}, ["features.0:gamma", "features.3:magic"])
+        resolve(kinds(model), "zero", {}, ["features.0:gamma", "features.3:magic"])
 
 
 @pytest.mark.parametrize("info", EVERYTHING, ids=lambda info: info.name)
@@ -242,7 +245,7 @@ def test_the_tables_hold_the_rules_that_are_computed() -> None:
 
 def test_equal_requests_give_equal_composites_that_hash_alike(model: MiniVGG) -> None:
     one, other = (
-        resolve(model, "epsilon_gamma_box", given, ["features.3:flat"])
+        resolve(kinds(model), "epsilon_gamma_box", given, ["features.3:flat"])
         for given in ({"epsilon": 0.1, "gamma": 1.0}, {"gamma": 1.0, "epsilon": 0.1})
     )
 
@@ -257,4 +260,6 @@ def test_different_requests_give_different_composites(model: MiniVGG) -> None:
         ({}, ["features.3:flat"]),
     ]
 
-    assert len({resolve(model, "epsilon_plus", given, overrides) for given, overrides in requests}) == 3
+    assert (
+        len({resolve(kinds(model), "epsilon_plus", given, overrides) for given, overrides in requests}) == 3
+    )

@@ -17,10 +17,12 @@ from zennit.canonizers import SequentialMergeBatchNorm
 
 from app.lrp import steps
 from app.lrp.affine import NotCompilableError
+from app.lrp.asks import Ask, Question, Start
+from app.lrp.canonize import kinds
 from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
 from app.lrp.engine import Engine
 from app.lrp.reference import Reference
-from app.lrp.seed import Ask, Explanation, Question, Start, seed
+from app.lrp.seed import Explanation, seed
 from app.models.checkpoint import load
 from app.models.minivgg import MiniVGG
 from app.settings import shipped_model
@@ -42,7 +44,7 @@ def difference(ours: Explanation, theirs: Explanation) -> float:
 def test_engine_equals_zennit_on_the_shipped_network(rule: str, dtype: torch.dtype, tolerance: float) -> None:
     model = load(shipped_model())[0].to(dtype)
     inputs = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=dtype)
-    composite = resolve(model, rule, {}, [])
+    composite = resolve(kinds(model), rule, {}, [])
     ours, theirs = (
         engine(model, *bounds(dtype)).explain(inputs, composite, seed(QUESTIONS))
         for engine in (Engine, Reference)
@@ -71,7 +73,7 @@ def test_engine_equals_zennit_on_other_chains(rule: str, *, bias: bool) -> None:
         nn.Linear(32, 10, bias=bias),
     ).double()
     inputs = torch.randn(17, 3, 21, 21, dtype=torch.float64)
-    composite = resolve(model, rule, {}, [])
+    composite = resolve(kinds(model), rule, {}, [])
     start = seed([Question(i % 10) for i in range(17)])
     ours, theirs = (
         engine(model, *bounds(torch.float64)).explain(inputs, composite, start)
@@ -83,7 +85,7 @@ def test_engine_equals_zennit_on_other_chains(rule: str, *, bias: bool) -> None:
 def test_layer_gives_the_relevance_at_its_input() -> None:
     model = MiniVGG().eval().double()
     inputs = torch.randn(2, 3, 32, 32, dtype=torch.float64)
-    composite = resolve(model, "epsilon_plus", {}, ["features.0:w_square"])
+    composite = resolve(kinds(model), "epsilon_plus", {}, ["features.0:w_square"])
     for layer in ("features.6", "classifier.1"):
         ours, theirs = (
             engine(model, *bounds(torch.float64)).explain(inputs, composite, seed([Question()] * 2), layer)
@@ -96,7 +98,7 @@ def test_threads_do_not_spoil_each_other() -> None:
     model = MiniVGG().eval()
     engine = Engine(model, *bounds(torch.float32))
     inputs = torch.randn(1, 3, 32, 32)
-    composites = [resolve(model, rule, {}, []) for rule in ("epsilon_plus_flat", "epsilon_gamma_box")]
+    composites = [resolve(kinds(model), rule, {}, []) for rule in ("epsilon_plus_flat", "epsilon_gamma_box")]
     alone = [engine.explain(inputs, c, seed([Question()])).relevance for c in composites]
     wrong: list[int] = []
 
@@ -257,7 +259,7 @@ def both(
 @pytest.mark.parametrize("name", CHAINS)
 def test_engine_equals_zennit_whatever_the_shape(name: str, rule: str, batch: int, *, bias: bool) -> None:
     model, inputs = chain_of(name, bias=bias, batch=batch)
-    ours, theirs = both(model, inputs, resolve(model, rule, {}, []))
+    ours, theirs = both(model, inputs, resolve(kinds(model), rule, {}, []))
     assert ours.relevance.shape == inputs.shape
     assert float(theirs.relevance.norm()) > 0
     assert difference(ours, theirs) <= 1e-10
@@ -276,7 +278,7 @@ def test_engine_equals_zennit_whatever_the_shape(name: str, rule: str, batch: in
 )
 def test_engine_equals_zennit_for_other_parameters(rule: str, parameters: dict[str, float]) -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
-    assert difference(*both(model, inputs, resolve(model, rule, parameters, []))) <= 1e-10
+    assert difference(*both(model, inputs, resolve(kinds(model), rule, parameters, []))) <= 1e-10
 
 
 @pytest.mark.parametrize("above", ["flat", "w_square"])
@@ -284,7 +286,7 @@ def test_engine_equals_zennit_for_other_parameters(rule: str, parameters: dict[s
 def test_a_rule_that_is_blind_to_its_input_may_stand_above_any_other(above: str, below: str) -> None:
     """It gives relevance to units that a ReLU shut, which the engine else leaves out."""
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
-    composite = resolve(model, below, {}, [f"3:{above}"])
+    composite = resolve(kinds(model), below, {}, [f"3:{above}"])
     for layer in (None, "1", "3"):
         assert difference(*both(model, inputs, composite, layer)) <= 1e-10
 
@@ -296,7 +298,7 @@ SEEN_BY_ORACLE = ("dense only", "no activation", "flattened picture", "stride th
 @pytest.mark.parametrize("name", SEEN_BY_ORACLE)
 def test_engine_equals_matrix_algebra(name: str, rule: str) -> None:
     model, inputs = chain_of(name, bias=True, batch=2)
-    composite = resolve(model, rule, {}, [])
+    composite = resolve(kinds(model), rule, {}, [])
     ours = Engine(model, *SCALARS).explain(inputs, composite, random_start)
     rules = [(given.name, dict(given.parameters)) for _, given in composite.layers]
     for row, x in enumerate(inputs):
@@ -311,7 +313,7 @@ def test_bounds_go_through_the_layers_below_the_first_weights(rule: str) -> None
     torch.manual_seed(5)
     model = nn.Sequential(nn.Flatten(), nn.Linear(8, 5)).double()
     low, high = (torch.tensor(edge, dtype=F64).view(1, 2, 1, 1) for edge in ([-1.0, -2.0], [3.0, 4.0]))
-    inputs, composite = torch.rand(2, 2, 2, 2, dtype=F64), resolve(model, rule, {}, [])
+    inputs, composite = torch.rand(2, 2, 2, 2, dtype=F64), resolve(kinds(model), rule, {}, [])
     ours, theirs = (
         engine(model, low, high).explain(inputs, composite, random_start) for engine in (Engine, Reference)
     )
@@ -323,7 +325,7 @@ def test_a_relu_that_stands_in_two_places_runs_in_both() -> None:
     relu = nn.ReLU()
     model = nn.Sequential(nn.Linear(6, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, 5)).double()
     inputs = torch.randn(4, 6, dtype=F64)
-    ours, theirs = both(model, inputs, resolve(model, "epsilon", {}, []))
+    ours, theirs = both(model, inputs, resolve(kinds(model), "epsilon", {}, []))
     torch.testing.assert_close(ours.logits, model(inputs).detach())
     assert ours.layers == theirs.layers
     assert difference(ours, theirs) <= 1e-10
@@ -332,14 +334,14 @@ def test_a_relu_that_stands_in_two_places_runs_in_both() -> None:
 @pytest.mark.parametrize("layer", [None, "0", "1", "2", "3", "6", "7"])
 def test_relevance_at_every_layer_is_zennits(layer: str | None) -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
-    ours, theirs = both(model, inputs, resolve(model, "epsilon_gamma_box", {}, []), layer)
+    ours, theirs = both(model, inputs, resolve(kinds(model), "epsilon_gamma_box", {}, []), layer)
     assert ours.relevance.shape == theirs.relevance.shape
     assert difference(ours, theirs) <= 1e-10
 
 
 def test_eight_threads_get_what_one_alone_gets() -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=2)
-    composites = [resolve(model, rule, {}, []) for rule in EVERY_RULE]
+    composites = [resolve(kinds(model), rule, {}, []) for rule in EVERY_RULE]
     alone = [Engine(model, *SCALARS).explain(inputs, c, random_start).relevance for c in composites]
     engine = Engine(model, *SCALARS)  # new: the threads compile at once as well
     jobs = list(range(len(composites))) * 8
@@ -354,7 +356,7 @@ def test_the_model_and_the_inputs_are_left_as_they_were() -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=2)
     weights, asked = {key: value.clone() for key, value in model.state_dict().items()}, inputs.clone()
     for rule in EVERY_RULE:
-        Engine(model, *SCALARS).explain(inputs, resolve(model, rule, {}, []), random_start)
+        Engine(model, *SCALARS).explain(inputs, resolve(kinds(model), rule, {}, []), random_start)
     assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
     assert torch.equal(inputs, asked)
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model)
@@ -377,10 +379,10 @@ def test_folded_batch_norm_is_what_zennits_canonizer_makes_of_it(rule: str) -> N
     before = copy.deepcopy(model)
     canonizer = SequentialMergeBatchNorm()
     merged = canonizer.apply(model)
-    theirs = Reference(model, *SCALARS).explain(inputs, resolve(model, rule, {}, []), random_start)
+    theirs = Reference(model, *SCALARS).explain(inputs, resolve(kinds(model), rule, {}, []), random_start)
     for one in merged:
         one.remove()
-    ours = Engine(before, *SCALARS).explain(inputs, resolve(before, rule, {}, []), random_start)
+    ours = Engine(before, *SCALARS).explain(inputs, resolve(kinds(before), rule, {}, []), random_start)
     torch.testing.assert_close(ours.logits, before(inputs).detach())
     assert difference(ours, theirs) <= 1e-4  # it leaves each norm's own ε of 1e-5 standing
 
@@ -393,7 +395,7 @@ def test_engine_equals_zennit_on_torchvisions_vgg(build: Callable[[], nn.Module]
     dense = nn.Sequential(nn.Linear(512 * 49, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 10))
     model = nn.Sequential(vgg.features, vgg.avgpool, nn.Flatten(), dense).eval().double()
     inputs = torch.randn(1, 3, 64, 64, dtype=F64).clamp(-2, 2)
-    composite = resolve(model, rule, {}, [])
+    composite = resolve(kinds(model), rule, {}, [])
     ours, theirs = both(model, inputs, composite)
     torch.testing.assert_close(ours.logits, model(inputs).detach())
     assert difference(ours, theirs) <= 1e-10
@@ -415,7 +417,7 @@ MIXED = [
 def test_whatever_is_asked_of_a_batch_gets_what_it_gets_alone(engine: type[Engine | Reference]) -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
     explainer = engine(model, *SCALARS)
-    asks = [Ask(row, resolve(model, rule, {}, []), asked, layer) for rule, asked, layer, row in MIXED]
+    asks = [Ask(row, resolve(kinds(model), rule, {}, []), asked, layer) for rule, asked, layer, row in MIXED]
     answers = explainer.answer(inputs, asks)
     torch.testing.assert_close(answers.logits, model(inputs).detach())
     for ask, together in zip(asks, answers.explanations, strict=True):
@@ -448,7 +450,7 @@ def test_composites_share_the_way_back_as_far_as_their_rules_agree(monkeypatch: 
 
     monkeypatch.setattr(Engine, "_step", counted)
     names = ("epsilon_plus_flat", "epsilon_plus", "epsilon_plus_flat")
-    asks = [Ask(0, resolve(model, name, {}, []), Question(i)) for i, name in enumerate(names)]
+    asks = [Ask(0, resolve(kinds(model), name, {}, []), Question(i)) for i, name in enumerate(names)]
     engine.answer(torch.randn(1, 3, 32, 32), asks)
     layers = [index for index, _ in steps]
     assert layers == [*reversed(range(1, 17)), 0, 0]  # they differ in the first layer only
@@ -463,7 +465,7 @@ def test_a_model_on_a_gpu_is_explained_there(rule: str, monkeypatch: pytest.Monk
         model = MiniVGG().eval()
         low, high = (bound.to("cuda") for bound in bounds(torch.float32))
         explanation = Engine(model, low, high).explain(
-            torch.randn(2, 3, 32, 32), resolve(model, rule, {}, []), lambda z: z
+            torch.randn(2, 3, 32, 32), resolve(kinds(model), rule, {}, []), lambda z: z
         )
     assert explanation.relevance.device.type == "cuda"
     assert explanation.relevance.shape == (2, 3, 32, 32)
@@ -474,7 +476,7 @@ def test_a_model_on_a_gpu_is_explained_there(rule: str, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("rule", EVERY_RULE)
 def test_a_real_gpu_gives_the_cpus_numbers(rule: str) -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
-    ask = [Ask(i, resolve(model, rule, {}, []), Question(i)) for i in range(3)]
+    ask = [Ask(i, resolve(kinds(model), rule, {}, []), Question(i)) for i in range(3)]
     expected = Engine(model, *SCALARS).answer(inputs, ask)
     low, high = (bound.cuda() for bound in SCALARS)
     there = Engine(model.cuda(), low, high).answer(inputs.cuda(), ask)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import DataError
-from app.models.checkpoint import Normalisation
+from app.models.card import Normalisation
 from app.training.data import LabelledImages
 from app.training.evaluation import calibration_error, evaluate, measured
 

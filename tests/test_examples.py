@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from app.api.documented import RECORDED
 from app.main import create_app
+from app.model_process import ModelProcess
 from app.settings import Settings
 
 MANY = 12
@@ -152,10 +153,10 @@ def test_examples_of_errors_are_real(
     assert problem | {"instance": ""} == example | {"instance": ""}
 
 
-def test_the_example_of_a_missing_key_is_real(tmp_path: Path) -> None:
+def test_the_example_of_a_missing_key_is_real(tmp_path: Path, model: ModelProcess) -> None:
     keys = tmp_path / "keys"
     keys.write_text("a-key-that-is-long-enough-to-be-taken\n")
-    app = create_app(Settings(api_keys_file=keys))
+    app = create_app(Settings(api_keys_file=keys), model)
     with TestClient(app) as client:
         problem = client.get("/model").json()
     assert problem | {"instance": ""} == documented(app, "GET /model", 401) | {"instance": ""}

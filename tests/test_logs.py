@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from app.errors import InternalError
 from app.logs import JSONLine, TextLine, configure, fields
 from app.main import create_app
+from app.model_process import ModelProcess
 from app.settings import LogFormat, Settings
 
 
@@ -69,8 +70,8 @@ def test_nothing_that_a_user_sent_is_in_a_line(lines: Lines, client: TestClient)
     assert "SECRET" not in "".join(lines.written)
 
 
-def test_a_crash_is_found_by_its_id_and_tells_where_but_not_what(lines: Lines) -> None:
-    app = create_app(Settings())
+def test_a_crash_is_found_by_its_id_and_tells_where_but_not_what(lines: Lines, model: ModelProcess) -> None:
+    app = create_app(Settings(), model)
 
     @app.get("/crash")
     def crash() -> None:
@@ -85,8 +86,8 @@ def test_a_crash_is_found_by_its_id_and_tells_where_but_not_what(lines: Lines) -
     assert "/a/path" not in "".join(lines.written)
 
 
-def test_our_own_errors_say_what_happened(lines: Lines) -> None:
-    app = create_app(Settings())
+def test_our_own_errors_say_what_happened(lines: Lines, model: ModelProcess) -> None:
+    app = create_app(Settings(), model)
 
     @app.get("/fault")
     def fault() -> None:
@@ -97,8 +98,8 @@ def test_our_own_errors_say_what_happened(lines: Lines) -> None:
     assert '"detail": "relevance is not finite"' in "".join(lines.written)
 
 
-def test_start_and_stop_are_lines_too(lines: Lines) -> None:
-    with TestClient(create_app(Settings())):
+def test_start_and_stop_are_lines_too(lines: Lines, model: ModelProcess) -> None:
+    with TestClient(create_app(Settings(), model)):
         pass
     said = [json.loads(line) for line in lines.written]
     assert [line["message"] for line in said if line["message"] in ("started", "stopped")] == [

@@ -9,13 +9,14 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.metrics import Failure, Metrics, Refusal
+from app.model_process import ModelProcess
 from app.settings import Settings
 
 
 @pytest.fixture
-def fresh() -> Iterator[TestClient]:
+def fresh(model: ModelProcess) -> Iterator[TestClient]:
     """A service that has not been asked anything yet."""
-    with TestClient(create_app(Settings())) as client:
+    with TestClient(create_app(Settings(), model)) as client:
         yield client
 
 
@@ -98,8 +99,8 @@ def test_what_the_batcher_reports_is_shown() -> None:
         assert "lrpserve_" + line in text
 
 
-def test_two_services_in_one_process_count_apart(fresh: TestClient) -> None:
-    with TestClient(create_app(Settings())) as other:
+def test_two_services_in_one_process_count_apart(fresh: TestClient, model: ModelProcess) -> None:
+    with TestClient(create_app(Settings(), model)) as other:
         other.get("/model")
         assert 'lrpserve_requests_total{route="/model",status="200"}' in samples(other)
     assert 'lrpserve_requests_total{route="/model",status="200"}' not in samples(fresh)

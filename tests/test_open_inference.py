@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
 from app.main import create_app
+from app.model_process import ModelProcess
 from app.settings import Settings
 
 NETWORK, EXPLAINED = "minivgg-cifar10", "minivgg-cifar10-lrp"
@@ -304,9 +305,9 @@ def test_other_models_are_404_in_the_protocols_form(client: TestClient) -> None:
         assert response.status_code == 404
 
 
-def test_keys_are_asked_for_in_the_protocols_form(tmp_path: Path) -> None:
+def test_keys_are_asked_for_in_the_protocols_form(tmp_path: Path, model: ModelProcess) -> None:
     (tmp_path / "keys").write_text("a-key")
-    with TestClient(create_app(Settings(api_keys_file=tmp_path / "keys"))) as locked:
+    with TestClient(create_app(Settings(api_keys_file=tmp_path / "keys"), model)) as locked:
         response = locked.get("/v2")
         assert locked.get("/v2", headers={"Authorization": "Bearer a-key"}).status_code == 200
     jsonschema.validate(response.json(), ERROR)

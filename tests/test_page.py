@@ -22,6 +22,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from starlette.testclient import TestClient
 
+from app.main import create_app
+from app.model_process import ModelProcess
 from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -457,12 +459,15 @@ def test_a_busy_service_is_asked_again_after_its_own_delay(failing: Page) -> Non
     expect(failing.locator("#status")).to_be_hidden()
 
 
-def test_a_browser_that_was_given_the_key_shows_the_page(browser: Browser, tmp_path: Path) -> None:
+def test_a_browser_that_was_given_the_key_shows_the_page(
+    browser: Browser, model: ModelProcess, tmp_path: Path
+) -> None:
     keys = tmp_path / "keys"
     keys.write_text("a-key-that-is-long-enough-to-be-taken\n")
     answer = {"username": "", "password": "a-key-that-is-long-enough-to-be-taken"}
+    settings = Settings(api_keys_file=keys)
     with (
-        serving(Settings(api_keys_file=keys)) as locked,
+        serving(settings, create_app(settings, model)) as locked,
         visiting(browser, f"http://127.0.0.1:{locked.port}", http_credentials=answer) as page,
     ):
         open_page(page)

@@ -16,9 +16,11 @@ from zennit import rules as zennit_rules
 from zennit.attribution import Gradient
 
 from app.errors import InvalidParameterError
+from app.lrp.asks import Question, Start
+from app.lrp.canonize import kinds
 from app.lrp.composites import COMPOSITES, RULES, Composite, Rule, resolve
 from app.lrp.reference import Reference
-from app.lrp.seed import Explanation, Question, Start, seed
+from app.lrp.seed import Explanation, seed
 from app.models.minivgg import MiniVGG
 
 LOW, HIGH = -2.0, 2.5
@@ -87,14 +89,14 @@ def at_target(target: int | None = None) -> Callable[[Tensor], Tensor]:
 
 
 def explain(model: nn.Module, x: Tensor, rule: str, parameters: Mapping[str, float] | None = None) -> Tensor:
-    composite = resolve(model, rule, parameters or {}, ())
+    composite = resolve(kinds(model), rule, parameters or {}, ())
     return reference_of(model).explain(x, composite, random_start).relevance
 
 
 def everywhere(model: nn.Module, name: str, **parameters: float) -> Composite:
     """A rule with parameters that nobody may ask for over HTTP."""
     rule = Rule(name, tuple(parameters.items()))
-    layers = resolve(model, "epsilon", {}, ()).layers
+    layers = resolve(kinds(model), "epsilon", {}, ()).layers
     return Composite(name, (), tuple((n, rule if r.name == "epsilon" else r) for n, r in layers))
 
 
@@ -109,7 +111,7 @@ def test_rules_give_the_numbers_computed_by_hand(rule: str) -> None:
     )
     model = nn.Sequential(layer)
     parameters, expected = oracle.HAND[rule]
-    composite = resolve(model, rule, parameters, ())
+    composite = resolve(kinds(model), rule, parameters, ())
     x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     explanation = reference_of(model, -3.0, 3.0).explain(x, composite, lambda logits: logits)
     assert explanation.start.tolist() == [[2.5, 2.5]]
@@ -122,7 +124,7 @@ def test_the_talks_example_is_reproduced() -> None:
     contributions = [[0.8, 0.6, 0.2, 0.4], [0.1, 0.3, 0.45, 0.15], [0.5, 0.3, 0.6, 0.6]]  # of 2, 1 and 2
     output.weight = nn.Parameter(torch.tensor(contributions))
     model = nn.Sequential(hidden, output)
-    reference, composite = reference_of(model), resolve(model, "zero", {}, ())
+    reference, composite = reference_of(model), resolve(kinds(model), "zero", {}, ())
     expected = {"1": [0.28, 0.27, 0.245, 0.205], "0": [0.168, 0.112, 0.72]}
     for layer, R in expected.items():
         explanation = reference.explain(torch.ones(1, 3), composite, talks_outputs, layer)
@@ -141,13 +143,13 @@ def talks_outputs(_: Tensor) -> Tensor:
 @pytest.mark.parametrize("rule", [*RULES, *COMPOSITES])
 def test_every_rule_and_composite_equals_matrix_algebra_at_every_layer(name: str, rule: str) -> None:
     model = network(name)
-    check_against_oracle(model, inputs_for(model), resolve(model, rule, {}, ()))
+    check_against_oracle(model, inputs_for(model), resolve(kinds(model), rule, {}, ()))
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_equal_matrix_algebra_on_inputs_without_negative_values(rule: str) -> None:
     model = network("padded with bias")
-    check_against_oracle(model, inputs_for(model, batch=1).abs(), resolve(model, rule, {}, ()))
+    check_against_oracle(model, inputs_for(model, batch=1).abs(), resolve(kinds(model), rule, {}, ()))
 
 
 @pytest.mark.parametrize(
@@ -165,13 +167,13 @@ def test_rules_equal_matrix_algebra_for_other_parameters(
     name: str, rule: str, parameters: dict[str, float]
 ) -> None:
     model = network(name)
-    check_against_oracle(model, inputs_for(model), resolve(model, rule, parameters, ()))
+    check_against_oracle(model, inputs_for(model), resolve(kinds(model), rule, parameters, ()))
 
 
 def test_overrides_equal_matrix_algebra() -> None:
     model = network("padded with bias")
     overrides = ["0:w_square", "3:alpha_beta(alpha=3)", "6:gamma"]
-    check_against_oracle(model, inputs_for(model), resolve(model, "epsilon_plus_flat", {}, overrides))
+    check_against_oracle(model, inputs_for(model), resolve(kinds(model), "epsilon_plus_flat", {}, overrides))
 
 
 def check_against_oracle(model: nn.Sequential, x: Tensor, composite: Composite) -> None:
@@ -255,7 +257,7 @@ def test_the_served_network_is_explained_as_zennit_does_it() -> None:
         torch.tensor([2.0, 1.9, 1.8]).view(1, 3, 1, 1),
     )
     expected = zennits(copy.deepcopy(model), x, zennit_composites.EpsilonGammaBox(low, high))
-    composite = resolve(model, "epsilon_gamma_box", {}, ())
+    composite = resolve(kinds(model), "epsilon_gamma_box", {}, ())
     explanation = Reference(model, low, high).explain(x, composite, random_start)
     assert torch.equal(explanation.relevance, expected)
 
@@ -283,7 +285,7 @@ def test_captum_agrees_where_inputs_are_not_negative_and_there_is_no_bias(
             layer.rule = captums()
     target = int(model(x).argmax())
     expected = LRP(theirs).attribute(x.clone().requires_grad_(), target=target).detach()
-    composite = resolve(model, rule, parameters, ())
+    composite = resolve(kinds(model), rule, parameters, ())
     ours = reference_of(model).explain(x, composite, seed([Question(target, start=Start.LOGIT)])).relevance
     assert distance(ours, expected) < 1e-4  # its stabilizer is 1e-9, Zennit's 1e-6
 
@@ -298,7 +300,7 @@ def test_lrp_0_is_input_times_gradient(name: str) -> None:
     logits = model(x)
     weights = random_start(logits)
     (gradient,) = torch.autograd.grad(logits, x, weights)
-    composite = resolve(model, "zero", {}, ())
+    composite = resolve(kinds(model), "zero", {}, ())
     relevance = reference_of(model).explain(x, composite, lambda z: weights * z).relevance
     torch.testing.assert_close(relevance, (x * gradient).detach(), rtol=1e-10, atol=1e-12)
 
@@ -310,7 +312,7 @@ def test_what_lrp_0_does_not_give_to_the_input_is_what_biases_contribute(name: s
     biases = [parameter for key, parameter in model.named_parameters() if key.endswith("bias")]
     logit = model(x)[0, 1]
     contributed = sum((b * g).sum() for b, g in zip(biases, torch.autograd.grad(logit, biases), strict=True))
-    composite = resolve(model, "zero", {}, ())
+    composite = resolve(kinds(model), "zero", {}, ())
     explanation = reference_of(model).explain(x, composite, seed([Question(1, start=Start.LOGIT)]))
     torch.testing.assert_close(explanation.relevance.sum() + contributed, logit, rtol=1e-10, atol=1e-12)
 
@@ -318,7 +320,7 @@ def test_what_lrp_0_does_not_give_to_the_input_is_what_biases_contribute(name: s
 @pytest.mark.parametrize("rule", [*RULES, *COMPOSITES])
 def test_relevance_is_linear_in_what_is_put_in(rule: str) -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model), resolve(model, rule, {}, ())
+    x, composite = inputs_for(model), resolve(kinds(model), rule, {}, ())
     reference = reference_of(model)
     cat, dog = (reference.explain(x, composite, at_target(target)).relevance for target in (3, 1))
     rather = reference.explain(x, composite, lambda z: seed([Question(3, versus=1)] * len(z))(z)).relevance
@@ -338,7 +340,7 @@ def test_lrp_0_gives_nothing_where_an_output_is_zero() -> None:
     model = nn.Sequential(nn.Linear(2, 1, bias=False)).double()
     model[0].weight = nn.Parameter(torch.tensor([[1.0, -1.0]], dtype=torch.float64))
     x = torch.ones(1, 2, dtype=torch.float64)
-    explanation = reference_of(model).explain(x, resolve(model, "zero", {}, ()), torch.ones_like)
+    explanation = reference_of(model).explain(x, resolve(kinds(model), "zero", {}, ()), torch.ones_like)
     assert explanation.relevance.tolist() == [[0.0, 0.0]]
 
 
@@ -355,7 +357,7 @@ def test_a_black_picture_and_dead_units_give_finite_relevance(rule: str) -> None
 @pytest.mark.parametrize("rule", [*RULES, *COMPOSITES])
 def test_each_row_of_a_batch_is_explained_as_if_alone(rule: str) -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model, batch=3), resolve(model, rule, {}, ())
+    x, composite = inputs_for(model, batch=3), resolve(kinds(model), rule, {}, ())
     questions = [Question(), Question(2, versus=0), Question(1, start=Start.PROBABILITY)]
     together = reference_of(model).explain(x, composite, seed(questions), "3")
     for row, question in enumerate(questions):
@@ -387,7 +389,7 @@ def test_as_many_questions_as_rows_are_needed() -> None:
 
 def test_relevance_is_shaped_like_the_input_of_the_layer_that_was_asked_for() -> None:
     model = MiniVGG()
-    reference, composite = reference_of(model), resolve(model, "epsilon_plus_flat", {}, ())
+    reference, composite = reference_of(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
     x = torch.zeros(2, 3, 32, 32)
     shapes = {
         layer: reference.explain(x, composite, at_target(), layer).relevance.shape
@@ -404,7 +406,7 @@ def test_relevance_is_shaped_like_the_input_of_the_layer_that_was_asked_for() ->
 
 def test_sums_name_every_layer_and_total_what_arrives_there() -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model), resolve(model, "epsilon_plus_flat", {}, ())
+    x, composite = inputs_for(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
     explanation = reference_of(model).explain(x, composite, random_start)
     assert explanation.layers == tuple(str(i) for i in range(7))
     for name, total in zip(explanation.layers, explanation.sums.T, strict=True):
@@ -415,7 +417,9 @@ def test_sums_name_every_layer_and_total_what_arrives_there() -> None:
 def test_an_unknown_layer_is_refused_by_name() -> None:
     model = network("dense with bias")
     with pytest.raises(InvalidParameterError, match=r"no layer 'conv'; there are 0, 1, 2") as caught:
-        reference_of(model).explain(inputs_for(model), resolve(model, "zero", {}, ()), random_start, "conv")
+        reference_of(model).explain(
+            inputs_for(model), resolve(kinds(model), "zero", {}, ()), random_start, "conv"
+        )
     assert caught.value.parameter == "layer"
 
 
@@ -424,7 +428,7 @@ def test_bounds_go_through_the_layers_below_the_first_weighted_one() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(8, 3)).double()
     low, high = torch.tensor([-1.0, -2.0]).view(1, 2, 1, 1), torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
     x = torch.rand(2, 2, 2, 2, dtype=torch.float64)
-    composite = resolve(flat, "z_box", {}, ())
+    composite = resolve(kinds(flat), "z_box", {}, ())
     ours = Reference(flat, low, high).explain(x, composite, random_start).relevance
     wide = Reference(
         nn.Sequential(flat[1]), low.expand(1, 2, 2, 2).flatten(1), high.expand(1, 2, 2, 2).flatten(1)
@@ -475,7 +479,7 @@ def fail(*_: object) -> Tensor:
 
 def test_after_an_exception_between_the_passes_the_next_request_is_clean() -> None:
     model = network("padded with bias")
-    reference, composite = reference_of(model), resolve(model, "alpha_beta", {}, ())
+    reference, composite = reference_of(model), resolve(kinds(model), "alpha_beta", {}, ())
     with pytest.raises(RuntimeError, match="on purpose"):
         reference.explain(inputs_for(model), composite, fail)
     check_clean(model, reference)
@@ -485,7 +489,7 @@ def test_after_an_exception_on_the_way_back_the_next_request_is_clean(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = network("padded with bias")
-    reference, composite = reference_of(model), resolve(model, "alpha_beta", {}, ())
+    reference, composite = reference_of(model), resolve(kinds(model), "alpha_beta", {}, ())
     monkeypatch.setattr(zennit_core.Stabilizer, "__call__", fail)
     with pytest.raises(RuntimeError, match="on purpose"):
         reference.explain(inputs_for(model), composite, random_start)
@@ -497,7 +501,7 @@ def test_after_an_exception_while_hooks_are_registered_the_next_request_is_clean
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = network("padded with bias")
-    reference, composite = reference_of(model), resolve(model, "alpha_beta", {}, ())
+    reference, composite = reference_of(model), resolve(kinds(model), "alpha_beta", {}, ())
     monkeypatch.setattr(zennit_rules.Pass, "register", fail)  # the second layer, a ReLU, has it
     with pytest.raises(RuntimeError, match="on purpose"):
         reference.explain(inputs_for(model), composite, random_start)
@@ -508,7 +512,7 @@ def test_after_an_exception_while_hooks_are_registered_the_next_request_is_clean
 def check_clean(model: nn.Module, reference: Reference) -> None:
     """``reference`` has no hooks and answers like a new one."""
     assert hooks_of(reference) == 0
-    x, composite = inputs_for(network("padded with bias")), resolve(model, "z_plus", {}, ())
+    x, composite = inputs_for(network("padded with bias")), resolve(kinds(model), "z_plus", {}, ())
     again = reference.explain(x, composite, random_start)
     assert torch.equal(again.relevance, reference_of(model).explain(x, composite, random_start).relevance)
     assert torch.equal(again.logits, model(x).detach())
@@ -525,13 +529,13 @@ def hooks_of(reference: Reference) -> int:
 def test_no_hook_stays_after_an_explanation() -> None:
     model = network("padded with bias")
     reference = reference_of(model)
-    reference.explain(inputs_for(model), resolve(model, "gamma", {}, ()), random_start)
+    reference.explain(inputs_for(model), resolve(kinds(model), "gamma", {}, ()), random_start)
     assert hooks_of(reference) == 0
 
 
 def test_it_works_where_gradients_are_off_and_returns_plain_tensors() -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model), resolve(model, "epsilon_plus_flat", {}, ())
+    x, composite = inputs_for(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
     reference = reference_of(model)
     expected = reference.explain(x, composite, random_start).relevance
     for off in (torch.no_grad, torch.inference_mode):
@@ -549,7 +553,7 @@ def tensors_of(explanation: Explanation) -> list[Tensor]:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_device_of_the_model_is_used() -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model), resolve(model, "epsilon_gamma_box", {}, ())
+    x, composite = inputs_for(model), resolve(kinds(model), "epsilon_gamma_box", {}, ())
     expected = reference_of(model).explain(x, composite, random_start).relevance
     on_device = reference_of(model.cuda()).explain(x.cuda(), composite, random_start)
     assert on_device.relevance.is_cuda

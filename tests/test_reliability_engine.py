@@ -21,10 +21,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 from torch import Tensor
 
+from app.lrp.asks import Ask
 from app.lrp.engine import Engine
-from app.lrp.seed import Answers, Ask
+from app.lrp.seed import Answers
 from app.main import create_app
-from app.settings import Settings
+from app.model import LocalModel
+from app.settings import Settings, shipped_model
 
 PNG = {"Content-Type": "image/png"}
 PROBES = ("/livez", "/readyz", "/health", "/healthz", "/ping", "/v2/health/live", "/v2/health/ready")
@@ -63,7 +65,7 @@ class Client:
 def serving_to_a_client(picture: bytes, settings: Settings | None = None) -> Iterator[Client]:
     """The service, warmed up."""
     settings = settings or Settings()
-    app = create_app(settings)
+    app = create_app(settings, LocalModel.load(settings.model, "cpu", None))
     with serving(settings, app) as server:
         client = Client(server, app, picture)
         while client.get("/readyz").status_code == 503:
@@ -167,7 +169,7 @@ def all_poisoned(with_what: float) -> Callable[..., Answers]:
 def test_row_27_relevance_that_is_not_finite_is_an_error_and_no_heatmap(
     gate: Gate, cat_png: bytes, accept: str, value: float
 ) -> None:
-    with TestClient(create_app(Settings())) as client:
+    with TestClient(create_app(Settings(), LocalModel.load(shipped_model(), "cpu", None))) as client:
         while client.get("/readyz").status_code == 503:
             pass
         gate.fault = all_poisoned(value)
@@ -224,7 +226,7 @@ def test_row_23_a_crash_of_one_file_costs_the_others_of_its_request_nothing(
         return answer()
 
     grey = encode(Image.new("RGB", (40, 40), (9, 9, 9)))
-    with TestClient(create_app(Settings())) as client:
+    with TestClient(create_app(Settings(), LocalModel.load(shipped_model(), "cpu", None))) as client:
         while client.get("/readyz").status_code == 503:
             pass
         gate.fault = fault
@@ -276,7 +278,7 @@ def test_row_29_a_warm_up_that_fails_ends_the_service(monkeypatch: pytest.Monkey
         raise ArithmeticError("from the first batch on")
 
     monkeypatch.setattr(Engine, "answer", fail)
-    app = create_app(Settings())
+    app = create_app(Settings(), LocalModel.load(shipped_model(), "cpu", None))
     app.state.on_death = ended.set
     with TestClient(app) as client:
         client.get("/livez")

@@ -19,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.main import create_app
+from app.model_process import ModelProcess
 from app.settings import MIB, Settings
 
 SMALL = Settings(max_body_bytes=2 * MIB, read_deadline_s=0.2)
@@ -26,8 +28,8 @@ SMALL = Settings(max_body_bytes=2 * MIB, read_deadline_s=0.2)
 
 
 @pytest.fixture(scope="module")
-def impatient() -> Iterator[Server]:
-    with serving(SMALL) as server:
+def impatient(model: ModelProcess) -> Iterator[Server]:
+    with serving(SMALL, create_app(SMALL, model)) as server:
         yield server
 
 
@@ -178,8 +180,9 @@ def test_row_17_bytes_that_trickle_in_do_not_wind_the_clock_back(impatient: Serv
 @pytest.mark.parametrize(
     "start", [b"GET /", b"GET / HTTP/1.1\r\nX: ", head("Transfer-Encoding: chunked") + b"0\r\nX-Trailer: "]
 )
-def test_a_head_without_end_is_cut_off(start: bytes) -> None:
-    with serving(Settings(read_deadline_s=3600)) as server, closing(connect(server)) as client:
+def test_a_head_without_end_is_cut_off(model: ModelProcess, start: bytes) -> None:
+    patient = Settings(read_deadline_s=3600)
+    with serving(patient, create_app(patient, model)) as server, closing(connect(server)) as client:
         client.sendall(start)
         assert_cut_off(client, b"x" * 2**16)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from app.models.checkpoint import Normalisation
+from app.models.card import Normalisation
 from app.models.minivgg import MiniVGG
 from app.training.augment import Batches
 from app.training.data import LabelledImages

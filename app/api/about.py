@@ -9,9 +9,10 @@ from pydantic import BaseModel, Field
 from app.api.documented import problems
 from app.api.parameters import none_at_all
 from app.heatmap import colormaps, legend
+from app.jobs import Description
 from app.lrp.composites import COMPOSITES, RULES, CompositeInfo, RuleInfo
 from app.metrics import Metrics
-from app.models.checkpoint import ModelCard, Normalisation, TrainingRecord
+from app.models.card import Normalisation, TrainingRecord
 
 router = APIRouter(tags=["about"], dependencies=[Depends(none_at_all)], responses=problems(422))
 
@@ -128,21 +129,22 @@ async def metrics(request: Request) -> Response:
     return Response(content, media_type=media_type)
 
 
-def about_model(card: ModelCard, layers: list[Layer], device: str, limits: Limits) -> AboutModel:
+def about_model(described: Description, limits: Limits) -> AboutModel:
     """The answer of ``GET /model``."""
+    card = described.card
     test = card.training.test if card.training else None
     return AboutModel(
         name=card.name,
         version=card.version,
         architecture=card.architecture,
-        layers=layers,
+        layers=[Layer.model_validate(layer, from_attributes=True) for layer in described.layers],
         classes=list(card.classes),
         normalisation=card.normalisation,
         input_size=list(card.input_size),
         sha256=card.sha256,
         accuracy=test.accuracy if test else None,
         training=card.training,
-        device=device,
+        device=described.device,
         limits=limits,
     )
 

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
@@ -321,17 +320,16 @@ def _images(asked: Asked, input_size: Sequence[int]) -> list[Upload]:
     return list(_pixels(tensor.data, asked.binary, tensor.shape))
 
 
-def _pixels(data: list[Any] | None, binary: bytes, shape: Sequence[int]) -> torch.Tensor:
+def _pixels(data: list[Any] | None, binary: bytes, shape: Sequence[int]) -> Floats:
     """(N, 3, 32, 32) out of numbers, nested or flat, or of their bytes."""
     try:
-        # Copied: a view of the body could not be written to, and torch warns of that.
-        values = np.frombuffer(binary, "<f4").copy() if data is None else np.asarray(data, np.float32)
+        values = np.frombuffer(binary, "<f4") if data is None else np.asarray(data, np.float32)
         pixels = values.reshape(shape)
     except (ValueError, TypeError, OverflowError):
         raise BadRequestError(f"image: the data are not FP32 numbers for the shape {list(shape)}") from None
     if not ((pixels >= 0) & (pixels <= 1)).all():  # false for NaN, too
         raise InvalidParameterError("image", "pixels must be from 0 to 1; divide bytes by 255")
-    return torch.from_numpy(pixels)
+    return pixels
 
 
 def _texts(data: list[Any]) -> list[bytes]:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from app.errors import InvalidParameterError
 from app.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size
 from app.images import Fit
+from app.lrp.asks import Start
 from app.lrp.composites import COMPOSITES, RULES
-from app.lrp.seed import Start
 from app.pipeline import Comparison, How
 
 REPEATABLE = frozenset({"layers"})

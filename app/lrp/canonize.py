@@ -5,9 +5,37 @@ import copy
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from app.lrp.composites import leaf_layers
+from app.lrp.composites import Kind
 
+CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+WEIGHTED = (*CONVOLUTIONS, nn.Linear)
+AVERAGES = (
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def leaf_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Names and layers of a feed-forward chain, in the order in which they run."""
+    modules = model.named_modules(remove_duplicate=False)  # one ReLU may stand in several places
+    return [(name, layer) for name, layer in modules if not any(layer.children())]
+
+
+def kinds(model: nn.Module) -> tuple[tuple[str, Kind], ...]:
+    """The chain that ``model`` is to `app.lrp.composites.resolve`."""
+    return tuple((name, _kind(layer)) for name, layer in leaf_layers(model))
 
 
 def canonized(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -24,6 +52,14 @@ def canonized(model: nn.Module) -> list[tuple[str, nn.Module]]:
             layer = nn.Identity()
         chain.append((name, layer))
     return chain
+
+
+def _kind(layer: nn.Module) -> Kind:
+    if isinstance(layer, CONVOLUTIONS):
+        return "convolution"
+    if isinstance(layer, nn.Linear):
+        return "dense"
+    return "average" if isinstance(layer, AVERAGES) else "other"
 
 
 def _folded(before: nn.Module, layer: nn.Module) -> nn.Module | None:

@@ -12,28 +12,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-
-from torch import nn
+from typing import Literal
 
 from app.errors import InvalidParameterError
 
-CONVOLUTIONS = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
-WEIGHTED = (*CONVOLUTIONS, nn.Linear)
-AVERAGES = (
-    nn.AvgPool1d,
-    nn.AvgPool2d,
-    nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveAvgPool3d,
-)
+Kind = Literal["convolution", "dense", "average", "other"]
+"""What a layer is to a composite; the first two have weights."""
+Chain = Sequence[tuple[str, Kind]]
+"""The layers of a network by name, in the order in which they run."""
+
 PARTITION_TOLERANCE = 1e-9
 """How far α − β may be from 1: no two decimal fractions of the right difference miss it by more."""
 
@@ -303,16 +290,8 @@ COMPOSITES: Mapping[str, CompositeInfo] = {
 }
 
 
-def leaf_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Names and layers of a feed-forward chain, in the order in which they run."""
-    modules = model.named_modules(remove_duplicate=False)  # one ReLU may stand in several places
-    return [(name, layer) for name, layer in modules if not any(layer.children())]
-
-
-def resolve(
-    model: nn.Module, rule: str, parameters: Mapping[str, float], overrides: Sequence[str]
-) -> Composite:
-    """The rule of every layer of ``model``.
+def resolve(chain: Chain, rule: str, parameters: Mapping[str, float], overrides: Sequence[str]) -> Composite:
+    """The rule of every layer of ``chain``.
 
     ``rule`` names a composite, or a rule for every weighted layer; ``parameters`` are its own.
     ``overrides`` are ``GLOB:RULE`` or ``GLOB:RULE(name=value, …)`` on layer names; the last match wins.
@@ -320,12 +299,11 @@ def resolve(
     """
     info = rule_info(rule)
     given = _complete(info, parameters)
-    layers = leaf_layers(model)
-    weighted = {name: layer for name, layer in layers if isinstance(layer, WEIGHTED)}
+    weighted = {name: kind for name, kind in chain if kind in ("convolution", "dense")}
     chosen = _by_role(weighted, _roles(info), given)
     for override in overrides:
         chosen |= _overridden(override, list(weighted))
-    unweighted = {name: Rule("norm" if isinstance(layer, AVERAGES) else "pass") for name, layer in layers}
+    unweighted = {name: Rule("norm" if kind == "average" else "pass") for name, kind in chain}
     return Composite(rule, tuple(given.items()), tuple((unweighted | chosen).items()))
 
 
@@ -345,11 +323,11 @@ def _roles(info: RuleInfo | CompositeInfo) -> Roles:
     return Roles(above, above, first_dense=info.name, first_convolution=info.name)
 
 
-def _by_role(weighted: Mapping[str, nn.Module], roles: Roles, given: Mapping[str, float]) -> dict[str, Rule]:
+def _by_role(weighted: Mapping[str, Kind], roles: Roles, given: Mapping[str, float]) -> dict[str, Rule]:
     """The rule of each weighted layer, with those of the ``given`` parameters that are its own."""
     rules: dict[str, Rule] = {}
-    for name, layer in weighted.items():
-        if isinstance(layer, CONVOLUTIONS):
+    for name, kind in weighted.items():
+        if kind == "convolution":
             rule = roles.convolution if rules else roles.first_convolution
         else:
             rule = roles.dense if rules else roles.first_dense

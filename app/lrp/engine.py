@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.lrp.affine import NotCompilableError, affine, channels_last
+from app.lrp.asks import Ask
 from app.lrp.canonize import canonized
 from app.lrp.composites import Composite, Rule
 from app.lrp.rules import FUNCTIONS
-from app.lrp.seed import Answers, Ask, Explanation, Seed, extremes, seed
+from app.lrp.seed import Answers, Explanation, Seed, extremes, seed
 from app.lrp.steps import AveragePooling, Back, Context, Forward, MaxPooling, Passing, Rows, Seen, Weighted
 
 INPUT_BLIND = frozenset({"flat", "w_square", "z_box"})

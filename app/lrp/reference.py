@@ -16,9 +16,10 @@ from zennit import rules as zennit_rules
 from zennit.core import BasicHook, Hook
 from zennit.types import Activation, BatchNorm
 
-from app.lrp.canonize import canonized
-from app.lrp.composites import WEIGHTED, Composite, Rule
-from app.lrp.seed import Answers, Ask, Explanation, Seed, extremes, seed
+from app.lrp.asks import Ask
+from app.lrp.canonize import WEIGHTED, canonized
+from app.lrp.composites import Composite, Rule
+from app.lrp.seed import Answers, Explanation, Seed, extremes, seed
 
 Bounds = tuple[Tensor, Tensor]
 """The lowest and highest input of the first weighted layer, each broadcastable to it."""

@@ -1,37 +1,15 @@
-"""What is asked of an explanation, the relevance that is put in at the output, and what comes back."""
+"""The relevance that is put in at the output, and what comes back."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from app.lrp.composites import Composite
+from app.lrp.asks import Question, Start
 
 Seed = Callable[[Tensor], Tensor]
 """Logits (B, C) -> relevance put in at the output (B, C)."""
-
-
-class Start(StrEnum):
-    """How much relevance is put in at the class that is explained."""
-
-    ONE = "one"
-    LOGIT = "logit"
-    PROBABILITY = "probability"
-
-
-@dataclass(frozen=True)
-class Question:
-    """Which class is explained, against which other, by how much.
-
-    Without a ``target`` it is the class with the highest score. With ``versus`` the same quantity at that
-    class is taken off, so that the map says what speaks for the one rather than the other.
-    """
-
-    target: int | None = None
-    versus: int | None = None
-    start: Start = Start.ONE
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +45,6 @@ class Explanation:
         tensors = (self.logits, self.start, self.relevance, self.extremes, self.sums)
         for logits, start, relevance, extremes, sums in zip(*(t.split(1) for t in tensors), strict=True):
             yield Explanation(logits, start, relevance, extremes, self.layers, sums)
-
-
-@dataclass(frozen=True, eq=False)
-class Ask:
-    """One explanation that is wanted of one input of a batch."""
-
-    row: int
-    """Of the input in the batch."""
-    composite: Composite
-    question: Question = field(default_factory=Question)
-    layer: str | None = None
-    """At whose input the map lies; none is the pixels."""
 
 
 @dataclass(frozen=True, eq=False)

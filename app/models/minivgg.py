@@ -2,8 +2,7 @@
 
 from torch import Tensor, nn
 
-INPUT_CHANNELS = 3
-INPUT_SIDE = 32
+from app.models.card import INPUT_CHANNELS
 
 
 class MiniVGG(nn.Module):

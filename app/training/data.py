@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from app.errors import DataError
-from app.models.checkpoint import Normalisation
-from app.models.minivgg import INPUT_SIDE
+from app.models.card import INPUT_SIDE, Normalisation
 
 SPLITS = ("train", "test")
 

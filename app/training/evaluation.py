@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.errors import DataError
-from app.models.checkpoint import Measured, Normalisation
+from app.models.card import Measured, Normalisation
 from app.training.augment import normalise
 from app.training.data import LabelledImages
 

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from app.errors import DataError
 from app.machine import keep_freed_memory
-from app.models.checkpoint import EpochRecord, Normalisation
+from app.models.card import EpochRecord, Normalisation
 from app.models.minivgg import MiniVGG
 from app.training.augment import Batches, normalise
 from app.training.data import LabelledImages

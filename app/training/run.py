@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from app.errors import DataError
-from app.models.checkpoint import NAME, Measured, Normalisation, TrainingRecord, save
+from app.models.card import NAME, Measured, Normalisation, TrainingRecord
+from app.models.checkpoint import save
 from app.training.data import (
     LabelledImages,
     download_split,

@@ -14,7 +14,8 @@ from zennit.attribution import Gradient
 from zennit.composites import EpsilonPlusFlat
 from zennit.image import palette
 
-from app.models.checkpoint import ModelCard, load
+from app.models.card import ModelCard
+from app.models.checkpoint import load
 from app.settings import shipped_model
 
 HEATMAP_SIDE = 256

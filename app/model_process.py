@@ -1,0 +1,150 @@
+"""A model in a process of its own.
+
+torch gives Python's interpreter back and takes it again at each of the hundred operations of a batch, and in one
+process with threads that decode, draw and serve it would wait for them each time: a third fewer answers. Those
+who serve need no torch, and start and answer while it is loaded.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Sequence
+from functools import cached_property
+from multiprocessing.connection import Connection
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from app.errors import RefusedToStartError
+from app.jobs import Description, Done, Job, Model, ModelLostError, NoMemoryError
+
+END_LIMIT_S = 5.0
+"""For a process that has closed its connections."""
+SPINS = "2000"
+"""How often a thread of libgomp looks for work before it sleeps; by default it keeps its core from all others for
+milliseconds."""
+
+
+class ModelError(Exception):
+    """Something went wrong in the model's process; says what and where, in words."""
+
+
+class ModelProcess:
+    """Starts at once and is not waited for before it is asked something; an `app.jobs.Model`.
+
+    It ends with this object, or with this process, however that ends.
+    """
+
+    def __init__(self, card_path: Path, device: str, cores: int | None) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads would hang
+        self._jobs, jobs = context.Pipe()
+        self._preparations, preparations = context.Pipe()
+        self._running, self._preparing = threading.Lock(), threading.Lock()
+        self._process = context.Process(
+            target=_serve, args=(jobs, preparations, card_path, device, cores), name="model", daemon=True
+        )
+        self._process.start()
+        weakref.finalize(self, self._process.kill)  # in time: Python itself would wait for it at its end
+        jobs.close()
+        preparations.close()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid or 0
+
+    @cached_property
+    def description(self) -> Description:
+        """See `app.jobs.Model`; waits until the model is loaded."""
+        try:
+            described: Description = _result(self._jobs)
+        except ModelLostError:
+            self._process.join(END_LIMIT_S)
+            raise RefusedToStartError(
+                f"the model's process ended before it was loaded, with code {self._process.exitcode}"
+            ) from None
+        return described
+
+    def run(self, jobs: Sequence[Job]) -> list[Done]:
+        """See `app.jobs.Model`."""
+        with self._running:
+            _ = self.description  # comes before all answers
+            _send(self._jobs, jobs)
+            done: list[Done] = _result(self._jobs)
+            return done
+
+    def prepare_reference(self) -> None:
+        """See `app.jobs.Model`."""
+        with self._preparing:
+            _send(self._preparations, None)
+            _result(self._preparations)
+
+    def kill(self) -> None:
+        """See `app.jobs.Model`."""
+        self._process.kill()
+
+
+def _send(connection: Connection, message: object) -> None:
+    try:
+        connection.send(message)
+    except OSError as error:
+        raise ModelLostError("the model's process is gone") from error
+
+
+def _result(connection: Connection) -> Any:
+    """What comes back; raised if it is an exception."""
+    try:
+        answer = connection.recv()
+    except (EOFError, OSError) as error:
+        raise ModelLostError("the model's process is gone") from error
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _serve(
+    jobs: Connection, preparations: Connection, card_path: Path, device: str, cores: int | None
+) -> None:  # pragma: no cover # in a process of its own
+    """The model's process: runs what comes until the other end is closed, as it is when the service has died."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both; the service says when work is over
+        signal.signal(number, signal.SIG_IGN)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
+    from app.model import LocalModel
+
+    with contextlib.suppress(EOFError, OSError):
+        try:
+            model = LocalModel.load(card_path, device, cores)
+        except Exception as error:  # noqa: BLE001 # whatever it is, the service cannot start
+            jobs.send(_portable(error))
+            return
+        jobs.send(model.description)
+        threading.Thread(target=_prepare, args=(preparations, model), daemon=True).start()
+        while True:
+            work = jobs.recv()
+            try:
+                answer: object = model.run(work)
+            except BaseException as error:  # noqa: BLE001 # whatever it is belongs to whoever sent the work
+                answer = _portable(error)
+            jobs.send(answer)
+
+
+def _prepare(preparations: Connection, model: Model) -> None:  # pragma: no cover # in a process of its own
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            preparations.recv()
+            try:
+                model.prepare_reference()
+                preparations.send(None)
+            except Exception as error:  # noqa: BLE001 # as above
+                preparations.send(_portable(error))
+
+
+def _portable(error: BaseException) -> BaseException:
+    """``error`` as it can be sent: others' words may quote a user, and others' types may not unpickle."""
+    if isinstance(error, (RefusedToStartError, NoMemoryError, ModelLostError)):
+        return error
+    where = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-3:]]
+    return ModelError(f"{type(error).__name__} at {', '.join(where)}")
