@@ -12,7 +12,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
@@ -78,7 +78,7 @@ class Batcher(Generic[Item, Result]):
         self._weigh = weigh
         self._observer = observer
         self._on_death = on_death
-        self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._waiting: OrderedDict[_Waiting[Item, Result], None] = OrderedDict()
         self._changed = threading.Condition()
         self._closed_by: Refusal | None = None
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
@@ -120,7 +120,7 @@ class Batcher(Generic[Item, Result]):
                 self._refuse(self._closed_by)
             if len(self._waiting) >= self._max_queue:
                 self._refuse("queue_full")
-            self._waiting.append(waiting)
+            self._waiting[waiting] = None
             self._changed.notify()
 
     def _refuse(self, reason: Refusal) -> None:
@@ -130,11 +130,9 @@ class Batcher(Generic[Item, Result]):
     def _dequeue(self, waiting: _Waiting[Item, Result]) -> bool:
         """Take it back; whether it still waited."""
         with self._changed:
-            try:
-                self._waiting.remove(waiting)
-            except ValueError:
-                return False
-            return True
+            waited = waiting in self._waiting
+            self._waiting.pop(waiting, None)
+            return waited
 
     def _expire(self, waiting: _Waiting[Item, Result]) -> None:
         if self._dequeue(waiting) and not waiting.future.done():
@@ -160,8 +158,8 @@ class Batcher(Generic[Item, Result]):
             self._changed.wait_for(lambda: self._waiting or self._closed_by)
             batch: list[_Waiting[Item, Result]] = []
             room = self._max_batch
-            while self._waiting and (not batch or self._waiting[0].weight <= room):
-                batch.append(self._waiting.popleft())
+            while self._waiting and (not batch or next(iter(self._waiting)).weight <= room):
+                batch.append(self._waiting.popitem(last=False)[0])
                 room -= batch[-1].weight
             return batch
 

@@ -1,16 +1,21 @@
 """One line an event: JSON for machines, words for a terminal. No content, no keys, no paths, no tracebacks."""
 
+import atexit
+import contextlib
 import json
 import logging
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from traceback import walk_tb
-from typing import Any
+from typing import Any, TextIO
 
 from app.errors import LRPServeError
 from app.settings import LogFormat
 
+WRITE_EVERY_S = 0.05
 FIELDS = "fields"
 """The attribute of a record that holds its structured part: ``log.info("…", extra=fields(id=…))``."""
 
@@ -22,10 +27,50 @@ def fields(**values: object) -> dict[str, Any]:
 
 def configure(form: LogFormat) -> None:
     """Write every logger's lines, uvicorn's among them, to stderr; ``auto`` is text on a terminal, else JSON."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(Unhurried(sys.stderr))
     readable = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextLine() if readable else JSONLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class Unhurried:
+    """Writes to ``stream`` what comes within `WRITE_EVERY_S` at once, from a thread of its own.
+
+    A line that is written by whoever logs it gives Python's interpreter away, and under load the event loop then
+    waits for it, with all requests: a quarter of its time.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: deque[str] = deque()
+        self._some, self._writing = threading.Event(), threading.Lock()
+        atexit.register(self.write_all)
+        threading.Thread(target=self._work, name="log", daemon=True).start()
+
+    @property
+    def waiting(self) -> int:
+        """Lines that are not written yet."""
+        return len(self._lines)
+
+    def write(self, text: str) -> None:
+        """To be written soon."""
+        self._lines.append(text)
+        self._some.set()
+
+    def flush(self) -> None:
+        """What `logging` calls after each line; nothing is hurried."""
+
+    def write_all(self) -> None:
+        """Write what there is now. Where that cannot be, nobody is there to be told."""
+        with self._writing, contextlib.suppress(OSError, ValueError):
+            self._some.clear()
+            self._stream.write("".join(self._lines.popleft() for _ in range(len(self._lines))))
+            self._stream.flush()
+
+    def _work(self) -> None:
+        while self._some.wait():
+            time.sleep(WRITE_EVERY_S)
+            self.write_all()
 
 
 class JSONLine(logging.Formatter):

@@ -28,6 +28,10 @@ SPINS = "2000"
 milliseconds."""
 
 
+LESS_URGENT = 3
+"""Than listening: on busy cores probes and refusals come first, and cost the model little."""
+
+
 class ModelError(Exception):
     """Something went wrong in the model's process; says what and where, in words."""
 
@@ -112,6 +116,8 @@ def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both; the service says when work is over
         signal.signal(number, signal.SIG_IGN)
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
+    if hasattr(os, "nice"):
+        os.nice(LESS_URGENT)
     from app.model import LocalModel
 
     with contextlib.suppress(EOFError, OSError):

@@ -5,13 +5,14 @@ import contextlib
 import functools
 import signal
 import sys
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.doorman import Doorman
 from app.readiness import Readiness
 from app.settings import Settings
 
@@ -84,7 +85,11 @@ def _impatient(deadline_s: float) -> type[HttpToolsProtocol]:
     It is the client's turn before a request's head is complete, however few bytes trickle in, and after an
     answer that did not wait for the request's end. uvicorn itself waits for ever, and each connection costs a
     file descriptor. While a request is being answered the clock stands still; its body has its own deadline.
+
+    Requests that there is no room for it refuses itself, before the application hears of them.
     """
+    doorman = Doorman()
+    refused = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
 
     class Impatient(HttpToolsProtocol):
         _patience: asyncio.TimerHandle | None = None
@@ -100,6 +105,22 @@ def _impatient(deadline_s: float) -> type[HttpToolsProtocol]:
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.transport.close()
             self._watch()
+
+        def on_headers_complete(self) -> None:
+            keep_alive = self.parser.should_keep_alive() and not self.expect_100_continue
+            idle = self.cycle is None or self.cycle.response_complete
+            head = self.parser.get_method(), self.url, self.headers, self.app_state
+            refusal = doorman.refusal(*head, keep_alive=keep_alive) if idle else None
+            if refusal is None:
+                super().on_headers_complete()
+                return
+            self.cycle = refused  # type: ignore[assignment] # as far as uvicorn looks at one that is answered
+            self.transport.write(refusal)
+            self._stop_waiting()
+            if keep_alive:
+                self.on_response_complete()
+            else:
+                self.transport.close()
 
         def on_body(self, body: bytes) -> None:
             self._head_bytes = max(0, self._head_bytes - CHUNK_OVERHEAD * len(body))

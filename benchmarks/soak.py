@@ -40,6 +40,7 @@ ANSWER_LIMIT_S = 60.0
 OVERLOAD = 10
 CLIENTS = 32  # of the best goodput: a full batch at once
 MOST_CONNECTIONS = 500  # what the service has in hand, thrice; open before the load comes
+IDLE_LIMIT_S = 3.0  # of a connection; the service closes them after five, and a request may cross that
 PROBE_EVERY_S = 0.1
 WARM_UP_SHARE = 0.2
 
@@ -76,13 +77,20 @@ SHORT = Lengths(overload_s=12, best_s=5, requests=1200, mutations=6000)
 
 @dataclass(frozen=True)
 class Service:
-    """The command, as a process."""
+    """The command, as a process, and the model's process that it starts."""
 
     process: psutil.Process
     port: int
 
     def memory_mb(self) -> float:
-        return float(self.process.memory_info().rss) / MIB
+        """Of the whole tree; what its processes share counts for each."""
+        tree = [self.process, *self.process.children(recursive=True)]
+        return sum(process.memory_info().rss for process in tree) / MIB
+
+    def cpu_s(self) -> float:
+        """Processor seconds of the whole tree so far."""
+        tree = [self.process, *self.process.children(recursive=True)]
+        return sum(sum(process.cpu_times()[:2]) for process in tree)
 
 
 @contextmanager
@@ -220,16 +228,19 @@ async def best(port: int, request: bytes, seconds: float) -> float:
 async def flood(port: int, request: bytes, rate: float, seconds: float) -> Tally:
     """``rate`` requests a second, whatever becomes of them."""
     tally = Tally()
-    idle = [await Connection.open(port) for _ in range(MOST_CONNECTIONS)]
+    idle = [(time.monotonic(), await Connection.open(port)) for _ in range(MOST_CONNECTIONS)]
 
-    async def one(connection: Connection) -> None:
+    async def one(since: float, connection: Connection) -> None:
+        if time.monotonic() - since > IDLE_LIMIT_S:
+            connection.close()
+            connection = await Connection.open(port)
         try:
             tally.answers.append(await connection.ask(request))
         except (OSError, EOFError, TimeoutError) as error:
             tally.lost[type(error).__name__] += 1
             connection.close()
             connection = await Connection.open(port)
-        idle.append(connection)
+        idle.append((time.monotonic(), connection))
 
     started, tasks = time.monotonic(), set[asyncio.Task[None]]()
     for number in itertools.count():
@@ -245,11 +256,11 @@ async def flood(port: int, request: bytes, rate: float, seconds: float) -> Tally
         if not idle:
             tally.not_sent += 1
             continue
-        task = asyncio.create_task(one(idle.pop()))
+        task = asyncio.create_task(one(*idle.pop()))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
-    for connection in idle:
+    for _, connection in idle:
         connection.close()
     return tally
 
@@ -293,12 +304,9 @@ async def overload(lengths: Lengths) -> list[Finding]:
         probed: list[Answer] = []
         end = asyncio.Event()
         prober = asyncio.create_task(probes(port, probed, end))
-        spent = [sum(process.cpu_times()[:2]) for process in (service.process, psutil.Process())]
+        before = service.cpu_s(), time.process_time()
         tally = await flood(port, request, OVERLOAD * capacity, lengths.overload_s)
-        spent = [
-            sum(process.cpu_times()[:2]) - before
-            for process, before in zip((service.process, psutil.Process()), spent, strict=True)
-        ]
+        spent = service.cpu_s() - before[0], time.process_time() - before[1]
         end.set()
         await prober
         normal_s = await seconds_until_normal(port, request, 60, usual_s)

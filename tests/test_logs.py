@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.errors import InternalError
-from app.logs import JSONLine, TextLine, configure, fields
+from app.logs import JSONLine, TextLine, Unhurried, configure, fields
 from app.main import create_app
 from app.model_process import ModelProcess
 from app.settings import LogFormat, Settings
@@ -136,7 +138,38 @@ def test_a_terminal_gets_words_and_a_machine_json(
     finally:
         root.handlers[:] = before
         root.setLevel(level)
-    assert "hello" in stream.getvalue()
+    while "hello" not in stream.getvalue():
+        time.sleep(0.01)
     assert stream.getvalue().count("\n") == 1
     if formatter is TextLine:
         assert stream.getvalue().endswith("info    hello id=x ms={'total': 1.5}\n")
+
+
+def test_lines_are_written_together_in_their_order_by_somebody_else() -> None:
+    writes: list[tuple[str, str]] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append((threading.current_thread().name, text))
+            return len(text)
+
+    stream = Unhurried(Stream())
+    for number in range(100):
+        stream.write(f"{number}\n")
+    while sum(text.count("\n") for _, text in writes) < 100:
+        time.sleep(0.01)
+    assert "".join(text for _, text in writes) == "".join(f"{number}\n" for number in range(100))
+    assert len(writes) < 100
+    assert {name for name, _ in writes} == {"log"}
+
+
+def test_a_stream_that_nobody_reads_any_more_costs_no_memory_and_no_thread() -> None:
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    stream = Unhurried(Closed())
+    for _ in range(2):
+        stream.write("line\n")
+        while stream.waiting:
+            time.sleep(0.01)

@@ -1,12 +1,14 @@
-"""Rows 11 to 18 of what the service must withstand, over real connections. Nothing here is timed."""
+"""Rows 11 to 19 of what the service must withstand, over real connections. Nothing here is timed."""
 
 import asyncio
 import gc
+import json
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPResponse
 from itertools import repeat
 from pathlib import Path
@@ -19,8 +21,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.errors import UnavailableError
 from app.main import create_app
 from app.model_process import ModelProcess
+from app.pipeline import Door
 from app.settings import MIB, Settings
 
 SMALL = Settings(max_body_bytes=2 * MIB, read_deadline_s=0.2)
@@ -220,3 +224,90 @@ def test_row_18_idle_connections_do_not_keep_probes_from_answering(server: Serve
                 client.sendall(head("Content-Length: 10", "Content-Type: image/png"))
         for path in ("/livez", "/readyz", "/health"):
             assert get(server, path).status_code == 200
+
+
+@contextmanager
+def full(model: ModelProcess) -> Iterator[Server]:
+    """A service that has no room for anything."""
+    settings = Settings(read_deadline_s=30)
+    app = create_app(settings, model)
+    with serving(settings, app) as server:
+        while httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503:
+            pass  # the warm-up needs room
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Door, "refuse_when_full", refuse)
+            yield server
+
+
+def refuse(_: Door) -> None:
+    raise UnavailableError("no room")
+
+
+def read_answer(client: socket.socket) -> tuple[dict[str, str], bytes]:
+    """The head, by lower-case name, and the body."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += client.recv(2**16)
+    start, _, body = received.partition(b"\r\n\r\n")
+    lines = start.decode().split("\r\n")
+    found = dict(line.lower().split(": ", 1) for line in lines[1:]) | {"status": lines[0].split()[1]}
+    while len(body) < int(found["content-length"]):
+        body += client.recv(2**16)
+    return found, body
+
+
+def test_row_19_whoever_is_refused_may_ask_again_on_the_same_connection(model: ModelProcess) -> None:
+    picture = b"x" * 2**17
+    with full(model) as server, closing(connect(server)) as client:
+        for number in range(3):  # the body of one that is refused is passed over, not taken for a request
+            client.sendall(
+                head(
+                    "Content-Type: image/png",
+                    f"Content-Length: {len(picture)}",
+                    f"X-Request-ID: mine-{number}",
+                )
+            )
+            found, body = read_answer(client)
+            assert (found["status"], found["retry-after"]) == ("503", "1")
+            assert found["content-type"] == "application/problem+json"
+            assert found["x-request-id"] == json.loads(body)["instance"] == f"mine-{number}"
+            assert json.loads(body)["detail"] == "no room"
+            client.sendall(picture)
+        client.sendall(head(method="GET", path="/livez"))
+        assert read_answer(client)[0]["status"] == "200"
+
+
+@pytest.mark.parametrize("line", ["Connection: close", "Expect: 100-continue"])
+def test_row_19_a_refusal_ends_connections_whose_next_bytes_are_in_doubt(
+    model: ModelProcess, line: str
+) -> None:
+    with full(model) as server, closing(connect(server)) as client:
+        client.sendall(head("Content-Type: image/png", "Content-Length: 9", line))
+        found, _ = read_answer(client)
+        assert (found["status"], found["connection"]) == ("503", "close")
+        assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/explain", 503), ("POST", "/nowhere", 404), ("GET", "/rules", 200), ("GET", "/explain", 405)],
+)
+def test_row_19_only_what_takes_the_model_is_refused(
+    model: ModelProcess, method: str, path: str, status: int
+) -> None:
+    with full(model) as server:
+        answer = httpx.request(method, f"http://127.0.0.1:{server.port}{path}")
+    assert answer.status_code == status
+
+
+def test_row_19_a_refusal_has_the_form_of_its_protocol_and_is_counted(
+    model: ModelProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    with full(model) as server:
+        address = f"http://127.0.0.1:{server.port}"
+        answer = httpx.post(f"{address}/v2/models/minivgg-cifar10/infer", content=b"{}")
+        counted = httpx.get(f"{address}/metrics").text
+        while not any(record.getMessage() == "refused" for record in caplog.records):
+            time.sleep(0.05)  # once a second
+    assert (answer.status_code, answer.json()) == (503, {"error": "no room"})
+    assert 'lrpserve_requests_total{route="other",status="503"} 1.0' in counted

@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import re
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from fastapi import Security
@@ -20,6 +21,7 @@ from app.settings import Settings
 log = logging.getLogger(__name__)
 
 ANY_HOST = "*"
+HOSTS_KEPT = 256
 HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]*)?")
 
 KEY_FORMS = [
@@ -101,6 +103,7 @@ class KnownHosts:
         """``names`` beyond those: exact, ``*.example.com`` for all below it, or ``*`` for any."""
         self._app = app
         self._names = {name.lower() for name in names}
+        self._knows = lru_cache(HOSTS_KEPT)(self._is_known)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -111,7 +114,7 @@ class KnownHosts:
             )
         await self._app(scope, receive, send)
 
-    def _knows(self, host: str) -> bool:
+    def _is_known(self, host: str) -> bool:
         if ANY_HOST in self._names:
             return True
         parsed = HOST.fullmatch(host.lower())

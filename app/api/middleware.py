@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-import re
 import time
-import uuid
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.doorman import is_computed, request_id
 from app.api.problems import answer
 from app.errors import TooLargeError, TooSlowError
 from app.logs import fields
@@ -21,7 +20,6 @@ log = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499
 """In logs and metrics, for want of an answer's own status; nginx's number."""
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 
 
 class RequestContext:
@@ -41,7 +39,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(_request_id(scope), receive, send)
+        exchange = Exchange(request_id(Headers(scope=scope).get("x-request-id", "")), receive, send)
         scope.setdefault("state", {}).update(request_id=exchange.request_id, timings=exchange.timings)
         try:
             await self._app(scope, exchange.receive, exchange.send)
@@ -154,7 +152,7 @@ class BodyLimits:
 
 class RefuseWhenFull:
     """Refuses to compute anything for a request that the pipeline has no room for, before its body is read and
-    its parameters are: under overload most requests are refused, and each takes time from those that are not.
+    its parameters are. Our own server does so earlier (`app.api.doorman`); others have this.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -162,15 +160,10 @@ class RefuseWhenFull:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] == "http" and scope["method"] == "POST":  # nothing else computes
+        if scope["type"] == "http" and is_computed(scope["method"], scope["path"]):
             pipeline: Pipeline = scope["state"]["pipeline"]
             pipeline.refuse_when_full()
         await self._app(scope, receive, send)
-
-
-def _request_id(scope: Scope) -> str:
-    sent = Headers(scope=scope).get("x-request-id", "")
-    return sent if SANE_REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
 def _server_timing(stages: Mapping[str, float]) -> str:

@@ -65,10 +65,15 @@ def install(app: FastAPI) -> None:
 def answer(request: Request, error: Exception) -> Response:
     """``error`` as an answer."""
     problem = problem_of(error, request)
-    if request.url.path.startswith(PROTOCOLS):
-        body = ProtocolError(error=problem.detail).model_dump_json()
-        return Response(body, problem.status, _headers(error), "application/json")
-    return Response(problem.model_dump_json(), problem.status, _headers(error), MEDIA_TYPE)
+    content, media_type = content_of(problem, request.url.path)
+    return Response(content, problem.status, _headers(error), media_type)
+
+
+def content_of(problem: Problem, path: str) -> tuple[str, str]:
+    """A problem as it is written at this address, and its media type."""
+    if path.startswith(PROTOCOLS):
+        return ProtocolError(error=problem.detail).model_dump_json(), "application/json"
+    return problem.model_dump_json(), MEDIA_TYPE
 
 
 def problem_of(error: Exception, request: Request) -> Problem:
@@ -91,11 +96,16 @@ def problem_of(error: Exception, request: Request) -> Problem:
         errors = [ParameterProblem(loc=["query", error.parameter], msg=error.message)]
         return _problem(type(error), error.detail, request_id, errors)
     if isinstance(error, HTTPError) and not isinstance(error, InternalError):
-        return _problem(type(error), error.detail, request_id)
+        return problem_in_its_words(error, request_id)
     log.error("failed", extra=fields(id=request_id), exc_info=error)
     if not isinstance(error, InternalError):  # that one was counted where it was raised
         request.state.metrics.failed("crash")
     return _problem(InternalError, QUOTE_THE_ID, request_id)
+
+
+def problem_in_its_words(error: HTTPError, request_id: str) -> Problem:
+    """``error`` with the detail that it was raised with."""
+    return _problem(type(error), error.detail, request_id)
 
 
 def _problem(

@@ -1,0 +1,98 @@
+"""Refuses, in microseconds, what there is no room for: under overload that is most of what comes, and each
+refusal takes time from those who are let in.
+"""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.api.problems import content_of, problem_in_its_words
+from app.errors import UnavailableError
+from app.logs import fields
+from app.metrics import Metrics
+from app.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+COMPUTING = ("/predict", "/explain", "/compare", "/v1/", "/v2/")
+"""Where the addresses begin that take a picture."""
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
+REPORT_EVERY_S = 1.0
+REFUSAL = (
+    "HTTP/1.1 {status} {title}\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n{headers}"
+    "x-request-id: {request_id}\r\nserver-timing: total;dur=0.00\r\nconnection: {connection}\r\n\r\n"
+)
+
+
+class Doorman:
+    """Stands before the application, where HTTP is still bytes. Whom it turns away has no line of its own in the
+    log, which would cost more than the answer: there is one a second, with their number.
+    """
+
+    def __init__(self) -> None:
+        self._unreported = 0
+
+    def refusal(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        state: Mapping[str, Any],
+        *,
+        keep_alive: bool,
+    ) -> bytes | None:
+        """The whole answer to a request with this head, where it is not to be let in; ``state`` is the
+        application's.
+        """
+        path = target.partition(b"?")[0].decode("latin-1")
+        if not is_computed(method.decode("latin-1"), path):
+            return None
+        pipeline: Pipeline = state["pipeline"]
+        metrics: Metrics = state["metrics"]
+        try:
+            pipeline.refuse_when_full()
+        except UnavailableError as error:
+            metrics.request("other", error.status, 0.0)
+            self._note()
+            given = next((value for name, value in headers if name == b"x-request-id"), b"")
+            return _answer(error, path, request_id(given.decode("latin-1")), keep_alive=keep_alive)
+        return None
+
+    def _note(self) -> None:
+        if not self._unreported:
+            asyncio.get_running_loop().call_later(REPORT_EVERY_S, self._report)
+        self._unreported += 1
+
+    def _report(self) -> None:
+        log.warning("refused", extra=fields(reason="queue_full", requests=self._unreported))
+        self._unreported = 0
+
+
+def is_computed(method: str, path: str) -> bool:
+    """Whether such a request takes the model's time; only those are refused when there is none."""
+    return method == "POST" and path.startswith(COMPUTING)
+
+
+def request_id(sent: str) -> str:
+    """The caller's if it is sane, else a new one.
+
+    Not of the system's randomness: asking for it gives the interpreter away, which others wait for under load.
+    """
+    return sent if SANE_REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
+
+
+def _answer(error: UnavailableError, path: str, request_id: str, *, keep_alive: bool) -> bytes:
+    content, media_type = content_of(problem_in_its_words(error, request_id), path)
+    head = REFUSAL.format(
+        status=error.status,
+        title=error.title,
+        media_type=media_type,
+        length=len(content.encode()),
+        headers="".join(f"{name.lower()}: {value}\r\n" for name, value in error.headers.items()),
+        request_id=request_id,
+        connection="keep-alive" if keep_alive else "close",
+    )
+    return head.encode("latin-1") + content.encode()
