@@ -48,6 +48,8 @@ class Explainer:
         self._model = model
         self._metrics = metrics
         self._last_batch_s = limits.last_batch_s
+        self._on_death = on_death
+        self._over = threading.Lock()
         self._batcher = Batcher[Job, Done](
             self._run,
             max_batch=limits.max_batch,
@@ -55,8 +57,9 @@ class Explainer:
             deadline_s=limits.deadline_s,
             weigh=lambda job: max(1, len(job.asks)),
             observer=metrics,
-            on_death=on_death,
+            on_death=self._die,
         )
+        model.watch(self._die)
         self._resolved = lru_cache(COMPOSITES_KEPT)(
             lambda rule, parameters, overrides: resolve(
                 self.description.chain, rule, dict(parameters), overrides
@@ -80,6 +83,12 @@ class Explainer:
         impatience.start()
         self._batcher.close()
         impatience.cancel()
+        self._over.acquire(blocking=False)
+
+    def _die(self, error: BaseException) -> None:
+        """Tell it once, whoever notices first, and nobody after the end."""
+        if self._over.acquire(blocking=False):
+            self._on_death(error)
 
     def _run(self, jobs: list[Job]) -> list[Done | Exception]:
         """One answer for each job; on the batcher's thread."""

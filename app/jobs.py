@@ -1,6 +1,6 @@
 """What a model is asked and what it answers, in numbers that travel between processes: nothing of torch's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -75,6 +75,14 @@ class Description:
     layers: tuple[LayerDescription, ...]
 
 
+class NoMemoryError(Exception):
+    """The machine's or the accelerator's memory does not hold the work."""
+
+
+class ModelLostError(BaseException):
+    """The accelerator does not answer any more, or the model's process is gone: nothing here brings it back."""
+
+
 class Model(Protocol):
     """A network that runs jobs, in this process (`app.model`) or in one of its own (`app.model_process`)."""
 
@@ -92,13 +100,8 @@ class Model(Protocol):
     def prepare_reference(self) -> None:
         """Get ready to verify, which takes seconds the first time; from any thread."""
 
+    def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
+        """Have ``on_loss`` called, from any thread, should it be lost while nobody asks it anything."""
+
     def kill(self) -> None:
         """End it whatever it does, where that is possible; from any thread."""
-
-
-class NoMemoryError(Exception):
-    """The machine's or the accelerator's memory does not hold the work."""
-
-
-class ModelLostError(BaseException):
-    """The accelerator does not answer any more, or the model's process is gone: nothing here brings it back."""

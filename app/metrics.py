@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-Refusal = Literal["queue_full", "deadline", "draining", "not_ready", "out_of_memory", "broken"]
+Refusal = Literal["queue_full", "deadline", "draining", "out_of_memory", "broken"]
 """Why a request was not computed although nothing was wrong with it."""
 Failure = Literal["crash", "non_finite"]
 """What went wrong on our side."""

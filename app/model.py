@@ -1,6 +1,6 @@
 """A network on its device, and what explains it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
@@ -70,6 +70,9 @@ class LocalModel:
     def prepare_reference(self) -> None:
         """See `app.jobs.Model`."""
         _ = self._reference
+
+    def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
+        """See `app.jobs.Model`; it is where it is as long as this process."""
 
     def kill(self) -> None:
         """See `app.jobs.Model`; a thread cannot be killed."""

@@ -11,9 +11,10 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -51,7 +52,8 @@ class ModelProcess:
             target=_serve, args=(jobs, preparations, card_path, device, cores), name="model", daemon=True
         )
         self._process.start()
-        weakref.finalize(self, self._process.kill)  # in time: Python itself would wait for it at its end
+        self._ended = threading.Event()
+        weakref.finalize(self, _end, self._process, self._ended)
         jobs.close()
         preparations.close()
 
@@ -86,9 +88,26 @@ class ModelProcess:
             _send(self._preparations, None)
             _result(self._preparations)
 
+    def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
+        """See `app.jobs.Model`."""
+        watcher = (self._process.sentinel, self._ended, on_loss)
+        threading.Thread(target=_watch, args=watcher, name="watch", daemon=True).start()
+
     def kill(self) -> None:
         """See `app.jobs.Model`."""
         self._process.kill()
+
+
+def _end(process: SpawnProcess, ended: threading.Event) -> None:
+    """When nobody needs it any more; in time, as Python itself would wait for it at its own end."""
+    ended.set()
+    process.kill()
+
+
+def _watch(sentinel: int, ended: threading.Event, on_loss: Callable[[ModelLostError], None]) -> None:
+    wait([sentinel])
+    if not ended.is_set():
+        on_loss(ModelLostError("the model's process is gone"))
 
 
 def _send(connection: Connection, message: object) -> None:

@@ -306,3 +306,11 @@ def test_low_confidence_and_leak_are_warned_of(client: TestClient) -> None:
         assert doubted == (leak is not None and abs(leak) > 0.5)
         unsure = any("low confidence" in w for w in answer["warnings"])
         assert unsure == (answer["prediction"]["probability"] < 0.5)
+
+
+def test_verify_reports_how_far_zennit_is_away(client: TestClient, cat_png: bytes) -> None:
+    report = explain(client, cat_png, verify="true").json()["relevance"]["verify"]
+    assert 0 < report["difference"] < 1e-4
+    assert report["engine"] == "lrpserve"
+    assert report["reference"].startswith("zennit")
+    assert "verify" not in explain(client, cat_png).json()["relevance"]

@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,7 @@ from app.model import LocalModel
 from app.model_process import ModelError, ModelProcess, _portable
 from app.settings import shipped_model
 
+ROOT = Path(__file__).parent.parent
 LIMIT_S = 60
 GREY = Job(np.zeros((3, 32, 32), np.float32))
 
@@ -34,8 +39,9 @@ def mortal() -> Iterator[ModelProcess]:
     process.kill()
 
 
-def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+def children(pid: int | None = None) -> list[psutil.Process]:
+    """Model processes of a process, this one if none is named."""
+    return [child for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
 def test_it_describes_and_answers_as_one_in_this_process_does(model: ModelProcess) -> None:
@@ -140,3 +146,44 @@ def test_what_goes_wrong_there_comes_back_in_kind_and_in_no_users_words() -> Non
     assert isinstance(said, ModelError)
     assert "ValueError at " in str(said)
     assert "SECRET" not in str(said)
+
+
+@contextmanager
+def service(**environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command, and whatever it says."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LRP_LOG_FORMAT": "json", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_row_29_the_service_ends_with_a_code_when_its_model_is_killed() -> None:
+    with service() as process:
+        assert process.stderr is not None
+        assert any("Uvicorn running" in line for line in process.stderr)
+        (child,) = children(process.pid)
+        child.kill()
+        assert process.wait(LIMIT_S) == 1
+
+
+def test_row_26_weights_that_are_damaged_are_refused_with_a_code_and_by_name(tmp_path: Path) -> None:
+    card = Path(shutil.copy(shipped_model(), tmp_path))
+    weights = Path(shutil.copy(shipped_model().with_suffix(".safetensors"), tmp_path))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with service(LRP_MODEL=str(card)) as process:
+        assert process.wait(LIMIT_S) == 2
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert "SHA-256" in said
+    assert weights.name in said
+    assert "Traceback" not in said
