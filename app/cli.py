@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ cli = typer.Typer(
 )
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code where the service is told to end before it listens, as a shell says it."""
 REFUSED = 2
 """Exit code where an input, a file or a setting cannot be used."""
 
@@ -55,6 +58,8 @@ def serve(
     model: Model = None,
 ) -> None:
     """Start the service; Swagger UI is at /docs."""
+    # As the first process of a container it would not hear of its end before it is told how to take it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     settings = _settings(host=host, port=port, device=device, model=model)
     from app.model_process import ModelProcess
 

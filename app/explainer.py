@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from app.batching import Batched, Batcher
 from app.errors import InternalError, UnavailableError
-from app.jobs import Description, Done, Job, Model, NoMemoryError
+from app.jobs import Description, Done, Job, Model, ModelLostError, NoMemoryError
 from app.lrp.composites import Composite, resolve
 from app.metrics import Metrics
 
@@ -74,7 +74,7 @@ class Explainer:
     async def submit(self, job: Job) -> Batched[Done]:
         """What comes of ``job``; raises what `Batcher.submit` does."""
         if job.verify:
-            await asyncio.to_thread(self._model.prepare_reference)
+            await self._prepare_reference()
         return await self._batcher.submit(job)
 
     def close(self) -> None:
@@ -84,6 +84,13 @@ class Explainer:
         self._batcher.close()
         impatience.cancel()
         self._over.acquire(blocking=False)
+
+    async def _prepare_reference(self) -> None:
+        try:
+            await asyncio.to_thread(self._model.prepare_reference)
+        except ModelLostError as error:
+            self._die(error)
+            raise UnavailableError("the model has failed and the service ends; try again later") from None
 
     def _die(self, error: BaseException) -> None:
         """Tell it once, whoever notices first, and nobody after the end."""

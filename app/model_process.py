@@ -27,8 +27,6 @@ END_LIMIT_S = 5.0
 SPINS = "2000"
 """How often a thread of libgomp looks for work before it sleeps; by default it keeps its core from all others for
 milliseconds."""
-
-
 LESS_URGENT = 3
 """Than listening: on busy cores probes and refusals come first, and cost the model little."""
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,24 @@ def test_row_26_weights_that_are_damaged_are_refused_with_a_code_and_by_name(tmp
     assert "SHA-256" in said
     assert weights.name in said
     assert "Traceback" not in said
+
+
+def test_row_30_a_service_that_is_told_to_end_while_its_model_loads_ends_at_once() -> None:
+    with service() as process:
+        while not children(process.pid):
+            assert process.poll() is None
+        (child,) = children(process.pid)
+        process.terminate()
+        assert process.wait(LIMIT_S) == 143
+        child.wait(LIMIT_S)
+
+
+def test_verifying_with_a_model_that_is_gone_is_unavailable(mortal: ModelProcess) -> None:
+    async def scene() -> None:
+        explainer = Explainer(mortal, limits=Limits(), metrics=Metrics())
+        mortal.kill()
+        with pytest.raises(UnavailableError):
+            await explainer.submit(replace(GREY, verify=True))
+        explainer.close()
+
+    asyncio.run(scene())
