@@ -32,6 +32,9 @@ def one_of(names: list[str]) -> dict[str, Any]:
     return {"enum": names}
 
 
+FORM_OF_ANSWER = "Form of the answer, for an address bar; overrides the Accept header."
+
+
 class PredictParameters(BaseModel):
     """Parameters of ``/predict``."""
 
@@ -206,7 +209,7 @@ class ExplainParameters(_RuleAndTarget):
     format: Literal["json", "png", "npy"] | None = Field(
         None,
         examples=["png"],
-        description="Form of the answer, for an address bar; overrides the Accept header.",
+        description=FORM_OF_ANSWER,
     )
 
 
@@ -216,7 +219,7 @@ class BatchParameters(_RuleAndTarget):
     format: Literal["json", "zip"] | None = Field(
         None,
         examples=["zip"],
-        description="Form of the answer, for an address bar; overrides the Accept header.",
+        description=FORM_OF_ANSWER,
     )
 
 
@@ -255,7 +258,7 @@ class CompareParameters(MapParameters):
     format: Literal["json", "png"] | None = Field(
         None,
         examples=["png"],
-        description="Form of the answer, for an address bar; overrides the Accept header.",
+        description=FORM_OF_ANSWER,
     )
 
     def comparison(self) -> Comparison:
