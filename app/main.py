@@ -36,7 +36,7 @@ from app.explainer import Explainer
 from app.explainer import Limits as ModelLimits
 from app.jobs import Model
 from app.logs import fields
-from app.machine import available_cores, keep_freed_memory
+from app.machine import available_cores
 from app.metrics import Metrics
 from app.model_process import ModelProcess
 from app.pipeline import Pipeline
@@ -147,7 +147,6 @@ def create_pipeline(
     model: Model, settings: Settings, metrics: Metrics, on_death: Callable[[BaseException], None]
 ) -> Pipeline:
     """The journey of a request through ``model``, for the service and the command line alike."""
-    keep_freed_memory()
     limits = ModelLimits(
         settings.max_batch, settings.max_queue, settings.queue_deadline_s, settings.graceful_stop_s
     )

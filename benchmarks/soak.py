@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ CLIENTS = 32  # of the best goodput: a full batch at once
 MOST_CONNECTIONS = 500  # what the service has in hand, thrice; open before the load comes
 IDLE_LIMIT_S = 3.0  # of a connection; the service closes them after five, and a request may cross that
 PROBE_EVERY_S = 0.1
-WARM_UP_SHARE = 0.2
+FUZZ_WARM_UP_SHARE = 0.2
 
 REFUSED_WITHIN_MS = 50.0
 PROBES_WITHIN_MS = 100.0
@@ -70,9 +70,11 @@ class Lengths:
     best_s: float = 10
     requests: int = 10_000
     mutations: int = 100_000
+    warm_up_share: float = 0.2
+    """Of the requests, until memory is as large as their kinds make it."""
 
 
-SHORT = Lengths(overload_s=12, best_s=5, requests=1200, mutations=6000)
+SHORT = Lengths(overload_s=12, best_s=5, requests=1200, mutations=6000, warm_up_share=0.5)
 
 
 @dataclass(frozen=True)
@@ -472,7 +474,7 @@ async def mixed(lengths: Lengths) -> list[Finding]:
         await asyncio.gather(*(client() for _ in range(16)))
         took_s = time.monotonic() - started
         memory.append(service.memory_mb())
-    warm = max(memory[: max(1, int(WARM_UP_SHARE * len(memory)))])
+    warm = max(memory[: max(1, int(lengths.warm_up_share * len(memory)))])
     up = memory[-1] - warm
     print(
         f"{lengths.requests} requests in {took_s:.0f} s: {dict(seen)}; memory {memory[0]:.0f} MB at first, "
@@ -554,7 +556,7 @@ def fuzz_alone(seed: int, count: int) -> Fuzzed:
         slowest = max(slowest, time.perf_counter() - started)
         if number % 200 == 0:
             memory.append(process.memory_info().rss / MIB)
-    warm = max(memory[: max(1, int(WARM_UP_SHARE * len(memory)))])
+    warm = max(memory[: max(1, int(FUZZ_WARM_UP_SHARE * len(memory)))])
     return Fuzzed(outcomes, escaped, memory[-1] - warm, slowest)
 
 
@@ -596,13 +598,14 @@ def main() -> None:
         "--short", action="store_true", help="a minute and a half instead of a quarter of an hour"
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts; default all")
-    for name, kind in (("overload_s", float), ("best_s", float), ("requests", int), ("mutations", int)):
+    settable = (("overload_s", float), ("best_s", float), ("requests", int), ("mutations", int))
+    for name, kind in settable:
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, help=f"default {getattr(Lengths(), name)}"
         )
     asked = parser.parse_args()
-    usual_lengths = SHORT if asked.short else Lengths()
-    lengths = Lengths(**{name: getattr(asked, name) or value for name, value in vars(usual_lengths).items()})
+    given = {name: getattr(asked, name) for name, _ in settable if getattr(asked, name)}
+    lengths = replace(SHORT if asked.short else Lengths(), **given)
     print(
         f"{os.cpu_count()} cores, shared with the client; load average {os.getloadavg()[0]:.1f} at the start"
     )
