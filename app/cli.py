@@ -68,7 +68,9 @@ def serve(
     from app.main import create_app  # meanwhile
     from app.server import run
 
-    run(create_app(settings, model_of_its_own), settings)
+    app = create_app(settings, model_of_its_own)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which uvicorn replaces, and hands it on to in the end
+    run(app, settings)
 
 
 @cli.command()
