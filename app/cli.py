@@ -114,6 +114,7 @@ def explain(
     """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
     from app.heatmap import Style, parse_size, parse_view
     from app.lrp.composites import assignments
+    from app.pictures import as_it_is
     from app.pipeline import How, Timings
 
     style = Style(colormap=colormap, view=parse_view(view), size=parse_size(size))
@@ -127,7 +128,7 @@ def explain(
     )
     pipeline = _pipeline(_settings(device=device, model=model))
     for path in _progress(source):
-        explained = asyncio.run(pipeline.explain(path.read_bytes(), how, Timings()))
+        explained = asyncio.run(pipeline.explain(path.read_bytes(), how, Timings(), as_it_is))
         written = _written(source, path, output)
         written.write_bytes(explained.heatmap.png)
         receipt = explained.receipt
@@ -227,9 +228,12 @@ def _pipeline(settings: Settings) -> "Pipeline":
     from app.main import create_pipeline
     from app.metrics import Metrics
     from app.model import LocalModel
+    from app.workers import ThreadWorkers
 
     network = LocalModel.load(settings.model, settings.device, settings.cores)
-    return create_pipeline(network, settings, Metrics(), lambda _: None)
+    return create_pipeline(
+        network, settings, Metrics(), lambda _: None, lambda pictures: ThreadWorkers(pictures, 1)
+    )
 
 
 def _progress(source: Path) -> Iterator[Path]:

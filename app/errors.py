@@ -20,7 +20,7 @@ LRPServeError
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class LRPServeError(Exception):
@@ -122,6 +122,10 @@ class InvalidParameterError(RequestError):
         super().__init__(f"{parameter}: {detail}")
         self.parameter = parameter
         self.message = detail
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        """Exceptions are made again of what they said, and this one says more than it was told."""
+        return type(self), (self.parameter, self.message)
 
 
 class UnavailableError(HTTPError):

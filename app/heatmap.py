@@ -129,6 +129,14 @@ class Style:
 
 
 @dataclass(frozen=True)
+class Backdrop:
+    """What is drawn of an upload: ``image``, as large as it is shown, if at all; ``size`` is its own."""
+
+    size: tuple[int, int]
+    image: Image.Image | None
+
+
+@dataclass(frozen=True)
 class Captions:
     """Words over the panels of a side-by-side view."""
 
@@ -211,19 +219,34 @@ def parse_view(text: str) -> View:
         raise InvalidParameterError("view", f"no view {text!r}; there are {', '.join(View)}") from None
 
 
+def backdrop_of(picture: Picture, style: Style) -> Backdrop:
+    """What ``style`` shows of ``picture``; all else of it is not needed any more."""
+    size = picture.image.size
+    match style.view:
+        case View.HEATMAP:
+            return Backdrop(size, None)
+        case View.OVERLAY:
+            side = _overlay_side(style, size)
+        case View.SIDE_BY_SIDE:
+            side = _panel_side(style)
+    return Backdrop(
+        size, picture.image.resize(_fitted(size, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    )
+
+
 def render(
     relevance: npt.NDArray[np.floating[Any]],
     style: Style,
-    picture: Picture,
+    backdrop: Backdrop,
     rectangle: Rectangle,
     metadata: Mapping[str, Any],
     captions: Captions = Captions(),
     scale: Scale | None = None,
 ) -> Heatmap:
-    """Draw ``relevance``, (C, H, W), (H, W) or (n,), found in the ``rectangle`` of ``picture``.
+    """Draw ``relevance``, (C, H, W), (H, W) or (n,), found in the ``rectangle`` of an upload.
 
-    Channels are summed; the units of a dense layer are laid out row by row. ``scale`` is the map's own if none
-    is given. ``metadata`` goes into the PNG as
+    Channels are summed; the units of a dense layer are laid out row by row. ``backdrop`` is what the same
+    ``style`` shows of the upload. ``scale`` is the map's own if none is given. ``metadata`` goes into the PNG as
     the iTXt chunk ``lrp``, and nothing of the upload's own does. Raises `InternalError` for relevance that is
     not finite: that is never drawn.
     """
@@ -239,11 +262,11 @@ def render(
         )
     match style.view:
         case View.HEATMAP:
-            drawing = _heatmap(grid, scale, style, picture, rectangle)
+            drawing = _heatmap(grid, scale, style, backdrop, rectangle)
         case View.OVERLAY:
-            drawing = _whole(_overlay(grid, scale, style, picture, rectangle))
+            drawing = _whole(_overlay(grid, scale, style, backdrop, rectangle))
         case View.SIDE_BY_SIDE:
-            drawing = _whole(_side_by_side(grid, scale, style, picture, rectangle, captions))
+            drawing = _whole(_side_by_side(grid, scale, style, backdrop, rectangle, captions))
     return _finished(drawing, style, scale, metadata)
 
 
@@ -330,13 +353,13 @@ def _table(name: str) -> Colours:
     return np.asarray(np.rint(Colormap(name).lut(TABLE_ENTRIES)[:, :3] * 255), np.uint8)
 
 
-def _heatmap(grid: Grid, scale: Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Drawing:
+def _heatmap(grid: Grid, scale: Scale, style: Style, backdrop: Backdrop, rectangle: Rectangle) -> Drawing:
     shape = grid.shape[1], grid.shape[0]
     match style.size:
         case "model":
             return Drawing(scale.colours(grid), shape)
         case "input":
-            size, box = _placed(picture, rectangle, _input_side(picture))
+            size, box = _placed(backdrop.size, rectangle, _input_side(backdrop.size))
             neutral = Image.fromarray(scale.colours(np.zeros((1, 1)))).resize(size)
             neutral.paste(_enlarged(grid, scale, style, (box.width, box.height)), (box.left, box.top))
             return _whole(neutral)
@@ -345,10 +368,9 @@ def _heatmap(grid: Grid, scale: Scale, style: Style, picture: Picture, rectangle
             return Drawing(_coloured(grid, scale, style, size), size)
 
 
-def _overlay(grid: Grid, scale: Scale, style: Style, picture: Picture, rectangle: Rectangle) -> Image.Image:
-    side = _side(style.size, model=SMALLEST, input_=_input_side(picture))
-    size, box = _placed(picture, rectangle, side)
-    shown = picture.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+def _overlay(grid: Grid, scale: Scale, style: Style, backdrop: Backdrop, rectangle: Rectangle) -> Image.Image:
+    shown = _shown(backdrop)
+    size, box = _placed(backdrop.size, rectangle, _overlay_side(style, backdrop.size))
     colours = _enlarged(grid, scale, style, (box.width, box.height))
     # The root keeps weak relevance visible; full relevance hides two thirds of the picture, not all.
     opacity = np.rint(np.sqrt(scale.strength(grid)) * 0.85 * 255).astype(np.uint8)
@@ -365,12 +387,12 @@ def _side_by_side(
     grid: Grid,
     scale: Scale,
     style: Style,
-    picture: Picture,
+    backdrop: Backdrop,
     rectangle: Rectangle,
     captions: Captions,
 ) -> Image.Image:
-    side = max(SMALLEST_PANEL, _side(style.size, model=SMALLEST_PANEL, input_=LARGEST))
-    left = _outlined(picture, rectangle, side)
+    side = _panel_side(style)
+    left = _outlined(backdrop, rectangle, side)
     middle = _enlarged(grid, scale, style, _fitted((grid.shape[1], grid.shape[0]), side))
     height = max(11, side // 20)
     font = ImageFont.load_default(height)
@@ -424,10 +446,10 @@ def _ticks(scale: Scale) -> list[float]:
     return sorted({scale.vmin, scale.vmax, *((0.0,) if clear else ())})
 
 
-def _outlined(picture: Picture, rectangle: Rectangle, side: int) -> Image.Image:
+def _outlined(backdrop: Backdrop, rectangle: Rectangle, side: int) -> Image.Image:
     """The picture with a frame around what the model saw, where that is not all of it."""
-    size, box = _placed(picture, rectangle, side)
-    image = picture.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    size, box = _placed(backdrop.size, rectangle, side)
+    image = _shown(backdrop).copy()
     if box.width < size[0] or box.height < size[1]:
         draw = ImageDraw.Draw(image)
         left, top, right, bottom = box.box
@@ -462,10 +484,10 @@ def _fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _placed(picture: Picture, rectangle: Rectangle, side: int) -> tuple[tuple[int, int], Rectangle]:
-    """The picture's size with its longest side at ``side``, and where ``rectangle`` then lies."""
-    size = _fitted(picture.image.size, side)
-    across, down = size[0] / picture.width, size[1] / picture.height
+def _placed(upload: tuple[int, int], rectangle: Rectangle, side: int) -> tuple[tuple[int, int], Rectangle]:
+    """The size of an ``upload`` with its longest side at ``side``, and where ``rectangle`` then lies."""
+    size = _fitted(upload, side)
+    across, down = size[0] / upload[0], size[1] / upload[1]
     left, top, right, bottom = rectangle.box
     x, y = round(left * across), round(top * down)
     return size, Rectangle(x, y, max(1, round(right * across) - x), max(1, round(bottom * down) - y))
@@ -476,8 +498,21 @@ def _side(size: Size, *, model: int, input_: int) -> int:
     return {"model": model, "input": input_}[size] if isinstance(size, str) else size
 
 
-def _input_side(picture: Picture) -> int:
-    return min(MAX_INPUT_SIDE, max(picture.image.size))
+def _input_side(upload: tuple[int, int]) -> int:
+    return min(MAX_INPUT_SIDE, max(upload))
+
+
+def _overlay_side(style: Style, upload: tuple[int, int]) -> int:
+    return _side(style.size, model=SMALLEST, input_=_input_side(upload))
+
+
+def _panel_side(style: Style) -> int:
+    return max(SMALLEST_PANEL, _side(style.size, model=SMALLEST_PANEL, input_=LARGEST))
+
+
+def _shown(backdrop: Backdrop) -> Image.Image:
+    assert backdrop.image is not None, "it was made for another style"
+    return backdrop.image
 
 
 def _shortened(text: str, font: Any, width: int) -> str:

@@ -77,6 +77,17 @@ class Rectangle:
         return self.left, self.top, self.left + self.width, self.top + self.height
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What is to be said of an upload: its size in pixels, and the rectangle of it that the model saw."""
+
+    format: str
+    width: int
+    height: int
+    rectangle: Rectangle
+    warnings: tuple[str, ...] = ()
+
+
 class Fit(StrEnum):
     """How a picture of any shape becomes the model's square."""
 
@@ -92,6 +103,12 @@ class Seen:
     image: Image.Image
     rectangle: Rectangle
     warnings: tuple[str, ...] = ()
+
+
+def facts(picture: Picture, seen: Seen) -> Facts:
+    """What is to be said of ``picture`` when it has been ``seen``."""
+    warnings = (*picture.warnings, *seen.warnings)
+    return Facts(picture.format, picture.width, picture.height, seen.rectangle, warnings)
 
 
 def decode(data: bytes, max_pixels: int) -> Picture:

@@ -39,12 +39,17 @@ from app.logs import fields
 from app.machine import available_cores
 from app.metrics import Metrics
 from app.model_process import ModelProcess
+from app.pictures import Pictures
 from app.pipeline import Pipeline
 from app.readiness import Readiness
+from app.receipts import Engines, Receipts
 from app.settings import Settings
+from app.workers import ProcessWorkers, Workers
 
 log = logging.getLogger(__name__)
 
+MOST_PROCESSES = 8
+"""That decode and draw, unless told otherwise: they keep up with a thousand requests a second and more."""
 DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
 which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
@@ -88,7 +93,11 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
             readiness.fail()
             app.state.on_death()
 
-        pipeline = create_pipeline(model, settings, metrics, fail)
+        def hire(pictures: Pictures) -> ProcessWorkers[Pictures]:
+            count = settings.picture_processes or min(settings.cores or available_cores(), MOST_PROCESSES)
+            return ProcessWorkers(pictures, count, deadline_s=settings.queue_deadline_s, on_death=fail)
+
+        pipeline = create_pipeline(model, settings, metrics, fail, hire)
         warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail))
         log.info("started", extra=fields(model=card.name, version=card.version, device=described.device))
         yield State(pipeline=pipeline, about_model=about_this, readiness=readiness, metrics=metrics)
@@ -144,17 +153,27 @@ def terminate() -> None:
 
 
 def create_pipeline(
-    model: Model, settings: Settings, metrics: Metrics, on_death: Callable[[BaseException], None]
+    model: Model,
+    settings: Settings,
+    metrics: Metrics,
+    on_death: Callable[[BaseException], None],
+    hire: Callable[[Pictures], Workers[Pictures]],
 ) -> Pipeline:
-    """The journey of a request through ``model``, for the service and the command line alike."""
+    """The journey of a request through ``model``, for the service and the command line alike.
+
+    ``hire`` says who opens and draws pictures.
+    """
     limits = ModelLimits(
         settings.max_batch, settings.max_queue, settings.queue_deadline_s, settings.graceful_stop_s
     )
+    described = model.description
+    receipts = Receipts(
+        described.card, Engines(described.engine, described.reference), settings.low_confidence
+    )
     return Pipeline(
         Explainer(model, limits=limits, metrics=metrics, on_death=on_death),
-        max_pixels=settings.max_pixels,
-        low_confidence=settings.low_confidence,
-        picture_threads=settings.picture_threads or settings.cores or available_cores(),
+        hire(Pictures(described.card, receipts, settings.max_pixels)),
+        receipts,
         max_requests=settings.max_batch + settings.max_queue,  # a batch that runs, and those that wait
         metrics=metrics,
     )

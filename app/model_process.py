@@ -16,11 +16,11 @@ from functools import cached_property
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 from app.errors import RefusedToStartError
 from app.jobs import Description, Done, Job, Model, ModelLostError, NoMemoryError
+from app.remote import portable
 
 END_LIMIT_S = 5.0
 """For a process that has closed its connections."""
@@ -29,10 +29,7 @@ SPINS = "2000"
 milliseconds."""
 LESS_URGENT = 3
 """Than listening: on busy cores probes and refusals come first, and cost the model little."""
-
-
-class ModelError(Exception):
-    """Something went wrong in the model's process; says what and where, in words."""
+LOSSES = (NoMemoryError, ModelLostError)
 
 
 class ModelProcess:
@@ -141,7 +138,7 @@ def _serve(
         try:
             model = LocalModel.load(card_path, device, cores)
         except Exception as error:  # noqa: BLE001 # whatever it is, the service cannot start
-            jobs.send(_portable(error))
+            jobs.send(portable(error, *LOSSES))
             return
         jobs.send(model.description)
         threading.Thread(target=_prepare, args=(preparations, model), daemon=True).start()
@@ -150,7 +147,7 @@ def _serve(
             try:
                 answer: object = model.run(work)
             except BaseException as error:  # noqa: BLE001 # whatever it is belongs to whoever sent the work
-                answer = _portable(error)
+                answer = portable(error, *LOSSES)
             jobs.send(answer)
 
 
@@ -162,12 +159,4 @@ def _prepare(preparations: Connection, model: Model) -> None:  # pragma: no cove
                 model.prepare_reference()
                 preparations.send(None)
             except Exception as error:  # noqa: BLE001 # as above
-                preparations.send(_portable(error))
-
-
-def _portable(error: BaseException) -> BaseException:
-    """``error`` as it can be sent: others' words may quote a user, and others' types may not unpickle."""
-    if isinstance(error, (RefusedToStartError, NoMemoryError, ModelLostError)):
-        return error
-    where = [f"{frame.filename}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-3:]]
-    return ModelError(f"{type(error).__name__} at {', '.join(where)}")
+                preparations.send(portable(error, *LOSSES))

@@ -21,7 +21,7 @@ from app.answers import (
     Verification,
 )
 from app.errors import InvalidParameterError
-from app.images import Picture, Seen
+from app.images import Facts
 from app.jobs import Outcome
 from app.lrp.asks import Ask
 from app.lrp.composites import Composite
@@ -33,23 +33,21 @@ NEXT_TO_NOTHING = 1e-9
 
 @dataclass(frozen=True)
 class Engines:
-    """Who computed an explanation, and the same by the reference if it was verified."""
+    """Who computes explanations, and who verifies them."""
 
     engine: str
-    reference: str = ""
-    verified: Outcome | None = None
+    reference: str
 
 
 class Receipts:
     """Writes answers in the terms of one model's card."""
 
-    def __init__(self, card: ModelCard, low_confidence: float) -> None:
+    def __init__(self, card: ModelCard, engines: Engines, low_confidence: float) -> None:
         self._card = card
+        self._engines = engines
         self._low_confidence = low_confidence
 
-    def prediction(
-        self, picture: Picture, seen: Seen, logits: Sequence[float], top_k: int | None
-    ) -> PredictAnswer:
+    def prediction(self, upload: Facts, logits: Sequence[float], top_k: int | None) -> PredictAnswer:
         """Scores by falling probability, the first ``top_k`` of them."""
         probabilities = _softmax(logits)
         scores = [
@@ -58,31 +56,33 @@ class Receipts:
                 enumerate(zip(logits, probabilities, strict=True)), key=lambda item: -item[1][1]
             )
         ]
-        rectangle = seen.rectangle
+        rectangle = upload.rectangle
         return PredictAnswer(
             model=ModelReference(name=self._card.name, version=self._card.version),
             prediction=scores[0],
             scores=scores[:top_k],
             input=InputReport(
-                format=picture.format,
-                width=picture.width,
-                height=picture.height,
+                format=upload.format,
+                width=upload.width,
+                height=upload.height,
                 crop=Crop(
                     left=rectangle.left, top=rectangle.top, width=rectangle.width, height=rectangle.height
                 ),
             ),
-            warnings=[*picture.warnings, *seen.warnings, *self._doubts(scores[0])],
+            warnings=[*upload.warnings, *self._doubts(scores[0])],
         )
 
     def explanation(
-        self, predicted: PredictAnswer, outcome: Outcome, ask: Ask, engines: Engines
+        self, predicted: PredictAnswer, outcome: Outcome, ask: Ask, verified: Outcome | None
     ) -> ExplainReceipt:
-        """The receipt of one explanation, the ``outcome`` of ``ask``, of what was ``predicted``."""
+        """The receipt of one explanation, the ``outcome`` of ``ask``, of what was ``predicted``; ``verified`` is
+        the same by the reference.
+        """
         question = ask.question
         target = predicted.prediction.index if question.target is None else question.target
         if question.versus == target:
             raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
-        relevance = _relevance_receipt(outcome, engines)
+        relevance = _relevance_receipt(outcome, self._engines, verified)
         return ExplainReceipt(
             **{**dict(predicted), "warnings": predicted.warnings + _relevance_doubts(relevance)},
             target=self._class(target),
@@ -116,6 +116,13 @@ class Receipts:
         ]
 
 
+def leak(outcome: Outcome) -> float | None:
+    """Share of what was put in that did not reach the first layer; None where that was nothing on balance."""
+    start, size = math.fsum(outcome.start), math.fsum(map(abs, outcome.start))
+    balanced = abs(start) <= NEXT_TO_NOTHING * size
+    return None if balanced else 1 - outcome.sums[0][1] / start
+
+
 def _softmax(logits: Sequence[float]) -> list[float]:
     highest = max(logits)
     exponentials = [math.exp(logit - highest) for logit in logits]
@@ -123,19 +130,16 @@ def _softmax(logits: Sequence[float]) -> list[float]:
     return [exponential / total for exponential in exponentials]
 
 
-def _relevance_receipt(outcome: Outcome, engines: Engines) -> RelevanceReceipt:
-    start, size = math.fsum(outcome.start), math.fsum(map(abs, outcome.start))
-    sums = [LayerSum(name=name, sum=total) for name, total in outcome.sums]
-    balanced = abs(start) <= NEXT_TO_NOTHING * size
+def _relevance_receipt(outcome: Outcome, engines: Engines, verified: Outcome | None) -> RelevanceReceipt:
     return RelevanceReceipt(
-        start=start,
+        start=math.fsum(outcome.start),
         sum=float(outcome.relevance.sum(dtype=np.float64)),
         min=outcome.smallest,
         max=outcome.largest,
-        leak=None if balanced else 1 - sums[0].sum / start,
-        layers=sums,
+        leak=leak(outcome),
+        layers=[LayerSum(name=name, sum=total) for name, total in outcome.sums],
         engine=engines.engine,
-        verify=None if engines.verified is None else _verification(outcome, engines.verified, engines),
+        verify=None if verified is None else _verification(outcome, verified, engines),
     )
 
 

@@ -69,8 +69,9 @@ class Settings(BaseSettings):
         description="Cores that computing may use. Default: what affinity and the container's quota leave the "
         "process; torch counts the machine's, and threads without a core keep the others waiting.",
     )
-    picture_threads: PositiveInt | None = Field(
-        None, description="Threads that decode and draw. Default: one for each core."
+    picture_processes: PositiveInt | None = Field(
+        None,
+        description="Processes that decode and draw, some 50 MB each. Default: one for each core, at most 8.",
     )
     read_deadline_s: PositiveFloat = Field(
         15.0, description="Seconds for a request to arrive, once its first byte has; 8 MiB at 5 Mbit/s."

@@ -22,8 +22,10 @@ from app.lrp.composites import COMPOSITES, RULES
 from app.main import create_pipeline
 from app.metrics import Metrics
 from app.model import LocalModel
-from app.pipeline import Comparison, Explained, How, Pipeline, Timings
+from app.pictures import Explained, as_it_is
+from app.pipeline import Comparison, How, Pipeline, Timings
 from app.settings import Settings
+from app.workers import ThreadWorkers
 from docs import blocks
 
 IMAGES = blocks.PAGES / "images"
@@ -54,11 +56,11 @@ class Artist:
 
     def explain(self, photo: Image.Image, how: How) -> Explained:
         """The explanation of a photo."""
-        return asyncio.run(self._pipeline.explain(_png(photo), how, Timings()))
+        return asyncio.run(self._pipeline.explain(_png(photo), how, Timings(), as_it_is))
 
     def sheet(self, photo: Image.Image, comparison: Comparison) -> bytes:
         """The contact sheet of a comparison."""
-        return asyncio.run(self._pipeline.compare(_png(photo), comparison, Timings())).sheet.png
+        return asyncio.run(self._pipeline.compare(_png(photo), comparison, Timings(), as_it_is)).sheet.png
 
     def map_tile(self, photo: Image.Image, how: How, title: str) -> Tile:
         """A heatmap on its own scale, with what it sums up to."""
@@ -74,7 +76,9 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(device="cpu")
     model = LocalModel.load(settings.model, settings.device, settings.cores)
-    pipeline = create_pipeline(model, settings, Metrics(), lambda _: None)
+    pipeline = create_pipeline(
+        model, settings, Metrics(), lambda _: None, lambda pictures: ThreadWorkers(pictures, 1)
+    )
     try:
         artist = Artist(pipeline)
         cat, coffee = _photo(data.chelsea), _photo(data.coffee)

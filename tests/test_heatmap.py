@@ -9,7 +9,18 @@ import pytest
 from PIL import Image
 
 from app.errors import InternalError, InvalidParameterError
-from app.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Size, Style, View, parse_size, render
+from app.heatmap import (
+    COLORMAPS,
+    Interpolation,
+    Normalize,
+    Sign,
+    Size,
+    Style,
+    View,
+    backdrop_of,
+    parse_size,
+    render,
+)
 from app.images import Fit, Picture, Rectangle, decode, fit_to_model
 
 RELEVANCE = np.zeros((3, 32, 32), np.float32)
@@ -19,7 +30,7 @@ RELEVANCE[0, 3, 4], RELEVANCE[1, 10, 20] = 2.0, -1.0
 def drawn(style: Style, cat: Image.Image, relevance: np.ndarray = RELEVANCE) -> Image.Image:
     picture = Picture(cat, "PNG")
     seen = fit_to_model(picture, Fit.CROP, 32)
-    heatmap = render(relevance, style, picture, seen.rectangle, {"a": "ä"})
+    heatmap = render(relevance, style, backdrop_of(picture, style), seen.rectangle, {"a": "ä"})
     image = Image.open(io.BytesIO(heatmap.png))
     image.load()
     assert image.size == (heatmap.width, heatmap.height)
@@ -116,9 +127,8 @@ def test_units_of_a_dense_layer_are_laid_out_and_have_no_place_in_the_picture(ca
 @pytest.mark.parametrize("upload", [(1, 1), (65_535, 1), (1, 65_535)])
 def test_uploads_of_every_shape_are_drawn(upload: tuple[int, int], size: Size, fit: Fit, view: View) -> None:
     picture = Picture(Image.new("RGB", upload), "PNG")
-    heatmap = render(
-        RELEVANCE, Style(view=view, size=size), picture, fit_to_model(picture, fit).rectangle, {}
-    )
+    style = Style(view=view, size=size)
+    heatmap = render(RELEVANCE, style, backdrop_of(picture, style), fit_to_model(picture, fit).rectangle, {})
     assert max(heatmap.width, heatmap.height) < 4096
 
 
@@ -174,7 +184,8 @@ def test_nothing_of_an_uploads_metadata_goes_out(cat: Image.Image) -> None:
     picture = decode(upload.getvalue(), 25_000_000)
     rectangle = fit_to_model(picture).rectangle
     for view in View:
-        png = render(RELEVANCE, Style(view=view, size="input"), picture, rectangle, {}).png
+        style = Style(view=view, size="input")
+        png = render(RELEVANCE, style, backdrop_of(picture, style), rectangle, {}).png
         assert b"SECRET" not in png
         assert {png.count(name) for name in (b"eXIf", b"iCCP", b"tEXt", b"zTXt")} == {0}
         assert png.count(b"iTXt") == 1
@@ -203,7 +214,9 @@ def test_negative_relevance_alone_hides_the_positive(cat: Image.Image) -> None:
 
 def test_the_scale_that_is_said_is_the_one_that_is_drawn(cat: Image.Image) -> None:
     def scale(style: Style) -> tuple[float, float]:
-        heatmap = render(RELEVANCE, style, Picture(cat, "PNG"), Rectangle(75, 0, 300, 300), {})
+        heatmap = render(
+            RELEVANCE, style, backdrop_of(Picture(cat, "PNG"), style), Rectangle(75, 0, 300, 300), {}
+        )
         return heatmap.vmin, heatmap.vmax
 
     assert scale(Style()) == (-2, 2)

@@ -2,24 +2,27 @@
 
 import asyncio
 import io
+import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.answers import BatchAnswer, BatchResult
+from app.answers import BatchAnswer
+from app.api import forms
 from app.api.disconnect import while_connected
 from app.api.documented import problems
-from app.api.explain import UPLOAD_PROBLEMS
+from app.api.explain import UPLOAD_PROBLEMS, respond
 from app.api.negotiation import Format, choose
 from app.api.parameters import BatchParameters, each_once
 from app.api.problems import problem_of
 from app.api.upload import NamedFile, files_body, read_files
-from app.pipeline import Explained, How, Pipeline, Timings
+from app.pipeline import Pipeline, Timings
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
 
@@ -29,7 +32,7 @@ class Outcome:
     """What came of one file."""
 
     file: str
-    result: Explained | Exception
+    result: forms.Parts | Exception
 
 
 @router.post(
@@ -58,47 +61,47 @@ async def explain_batch(request: Request, asked: Annotated[BatchParameters, Quer
     pipeline.check(how)
     files = await read_files(request, request.state.about_model.limits.max_pictures)
     timings = [Timings() for _ in files]
+    write = partial(forms.parts, values=asked.values)
     outcomes = await while_connected(
         request,
         asyncio.gather(
-            *(_outcome(pipeline, file, how, clock) for file, clock in zip(files, timings, strict=True))
+            *(
+                _outcome(file, pipeline.explain(file.data, how, clock, write))
+                for file, clock in zip(files, timings, strict=True)
+            )
         ),
     )
     request.state.timings.longest_of(timings)
-    write = _zip if form is Format.ZIP else _json
-    body = await pipeline.in_pool(lambda: write(request, outcomes, values=asked.values))
-    return Response(body, media_type=form.media_type, headers={"Vary": "Accept"})
+    results = b'{"results":[%s]}' % b",".join([_result(request, outcome) for outcome in outcomes])
+    body = results if form is Format.JSON else await asyncio.to_thread(_zip, outcomes, results)
+    return respond(forms.Written(body), form)
 
 
-async def _outcome(pipeline: Pipeline, file: NamedFile, how: How, timings: Timings) -> Outcome:
+async def _outcome(file: NamedFile, explanation: Awaitable[forms.Parts]) -> Outcome:
     try:
-        return Outcome(file.name, await pipeline.explain(file.data, how, timings))
+        return Outcome(file.name, await explanation)
     except Exception as error:  # noqa: BLE001 # each gets the answer that a request of its own would have got
         return Outcome(file.name, error)
 
 
-def _answer(request: Request, outcomes: Sequence[Outcome], *, values: bool) -> BatchAnswer:
-    return BatchAnswer(
-        results=[
-            BatchResult(file=outcome.file, explanation=outcome.result.answer(values=values))
-            if isinstance(outcome.result, Explained)
-            else BatchResult(file=outcome.file, problem=problem_of(outcome.result, request).model_dump())
-            for outcome in outcomes
-        ]
-    )
+def _result(request: Request, outcome: Outcome) -> bytes:
+    """A `BatchResult` in JSON, around an explanation that is JSON already."""
+    explanation, problem = b"null", b"null"
+    if isinstance(outcome.result, forms.Parts):
+        explanation = outcome.result.explanation
+    else:
+        problem = problem_of(outcome.result, request).model_dump_json().encode()
+    file = json.dumps(outcome.file).encode()
+    return b'{"file":%s,"explanation":%s,"problem":%s}' % (file, explanation, problem)
 
 
-def _json(request: Request, outcomes: Sequence[Outcome], *, values: bool) -> bytes:
-    return _answer(request, outcomes, values=values).model_dump_json().encode()
-
-
-def _zip(request: Request, outcomes: Sequence[Outcome], *, values: bool) -> bytes:
+def _zip(outcomes: Sequence[Outcome], results: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:  # stored: PNGs are compressed
         for index, outcome in enumerate(outcomes):
-            if isinstance(outcome.result, Explained):
-                archive.writestr(f"{index:03d}-{_safe(outcome.file)}.png", outcome.result.heatmap.png)
-        archive.writestr("results.json", _json(request, outcomes, values=values))
+            if isinstance(outcome.result, forms.Parts):
+                archive.writestr(f"{index:03d}-{_safe(outcome.file)}.png", outcome.result.png)
+        archive.writestr("results.json", results)
     return buffer.getvalue()
 
 

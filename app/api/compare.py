@@ -1,13 +1,15 @@
 """``POST /compare``: rules × classes on one scale."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.answers import CompareAnswer
+from app.api import forms
 from app.api.disconnect import while_connected
 from app.api.documented import problems
-from app.api.explain import UPLOAD_PROBLEMS
+from app.api.explain import UPLOAD_PROBLEMS, respond
 from app.api.negotiation import Format, choose
 from app.api.parameters import CompareParameters, each_once_but_rules_and_targets
 from app.api.upload import read_upload, request_body
@@ -40,10 +42,6 @@ async def compare(request: Request, asked: Annotated[CompareParameters, Query()]
     pipeline: Pipeline = request.state.pipeline
     comparison = asked.comparison()
     data = await read_upload(request)
-    compared = await while_connected(request, pipeline.compare(data, comparison, request.state.timings))
-    body = (
-        compared.sheet.png
-        if form is Format.PNG
-        else await pipeline.in_pool(lambda: compared.answer(values=asked.values).model_dump_json())
-    )
-    return Response(body, media_type=form.media_type, headers={"Vary": "Accept"})
+    write = partial(forms.comparison, form=form, values=asked.values)
+    work = pipeline.compare(data, comparison, request.state.timings, write)
+    return respond(await while_connected(request, work), form)

@@ -1,19 +1,18 @@
 """``POST /predict`` and ``POST /explain``."""
 
-import io
-import json
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.answers import ExplainAnswer, PredictAnswer
+from app.api import forms
 from app.api.disconnect import while_connected
 from app.api.documented import problems
 from app.api.negotiation import Format, choose
 from app.api.parameters import ExplainParameters, PredictParameters, each_once
 from app.api.upload import read_upload, request_body
-from app.pipeline import Explained, Pipeline
+from app.pipeline import Pipeline
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
 
@@ -74,37 +73,11 @@ async def explain(request: Request, asked: Annotated[ExplainParameters, Query()]
     how = asked.how()
     pipeline: Pipeline = request.state.pipeline
     data = await read_upload(request)
-    explained = await while_connected(request, pipeline.explain(data, how, request.state.timings))
-    return _respond(explained, form, values=asked.values)
+    write = partial(forms.explanation, form=form, values=asked.values)
+    work = pipeline.explain(data, how, request.state.timings, write)
+    return respond(await while_connected(request, work), form)
 
 
-def _respond(explained: Explained, form: Format, *, values: bool) -> Response:
-    if form is Format.JSON:
-        body: Any = explained.answer(values=values).model_dump_json()
-        headers = {}
-    else:
-        body = explained.heatmap.png if form is Format.PNG else _npy(explained)
-        headers = _headers(explained)
-    return Response(body, media_type=form.media_type, headers={"Vary": "Accept", **headers})
-
-
-def _npy(explained: Explained) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, explained.relevance)
-    return buffer.getvalue()
-
-
-def _headers(explained: Explained) -> dict[str, str]:
-    receipt = explained.receipt
-    scores = {score.label: round(score.probability, 6) for score in receipt.scores}
-    return {
-        "X-Prediction": _ascii(receipt.prediction.label),
-        "X-Probability": f"{receipt.prediction.probability:.6f}",
-        "X-Target": _ascii(receipt.target.label),
-        "X-Scores": json.dumps(scores, separators=(",", ":")),
-    }
-
-
-def _ascii(label: str) -> str:
-    """Headers are ASCII: other letters go as JSON escapes, as in X-Scores."""
-    return json.dumps(label)[1:-1]
+def respond(written: forms.Written, form: Format) -> Response:
+    """The answer whose body is ``written``, where others might have been asked for."""
+    return Response(written.body, media_type=form.media_type, headers={"Vary": "Accept", **written.headers})

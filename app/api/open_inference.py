@@ -17,14 +17,16 @@ import numpy.typing as npt
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from app.answers import PredictAnswer
 from app.api.documented import json_body, protocol_errors
+from app.api.forms import Tensors, scores, tensors
 from app.api.health import refuse_unready
 from app.api.parameters import ExplainParameters, PredictParameters, none_at_all
 from app.api.protocols import STATUSES, ModelName, Scalar, Version, known, options, parse, picture, together
 from app.api.upload import refuse_compressed
 from app.errors import BadRequestError, InvalidParameterError
-from app.pipeline import Pipeline, Timings, Upload
+from app.images import Fit
+from app.pictures import Upload
+from app.pipeline import How, Pipeline, Timings
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], dependencies=[Depends(none_at_all)])
 
@@ -142,16 +144,6 @@ class InferenceResponse(_Message):
 
 
 @dataclass(frozen=True)
-class Inferred:
-    """The outputs of one picture."""
-
-    logits: list[float]
-    probabilities: list[float]
-    relevance: Floats | None = None
-    heatmap_png: bytes | None = None
-
-
-@dataclass(frozen=True)
 class Asked:
     """A request, with the bytes behind its JSON."""
 
@@ -263,29 +255,22 @@ async def infer(
         fit = options(PredictParameters, parameters, NOT_HERE).fit
         work = [partial(_predict, pipeline, fit, image) for image in images]
     inferred = await together(request, work, "image")
-    tensors = [_tensor(output, asked.json, inferred) for output in wanted]
+    outputs = [_tensor(output, asked.json, inferred) for output in wanted]
     answer = InferenceResponse(
         model_name=model,
         model_version=about.versions[0],
         id=asked.json.id,
-        outputs=[tensor for tensor, _ in tensors],
+        outputs=[tensor for tensor, _ in outputs],
     )
-    return _respond(answer, [binary for _, binary in tensors if binary is not None])
+    return _respond(answer, [binary for _, binary in outputs if binary is not None])
 
 
-async def _predict(pipeline: Pipeline, fit: Any, image: Upload, timings: Timings) -> Inferred:
-    return Inferred(*_scores(await pipeline.predict(image, fit, None, timings)))
+async def _predict(pipeline: Pipeline, fit: Fit, image: Upload, timings: Timings) -> Tensors:
+    return Tensors(*scores(await pipeline.predict(image, fit, None, timings)))
 
 
-async def _explain(pipeline: Pipeline, how: Any, image: Upload, timings: Timings) -> Inferred:
-    explained = await pipeline.explain(image, how, timings)
-    return Inferred(*_scores(explained.receipt), explained.relevance, explained.heatmap.png)
-
-
-def _scores(answer: PredictAnswer) -> tuple[list[float], list[float]]:
-    """Logits and probabilities in the order of the classes."""
-    scores = sorted(answer.scores, key=lambda score: score.index)
-    return [score.logit for score in scores], [score.probability for score in scores]
+async def _explain(pipeline: Pipeline, how: How, image: Upload, timings: Timings) -> Tensors:
+    return await pipeline.explain(image, how, timings, tensors)
 
 
 def _wanted(asked: InferenceRequest, offered: Sequence[str]) -> list[RequestOutput]:
@@ -350,7 +335,7 @@ def _elements(binary: bytes) -> Iterator[bytes]:
 
 
 def _tensor(
-    output: RequestOutput, asked: InferenceRequest, inferred: Sequence[Inferred]
+    output: RequestOutput, asked: InferenceRequest, inferred: Sequence[Tensors]
 ) -> tuple[ResponseOutput, bytes | None]:
     """One output of all pictures, and its bytes where it is to go behind the JSON."""
     all_binary = asked.parameters.get("binary_data_output") is True
