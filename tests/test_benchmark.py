@@ -1,13 +1,18 @@
 """The benchmark's arithmetic and words: what is made of the figures, not the figures."""
 
+import asyncio
 import json
 import math
+import select
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from benchmarks import report
+from benchmarks import load, report
 from benchmarks.peers.contenders import CONTENDERS, MULTIPART, RAW, TORCHSERVE, Contender
 from benchmarks.report import Cell, Load, Row, Start
 from benchmarks.service import Baseline, make_bodies, start_lines
@@ -193,3 +198,119 @@ def test_a_peer_that_is_not_installed_is_left_out_by_name() -> None:
 @pytest.mark.parametrize("contender", CONTENDERS, ids=lambda one: one.name)
 def test_every_contender_is_started_on_the_port_it_is_given(contender: Contender, tmp_path: Path) -> None:
     assert any("12345" in word for word in contender.command(12345, tmp_path))
+
+
+BODY = bytes(2**20)
+"""More than the kernel takes at once."""
+ASKED = b"POST /explain HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"
+REFUSED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nRetry-After: 1\r\n\r\n"
+
+on_linux = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the load comes from epoll")
+
+
+class Replies:
+    """A service that says what it is told to: to each request by its number, in pieces; to some nothing."""
+
+    def __init__(self, to: Callable[[int], list[bytes] | None]) -> None:
+        self.asked = self.at_once = self.most_at_once = 0
+        self._to = to
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                self.at_once += 1
+                self.most_at_once = max(self.most_at_once, self.at_once)
+                await reader.readexactly(len(BODY))
+                pieces = self._to(self.asked)
+                self.asked += 1
+                for piece in pieces or ():
+                    writer.write(piece)
+                    await asyncio.sleep(0.001)
+                self.at_once -= 1
+                if pieces is None:
+                    return
+        except (EOFError, OSError):
+            pass
+        finally:
+            writer.close()
+
+
+@contextmanager
+def serving(replies: Replies) -> Iterator[int]:
+    """The port, of a thread of its own."""
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(replies.talk, "127.0.0.1", 0, backlog=1000))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def end() -> None:
+        server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        asyncio.run_coroutine_threadsafe(end(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "OPENED_BEFOREHAND", 1)
+    monkeypatch.setattr(load, "MOST_CONNECTIONS", 3)
+
+
+@on_linux
+def test_the_load_counts_answers_by_status_and_those_that_say_when_to_come_again() -> None:
+    with serving(Replies(lambda number: [REFUSED] if number % 2 else [OK[:9], OK[9:50], OK[50:]])) as port:
+        tally = load.flood(port, ASKED, rate=200, seconds=0.2)
+    answered, refused = tally.answers[200], tally.answers[503]
+    assert set(tally.answers) == {200, 503}
+    assert len(answered.took_s) + len(refused.took_s) == tally.sent == len(tally.late_s) > 1
+    assert len(answered.took_s) - len(refused.took_s) in (0, 1)
+    assert (answered.with_retry_after, refused.with_retry_after) == (0, len(refused.took_s))
+    assert (tally.not_sent, tally.lost.total()) == (0, 0)
+
+
+@on_linux
+def test_the_load_counts_a_wait_from_when_it_was_due() -> None:
+    with serving(Replies(lambda _: [OK])) as port:
+        tally = load.flood(port, ASKED, rate=200, seconds=0.1)
+    answers = tally.answers[200]
+    assert sum(answers.waited_s) == pytest.approx(sum(answers.took_s) + sum(tally.late_s))
+
+
+@on_linux
+@pytest.mark.usefixtures("few_connections")
+def test_the_load_goes_on_where_connections_are_closed() -> None:
+    with serving(Replies(lambda number: None if number % 3 else [OK])) as port:
+        tally = load.flood(port, ASKED, rate=100, seconds=0.3)
+    assert set(tally.lost) == {"closed"}
+    assert tally.sent == len(tally.answers[200].took_s) + tally.lost["closed"] > 3
+
+
+@on_linux
+@pytest.mark.usefixtures("few_connections")
+def test_the_load_says_what_it_could_not_send_and_waits_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "ANSWER_LIMIT_S", 0)
+    with serving(Replies(lambda _: [])) as port:
+        tally = load.flood(port, ASKED, rate=1000, seconds=0.2)
+    assert tally.sent == 3
+    assert tally.not_sent > 3
+    assert tally.lost == {"no answer": 3}
+
+
+@on_linux
+def test_clients_who_wait_for_their_answers_are_never_more_than_asked_for() -> None:
+    replies = Replies(lambda _: [OK])
+    with serving(replies) as port:
+        tally = load.saturate(port, ASKED, clients=4, seconds=0.2)
+    assert replies.most_at_once <= 4
+    assert len(tally.answers[200].took_s) == tally.sent == replies.asked > 4
