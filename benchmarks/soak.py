@@ -85,14 +85,20 @@ class Service:
     port: int
 
     def memory_mb(self) -> float:
-        """Of the whole tree; what its processes share counts for each."""
+        """Of the whole tree. What its processes share counts once, or for each where the system does not tell."""
         tree = [self.process, *self.process.children(recursive=True)]
-        return sum(process.memory_info().rss for process in tree) / MIB
+        return sum(_own_share(process.memory_full_info()) for process in tree) / MIB
 
     def cpu_s(self) -> float:
         """Processor seconds of the whole tree so far."""
         tree = [self.process, *self.process.children(recursive=True)]
         return sum(sum(process.cpu_times()[:2]) for process in tree)
+
+
+def _own_share(memory: Any) -> int:
+    """Bytes of one process, of each page its part of those who share it."""
+    share: int = getattr(memory, "pss", memory.rss)
+    return share
 
 
 @contextmanager
