@@ -2,25 +2,29 @@
 
 Prints figures and fails where a bound is broken: rows 19, 20 and 22 of what the service must withstand, and the
 decoder's fuzz run. Run with ``make soak``, or ``python -m benchmarks.soak --short``; each part alone by
-``--only overload``. The client shares the machine's cores with the service, and what it costs is in all figures.
+``--only overload``.
+
+Under overload the client has a core to itself where there are two, for in the world it has a machine to itself.
+With ``--shared`` it shares all cores with the service, and nothing is judged. In the other parts it always does.
 """
 
 import argparse
 import asyncio
+import gc
 import io
 import itertools
 import multiprocessing
 import os
 import random
 import re
-import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +34,22 @@ import uvloop
 from PIL import Image
 from skimage import data
 
+from benchmarks.load import Tally, flood, saturate
+
 ROOT = Path(__file__).parent.parent
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 RULES = ("epsilon_plus_flat", "gamma", "epsilon", "alpha_beta", "epsilon_gamma_box", "z_plus")
 MIB = 2**20
 
 START_LIMIT_S = 120.0
+WARM_UP_S = 3.0
 ANSWER_LIMIT_S = 60.0
 OVERLOAD = 10
 CLIENTS = 32  # of the best goodput: a full batch at once
-MOST_CONNECTIONS = 500  # what the service has in hand, thrice; open before the load comes
-IDLE_LIMIT_S = 3.0  # of a connection; the service closes them after five, and a request may cross that
 PROBE_EVERY_S = 0.1
 FUZZ_WARM_UP_SHARE = 0.2
 
+SENT_AT_LEAST = 9.5  # times the capacity: less is not the overload that is claimed
 REFUSED_WITHIN_MS = 50.0
 PROBES_WITHIN_MS = 100.0
 GOODPUT_AT_LEAST = 0.9
@@ -59,7 +65,8 @@ class Finding:
     what: str
     figure: str
     bound: str
-    kept: bool
+    kept: bool | None
+    """None where the bound does not hold."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,7 @@ def raw(method: str, path: str, **content: Any) -> bytes:
 
 def encoded(form: str, side: int | None = None) -> bytes:
     """The cat, Chelsea, as a file of this format."""
-    cat = Image.fromarray(data.chelsea())
+    cat = Image.fromarray(data.chelsea())  # type: ignore[no-untyped-call] # it has no types
     buffer = io.BytesIO()
     (cat.resize((side, side)) if side else cat).save(buffer, form)
     return buffer.getvalue()
@@ -202,87 +209,77 @@ def percentile(values: Sequence[float], share: float) -> float:
 # ── Rows 19 and 22: ten times more than it can do ──
 
 
-@dataclass
-class Tally:
-    """What came back."""
+@dataclass(frozen=True)
+class Arrangement:
+    """Who runs on which cores."""
 
-    answers: list[Answer] = field(default_factory=list)
-    lost: Counter[str] = field(default_factory=Counter)
-    not_sent: int = 0
-    """For want of a connection."""
-    late_s: list[float] = field(default_factory=list)
-    """How far the client itself was behind its own plan."""
+    service: Collection[int]
+    client: Collection[int]
 
-    def of(self, status: int) -> list[Answer]:
-        return [answer for answer in self.answers if answer.status == status]
+    @classmethod
+    def of_this_machine(cls, *, apart: bool) -> "Arrangement":
+        """``apart`` where there are cores enough."""
+        cores = sorted(os.sched_getaffinity(0))
+        return cls(cores[:-1], cores[-1:]) if apart and len(cores) > 1 else cls(cores, cores)
 
+    def __str__(self) -> str:
+        def words(cores: Collection[int]) -> str:
+            return f"core{'s' * (len(cores) > 1)} {', '.join(map(str, cores))}"
 
-async def best(port: int, request: bytes, seconds: float) -> float:
-    """Answers a second where nobody sends more than can be done."""
-    until, done = time.monotonic() + seconds, 0
-
-    async def client() -> None:
-        nonlocal done
-        async with connected(port) as connection:
-            while time.monotonic() < until:
-                answer = await connection.ask(request)
-                done += answer.status == 200
-
-    started = time.monotonic()
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return done / (time.monotonic() - started)
+        if self.service == self.client:
+            return f"service and client share {words(self.service)}"
+        return f"service on {words(self.service)}, client on {words(self.client)}"
 
 
-async def flood(port: int, request: bytes, rate: float, seconds: float) -> Tally:
-    """``rate`` requests a second, whatever becomes of them."""
-    tally = Tally()
-    idle = [(time.monotonic(), await Connection.open(port)) for _ in range(MOST_CONNECTIONS)]
-
-    async def one(since: float, connection: Connection) -> None:
-        if time.monotonic() - since > IDLE_LIMIT_S:
-            connection.close()
-            connection = await Connection.open(port)
-        try:
-            tally.answers.append(await connection.ask(request))
-        except (OSError, EOFError, TimeoutError) as error:
-            tally.lost[type(error).__name__] += 1
-            connection.close()
-            connection = await Connection.open(port)
-        idle.append((time.monotonic(), connection))
-
-    started, tasks = time.monotonic(), set[asyncio.Task[None]]()
-    for number in itertools.count():
-        due = started + number / rate
-        if due > started + seconds:
-            break
-        if (wait := due - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
-        else:
-            tally.late_s.append(-wait)
-            if number % 16 == 0:
-                await asyncio.sleep(0)
-        if not idle:
-            tally.not_sent += 1
-            continue
-        task = asyncio.create_task(one(*idle.pop()))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    for _, connection in idle:
-        connection.close()
-    return tally
+@contextmanager
+def on(cores: Collection[int]) -> Iterator[None]:
+    """This thread, and the processes that it starts meanwhile."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
-async def probes(port: int, into: list[Answer], end: asyncio.Event) -> None:
-    """/livez and /readyz, in turn and on new connections, as kubelets ask."""
-    for path in itertools.cycle(("/livez", "/readyz")):
-        if end.is_set():
-            return
-        started = time.perf_counter()
-        async with connected(port) as connection:
-            answer = await connection.ask(raw("GET", path))
-        into.append(Answer(answer.status, answer.head, answer.size, time.perf_counter() - started))
-        await asyncio.sleep(PROBE_EVERY_S)
+class Client:
+    """`benchmarks.load` in a process of its own, so that it and the probes do not wait for each other."""
+
+    def __init__(self, pool: ProcessPoolExecutor, port: int, request: bytes) -> None:
+        self._pool, self._port, self._request = pool, port, request
+
+    async def ask(self, load: Callable[..., Tally], *amount: float) -> Tally:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, load, self._port, self._request, *amount)
+
+    async def best(self, seconds: float) -> float:
+        """Answers a second where nobody sends more than can be done."""
+        tally = await self.ask(saturate, CLIENTS, seconds)
+        return len(tally.answers[200].took_s) / tally.seconds
+
+
+@asynccontextmanager
+async def probing(port: int) -> AsyncIterator[list[Answer]]:
+    """What /livez and /readyz answer meanwhile, in turn and on new connections, as kubelets ask."""
+    answers: list[Answer] = []
+    end = asyncio.Event()
+
+    async def ask() -> None:
+        for path in itertools.cycle(("/livez", "/readyz")):
+            if end.is_set():
+                return
+            started = time.perf_counter()
+            async with connected(port) as connection:
+                answer = await connection.ask(raw("GET", path))
+            answers.append(replace(answer, seconds=time.perf_counter() - started))
+            await asyncio.sleep(PROBE_EVERY_S)
+
+    prober = asyncio.create_task(ask())
+    try:
+        yield answers
+    finally:
+        end.set()
+        await prober
 
 
 async def seconds_until_normal(port: int, request: bytes, limit_s: float, usual_s: float) -> float:
@@ -301,77 +298,131 @@ async def usual(port: int, request: bytes) -> float:
         return sorted([(await connection.ask(request)).seconds for _ in range(20)])[-2]
 
 
-async def overload(lengths: Lengths) -> list[Finding]:
-    """Rows 19 and 22."""
+@dataclass(frozen=True)
+class Overload:
+    """What ten times the capacity did."""
+
+    tally: Tally
+    lasted_s: float
+    before: float
+    after: float
+    """Answers a second at best, before and after."""
+    normal_s: float
+    probed: list[Answer]
+    service_cpu_s: float
+
+    @property
+    def times(self) -> float:
+        """The capacity, of what was sent."""
+        return self.tally.sent / self.lasted_s / self.before
+
+    @property
+    def goodput(self) -> float:
+        """Of the best. The seconds after the flood count, for their answers do."""
+        return len(self.tally.answers[200].took_s) / self.tally.seconds / max(self.before, self.after)
+
+    @property
+    def others(self) -> Counter[int]:
+        """How many answers had a status that none should have."""
+        counts = {status: len(answers.took_s) for status, answers in self.tally.answers.items()}
+        return Counter({status: count for status, count in counts.items() if status not in (200, 503)})
+
+    def words(self) -> str:
+        tally, answered, refused = self.tally, self.tally.answers[200], self.tally.answers[503]
+        return "; ".join(
+            (
+                f"best {self.before:.0f}/s before and {self.after:.0f}/s after",
+                f"{tally.sent / self.lasted_s:.0f}/s sent, {len(answered.took_s)} answered, "
+                f"{len(refused.took_s)} refused, {dict(self.others)} others, {dict(tally.lost)} lost, "
+                f"{tally.not_sent} not sent for want of a connection",
+                f"median answer {milliseconds(answered.waited_s, 0.5):.0f} ms, "
+                f"503s median {milliseconds(refused.waited_s, 0.5):.1f} ms; without the client's delay "
+                f"{milliseconds(refused.took_s, 0.5):.1f} ms, p99 {milliseconds(refused.took_s, 0.99):.0f} ms",
+                f"client behind its plan by {milliseconds(tally.late_s, 0.99):.1f} ms (p99), "
+                f"{1e6 * tally.cpu_s / max(1, tally.sent):.0f} µs of a core a request",
+                f"cores busy: service {self.service_cpu_s / tally.seconds:.2f}, "
+                f"client {tally.cpu_s / tally.seconds:.2f}",
+            )
+        )
+
+
+def milliseconds(seconds: Sequence[float], share: float) -> float:
+    """This percentile of them."""
+    return 1000 * percentile(seconds, share)
+
+
+async def overload(lengths: Lengths, *, apart: bool = True) -> list[Finding]:
+    """Rows 19 and 22; with bounds for a client ``apart`` from the service, as far as there are cores."""
+    arrangement = Arrangement.of_this_machine(apart=apart)
+    with on(arrangement.service), serving() as service, on(arrangement.client):
+        seen = await overloaded(service, lengths)
+    print(f"{arrangement}; {seen.words()}")
+    findings = overload_findings(seen)
+    return findings if apart else [replace(finding, kept=None) for finding in findings]
+
+
+async def overloaded(service: Service, lengths: Lengths) -> Overload:
+    """Ten times what ``service`` can do, and what it can do before and after."""
     request = raw("POST", "/explain", content=encoded("JPEG"), headers={"Content-Type": "image/jpeg"})
-    with serving() as service:
-        port = service.port
-        await best(port, request, 3)
-        usual_s = await usual(port, request)
-        capacity = await best(port, request, lengths.best_s)
-        probed: list[Answer] = []
-        end = asyncio.Event()
-        prober = asyncio.create_task(probes(port, probed, end))
-        before = service.cpu_s(), time.process_time()
-        tally = await flood(port, request, OVERLOAD * capacity, lengths.overload_s)
-        spent = service.cpu_s() - before[0], time.process_time() - before[1]
-        end.set()
-        await prober
-        normal_s = await seconds_until_normal(port, request, 60, usual_s)
-        again = await best(port, request, lengths.best_s)
-    answered, refused = tally.of(200), tally.of(503)
-    waits = [1000 * answer.seconds for answer in refused]
-    probe_waits = [1000 * answer.seconds for answer in probed]
-    goodput = len(answered) / lengths.overload_s / max(capacity, again)
-    others = Counter(answer.status for answer in tally.answers if answer.status not in (200, 503))
-    told = sum(b"retry-after:" in answer.head.lower() for answer in refused)
-    sent = len(tally.answers) / lengths.overload_s
-    median_ms = 1000 * statistics.median([answer.seconds for answer in answered] or [0])
-    print(
-        f"best {capacity:.0f}/s before and {again:.0f}/s after; {sent:.0f}/s sent, {len(answered)} answered, "
-        f"{len(refused)} refused, {dict(others)} others, {dict(tally.lost)} lost, "
-        f"{tally.not_sent} not sent; median answer {median_ms:.0f} ms, 503s median "
-        f"{statistics.median(waits or [0]):.0f} ms; client behind its plan by "
-        f"{1000 * percentile(tally.late_s, 0.99):.0f} ms (p99); cores busy: service "
-        f"{spent[0] / lengths.overload_s:.2f}, client {spent[1] / lengths.overload_s:.2f}"
-    )
-    refused_ms, probed_ms = percentile(waits, 0.99), percentile(probe_waits, 0.99)
+    context = multiprocessing.get_context("spawn")
+    # There is no garbage to look for, and looking through all that is imported makes the client late.
+    with ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=gc.disable) as pool:
+        client = Client(pool, service.port, request)
+        await client.best(WARM_UP_S)
+        usual_s = await usual(service.port, request)
+        before = await client.best(lengths.best_s)
+        async with probing(service.port) as probed:
+            cpu_before_s = service.cpu_s()
+            tally = await client.ask(flood, OVERLOAD * before, lengths.overload_s)
+            service_cpu_s = service.cpu_s() - cpu_before_s
+        normal_s = await seconds_until_normal(service.port, request, 60, usual_s)
+        after = await client.best(lengths.best_s)
+    return Overload(tally, lengths.overload_s, before, after, normal_s, probed, service_cpu_s)
+
+
+def overload_findings(seen: Overload) -> list[Finding]:
+    refused = seen.tally.answers[503]
+    count, refused_ms = len(refused.waited_s), milliseconds(refused.waited_s, 0.99)
+    unanswered = seen.others.total() + seen.tally.lost.total()
+    probe_waits = [answer.seconds for answer in seen.probed]
+    probed_ms = milliseconds(probe_waits, 0.99)
     return [
         Finding(
+            "19 load sent",
+            f"{seen.times:.1f} x the capacity",
+            f">= {SENT_AT_LEAST} x the capacity",
+            seen.times >= SENT_AT_LEAST,
+        ),
+        Finding(
             "19 refusals, p99",
-            f"{refused_ms:.0f} ms of {len(refused)}",
+            f"{refused_ms:.0f} ms of {count}",
             f"<= {REFUSED_WITHIN_MS:.0f} ms",
-            bool(refused) and refused_ms <= REFUSED_WITHIN_MS,
+            bool(count) and refused_ms <= REFUSED_WITHIN_MS,
         ),
         Finding(
             "19 refusals with Retry-After",
-            f"{told} of {len(refused)}",
+            f"{refused.with_retry_after} of {count}",
             "all",
-            bool(refused) and told == len(refused),
+            bool(count) and refused.with_retry_after == count,
         ),
-        Finding(
-            "19 accepted but not answered",
-            f"{others.total() + tally.lost.total()}",
-            "0",
-            not others and not tally.lost,
-        ),
+        Finding("19 accepted but not answered", f"{unanswered}", "0", not unanswered),
         Finding(
             "19 goodput under overload",
-            f"{goodput:.0%} of the best",
+            f"{seen.goodput:.0%} of the best",
             f">= {GOODPUT_AT_LEAST:.0%}",
-            goodput >= GOODPUT_AT_LEAST,
+            seen.goodput >= GOODPUT_AT_LEAST,
         ),
         Finding(
             "19 back to normal",
-            f"{normal_s:.1f} s",
+            f"{seen.normal_s:.1f} s",
             f"<= {NORMAL_WITHIN_S:.0f} s",
-            normal_s <= NORMAL_WITHIN_S,
+            seen.normal_s <= NORMAL_WITHIN_S,
         ),
         Finding(
             "22 probes under overload, p99",
-            f"{probed_ms:.0f} ms of {len(probed)} (max {max(probe_waits):.0f})",
+            f"{probed_ms:.0f} ms of {len(probe_waits)} (max {milliseconds(probe_waits, 1):.0f})",
             f"<= {PROBES_WITHIN_MS:.0f} ms, all 200",
-            probed_ms <= PROBES_WITHIN_MS and {answer.status for answer in probed} == {200},
+            probed_ms <= PROBES_WITHIN_MS and {answer.status for answer in seen.probed} == {200},
         ),
     ]
 
@@ -603,6 +654,9 @@ def main() -> None:
     parser.add_argument(
         "--short", action="store_true", help="a minute and a half instead of a quarter of an hour"
     )
+    parser.add_argument(
+        "--shared", action="store_true", help="overload from a client on the service's cores, without bounds"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts; default all")
     settable = (("overload_s", float), ("best_s", float), ("requests", int), ("mutations", int))
     for name, kind in settable:
@@ -612,14 +666,15 @@ def main() -> None:
     asked = parser.parse_args()
     given = {name: getattr(asked, name) for name, _ in settable if getattr(asked, name)}
     lengths = replace(SHORT if asked.short else Lengths(), **given)
-    print(
-        f"{os.cpu_count()} cores, shared with the client; load average {os.getloadavg()[0]:.1f} at the start"
-    )
-    findings = [finding for part in asked.only for finding in PARTS[part](lengths)]
+    print(f"{os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f} at the start")
+    parts = PARTS
+    if asked.shared:
+        parts = {**PARTS, "overload": lambda lengths: uvloop.run(overload(lengths, apart=False))}
+    findings = [finding for part in asked.only for finding in parts[part](lengths)]
     for finding in findings:
-        verdict = "kept" if finding.kept else "BROKEN"
+        verdict = {True: "kept", False: "BROKEN", None: "told"}[finding.kept]
         print(f"{verdict:7} {finding.what:36} {finding.figure:32} bound {finding.bound}")
-    sys.exit(not all(finding.kept for finding in findings))
+    sys.exit(any(finding.kept is False for finding in findings))
 
 
 if __name__ == "__main__":

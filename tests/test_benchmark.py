@@ -16,6 +16,7 @@ from benchmarks import load, report
 from benchmarks.peers.contenders import CONTENDERS, MULTIPART, RAW, TORCHSERVE, Contender
 from benchmarks.report import Cell, Load, Row, Start
 from benchmarks.service import Baseline, make_bodies, start_lines
+from benchmarks.soak import Finding, Overload, overload_findings
 
 WRK = """Running 4s test @ http://127.0.0.1:9101/explain
   1 threads and 8 connections
@@ -314,3 +315,22 @@ def test_clients_who_wait_for_their_answers_are_never_more_than_asked_for() -> N
         tally = load.saturate(port, ASKED, clients=4, seconds=0.2)
     assert replies.most_at_once <= 4
     assert len(tally.answers[200].took_s) == tally.sent == replies.asked > 4
+
+
+def overload_by(sent: int, **more: int) -> dict[str, Finding]:
+    """What is found of so many requests in a second, at a capacity of ten a second."""
+    tally = load.Tally(sent=sent, seconds=1.0)
+    for status, count in {200: 10, 503: 90}.items():
+        tally.answers[status] = load.Answers([0.001] * count, [0.001] * count, count)
+    tally.lost.update(more)
+    return {finding.what: finding for finding in overload_findings(Overload(tally, 1, 10, 10, 0, [], 1))}
+
+
+def test_a_load_that_is_not_ten_times_the_capacity_proves_nothing() -> None:
+    assert overload_by(sent=100)["19 load sent"].kept
+    assert not overload_by(sent=94)["19 load sent"].kept
+
+
+def test_an_accepted_request_without_an_answer_is_found() -> None:
+    assert overload_by(sent=100)["19 accepted but not answered"].kept
+    assert not overload_by(sent=100, closed=1)["19 accepted but not answered"].kept
