@@ -27,8 +27,9 @@ END_LIMIT_S = 5.0
 SPINS = "2000"
 """How often a thread of libgomp looks for work before it sleeps; by default it keeps its core from all others for
 milliseconds."""
-LESS_URGENT = 3
-"""Than listening: on busy cores probes and refusals come first, and cost the model little."""
+LESS_URGENT = 10
+"""Than listening and pictures: on busy cores probes and refusals come first, and cost the model little. Under
+overload on one core refusals took 100 ms (p99) when this was 3."""
 LOSSES = (NoMemoryError, ModelLostError)
 
 

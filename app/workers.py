@@ -43,7 +43,7 @@ LENGTH = struct.Struct("!Q")
 READ_AHEAD_BYTES = 2**20
 END_LIMIT_S = 1.0
 """For a process that was killed."""
-LESS_URGENT = 1
+LESS_URGENT = 5
 """Than listening, yet more than the model, whose next batch is made here."""
 
 
