@@ -1,6 +1,7 @@
 """What is counted about the service, for Prometheus. Labels have few values, none that a user can invent."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -50,15 +51,19 @@ class Metrics:
             namespace="lrpserve",
             registry=self._registry,
         )
-        for reason in get_args(Refusal):
-            self._refused.labels(reason)
+        # Looking labels up costs more than counting, and most of what comes under overload is refused.
+        self._of_route = cache(
+            lambda route, status: (self._requests.labels(route, status), self._durations.labels(route))
+        )
+        self._of_refusal = {reason: self._refused.labels(reason) for reason in get_args(Refusal)}
         for reason in get_args(Failure):
             self._failures.labels(reason)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """One request was answered. ``route`` is a template out of the code, never the address asked for."""
-        self._requests.labels(route, status).inc()
-        self._durations.labels(route).observe(seconds)
+        requests, durations = self._of_route(route, status)
+        requests.inc()
+        durations.observe(seconds)
 
     def stage(self, name: str, seconds: float) -> None:
         """One request spent ``seconds`` in this stage; ``queue`` is the wait for the model."""
@@ -74,7 +79,7 @@ class Metrics:
 
     def refused(self, reason: Refusal) -> None:
         """A sound request was not computed."""
-        self._refused.labels(reason).inc()
+        self._of_refusal[reason].inc()
 
     def failed(self, reason: Failure) -> None:
         """Something went wrong on our side."""

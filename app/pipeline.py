@@ -93,9 +93,11 @@ class Door:
         self._most, self._metrics = most, metrics
         self._inside = 0
 
-    def refuse_when_full(self) -> None:
-        """Raise `UnavailableError` where nobody is let in now."""
-        if self._inside >= self._most:
+    def refuse_when_full(self, on_their_way: int = 0) -> None:
+        """Raise `UnavailableError` where nobody is let in now; ``on_their_way`` are so many, those inside among
+        them.
+        """
+        if max(self._inside, on_their_way) >= self._most:
             self._metrics.refused("queue_full")
             raise UnavailableError(QUEUE_FULL)
 
@@ -162,9 +164,9 @@ class Pipeline:
                 look = Look(how.style, how.top_k)
                 return await self._pictures.do(Pictures.compare, opened, asks, done, look, write)
 
-    def refuse_when_full(self) -> None:
+    def refuse_when_full(self, on_their_way: int = 0) -> None:
         """Raise `UnavailableError` where a request now would be refused: its body need not be read."""
-        self._door.refuse_when_full()
+        self._door.refuse_when_full(on_their_way)
 
     def check(self, how: How) -> None:
         """Raise `InvalidParameterError` for what cannot be asked of any picture."""

@@ -5,12 +5,13 @@ import contextlib
 import functools
 import signal
 import sys
+from collections import deque
 from types import FrameType, SimpleNamespace
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.doorman import Doorman
 from app.readiness import Readiness
@@ -92,11 +93,15 @@ def _impatient(deadline_s: float) -> type[HttpToolsProtocol]:
     refused = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
 
     class Impatient(HttpToolsProtocol):
-        _patience: asyncio.TimerHandle | None = None
+        _waiting_since: float | None = None
+        _look: asyncio.TimerHandle | None = None
         _head_bytes = 0
+        _inside: deque[RequestResponseCycle]
+        """Requests that the doorman has let in, and who have not left."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
             super().connection_made(transport)
+            self._inside = deque()
             self._watch()
 
         def data_received(self, data: bytes) -> None:
@@ -116,7 +121,7 @@ def _impatient(deadline_s: float) -> type[HttpToolsProtocol]:
                 return
             self.cycle = refused  # type: ignore[assignment] # as far as uvicorn looks at one that is answered
             self.transport.write(refusal)
-            self._stop_waiting()
+            self._waiting_since = None
             if keep_alive:
                 self.on_response_complete()
             else:
@@ -129,25 +134,43 @@ def _impatient(deadline_s: float) -> type[HttpToolsProtocol]:
         def on_message_complete(self) -> None:
             self._head_bytes = 0
             super().on_message_complete()
+            if not self.cycle.response_complete and doorman.let_in(self.cycle.scope):
+                self._inside.append(self.cycle)
 
         def on_response_complete(self) -> None:
+            self._let_out()
             super().on_response_complete()
             self._watch()
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
-            self._stop_waiting()
+            self._let_out()
+            if self._look is not None:
+                self._look.cancel()
+
+        def _let_out(self) -> None:
+            while self._inside and (self._inside[0].response_complete or self._inside[0].disconnected):
+                self._inside.popleft()
+                doorman.let_out()
 
         def _watch(self) -> None:
+            """See whose turn it is. One timer looks after many requests: setting one for each costs more."""
             if self.cycle is not None and not self.cycle.response_complete:
-                self._stop_waiting()
-            elif self._patience is None and not self.transport.is_closing():
-                self._patience = self.loop.call_later(deadline_s, self.transport.close)
+                self._waiting_since = None
+                return
+            self._waiting_since = self._waiting_since or self.loop.time()
+            if self._look is None:
+                self._look = self.loop.call_later(deadline_s, self._lose_patience)
 
-        def _stop_waiting(self) -> None:
-            if self._patience is not None:
-                self._patience.cancel()
-                self._patience = None
+        def _lose_patience(self) -> None:
+            self._look = None
+            if self._waiting_since is None or self.transport.is_closing():
+                return
+            left_s = self._waiting_since + deadline_s - self.loop.time()
+            if left_s <= 0:
+                self.transport.close()
+            else:
+                self._look = self.loop.call_later(left_s, self._lose_patience)
 
     return Impatient
 

@@ -239,7 +239,7 @@ def full(model: ModelProcess) -> Iterator[Server]:
             yield server
 
 
-def refuse(_: Door) -> None:
+def refuse(_: Door, _on_their_way: int = 0) -> None:
     raise UnavailableError("no room")
 
 

@@ -7,9 +7,10 @@ import logging
 import random
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from app.api.problems import content_of, problem_in_its_words
+from app.api.problems import PROTOCOLS, content_of, problem_in_its_words
 from app.errors import UnavailableError
 from app.logs import fields
 from app.metrics import Metrics
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 COMPUTING = ("/predict", "/explain", "/compare", "/v1/", "/v2/")
 """Where the addresses begin that take a picture."""
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
+PLACEHOLDER = "~"
+"""Neither in an ID nor in anything else that a refusal says."""
+ANSWERS_KEPT = 512
 REPORT_EVERY_S = 1.0
 REFUSAL = (
     "HTTP/1.1 {status} {title}\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n{headers}"
@@ -33,7 +37,21 @@ class Doorman:
     """
 
     def __init__(self) -> None:
-        self._unreported = 0
+        self._inside = self._unreported = 0
+
+    def let_in(self, scope: Mapping[str, Any]) -> bool:
+        """A request that was not refused has arrived whole; whether it takes room from others until `let_out`.
+
+        Counted here, as many arrive before the first of them gets to the pipeline. Before a request has arrived
+        it takes none: who sends slowly keeps nobody out.
+        """
+        counts = is_computed(scope["method"], scope["path"])
+        self._inside += counts
+        return counts
+
+    def let_out(self) -> None:
+        """One of those who take room is answered, or has left."""
+        self._inside -= 1
 
     def refusal(
         self,
@@ -53,12 +71,14 @@ class Doorman:
         pipeline: Pipeline = state["pipeline"]
         metrics: Metrics = state["metrics"]
         try:
-            pipeline.refuse_when_full()
+            pipeline.refuse_when_full(self._inside)
         except UnavailableError as error:
             metrics.request("other", error.status, 0.0)
             self._note()
             given = next((value for name, value in headers if name == b"x-request-id"), b"")
-            return _answer(error, path, request_id(given.decode("latin-1")), keep_alive=keep_alive)
+            sane = request_id(given.decode("latin-1"))
+            answer = _answer(error.detail, path.startswith(PROTOCOLS), keep_alive, len(sane))
+            return answer.replace(PLACEHOLDER.encode() * len(sane), sane.encode())
         return None
 
     def _note(self) -> None:
@@ -84,8 +104,12 @@ def request_id(sent: str) -> str:
     return sent if SANE_REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
 
 
-def _answer(error: UnavailableError, path: str, request_id: str, *, keep_alive: bool) -> bytes:
-    content, media_type = content_of(problem_in_its_words(error, request_id), path)
+@lru_cache(ANSWERS_KEPT)
+def _answer(detail: str, in_protocol: bool, keep_alive: bool, id_length: int) -> bytes:
+    """The answer to all such requests, with as many `PLACEHOLDER` as their ID has letters in its place."""
+    error, request_id = UnavailableError(detail), PLACEHOLDER * id_length
+    problem = problem_in_its_words(error, request_id)
+    content, media_type = content_of(problem, PROTOCOLS[0] if in_protocol else "")
     head = REFUSAL.format(
         status=error.status,
         title=error.title,
