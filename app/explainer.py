@@ -65,7 +65,11 @@ class Explainer:
                 self.description.chain, rule, dict(parameters), overrides
             )
         )
-        metrics.queue_depth(lambda: self._batcher.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for the model."""
+        return self._batcher.waiting
 
     def resolve(self, rule: str, parameters: dict[str, float], overrides: Sequence[str]) -> Composite:
         """Which layer gets which rule; raises `InvalidParameterError`."""

@@ -226,7 +226,7 @@ def backdrop_of(picture: Picture, style: Style) -> Backdrop:
         case View.HEATMAP:
             return Backdrop(size, None)
         case View.OVERLAY:
-            side = _overlay_side(style, size)
+            side = longest_side(style, size)
         case View.SIDE_BY_SIDE:
             side = _panel_side(style)
     return Backdrop(
@@ -370,7 +370,7 @@ def _heatmap(grid: Grid, scale: Scale, style: Style, backdrop: Backdrop, rectang
 
 def _overlay(grid: Grid, scale: Scale, style: Style, backdrop: Backdrop, rectangle: Rectangle) -> Image.Image:
     shown = _shown(backdrop)
-    size, box = _placed(backdrop.size, rectangle, _overlay_side(style, backdrop.size))
+    size, box = _placed(backdrop.size, rectangle, longest_side(style, backdrop.size))
     colours = _enlarged(grid, scale, style, (box.width, box.height))
     # The root keeps weak relevance visible; full relevance hides two thirds of the picture, not all.
     opacity = np.rint(np.sqrt(scale.strength(grid)) * 0.85 * 255).astype(np.uint8)
@@ -502,7 +502,8 @@ def _input_side(upload: tuple[int, int]) -> int:
     return min(MAX_INPUT_SIDE, max(upload))
 
 
-def _overlay_side(style: Style, upload: tuple[int, int]) -> int:
+def longest_side(style: Style, upload: tuple[int, int]) -> int:
+    """Pixels of the longest side of a map over an upload of this (width, height)."""
     return _side(style.size, model=SMALLEST, input_=_input_side(upload))
 
 

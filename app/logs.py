@@ -1,6 +1,5 @@
 """One line an event: JSON for machines, words for a terminal. No content, no keys, no paths, no tracebacks."""
 
-import atexit
 import contextlib
 import json
 import logging
@@ -27,7 +26,7 @@ def fields(**values: object) -> dict[str, Any]:
 
 def configure(form: LogFormat) -> None:
     """Write every logger's lines, uvicorn's among them, to stderr; ``auto`` is text on a terminal, else JSON."""
-    handler = logging.StreamHandler(Unhurried(sys.stderr))
+    handler = UnhurriedHandler(Unhurried(sys.stderr))
     readable = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextLine() if readable else JSONLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -44,7 +43,6 @@ class Unhurried:
         self._stream = stream
         self._lines: deque[str] = deque()
         self._some, self._writing = threading.Event(), threading.Lock()
-        atexit.register(self.write_all)
         threading.Thread(target=self._work, name="log", daemon=True).start()
 
     @property
@@ -71,6 +69,15 @@ class Unhurried:
         while self._some.wait():
             time.sleep(WRITE_EVERY_S)
             self.write_all()
+
+
+class UnhurriedHandler(logging.StreamHandler[Unhurried]):
+    """Has all written when it is closed, as `logging.shutdown` does."""
+
+    def close(self) -> None:
+        """See `logging.Handler`."""
+        self.stream.write_all()
+        super().close()
 
 
 class JSONLine(logging.Formatter):

@@ -122,7 +122,12 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     problems.install(app)
     documented.install(app, [Problem, Instances, InferenceRequest])
     app.add_middleware(RefuseWhenFull)
-    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, deadline_s=settings.read_deadline_s)
+    app.add_middleware(
+        BodyLimits,
+        max_bytes=settings.max_body_bytes,
+        max_bytes_in_hand=settings.max_bytes_in_hand,
+        deadline_s=settings.read_deadline_s,
+    )
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
     app.add_middleware(KnownHosts, names=names_of(settings))

@@ -29,7 +29,7 @@ class Metrics:
         )
         self._stages = self._histogram(
             "stage_duration_seconds",
-            "Decoding, waiting in the queue, the model, rendering.",
+            "Decoding, the model, rendering; queue is the wait for all three.",
             SECONDS,
             "stage",
         )
@@ -42,7 +42,10 @@ class Metrics:
         self._cancelled = self._counter("cancelled", "Requests whose client left before the answer.")
         self._bad_pictures = self._counter("bad_pictures", "Pictures that were refused.", "reason")
         self._queue_depth = Gauge(
-            "queue_depth", "Pictures that wait for the model.", namespace="lrpserve", registry=self._registry
+            "queue_depth",
+            "Pictures that wait for the model, or to be opened or drawn.",
+            namespace="lrpserve",
+            registry=self._registry,
         )
         self._model = Gauge(
             "model_info",

@@ -4,6 +4,7 @@ All of it can be done in another process: what goes in and what comes out are nu
 """
 
 import base64
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from app.answers import CompareAnswer, ExplainAnswer, ExplainReceipt, HeatmapReport, PredictAnswer
+from app.errors import InvalidParameterError
 from app.heatmap import (
     Backdrop,
     Captions,
@@ -23,6 +25,7 @@ from app.heatmap import (
     Style,
     backdrop_of,
     contact_sheet,
+    longest_side,
     render,
     scale_of,
 )
@@ -37,6 +40,8 @@ T = TypeVar("T")
 Upload = bytes | Floats
 """A picture's file, or pixels of the model's own size: float32 (3, 32, 32) in 0…1."""
 LIBRARIES = ("lrpserve", "torch", "zennit", "numpy", "pillow")
+MOST_PIXELS_COMPARED = 2**24
+"""Of all maps of a comparison: 16 of the largest size, some two seconds of drawing."""
 KEPT_ON_SHEET: Any = {
     "target": True,
     "versus": True,
@@ -134,7 +139,11 @@ class Pictures:
     def compare(
         self, opened: Opened, asks: Sequence[Ask], done: Done, look: Look, write: Callable[[Compared], T]
     ) -> T:
-        """What ``write`` makes of several explanations."""
+        """What ``write`` makes of several explanations.
+
+        Raises `InvalidParameterError` where they are more than is drawn at once.
+        """
+        _refuse_too_large(len(asks), longest_side(look.style, opened.backdrop.size))
         predicted = self._receipts.prediction(opened.facts, done.logits, look.top_k)
         scale = scale_of([outcome.relevance for outcome in done.outcomes], look.style)
         explained = [
@@ -172,6 +181,15 @@ class Pictures:
 def as_it_is(thing: T) -> T:
     """Writes nothing, for those who want the explanation itself."""
     return thing
+
+
+def _refuse_too_large(count: int, side: int) -> None:
+    if count * side**2 > MOST_PIXELS_COMPARED:
+        raise InvalidParameterError(
+            "size",
+            f"{count} maps of {side} pixels are more than is drawn at once; compare fewer, or ask for "
+            f"{math.isqrt(MOST_PIXELS_COMPARED // count)}",
+        )
 
 
 def _sheet(opened: Opened, explained: Sequence[Explained], style: Style, scale: Scale) -> Heatmap:

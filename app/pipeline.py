@@ -1,13 +1,13 @@
 """The whole journey of one request: bytes → picture → tensor → scores and relevance → heatmap → answer."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
+from app import workers
 from app.answers import PredictAnswer
 from app.batching import QUEUE_FULL
 from app.errors import DeadlineError, InvalidParameterError, RequestError, UnavailableError
@@ -68,15 +68,6 @@ class Timings:
         """Count ``seconds`` towards ``stage``."""
         self.stages[stage] = self.stages.get(stage, 0.0) + 1000 * seconds
 
-    @contextmanager
-    def of(self, stage: str) -> Iterator[None]:
-        """Count the time within towards ``stage``."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(stage, time.perf_counter() - started)
-
     def longest_of(self, others: Sequence["Timings"]) -> None:
         """Take the longest of each stage of ``others``, which ran side by side."""
         for other in others:
@@ -130,6 +121,7 @@ class Pipeline:
         self._pictures = pictures
         self._receipts = receipts
         self._metrics = metrics
+        metrics.queue_depth(lambda: explainer.waiting + pictures.waiting)
 
     async def predict(self, data: Upload, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
         """Scores of the picture in ``data``: all classes, or the ``top_k`` most probable."""
@@ -146,9 +138,9 @@ class Pipeline:
         with self._door:
             opened = await self._open(data, how.fit, how.style, timings)
             done = await self._answered(Job(opened.image, (ask,), how.verify), timings)
-            with timings.of("render"):
-                look = Look(how.style, how.top_k)
-                return await self._pictures.do(Pictures.explain, opened, ask, done, look, write)
+            look = Look(how.style, how.top_k)
+            work = self._pictures.do(Pictures.explain, opened, ask, done, look, write)
+            return await _timed("render", work, timings)
 
     async def compare(
         self, data: Upload, comparison: Comparison, timings: Timings, write: Callable[[Compared], T]
@@ -160,9 +152,9 @@ class Pipeline:
         with self._door:
             opened = await self._open(data, how.fit, how.style, timings)
             done = await self._answered(Job(opened.image, asks, how.verify), timings)
-            with timings.of("render"):
-                look = Look(how.style, how.top_k)
-                return await self._pictures.do(Pictures.compare, opened, asks, done, look, write)
+            look = Look(how.style, how.top_k)
+            work = self._pictures.do(Pictures.compare, opened, asks, done, look, write)
+            return await _timed("render", work, timings)
 
     def refuse_when_full(self, on_their_way: int = 0) -> None:
         """Raise `UnavailableError` where a request now would be refused: its body need not be read."""
@@ -223,8 +215,8 @@ class Pipeline:
 
     async def _open(self, data: Upload, fit: Fit, style: Style, timings: Timings) -> Opened:
         try:
-            with timings.of("decode"):
-                return await self._pictures.do_if_in_time(Pictures.open, data, fit, style)
+            work = self._pictures.do_if_in_time(Pictures.open, data, fit, style)
+            return await _timed("decode", work, timings)
         except RequestError as error:
             self._metrics.bad_picture(error.slug)
             raise
@@ -240,3 +232,15 @@ class Pipeline:
             if (share := leak(outcome)) is not None:
                 self._metrics.leak(share)
         return batched.result
+
+
+async def _timed(stage: str, work: Awaitable[workers.Done[T]], timings: Timings) -> T:
+    """The result of ``work``, its time counted towards ``stage`` and the queue, where it failed as well."""
+    started, queue_s = time.perf_counter(), 0.0
+    try:
+        done = await work
+        queue_s = done.queue_s
+        return done.result
+    finally:
+        timings.add(stage, time.perf_counter() - started - queue_s)
+        timings.add("queue", queue_s)

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import functools
+import logging
 import signal
 import sys
 from collections import deque
+from collections.abc import Iterator
 from types import FrameType, SimpleNamespace
 from typing import Any
 
@@ -53,16 +55,33 @@ class DrainingServer(uvicorn.Server):
         """End as if told to, without a signal; from any thread."""
         self.should_exit = True
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Called by uvicorn around all that it does. It then raises the signal again that ended it, after which
+        nothing is written any more.
+        """
+        with super().capture_signals():
+            yield
+            logging.shutdown()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn for SIGTERM and SIGINT."""
         readiness: Readiness = self._app.state.readiness
         draining = readiness.obstacle == "shutting down"
         readiness.drain()
+        if not draining:
+            self._let_go()
         if sig == signal.SIGTERM and not draining and self._drain_s > 0:
             close = functools.partial(super().handle_exit, sig, frame)
             asyncio.get_running_loop().call_later(self._drain_s, close)
         else:
             super().handle_exit(sig, frame)
+
+    def _let_go(self) -> None:
+        """Make each answer the last one on its connection, whose client would use it just when it is closed."""
+        # The second list, which answers under way have already, is made anew out of the first one every second.
+        for headers in (self.config.encoded_headers, self.server_state.default_headers):
+            headers.append((b"connection", b"close"))
 
 
 def options(settings: Settings) -> dict[str, Any]:

@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = Field(
         8 * MIB, description="Largest request body; the photo of a good phone fits."
     )
+    max_bytes_in_hand: PositiveInt = Field(
+        512 * MIB,
+        description="All bodies that arrive or are being answered together, in memory; more are refused, 503.",
+    )
     max_pictures: PositiveInt = Field(
         32, description="Most pictures in one request, where it takes several; what the model takes at once."
     )

@@ -18,11 +18,14 @@ import pickle
 import signal
 import socket
 import struct
+import sys
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from app.errors import DeadlineError, LRPServeError
@@ -51,15 +54,29 @@ class WorkerLostError(LRPServeError):
     """The process that had the work has died, or was killed over it."""
 
 
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """What came of work, and the seconds that it had waited for a worker."""
+
+    result: T
+    queue_s: float
+
+
 class Workers(Protocol[Tools_co]):
     """Who does work elsewhere."""
 
-    async def do(self, work: Callable[Concatenate[Tools_co, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    @property
+    def waiting(self) -> int:
+        """How much work waits for a worker."""
+
+    async def do(
+        self, work: Callable[Concatenate[Tools_co, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Done[T]:
         """The result of ``work(tools, *args, **kwargs)``, or whatever it raised."""
 
     async def do_if_in_time(
         self, work: Callable[Concatenate[Tools_co, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    ) -> Done[T]:
         """The same, behind all that need not be in time; raises `DeadlineError` if its turn comes too late."""
 
     async def ready(self) -> None:
@@ -76,10 +93,22 @@ class ThreadWorkers(Generic[Tools]):
         self._tools = tools
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="worker")
 
-    async def do(self, work: Callable[Concatenate[Tools, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    @property
+    def waiting(self) -> int:
+        """See `Workers`; nobody counts here."""
+        return 0
+
+    async def do(
+        self, work: Callable[Concatenate[Tools, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Done[T]:
         """See `Workers`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: work(self._tools, *args, **kwargs))
+        put = time.perf_counter()
+
+        def done() -> Done[T]:
+            queue_s = time.perf_counter() - put
+            return Done(work(self._tools, *args, **kwargs), queue_s)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, done)
 
     do_if_in_time = do
 
@@ -99,6 +128,7 @@ class _Waiting:
     number: int
     message: bytes = field(compare=False)
     future: asyncio.Future[Any] = field(compare=False)
+    since: float = field(compare=False)
     until: float = field(compare=False)
 
 
@@ -127,17 +157,24 @@ class ProcessWorkers(Generic[Tools]):
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._places = [self._loop.create_task(self._fill()) for _ in range(count)]
 
-    async def do(self, work: Callable[Concatenate[Tools, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    @property
+    def waiting(self) -> int:
         """See `Workers`."""
-        result: T = await self._put(False, float("inf"), (work, args, kwargs))
-        return result
+        return self._waiting.qsize()
+
+    async def do(
+        self, work: Callable[Concatenate[Tools, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Done[T]:
+        """See `Workers`."""
+        done: Done[T] = await self._put(False, float("inf"), (work, args, kwargs))
+        return done
 
     async def do_if_in_time(
         self, work: Callable[Concatenate[Tools, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    ) -> Done[T]:
         """See `Workers`."""
-        result: T = await self._put(True, self._loop.time() + self._deadline_s, (work, args, kwargs))
-        return result
+        done: Done[T] = await self._put(True, self._loop.time() + self._deadline_s, (work, args, kwargs))
+        return done
 
     async def ready(self) -> None:
         """See `Workers`."""
@@ -154,7 +191,9 @@ class ProcessWorkers(Generic[Tools]):
         """What is to come of a call."""
         future = self._loop.create_future()
         message = pickle.dumps(call, pickle.HIGHEST_PROTOCOL)
-        self._waiting.put_nowait(_Waiting(can_wait, next(self._numbers), message, future, until))
+        self._waiting.put_nowait(
+            _Waiting(can_wait, next(self._numbers), message, future, self._loop.time(), until)
+        )
         return future
 
     async def _fill(self) -> None:
@@ -179,7 +218,8 @@ class ProcessWorkers(Generic[Tools]):
                 return
             if waiting.future.done():  # its sender has left
                 continue
-            if self._loop.time() > waiting.until:
+            now = self._loop.time()
+            if now > waiting.until:
                 late = f"waited {self._deadline_s:g} s without a turn and was not computed; try again later"
                 waiting.future.set_exception(DeadlineError(late))
                 continue
@@ -192,7 +232,7 @@ class ProcessWorkers(Generic[Tools]):
             except asyncio.CancelledError:  # all is to end
                 waiting.future.cancel()
                 raise
-            _settle(waiting.future, result, error)
+            _settle(waiting.future, Done(result, now - waiting.since), error)
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
@@ -257,10 +297,18 @@ def _serve(wire: socket.socket, tools: object) -> None:  # pragma: no cover # in
         signal.signal(number, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(LESS_URGENT)
+    _hush_libraries()
     with contextlib.suppress(EOFError, OSError), wire, wire.makefile("rwb") as messages:
         _send(messages, pickle.dumps(None))
         while header := messages.read(LENGTH.size):
             _send(messages, _outcome(tools, messages.read(*LENGTH.unpack(header))))
+
+
+def _hush_libraries() -> None:  # pragma: no cover # as above
+    """Keep from the log what libraries in C say of an upload there, as libtiff does. Python's words go on."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
 
 
 def _outcome(tools: object, message: bytes) -> bytes:  # pragma: no cover # as above

@@ -205,6 +205,16 @@ def test_more_explanations_than_allowed_are_refused_by_number(
     assert compare(client, cat_png, ASKED[:-1]).status_code == 200
 
 
+def test_more_pixels_than_are_drawn_at_once_are_refused_with_what_would_do(
+    client: TestClient, cat_png: bytes
+) -> None:
+    answer = compare(
+        client, cat_png, [("target", "all"), ("rule", "gamma"), ("rule", "zero"), ("size", "1024")]
+    )
+    assert answer.status_code == 422
+    assert "ask for 915" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("content", "headers", "status"),
     [

@@ -140,12 +140,17 @@ def test_row_30_when_told_to_end_it_says_so_first_and_still_takes_requests_then_
         assert not any(answer.done() for answer in accepted)
         process.let_all()
         assert [answer.result().status_code for answer in accepted] == [200] * 21
+        # Whoever keeps connections does not find one closed just when it is used again.
+        assert {answer.result().headers["Connection"] for answer in accepted} == {"close"}
         assert process.ends() in (0, -signal.SIGTERM)
+        logged = [json.loads(line) for line in process.log if '"message"' in line]
+        assert len([line for line in logged if line.get("route") == "/explain"]) == 21
+        assert "stopped" in [line["message"] for line in logged]
         assert not [line for line in process.log if "Traceback" in line or '"error"' in line]
 
 
 def test_row_30_no_answer_is_lost_when_load_goes_elsewhere_once_readiness_is_gone(cat_png: bytes) -> None:
-    with running(cat_png, LRP_DRAIN_S="0.5") as process:
+    with running(cat_png, LRP_DRAIN_S="3") as process:
         process.let_all()
         answers: list[int] = []
 

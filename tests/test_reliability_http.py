@@ -1,6 +1,7 @@
 """Rows 11 to 19 of what the service must withstand, over real connections. Nothing here is timed."""
 
 import asyncio
+import errno
 import gc
 import json
 import socket
@@ -20,6 +21,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from app.errors import UnavailableError
 from app.main import create_app
@@ -83,6 +85,35 @@ def test_row_11_a_nonsensical_length_is_no_crash(server: Server, length: str) ->
         client.sendall(head("Content-Type: image/png", f"Content-Length: {length}"))
         assert status(client) in (400, 413)
     assert get(server, "/livez").status_code == 200
+
+
+def test_row_12_all_bodies_together_have_a_cap_and_give_their_room_back(model: ModelProcess) -> None:
+    settings = Settings(max_bytes_in_hand=3 * MIB)
+    with serving(settings, create_app(settings, model)) as server:
+        with closing(connect(server)) as slow, closing(connect(server)) as next_one:
+            for client in (slow, next_one):
+                client.sendall(
+                    head("Content-Type: image/png", f"Content-Length: {2 * MIB}") + bytes(MIB + 2**19)
+                )
+            next_one.sendall(bytes(2**19))
+            assert status(next_one) == 503
+            slow.sendall(bytes(2**19))
+            assert status(slow) == 422  # zeros are no picture
+        with closing(connect(server)) as later:
+            later.sendall(head("Content-Type: image/png", f"Content-Length: {2 * MIB}") + bytes(2 * MIB))
+            assert status(later) == 422
+
+
+def test_row_12_a_disk_that_is_full_is_told_to_come_again(
+    client: TestClient, cat_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object, __: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.datastructures.UploadFile.write", full)
+    answer = client.post("/explain", files={"file": cat_png})
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
 
 
 @pytest.mark.parametrize("form", ["image/png", "multipart/form-data; boundary=x", "v1"])

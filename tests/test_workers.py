@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable
@@ -42,6 +43,10 @@ class Tools:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
+    def chatter(self) -> None:
+        os.write(2, b"SECRET of a library")
+        sys.stderr.write("Python's own words\n")
+
     def unsendable(self) -> object:
         return threading.Lock()
 
@@ -72,15 +77,15 @@ async def pids_of(workers: ProcessWorkers[Tools], count: int) -> set[int]:
     """When so many are up."""
     pids: set[int] = set()
     while len(pids) < count:
-        pids |= set(await asyncio.gather(*(workers.do(Tools.pid) for _ in range(8))))
+        pids |= {done.result for done in await asyncio.gather(*(workers.do(Tools.pid) for _ in range(8)))}
     return pids
 
 
 def test_work_is_done_in_other_processes_side_by_side() -> None:
     async def scene() -> None:
         async with employed(2) as workers:
-            assert await workers.do(Tools.say, "you", loudly=True) == "Hello, you!"
-            assert await workers.do_if_in_time(Tools.say, "you") == "Hello, you"
+            assert (await workers.do(Tools.say, "you", loudly=True)).result == "Hello, you!"
+            assert (await workers.do_if_in_time(Tools.say, "you")).result == "Hello, you"
             assert os.getpid() not in await pids_of(workers, 2)
 
     asyncio.run(scene())
@@ -90,7 +95,7 @@ def test_large_work_arrives_whole() -> None:
     async def scene() -> None:
         async with employed() as workers:
             text = "x" * 20_000_000
-            assert len(await workers.do(Tools.say, text)) == len(text) + len("Hello, ")
+            assert len((await workers.do(Tools.say, text)).result) == len(text) + len("Hello, ")
 
     asyncio.run(scene())
 
@@ -105,7 +110,7 @@ def test_our_errors_come_back_as_they_are_and_others_in_no_users_words() -> None
                 with pytest.raises(RemoteError) as failed:
                     await workers.do(work)
                 assert "SECRET" not in failed.value.detail
-            assert await workers.do(Tools.say, "again") == "Hello, again"
+            assert (await workers.do(Tools.say, "again")).result == "Hello, again"
 
     asyncio.run(scene())
 
@@ -113,12 +118,12 @@ def test_our_errors_come_back_as_they_are_and_others_in_no_users_words() -> None
 def test_a_worker_that_dies_takes_nothing_along_but_its_work() -> None:
     async def scene() -> None:
         async with employed() as workers:
-            before = await workers.do(Tools.pid)
+            before = (await workers.do(Tools.pid)).result
             dying = asyncio.ensure_future(workers.do(Tools.die))
             behind = asyncio.ensure_future(workers.do(Tools.pid))
             with pytest.raises(WorkerLostError):
                 await dying
-            assert await behind != before
+            assert (await behind).result != before
 
     asyncio.run(scene())
 
@@ -126,12 +131,12 @@ def test_a_worker_that_dies_takes_nothing_along_but_its_work() -> None:
 def test_a_worker_that_dies_idle_costs_nobody_anything() -> None:
     async def scene() -> None:
         async with employed() as workers:
-            process = psutil.Process(await workers.do(Tools.pid))
+            process = psutil.Process((await workers.do(Tools.pid)).result)
             process.kill()
             while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 await asyncio.sleep(0)
             await asyncio.sleep(0.05)  # what the system says of it arrives
-            assert await workers.do(Tools.say, "you") == "Hello, you"
+            assert (await workers.do(Tools.say, "you")).result == "Hello, you"
 
     asyncio.run(scene())
 
@@ -139,10 +144,10 @@ def test_a_worker_that_dies_idle_costs_nobody_anything() -> None:
 def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
     async def scene() -> None:
         async with employed(limit_s=0.5) as workers:
-            before = await workers.do(Tools.pid)
+            before = (await workers.do(Tools.pid)).result
             with pytest.raises(WorkerLostError):
                 await workers.do(Tools.sleep, LIMIT_S)
-            assert await workers.do(Tools.pid) != before
+            assert (await workers.do(Tools.pid)).result != before
 
     asyncio.run(scene())
 
@@ -156,7 +161,7 @@ def test_whose_sender_has_left_is_not_done() -> None:
             await asyncio.sleep(0)
             leaving.cancel()
             await running
-            assert await workers.do(Tools.say, "you") == "Hello, you"
+            assert (await workers.do(Tools.say, "you")).result == "Hello, you"
 
     asyncio.run(scene())
 
@@ -167,7 +172,7 @@ def test_who_leaves_while_it_is_done_disturbs_nobody() -> None:
             leaving = asyncio.ensure_future(workers.do(Tools.sleep, 0.2))
             await asyncio.sleep(0.05)
             leaving.cancel()
-            assert await workers.do(Tools.say, "you") == "Hello, you"
+            assert (await workers.do(Tools.say, "you")).result == "Hello, you"
 
     asyncio.run(scene())
 
@@ -202,7 +207,7 @@ def test_whose_turn_comes_too_late_is_told_so_and_not_done() -> None:
             with pytest.raises(DeadlineError, match=r"waited 0\.1 s"):
                 await workers.do_if_in_time(Tools.die)
             await running
-            assert await workers.do_if_in_time(Tools.say, "you") == "Hello, you"
+            assert (await workers.do_if_in_time(Tools.say, "you")).result == "Hello, you"
 
     asyncio.run(scene())
 
@@ -242,12 +247,37 @@ def test_what_waits_when_all_ends_is_given_up() -> None:
     asyncio.run(scene())
 
 
+def test_the_wait_for_a_worker_is_told_and_counted() -> None:
+    async def scene() -> None:
+        async with employed() as workers:
+            running = asyncio.ensure_future(workers.do(Tools.sleep, 0.2))
+            await asyncio.sleep(0)
+            second = asyncio.ensure_future(workers.do(Tools.sleep, 0))
+            await asyncio.sleep(0.05)
+            assert workers.waiting == 1
+            assert (await running).queue_s < 0.1 < (await second).queue_s
+            assert workers.waiting == 0
+
+    asyncio.run(scene())
+
+
+def test_what_libraries_say_about_an_upload_is_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    async def scene() -> None:
+        async with employed() as workers:
+            await workers.do(Tools.chatter)
+
+    asyncio.run(scene())
+    said = capfd.readouterr().err
+    assert "Python's own words" in said
+    assert "SECRET" not in said
+
+
 def test_threads_do_the_same_for_any_loop() -> None:
     workers = ThreadWorkers(Tools("Hello"), 1)
 
     async def scene() -> str:
         await workers.ready()
-        return await workers.do_if_in_time(Tools.say, "you")
+        return (await workers.do_if_in_time(Tools.say, "you")).result
 
     assert {asyncio.run(scene()) for _ in range(2)} == {"Hello, you"}
     workers.close()

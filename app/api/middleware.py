@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.doorman import is_computed, request_id
 from app.api.problems import answer
-from app.errors import TooLargeError, TooSlowError
+from app.errors import TooLargeError, TooSlowError, UnavailableError
 from app.logs import fields
 from app.metrics import Metrics
 from app.pipeline import Pipeline, Timings
@@ -104,14 +104,17 @@ class Exchange:
 
 
 class BodyLimits:
-    """Refuses bodies over ``max_bytes``, by Content-Length before a byte is read, else as they pass it; and
-    bodies that have not arrived ``deadline_s`` after they were asked for.
+    """Refuses bodies over ``max_bytes``, by Content-Length before a byte is read, else as they pass it; bodies
+    that have not arrived ``deadline_s`` after they were asked for; and those that would make all bodies in hand
+    together, which are in memory, more than ``max_bytes_in_hand``.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, deadline_s: float) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_bytes_in_hand: int, deadline_s: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._max_bytes_in_hand = max_bytes_in_hand
         self._deadline_s = deadline_s
+        self._in_hand = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -135,12 +138,16 @@ class BodyLimits:
                 raise TooSlowError(
                     f"the body did not arrive within {self._deadline_s:g} s; send it faster or smaller"
                 ) from None
-            received += len(message.get("body", b""))
+            received += (size := len(message.get("body", b"")))
+            self._in_hand += size
             arriving = message.get("more_body", False)
             self._check(received)
             return message
 
-        await self._app(scope, receive_within_limits, send)
+        try:
+            await self._app(scope, receive_within_limits, send)
+        finally:
+            self._in_hand -= received
 
     def _check(self, size: int) -> None:
         if size > self._max_bytes:
@@ -148,6 +155,8 @@ class BodyLimits:
                 f"the body is larger than {self._max_bytes / 2**20:g} MiB; send a smaller picture: "
                 "the model sees 32×32 pixels of it"
             )
+        if self._in_hand > self._max_bytes_in_hand:
+            raise UnavailableError("too many large uploads at once; try again in a second")
 
 
 class RefuseWhenFull:

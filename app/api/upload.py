@@ -1,12 +1,15 @@
 """The pictures of a request: one, as raw body or as the multipart part ``file``, or several such parts."""
 
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from app.errors import BadRequestError, TooLargeError, UnsupportedMediaTypeError
+from app.errors import BadRequestError, TooLargeError, UnavailableError, UnsupportedMediaTypeError
 
 SEND_ONE = "send one picture as multipart part 'file' or as the raw body with its image type"
 MAX_PARTS = 8  # one is right; a few more are parsed only to be able to say what is wrong
@@ -42,7 +45,7 @@ async def read_files(request: Request, most: int) -> list[NamedFile]:
     refuse_compressed(request)
     if _media_type(request) != "multipart/form-data":
         raise UnsupportedMediaTypeError("several pictures come as multipart/form-data, each a part 'file'")
-    async with request.form(max_fields=MAX_PARTS) as form:  # far more files than ``most``: we say the limit
+    async with _form(request, max_fields=MAX_PARTS) as form:  # far more files than ``most``: we say the limit
         parts = form.multi_items()
         _refuse_others(form)
         if not parts:
@@ -64,11 +67,26 @@ def refuse_compressed(request: Request) -> None:
 
 
 async def _file_part(request: Request) -> bytes:
-    async with request.form(max_files=MAX_PARTS, max_fields=MAX_PARTS) as form:
+    async with _form(request, max_files=MAX_PARTS, max_fields=MAX_PARTS) as form:
         part = _only_part(form)
         if not isinstance(part, UploadFile):
             raise BadRequestError(f"the part 'file' is text without a file name; {SEND_ONE}")
         return await part.read()
+
+
+@asynccontextmanager
+async def _form(request: Request, **limits: int) -> AsyncIterator[FormData]:
+    """The request's form; raises 503 where the disk, which keeps the larger files meanwhile, is full."""
+    try:
+        form = await request.form(**limits)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UnavailableError("no room to keep the upload in now; try again in a second") from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def _only_part(form: FormData) -> UploadFile | str:
