@@ -40,7 +40,7 @@ Tools = TypeVar("Tools")
 Tools_co = TypeVar("Tools_co", covariant=True)
 
 WORK_LIMIT_S = 30.0
-"""For one piece of work; the largest picture that is taken needs a hundredth. Then its process is killed."""
+"""For one piece of work; the largest picture that is taken needs one. Then its process is killed."""
 LENGTH = struct.Struct("!Q")
 """Before each message."""
 READ_AHEAD_BYTES = 2**20
