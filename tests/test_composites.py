@@ -1,11 +1,14 @@
 """Which layer gets which rule, and what people are told when they ask for something that is not there."""
 
+import time
+from contextlib import suppress
+
 import pytest
 from torch import nn
 
 from app.errors import InvalidParameterError
 from app.lrp.canonize import kinds, leaf_layers
-from app.lrp.composites import COMPOSITES, RULES, Composite, Info, Rule, resolve
+from app.lrp.composites import COMPOSITES, MOST_OVERRIDES, RULES, Composite, Info, Rule, resolve
 from app.lrp.rules import FUNCTIONS
 from app.models.minivgg import MiniVGG
 
@@ -202,6 +205,11 @@ WRONG: list[tuple[str, dict[str, float], list[str], str, str]] = [
     ("zero", {}, ["features.0:gamma(epsilon=1)"], "layers", "gamma takes gamma; leave epsilon out"),
     ("zero", {}, ["features.0:gamma(gamma=-1)"], "layers", "-1 is not allowed"),
     ("zero", {}, ["features.0:alpha_beta(alpha=3, beta=3)"], "layers", "alpha − beta must be 1"),
+    ("zero", {}, ["features.0:gamma(gamma=1, gamma=2)"], "layers", "gamma is given twice"),
+    ("zero", {}, ["features.0:zero" + " " * 90], "layers", "105 characters are over 100"),
+    ("zero", {}, ["[" * 30_000 + ":zero"], "layers", "characters are over 100"),
+    ("zero", {}, ["*a" * 9 + ":zero"], "layers", "more than 8 wildcards"),
+    ("zero", {}, ["features.0:zero"] * 33, "layers", "33 overrides are over 32"),
 ]
 
 
@@ -213,6 +221,20 @@ def test_errors_name_the_parameter_and_say_what_is_possible(
         resolve(kinds(model), rule, parameters, overrides)
 
     assert caught.value.parameter == culprit
+
+
+@pytest.mark.parametrize(
+    "glob", ["*a" * 8, "[!a]*" * 4, "?" * 8 + "a" * 80, "*" * 8 + "b" * 80, "[a-z&&||~~--]*"]
+)
+def test_the_worst_globs_take_no_time(model: MiniVGG, glob: str) -> None:
+    worst = [f"{str(i) * (i % 3)}{glob}:zero" for i in range(MOST_OVERRIDES - 1)]
+
+    started = time.perf_counter()
+    for override in worst:
+        with suppress(InvalidParameterError):
+            resolve(kinds(model), "zero", {}, [override])
+
+    assert time.perf_counter() - started < 0.5  # a hundred times what they take
 
 
 def test_an_error_in_an_override_quotes_it(model: MiniVGG) -> None:

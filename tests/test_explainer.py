@@ -1,6 +1,7 @@
 """The model's thread: what one request, or the machine, may do to the others. Nothing here is timed."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,11 +16,12 @@ from torch import Tensor
 from zennit import rules as zennit_rules
 
 from app.batching import Batched
-from app.errors import InternalError, RefusedToStartError, UnavailableError
-from app.explainer import Explainer, Limits
+from app.errors import InternalError, InvalidParameterError, RefusedToStartError, UnavailableError
+from app.explainer import COMPOSITES_KEPT, Explainer, Limits
 from app.images import to_input
 from app.jobs import Done, Floats, Job, ModelLostError
 from app.lrp.asks import Ask, Question, Start
+from app.lrp.composites import LONGEST_OVERRIDE, MOST_OVERRIDES
 from app.lrp.seed import Answers
 from app.metrics import Metrics
 from app.model import LocalModel, pick_device
@@ -362,3 +364,17 @@ def test_an_unknown_or_missing_device_is_refused_by_name() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(RefusedToStartError, match="no CUDA"):
             pick_device("cuda")
+
+
+def test_what_is_kept_of_requests_is_small_however_long_they_are(shipped: LocalModel) -> None:
+    blanks = " " * (LONGEST_OVERRIDE - 40)
+    with explaining(shipped) as (explainer, _):
+        tracemalloc.start()
+        for number in range(COMPOSITES_KEPT + 50):
+            override = f"features.*:gamma(gamma=1.{number:03}"
+            explainer.resolve("zero", {}, [f"{override}{blanks[i:]})" for i in range(MOST_OVERRIDES)])
+            with pytest.raises(InvalidParameterError, match="characters are over"):
+                explainer.resolve("zero", {}, [f"{override}{' ' * 1_000_000})"])
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert kept < 5 * 2**20

@@ -9,9 +9,9 @@ the one that sees the pixels, the last.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import Literal
 
 from app.errors import InvalidParameterError
@@ -20,6 +20,13 @@ Kind = Literal["convolution", "dense", "average", "other"]
 """What a layer is to a composite; the first two have weights."""
 Chain = Sequence[tuple[str, Kind]]
 """The layers of a network by name, in the order in which they run."""
+
+MOST_OVERRIDES = 32
+"""Of one explanation; networks with more layers have globs."""
+LONGEST_OVERRIDE = 100
+"""Characters."""
+MOST_WILDCARDS = 8
+"""In one glob. Each takes microseconds, and requests with many pictures may have a thousand globs."""
 
 PARTITION_TOLERANCE = 1e-9
 """How far α − β may be from 1: no two decimal fractions of the right difference miss it by more."""
@@ -301,6 +308,10 @@ def resolve(chain: Chain, rule: str, parameters: Mapping[str, float], overrides:
     given = _complete(info, parameters)
     weighted = {name: kind for name, kind in chain if kind in ("convolution", "dense")}
     chosen = _by_role(weighted, _roles(info), given)
+    if len(overrides) > MOST_OVERRIDES:
+        raise InvalidParameterError(
+            "layers", f"{len(overrides)} overrides are over {MOST_OVERRIDES}; a glob reaches many layers"
+        )
     for override in overrides:
         chosen |= _overridden(override, list(weighted))
     unweighted = {name: Rule("norm" if kind == "average" else "pass") for name, kind in chain}
@@ -378,6 +389,10 @@ def _overridden(override: str, weighted: Sequence[str]) -> dict[str, Rule]:
 
 
 def _matches(override: str, weighted: Sequence[str]) -> dict[str, Rule]:
+    if len(override) > LONGEST_OVERRIDE:
+        raise InvalidParameterError(
+            "layers", f"{len(override)} characters are over {LONGEST_OVERRIDE}; a glob makes names short"
+        )
     parsed = _OVERRIDE.fullmatch(override)
     if parsed is None:
         example = "features.*:gamma(gamma=0.5)"
@@ -387,7 +402,7 @@ def _matches(override: str, weighted: Sequence[str]) -> dict[str, Rule]:
         raise InvalidParameterError(
             "layers", f"there is no rule {parsed['rule']!r} for a layer; there are {_list(RULES)}"
         )
-    names = [name for name in weighted if fnmatchcase(name, parsed["glob"])]
+    names = _matching(parsed["glob"], weighted)
     if not names:
         raise InvalidParameterError("layers", f"no layer with weights matches; there are {_list(weighted)}")
     if info.above is not None and names != list(weighted[:1]):
@@ -395,20 +410,31 @@ def _matches(override: str, weighted: Sequence[str]) -> dict[str, Rule]:
             f"{info.name} needs bounds, which only the pixel layer has; it can be given to {weighted[0]}"
         )
         raise InvalidParameterError("layers", message)
-    given = dict(assignments(parsed["parameters"] or ""))
+    given = assignments(parsed["parameters"] or "")
     rule = Rule(info.name, tuple(_complete(info, given).items()))
     return dict.fromkeys(names, rule)
 
 
-def assignments(text: str) -> Iterator[tuple[str, float]]:
-    """The pairs of ``name=value, name=value``."""
+def _matching(glob: str, names: Sequence[str]) -> list[str]:
+    if sum(map(glob.count, "*?[")) > MOST_WILDCARDS:
+        raise InvalidParameterError("layers", f"more than {MOST_WILDCARDS} wildcards; one or two will do")
+    pattern = re.compile(translate(glob))  # `fnmatch` would keep tens of thousands of them
+    return [name for name in names if pattern.match(name)]
+
+
+def assignments(text: str) -> dict[str, float]:
+    """The pairs of ``name=value, name=value``; raises `InvalidParameterError`."""
+    pairs: dict[str, float] = {}
     for assignment in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = (part.strip() for part in assignment.partition("="))
+        if name in pairs:
+            raise InvalidParameterError("layers", f"{name} is given twice; give it once")
         try:
-            yield name, float(value)
+            pairs[name] = float(value)
         except ValueError:
             message = f"{assignment!r} does not give a number; write name=value"
             raise InvalidParameterError("layers", message) from None
+    return pairs
 
 
 def _list(names: Sequence[str] | Mapping[str, object]) -> str:
