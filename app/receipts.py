@@ -46,6 +46,8 @@ class Receipts:
         self._card = card
         self._engines = engines
         self._low_confidence = low_confidence
+        numbers = {str(index): index for index in range(len(card.classes))}
+        self._indices = numbers | {label: index for index, label in enumerate(card.classes)}
 
     def prediction(self, upload: Facts, logits: Sequence[float], top_k: int | None) -> PredictAnswer:
         """Scores by falling probability, the first ``top_k`` of them."""
@@ -94,11 +96,9 @@ class Receipts:
 
     def class_index(self, parameter: str, text: str) -> int:
         """A class by label or number; raises `InvalidParameterError`."""
+        if text in self._indices:
+            return self._indices[text]
         classes = self._card.classes
-        if text in classes:
-            return classes.index(text)
-        if text.isascii() and text.isdigit() and int(text) < len(classes):
-            return int(text)
         raise InvalidParameterError(
             parameter,
             f"no class {text!r}; use a number from 0 to {len(classes) - 1} or one of {', '.join(classes)}",

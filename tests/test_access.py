@@ -1,6 +1,7 @@
 """Who gets in: keys, names, and what refuses to start."""
 
 import base64
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def test_a_key_lets_in(locked: TestClient, headers: dict[str, str]) -> None:
         {"Authorization": "Basic ???"},
         {"Authorization": "Basic " + base64.b64encode(KEY.encode()).decode()},
         {"Authorization": b"Bearer \xff\xfe"},
+        {"Authorization": b"Basic \xe9"},
     ],
 )
 def test_anything_else_does_not(locked: TestClient, headers: dict[str, str | bytes]) -> None:
@@ -174,6 +176,16 @@ def test_a_page_that_points_its_own_name_here_is_refused(app: FastAPI, host: str
         response = client.get("/model", headers={"Host": host})
     assert response.status_code == 400
     assert "LRP_ALLOWED_HOSTS" in response.json()["detail"]
+
+
+def test_a_name_longer_than_dns_has_is_refused_unread_and_not_kept(model: ModelProcess) -> None:
+    tracemalloc.start()
+    with TestClient(create_app(Settings(), model)) as client:
+        for parts in range(30_000, 30_010):
+            assert client.get("/livez", headers={"Host": "a." * parts}).status_code == 400
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 50 * 2**20  # with all its parents it was a quarter of a gigabyte
 
 
 def test_allowed_hosts_are_written_with_commas(monkeypatch: pytest.MonkeyPatch, model: ModelProcess) -> None:

@@ -1,7 +1,6 @@
 """Who gets in: API keys from a file, and the names that the service answers to. Pure ASGI."""
 
 import base64
-import binascii
 import hmac
 import ipaddress
 import logging
@@ -22,6 +21,10 @@ log = logging.getLogger(__name__)
 
 ANY_HOST = "*"
 HOSTS_KEPT = 256
+LONGEST_HOST = 260
+"""Characters of the longest name that DNS has, with a dot behind it and a port. Others are not looked at: a
+name of many parts has many parents.
+"""
 HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]*)?")
 
 KEY_FORMS = [
@@ -107,11 +110,13 @@ class KnownHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] == "http" and not self._knows(Headers(scope=scope).get("host", "")):
-            raise BadRequestError(
-                "the service does not go by the name in the Host header; use its IP address, or have the name "
-                "added to LRP_ALLOWED_HOSTS"
-            )
+        if scope["type"] == "http":
+            host = Headers(scope=scope).get("host", "")
+            if len(host) > LONGEST_HOST or not self._knows(host):
+                raise BadRequestError(
+                    "the service does not go by the name in the Host header; use its IP address, or have the "
+                    "name added to LRP_ALLOWED_HOSTS"
+                )
         await self._app(scope, receive, send)
 
     def _is_known(self, host: str) -> bool:
@@ -163,7 +168,7 @@ def _credentials(headers: Headers) -> Iterator[bytes]:
     elif scheme.lower() == "basic":
         try:
             yield base64.b64decode(value).partition(b":")[2]
-        except binascii.Error:
+        except ValueError:  # not base64, or not even ASCII
             return
     if "x-api-key" in headers:
         yield headers["x-api-key"].encode("latin-1")
