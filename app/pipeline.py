@@ -1,6 +1,7 @@
 """The whole journey of one request: bytes → picture → tensor → scores and relevance → heatmap → answer."""
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -187,16 +188,14 @@ class Pipeline:
     def _compared(self, comparison: Comparison) -> list[How]:
         """What is asked one by one: each rule gets those of the parameters that are its own."""
         how, rules = comparison.how, comparison.rules or tuple(COMPOSITES)
-        targets: tuple[str | None, ...] = comparison.targets or (None,)
-        if ALL in targets:
-            targets = self.card.classes
+        targets = self._targets(comparison)
         known = {rule: {parameter.name for parameter in rule_info(rule).parameters} for rule in rules}
         for parameter in how.parameters:
             if not any(parameter in names for names in known.values()):
                 raise InvalidParameterError(parameter, f"none of {', '.join(rules)} takes it; leave it out")
         for name, chosen in (("rule", rules), ("target", targets)):
-            if len(set(chosen)) < len(chosen):
-                raise InvalidParameterError(name, "one is given twice; give each once")
+            if twice := [one for one, times in Counter(chosen).items() if times > 1]:
+                raise InvalidParameterError(name, f"{twice[0]} is given twice; give it once")
         if len(rules) * len(targets) > MOST_COMPARED:
             raise InvalidParameterError(
                 "target",
@@ -212,6 +211,23 @@ class Pipeline:
             for rule in rules
             for target in targets
         ]
+
+    def _targets(self, comparison: Comparison) -> tuple[str | None, ...]:
+        """The classes that are compared, by label; None is the predicted one."""
+        if ALL in comparison.targets:
+            if len(comparison.targets) > 1:
+                raise InvalidParameterError("target", f"{ALL} is every class; leave the others out")
+            targets = tuple(self.card.classes)
+        else:
+            targets = tuple(self._label("target", text) for text in comparison.targets)
+        versus = comparison.how.versus
+        if versus is not None and (label := self._label("versus", versus)) in targets:
+            advice = f"leave versus out, or name targets other than {label}"
+            raise InvalidParameterError("versus", f"{label} is one of the targets; {advice}")
+        return targets or (None,)
+
+    def _label(self, parameter: str, text: str) -> str:
+        return self.card.classes[self._receipts.class_index(parameter, text)]
 
     async def _open(self, data: Upload, fit: Fit, style: Style, timings: Timings) -> Opened:
         try:

@@ -176,6 +176,9 @@ def test_the_network_runs_once(client: TestClient, cat_png: bytes) -> None:
         ([("rule", "gamma"), ("rule", "gamma")], "rule"),
         ([("target", "cat"), ("target", "cat")], "target"),
         ([("target", "unicorn")], "target"),
+        ([("target", "3"), ("target", "cat")], "target"),
+        ([("target", "all"), ("target", "cat")], "target"),
+        ([("target", str(number)) for number in range(151)], "target"),
         ([("target", "all"), ("versus", "dog")], "versus"),
         ([("rule", "z_plus"), ("gamma", "0.5")], "gamma"),
         ([("rule", "gamma"), ("gamma", "nan")], "gamma"),
@@ -193,6 +196,15 @@ def test_what_cannot_be_compared_is_422_with_the_parameters_name(
     answer = compare(client, cat_png, query)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"][:2] == ["query", parameter]
+
+
+@pytest.mark.parametrize("target", ["all", "5"])
+def test_versus_one_of_the_targets_is_refused_saying_what_to_do(
+    client: TestClient, cat_png: bytes, target: str
+) -> None:
+    problem = compare(client, cat_png, [("target", target), ("versus", "dog")]).json()
+    (error,) = problem["errors"]
+    assert error["msg"] == "dog is one of the targets; leave versus out, or name targets other than dog"
 
 
 def test_more_explanations_than_allowed_are_refused_by_number(
