@@ -5,6 +5,7 @@ LRPServeError
 │   ├── BadRequestError           400  malformed multipart, no file, more than one, empty body
 │   ├── UnauthorizedError         401  keys are configured and none, or a wrong one, was sent
 │   ├── NotFoundError             404  no such model or version
+│   ├── MethodNotAllowedError     405  the address has no such method
 │   ├── NotAcceptableError        406  no such form of answer
 │   ├── TooSlowError              408  the request did not arrive within the read deadline
 │   ├── TooLargeError             413  more bytes or pixels than allowed
@@ -68,6 +69,14 @@ class NotFoundError(RequestError):
     status = 404
     title = "Not found"
     slug = "not-found"
+
+
+class MethodNotAllowedError(RequestError):
+    """The address does not take this method."""
+
+    status = 405
+    title = "Method not allowed"
+    slug = "method-not-allowed"
 
 
 class NotAcceptableError(RequestError):

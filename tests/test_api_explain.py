@@ -222,9 +222,14 @@ def test_a_sane_request_id_is_kept_and_another_replaced(client: TestClient) -> N
         ({"rule": "nonsense"}, "rule"),
         ({"target": "tiger"}, "target"),
         ({"target": "10"}, "target"),
+        ({"target": "1" * 5000}, "target"),
+        ({"top_k": "1" * 5000}, "top_k"),
         ({"target": "cat", "versus": "cat"}, "versus"),
         ({"layers": "nothing.*:flat"}, "layers"),
         ({"layers": "features.0:gamma(gamma=nan)"}, "layers"),
+        ({"layers": "features.0:gamma(gamma=1,gamma=2)"}, "layers"),
+        ({"layers": "[" * 20_000 + ":zero"}, "layers"),
+        ({"layers": ["features.0:zero"] * 33}, "layers"),
         ({"layer": "features.99"}, "layer"),
         ({"colormap": "mud"}, "colormap"),
         ({"size": "31"}, "size"),
@@ -244,8 +249,10 @@ def test_a_bad_parameter_is_422_and_named(
     problem = response.json()
     assert response.status_code == 422
     assert response.headers["Content-Type"] == "application/problem+json"
-    assert problem["errors"][0]["loc"] == ["query", parameter]
+    assert problem["errors"][0]["loc"][:2] == ["query", parameter]
     assert parameter in problem["detail"]
+    assert "Input should" not in problem["detail"]
+    assert len(response.content) < 1500
     assert problem["instance"] == response.headers["X-Request-ID"]
 
 
@@ -267,6 +274,74 @@ def test_a_body_that_is_no_picture_is_refused(
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/explain", "/explain/batch"])
+@pytest.mark.parametrize(
+    ("content_type", "words"),
+    [
+        ("multipart/form-data", "curl -F"),
+        ("multipart/form-data; boundary=y", "curl -F"),
+        ("multipart/form-data; boundary=x; charset=undefined", "leave the charset out"),
+        ("multipart/form-data; boundary=x; charset=punycode", ""),
+    ],
+)
+def test_multipart_that_cannot_be_read_is_400_and_says_what_to_do(
+    client: TestClient, path: str, content_type: str, words: str
+) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="a-\xff"; filename="a"\r\n\r\na\r\n--x--\r\n'
+    response = client.post(path, content=body, headers={"Content-Type": content_type})
+    assert (response.status_code, response.json()["title"]) == (400, "Bad request")
+    assert words in response.json()["detail"]
+
+
+def test_of_many_unknown_parameters_some_are_named_and_the_rest_counted(
+    client: TestClient, cat_png: bytes
+) -> None:
+    query = "&".join(f"u{number}" for number in range(9000))
+    problem = client.post(f"/explain?{query}", content=cat_png, headers=PNG).json()
+    assert len(problem["errors"]) == 10
+    assert problem["detail"].endswith("; and 8990 more")
+
+
+@pytest.mark.parametrize("path", ["/explain", "/model", "/v1/models"])
+def test_no_part_of_a_request_is_sent_back_at_length(client: TestClient, path: str) -> None:
+    long = "x" * 30_000
+    headers = {"Content-Type": f"{long}/{long}", "Accept": f"{long}/{long}"}
+    response = client.post(f"{path}?{long}=1", content=b"x", headers=headers)
+    assert response.status_code in (405, 406, 415, 422)
+    assert len(response.content) < 2500
+
+
+def test_every_free_text_has_a_longest_length_in_openapi(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in ("/predict", "/explain", "/explain/batch", "/compare"):
+        for parameter in paths[path]["post"].get("parameters", []):
+            schema = parameter["schema"]
+            assert ("maxItems" in schema) == (schema.get("type") == "array")
+            for text in _texts(schema):
+                assert text.keys() & {"maxLength", "enum", "const", "pattern"}, (path, parameter["name"])
+
+
+def _texts(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    inner = [*schema.get("anyOf", []), *([schema["items"]] if "items" in schema else [])]
+    own = [schema] if schema.get("type") == "string" else []
+    return own + [text for one in inner for text in _texts(one)]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "title"),
+    [
+        ("GET", "/nothing", "Not found"),
+        ("GET", "/explain", "Method not allowed"),
+    ],
+)
+def test_errors_of_the_framework_have_the_titles_of_ours(
+    client: TestClient, method: str, path: str, title: str
+) -> None:
+    problem = client.request(method, path).json()
+    assert problem["title"] == title
+    assert problem["type"] == "urn:lrpserve:problem:" + title.lower().replace(" ", "-")
 
 
 def test_multipart_wants_exactly_one_file(client: TestClient, cat_png: bytes) -> None:

@@ -4,7 +4,7 @@ A parameter that a route does not have is refused (``extra="forbid"``), and so i
 """
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
@@ -13,8 +13,8 @@ from app.errors import InvalidParameterError
 from app.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size
 from app.images import Fit
 from app.lrp.asks import Start
-from app.lrp.composites import COMPOSITES, RULES
-from app.pipeline import Comparison, How
+from app.lrp.composites import COMPOSITES, LONGEST_OVERRIDE, MOST_OVERRIDES, RULES
+from app.pipeline import MOST_COMPARED, Comparison, How
 
 REPEATABLE = frozenset({"layers"})
 """Names that may come several times, wherever they are known."""
@@ -31,6 +31,17 @@ def one_of(names: list[str]) -> dict[str, Any]:
     """Schema that offers ``names`` for choice; what is chosen is checked where it is used."""
     return {"enum": names}
 
+
+def sides(*names: str) -> dict[str, Any]:
+    """Schema of a side in pixels, or one of ``names``; it is checked where it is used."""
+    return {"pattern": f"^({'|'.join(names)}|[0-9]{{2,4}})$"}
+
+
+LONGEST_NAME = 200
+"""Characters; labels of ImageNet, with all their synonyms, have up to 130. Nothing longer is looked up."""
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+RuleName = Annotated[str, Field(max_length=LONGEST_NAME, json_schema_extra=one_of([*COMPOSITES, *RULES]))]
+Override = Annotated[str, Field(max_length=LONGEST_OVERRIDE)]
 
 FORM_OF_ANSWER = "Form of the answer, for an address bar; overrides the Accept header."
 
@@ -81,8 +92,9 @@ class MapParameters(PredictParameters):
         examples=[1.0],
         json_schema_extra=range_of("beta"),
     )
-    layers: list[str] = Field(
+    layers: list[Override] = Field(
         [],
+        max_length=MOST_OVERRIDES,
         examples=[["features.0:w_square"]],
         description="Overrides for layers by name or glob, repeatable, the last match wins: "
         "`features.0:w_square`, `features.*:gamma(gamma=0.5)`.",
@@ -92,7 +104,7 @@ class MapParameters(PredictParameters):
         examples=["logit"],
         description="Relevance put in at the output: 1, the target's logit or its probability.",
     )
-    layer: str | None = Field(
+    layer: Name | None = Field(
         None,
         examples=["features.6"],
         description="The map at this layer's input, as `features.6`, instead of the pixels; "
@@ -116,7 +128,7 @@ class MapParameters(PredictParameters):
         examples=["positive"],
         description="Show all relevance, only what speaks for, or only against.",
     )
-    colormap: str = Field(
+    colormap: Name = Field(
         Style().colormap,
         examples=["vik"],
         description="A name from `GET /colormaps`.",
@@ -127,7 +139,7 @@ class MapParameters(PredictParameters):
         examples=["input"],
         description="Side in pixels from 32 to 1024, `model` (32), or `input` (the upload's own, longest "
         "side at most 2048).",
-        pattern=r"^(model|input|[0-9]{2,4})$",
+        json_schema_extra=sides("model", "input"),
     )
     interpolation: Interpolation = Field(
         Interpolation.NEAREST,
@@ -175,18 +187,17 @@ class MapParameters(PredictParameters):
 class _RuleAndTarget(MapParameters):
     """Of one explanation a picture."""
 
-    rule: str = Field(
+    rule: RuleName = Field(
         How().rule,
         examples=["gamma"],
         description="A composite, or a single rule for every weighted layer; `GET /rules` explains them.",
-        json_schema_extra=one_of([*COMPOSITES, *RULES]),
     )
-    target: str | None = Field(
+    target: Name | None = Field(
         None,
         examples=["cat"],
         description="Class that is explained, by label or number: `cat` or `3`; default the predicted one.",
     )
-    versus: str | None = Field(
+    versus: Name | None = Field(
         None,
         examples=["dog"],
         description="Contrast: relevance of `target` minus relevance of this class, as `dog`.",
@@ -226,19 +237,20 @@ class BatchParameters(_RuleAndTarget):
 class CompareParameters(MapParameters):
     """Parameters of ``/compare``."""
 
-    rule: list[str] = Field(
+    rule: list[RuleName] = Field(
         [],
+        max_length=MOST_COMPARED,
         examples=[["gamma", "zero"]],
         description="Composites or rules, repeatable, each a row; default all composites. `epsilon`, `gamma`, "
         "`alpha` and `beta` go to those that have them.",
-        json_schema_extra={"items": {"type": "string", **one_of([*COMPOSITES, *RULES])}},
     )
-    target: list[str] = Field(
+    target: list[Name] = Field(
         [],
+        max_length=MOST_COMPARED,
         examples=[["cat", "dog"]],
         description="Classes, repeatable, each a column: `cat`, `3`, or `all`; default the predicted one.",
     )
-    versus: str | None = Field(
+    versus: Name | None = Field(
         None,
         examples=["dog"],
         description="Contrast: relevance of each target minus relevance of this class.",
@@ -253,7 +265,7 @@ class CompareParameters(MapParameters):
         "128",
         examples=["model"],
         description="Side of each map in pixels from 32 to 1024, or `model` (32).",
-        pattern=r"^(model|[0-9]{2,4})$",
+        json_schema_extra=sides("model"),
     )
     format: Literal["json", "png"] | None = Field(
         None,
@@ -263,6 +275,8 @@ class CompareParameters(MapParameters):
 
     def comparison(self) -> Comparison:
         """What the pipeline is asked for; raises `InvalidParameterError`."""
+        if self.size == "input":
+            raise InvalidParameterError("size", "input is for one map; give model or a side in pixels")
         how = replace(self.common(View.HEATMAP), versus=self.versus)
         return Comparison(how, tuple(self.rule), tuple(self.target))
 
@@ -280,7 +294,7 @@ async def each_once_but_rules_and_targets(request: Request) -> None:
 def _refuse_repeated(request: Request, repeatable: frozenset[str]) -> None:
     seen: set[str] = set()
     for name, _ in request.query_params.multi_items():
-        if name in seen - repeatable:
+        if name in seen and name not in repeatable:
             raise InvalidParameterError(name, "is given more than once; give it once")
         seen.add(name)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 
 from app.errors import BadRequestError, TooLargeError, UnavailableError, UnsupportedMediaTypeError
 
@@ -66,19 +67,20 @@ def refuse_compressed(request: Request) -> None:
         raise UnsupportedMediaTypeError("the body is compressed; send it as it is, without Content-Encoding")
 
 
-async def _file_part(request: Request) -> bytes:
-    async with _form(request, max_files=MAX_PARTS, max_fields=MAX_PARTS) as form:
-        part = _only_part(form)
-        if not isinstance(part, UploadFile):
-            raise BadRequestError(f"the part 'file' is text without a file name; {SEND_ONE}")
-        return await part.read()
-
-
 @asynccontextmanager
 async def _form(request: Request, **limits: int) -> AsyncIterator[FormData]:
-    """The request's form; raises 503 where the disk, which keeps the larger files meanwhile, is full."""
+    """The parts of a multipart body; raises 400 where it cannot be taken apart, 503
+    where the disk, which keeps the larger files meanwhile, is full.
+    """
     try:
         form = await request.form(**limits)
+    except HTTPException as error:
+        raise BadRequestError(
+            f"the multipart body cannot be read ({error.detail.rstrip('.')}); let a library or "
+            "`curl -F file=@cat.jpg` write it and its Content-Type"
+        ) from None
+    except UnicodeError:  # of a charset in its Content-Type that names a codec of another kind
+        raise BadRequestError("the multipart body is not in its charset; leave the charset out") from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -87,6 +89,14 @@ async def _form(request: Request, **limits: int) -> AsyncIterator[FormData]:
         yield form
     finally:
         await form.close()
+
+
+async def _file_part(request: Request) -> bytes:
+    async with _form(request, max_files=MAX_PARTS, max_fields=MAX_PARTS) as form:
+        part = _only_part(form)
+        if not isinstance(part, UploadFile):
+            raise BadRequestError(f"the part 'file' is text without a file name; {SEND_ONE}")
+        return await part.read()
 
 
 def _only_part(form: FormData) -> UploadFile | str:
