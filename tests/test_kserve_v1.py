@@ -29,7 +29,18 @@ def test_an_instance_has_many_forms_of_the_same_picture(
     client: TestClient, cat_b64: str, cat_png: bytes
 ) -> None:
     wrapped = base64.encodebytes(cat_png).decode()
-    forms = [{"image": {"b64": cat_b64}}, {"b64": cat_b64}, {"data": cat_b64}, cat_b64, {"b64": wrapped}]
+    url_safe = base64.urlsafe_b64encode(cat_png).decode()
+    assert set("-_") <= set(url_safe)
+    forms = [
+        {"image": {"b64": cat_b64}},
+        {"b64": cat_b64},
+        {"data": cat_b64},
+        cat_b64,
+        {"b64": wrapped},
+        url_safe,
+        f"data:image/png;base64,{cat_b64}",
+        f"data:image/png;charset=utf-8;base64,{wrapped}",
+    ]
     predictions = ask(client, "predict", *forms).json()["predictions"]
     alone = client.post("/predict", content=cat_png, headers={"Content-Type": "image/png"}).json()
     assert [p["prediction"]["label"] for p in predictions] == [alone["prediction"]["label"]] * len(forms)
@@ -84,14 +95,37 @@ def test_content_type_does_not_matter(client: TestClient, cat_b64: str) -> None:
         ('{"instances": ["a"], "inputs": ["a"]}', 400, "inputs"),
         ('{"instances": [{}]}', 400, "one picture"),
         ('{"instances": [{"b64": "a", "data": "a"}]}', 400, "one picture"),
-        ('{"instances": [7]}', 400, "instances.0"),
+        ('{"instances": [7]}', 400, "instances[0]: must be an object"),
         ('{"instances": [{"b64": ""}]}', 400, "instances[0]"),
         ('{"instances": ["bm8gcGljdHVyZQ=="]}', 422, "instances[0]"),
         ('{"instances": [{"b64": "a", "rule": "nonsense"}]}', 422, "nonsense"),
         ('{"instances": [{"b64": "a", "epsilon": NaN}]}', 422, "epsilon"),
         ('{"instances": [{"b64": "a", "epsilon": 1e999}]}', 422, "epsilon"),
         ('{"instances": [{"b64": "a", "epsilon": null}]}', 400, "epsilon"),
-        ('{"instances": [{"b64": "a", "surprise": 1}]}', 422, "surprise"),
+        (
+            '{"instances": [{"b64": "a", "epsilon": null}]}',
+            400,
+            "instances[0].epsilon: must be text, a number",
+        ),
+        ('{"instances": [{"b64": "a", "surprise": 1}]}', 422, "instances[0]: surprise: no such parameter"),
+        ('{"instances": [{"b64": "a", "target": "' + "1" * 5000 + '"}]}', 422, "longer than 200 characters"),
+        ('{"instances": [{"b64": "a", "target": ' + "1" * 5000 + "}]}", 400, "JSON"),
+        (
+            '{"instances": [{"b64": "a", "layers": ["' + "*a" * 2_000_000 + ':zero"]}]}',
+            422,
+            "layers[0]: is longer",
+        ),
+        (
+            '{"instances": [{"b64": "a", "layers": ["' + '","'.join(["*:zero"] * 33) + '"]}]}',
+            422,
+            "33 entries",
+        ),
+        (
+            '{"instances": [{"b64": "a", "layers": "' + "[" * 100_000 + ':zero"}]}',
+            422,
+            "layers[0]: is longer",
+        ),
+        ('{"instances": [' + "null, " * 100_000 + "null]}", 413, "100001 pictures"),
         ('{"instances": [{"b64": "a", "format": "png"}]}', 422, "format"),
         ('{"instances": [' + ", ".join(['"a"'] * 33) + "]}", 413, "32"),
     ],
@@ -109,6 +143,47 @@ def test_one_bad_picture_is_named(client: TestClient, cat_b64: str) -> None:
     response = ask(client, "predict", cat_b64, cat_b64[:400])
     assert response.status_code == 422
     assert response.json()["error"].startswith("instances[1]:")
+
+
+def test_predict_takes_the_instances_of_explain(client: TestClient, cat_b64: str) -> None:
+    options = {"target": "dog", "rule": "gamma", "gamma": 0.5, "layers": ["features.0:flat"], "size": "model"}
+    plain, with_options = (
+        ask(client, "predict", {"b64": cat_b64, "top_k": 3, **rest}).json() for rest in ({}, options)
+    )
+    assert with_options == plain
+    assert len(plain["predictions"][0]["scores"]) == 3
+
+
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rule": "nope"},
+        {"target": "tiger"},
+        {"layers": "x:y"},
+        {"rule": "flat", "gamma": 1},
+        {"size": 7},
+        {"colormap": "mud"},
+        {"layer": "nowhere"},
+        {"surprise": 1},
+    ],
+)
+def test_bad_options_are_refused_whatever_the_verb(
+    client: TestClient, cat_b64: str, verb: str, options: dict[str, Any]
+) -> None:
+    response = ask(client, verb, cat_b64, {"b64": cat_b64, **options})
+    assert response.status_code == 422
+    assert response.json()["error"].startswith(f"instances[1]: {list(options)[-1]}")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"colormap": "R" * 7_000_000}, {"k" * 7_000_000: 1}, {f"u{number}": 1 for number in range(3000)}],
+)
+def test_what_was_sent_is_not_sent_back(client: TestClient, cat_b64: str, option: dict[str, Any]) -> None:
+    response = ask(client, "explain", {"b64": cat_b64, **option})
+    assert response.status_code == 422
+    assert len(response.content) < 2000
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,17 @@ FOUR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
         ({**FOUR, "data": [[0, 1], [2]]}, {}, 400, "FP32 numbers"),
         ({**FOUR, "data": [{}] * 3072}, {}, 400, "FP32 numbers"),
         ({**FOUR, "data": [10**400] * 3072}, {}, 400, "FP32 numbers"),
+        ({**FOUR, "data": ["0.5"] * 3072}, {}, 400, "FP32 numbers"),
+        ({**FOUR, "data": [True] + [0.5] * 3071}, {}, 400, "FP32 numbers"),
+        ({**FOUR, "data": [None] * 3072}, {}, 400, "FP32 numbers"),
+        ({"datatype": "BYTES", "shape": [], "data": ["a"]}, {}, 400, "inputs[0].shape"),
+        (
+            {"datatype": "BYTES", "shape": ["1"], "data": ["a"]},
+            {},
+            400,
+            "inputs[0].shape[0]: must be a whole",
+        ),
+        ({"datatype": "BYTES", "shape": [1] * 10_000, "data": ["a"]}, {}, 400, "10000 entries"),
         ({**FOUR, "data": [255] * 3072}, {}, 422, "0 to 1"),
         ({**FOUR, "data": [float("nan")] * 3072}, {}, 422, "0 to 1"),
         ({**FOUR, "data": [-1e-3] * 3072}, {}, 422, "0 to 1"),
@@ -232,6 +243,9 @@ FOUR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
         (files(b"x"), {"parameters": {"top_k": 3}}, 422, "top_k"),
         (files(b"x"), {"parameters": {"surprise": 3}}, 422, "surprise"),
         (files(b"x"), {"parameters": {"target": ["cat"]}}, 400, "target"),
+        (files(b"x"), {"parameters": {"target": "9" * 5000}}, 422, "longer than 200 characters"),
+        (files(b"x"), {"parameters": {"binary_data_output": "yes"}}, 400, "true or false"),
+        (files(b"x"), {"outputs": [{"name": "logits"}] * 5}, 400, "outputs: has 5 entries"),
         (files(b"x"), {"outputs": [{"name": "surprise"}]}, 422, "surprise"),
         (
             files(b"x"),
@@ -259,6 +273,7 @@ def test_what_is_wrong_is_said_in_the_protocols_form(
         ({"Inference-Header-Content-Length": "7"}, b"{}"),
         ({"Inference-Header-Content-Length": "-1"}, b"{}"),
         ({"Inference-Header-Content-Length": "x"}, b"{}"),
+        ({"Inference-Header-Content-Length": "1" * 5000}, b"{}"),
         ({}, b""),
         ({}, b"\xff"),
     ],
@@ -291,6 +306,13 @@ def test_more_values_than_pictures_can_have_are_refused_unread(client: TestClien
     thirty_two = np.full((32, 3, 32, 32), 0.5).tolist()
     tensor = {"datatype": "FP32", "shape": [32, 3, 32, 32], "data": thirty_two}
     assert numbers(infer(client, NETWORK, tensor), "logits").shape == (32, 10)
+
+
+def test_more_names_than_options_there_are_are_refused_unread(client: TestClient) -> None:
+    parameters = {f"u{number}": None for number in range(4000)}
+    response = infer(client, NETWORK, files(b"x"), parameters=parameters)
+    assert response.status_code == 413
+    assert "names" in response.json()["error"]
 
 
 def test_other_models_are_404_in_the_protocols_form(client: TestClient) -> None:

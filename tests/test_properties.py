@@ -1,6 +1,8 @@
 """What holds for any parameter, any body and any damage to a picture."""
 
+import base64
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.api.parameters import ExplainParameters
+from app.api.protocols import picture
 from app.errors import RequestError
 from app.images import FORMATS, Fit, decode, fit_to_model
 
@@ -25,6 +28,12 @@ ANY_NUMBER = st.one_of(
 )
 NAMES = st.sampled_from(sorted(ExplainParameters.model_fields))
 VALUES = st.sampled_from(["cat", "3", "gamma", "flat", "features.*:flat", "input", "png"])
+GLOBS = st.text("*?[]!-.:()=,af0", max_size=60).map(lambda glob: f"{glob}:zero")
+LONG = st.builds(
+    lambda unit, times: unit * times,
+    st.sampled_from(["1", " ", "[", "*a", "x", "é"]),
+    st.sampled_from([300, 5000]),
+)
 UTF8 = st.text(st.characters(codec="utf-8"))
 KEYS = ["instances", "inputs", "image", "b64", "data", "shape", "datatype", "name", "outputs"]
 ANY_JSON = st.recursive(
@@ -62,14 +71,48 @@ def strictly(response: httpx.Response) -> Any:
 
 
 @shared_client
-@given(query=st.dictionaries(NAMES | UTF8.filter(bool), ANY_NUMBER | VALUES | UTF8, max_size=4))
+@given(
+    query=st.dictionaries(NAMES | UTF8.filter(bool), ANY_NUMBER | VALUES | UTF8 | GLOBS | LONG, max_size=4)
+)
 def test_any_query_is_answered_or_refused_in_words(client: TestClient, query: dict[str, str]) -> None:
     response = explain(client, query)
     assert response.status_code in (200, 422)
     if response.status_code == 422:
         problem = strictly(response)
         assert problem["detail"]
+        assert len(response.content) < 10_000
         assert {error["loc"][1] for error in problem["errors"]} <= query.keys()
+
+
+@given(
+    file=st.binary(),
+    encoding=st.sampled_from([base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes]),
+    prefix=st.sampled_from([b"", b"data:image/png;base64,", b"DATA:;base64,"]),
+    padded=st.booleans(),
+)
+def test_base64_of_any_kind_is_the_file(
+    file: bytes, encoding: Callable[[bytes], bytes], prefix: bytes, padded: bool
+) -> None:
+    encoded = encoding(file)
+    assert picture(prefix + (encoded if padded else encoded.rstrip(b"=\n"))) == file
+
+
+OPTIONS = st.dictionaries(
+    NAMES | st.text(), ANY_NUMBER | VALUES | GLOBS | LONG | st.lists(GLOBS | LONG, max_size=40), max_size=4
+)
+
+
+@shared_client
+@given(options=OPTIONS, verb=st.sampled_from(["predict", "explain"]))
+def test_any_option_of_an_instance_is_taken_or_refused_in_words(
+    client: TestClient, options: dict[str, Any], verb: str
+) -> None:
+    instance = {**options, "b64": base64.b64encode(PICTURES["PNG"]).decode()}
+    response = client.post(f"/v1/models/minivgg-cifar10:{verb}", json={"instances": [instance]})
+    answer = strictly(response)
+    if response.status_code != 200:
+        assert response.status_code in (400, 422)
+        assert 0 < len(answer["error"]) < 2000
 
 
 @shared_client
@@ -115,6 +158,6 @@ def test_a_damaged_picture_is_read_or_refused(form: str, data: st.DataObject) ->
         )
     end = data.draw(st.none() | st.integers(0, len(damaged)))
     with suppress(RequestError):  # and nothing else
-        picture = decode(damaged[:end], max_pixels=10**6)
-        assert picture.image.mode == "RGB"
-        assert fit_to_model(picture, Fit.PAD).image.size == (32, 32)
+        opened = decode(damaged[:end], max_pixels=10**6)
+        assert opened.image.mode == "RGB"
+        assert fit_to_model(opened, Fit.PAD).image.size == (32, 32)

@@ -1,17 +1,35 @@
 """KServe's V1 protocol: ``/v1/models``, ``:predict`` and ``:explain``."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from app.answers import ExplainAnswer, PredictAnswer
 from app.api import forms
 from app.api.documented import json_body, protocol_errors
 from app.api.health import refuse_unready
 from app.api.parameters import ExplainParameters, none_at_all
-from app.api.protocols import STATUSES, ModelName, Scalar, known, options, parse, picture, together
+from app.api.protocols import (
+    STATUSES,
+    ModelName,
+    Option,
+    known,
+    options,
+    parse,
+    picture,
+    refuse_too_many,
+    together,
+)
 from app.api.upload import refuse_compressed
 from app.pipeline import Pipeline, Timings
 
@@ -36,7 +54,7 @@ class Instance(BaseModel):
             "oneOf": [{"required": [field]} for field in ("image", "b64", "data")],
         },
     )
-    __pydantic_extra__: dict[str, Scalar | list[str]]
+    __pydantic_extra__: dict[str, Option]
 
     image: Base64 | None = None
     b64: str | None = Field(None, description="The file, base64.")
@@ -61,7 +79,7 @@ class Instance(BaseModel):
 
     @property
     def asked(self) -> ExplainParameters:
-        """Its options; raises 422."""
+        """Its options; raises `InvalidParameterError`."""
         return options(ExplainParameters, self.__pydantic_extra__, without=("format",))
 
 
@@ -71,6 +89,14 @@ class Instances(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     instances: list[Instance] = Field(validation_alias=AliasChoices("instances", "inputs"))
+
+    @field_validator("instances", mode="before")
+    @classmethod
+    def _not_too_many(cls, given: Any, info: ValidationInfo) -> Any:
+        """Before each is looked at: there may be a hundred thousand."""
+        if isinstance(given, list):
+            refuse_too_many(len(given), cast("int", info.context), "instances")
+        return given
 
 
 class Models(BaseModel):
@@ -123,14 +149,18 @@ async def models(request: Request) -> Models:
     dependencies=[Depends(served)], openapi_extra=json_body(Instances),
 )  # fmt: skip
 async def predict(request: Request, instances: Sent) -> Predictions:
-    """Each prediction is what `/predict` answers. One bad picture is an error for all."""
+    """Each prediction is what `/predict` answers. One bad picture is an error for all.
+
+    Options that only `:explain` uses are checked and have no effect, so that both take the same instances.
+    """
     pipeline: Pipeline = request.state.pipeline
 
-    asked = [sent.asked for sent in instances]
-    work = [
-        partial(pipeline.predict, sent.file, how.fit, how.top_k)
-        for sent, how in zip(instances, asked, strict=True)
-    ]
+    async def prediction(sent: Instance, timings: Timings) -> PredictAnswer:
+        how = sent.asked.how()
+        pipeline.check(how)
+        return await pipeline.predict(sent.file, how.fit, how.top_k, timings)
+
+    work = [partial(prediction, sent) for sent in instances]
     return Predictions(predictions=await together(request, work, "instances"))
 
 
@@ -142,11 +172,12 @@ async def explain(request: Request, instances: Sent) -> Response:
     """Each explanation is what `/explain` answers. One bad picture is an error for all."""
     pipeline: Pipeline = request.state.pipeline
 
-    async def explanation(sent: Instance, asked: ExplainParameters, timings: Timings) -> forms.Parts:
+    async def explanation(sent: Instance, timings: Timings) -> forms.Parts:
+        asked = sent.asked
         write = partial(forms.parts, values=asked.values)
         return await pipeline.explain(sent.file, asked.how(), timings, write)
 
-    work = [partial(explanation, sent, sent.asked) for sent in instances]
+    work = [partial(explanation, sent) for sent in instances]
     answers = await together(request, work, "instances")
     predictions = b",".join([answer.prediction for answer in answers])
     explanations = b",".join([answer.explanation for answer in answers])

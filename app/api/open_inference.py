@@ -6,6 +6,7 @@ its name, which has relevance and heatmaps among its outputs.
 
 import base64
 import math
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ EXPLAINS = "-lrp"
 """Behind the network's name: the model that explains it."""
 JSON_LENGTH = "Inference-Header-Content-Length"
 """Triton's header: where in the body the JSON ends and the binary tensors begin."""
+JSON_LENGTHS = re.compile("[0-9]{1,18}")
+"""What it may be: of thousands of digits Python makes no number."""
 LENGTH = struct.Struct("<I")
 """Before each element of a binary BYTES tensor."""
 NOT_HERE = ("format", "values", "top_k")
@@ -44,7 +47,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class TensorMetadata(_Message):
@@ -93,7 +96,10 @@ class RequestInput(_Message):
 
     name: Literal["image"]
     shape: list[NonNegativeInt] = Field(
-        description="[N, 3, 32, 32] of FP32, [N] or [N, 1] of BYTES.", examples=[[1]]
+        min_length=1,
+        max_length=4,
+        description="[N, 3, 32, 32] of FP32, [N] or [N, 1] of BYTES.",
+        examples=[[1]],
     )
     datatype: Literal["FP32", "BYTES"]
     parameters: InputParameters = InputParameters()
@@ -115,13 +121,24 @@ class RequestOutput(_Message):
     parameters: OutputParameters = OutputParameters()
 
 
+class RequestParameters(_Message):
+    """The options of `/explain`."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Scalar]
+
+    binary_data_output: bool = Field(
+        False, description="Send all outputs' data behind the JSON, but for those that say otherwise."
+    )
+
+
 class InferenceRequest(_Message):
     """Pictures, what is wanted of them, and the options of `/explain` as parameters."""
 
     id: str | None = None
-    parameters: dict[str, Scalar] = Field({}, examples=[{"target": "cat"}])
+    parameters: RequestParameters = Field(RequestParameters(), examples=[{"target": "cat"}])
     inputs: list[RequestInput] = Field(min_length=1, max_length=1)
-    outputs: list[RequestOutput] = Field([], description="None: all.")
+    outputs: list[RequestOutput] = Field([], max_length=4, description="None: all.")
 
 
 class ResponseOutput(_Message):
@@ -156,7 +173,7 @@ async def read_request(request: Request) -> Asked:
     refuse_compressed(request)
     body = await request.body()
     length = request.headers.get(JSON_LENGTH, str(len(body)))
-    if not (length.isascii() and length.isdigit() and int(length) <= len(body)):
+    if not JSON_LENGTHS.fullmatch(length) or int(length) > len(body):
         raise BadRequestError(f"{JSON_LENGTH} is not a part of the body's {len(body)} bytes")
     return Asked(parse(request, InferenceRequest, body[: int(length)]), body[int(length) :])
 
@@ -246,7 +263,7 @@ async def infer(
     about = await metadata(request, model)
     wanted = _wanted(asked.json, [output.name for output in about.outputs])
     images = _images(asked, request.state.about_model.input_size)
-    parameters = {k: v for k, v in asked.json.parameters.items() if k != "binary_data_output"}
+    parameters = asked.json.parameters.__pydantic_extra__
     pipeline: Pipeline = request.state.pipeline
     if model.endswith(EXPLAINS):
         how = replace(options(ExplainParameters, parameters, NOT_HERE).how(), top_k=None)
@@ -308,13 +325,21 @@ def _images(asked: Asked, input_size: Sequence[int]) -> list[Upload]:
 def _pixels(data: list[Any] | None, binary: bytes, shape: Sequence[int]) -> Floats:
     """(N, 3, 32, 32) out of numbers, nested or flat, or of their bytes."""
     try:
-        values = np.frombuffer(binary, "<f4") if data is None else np.asarray(data, np.float32)
+        values = np.frombuffer(binary, "<f4") if data is None else _numbers(data)
         pixels = values.reshape(shape)
     except (ValueError, TypeError, OverflowError):
         raise BadRequestError(f"image: the data are not FP32 numbers for the shape {list(shape)}") from None
     if not ((pixels >= 0) & (pixels <= 1)).all():  # false for NaN, too
         raise InvalidParameterError("image", "pixels must be from 0 to 1; divide bytes by 255")
     return pixels
+
+
+def _numbers(data: list[Any]) -> Floats:
+    """Nested or flat numbers as an array; raises what NumPy does. To it "0.5" and true are numbers as well."""
+    values = np.asarray(data, object)
+    if not set(map(type, values.flat)) <= {int, float}:
+        raise TypeError
+    return values.astype(np.float32)
 
 
 def _texts(data: list[Any]) -> list[bytes]:
@@ -338,8 +363,8 @@ def _tensor(
     output: RequestOutput, asked: InferenceRequest, inferred: Sequence[Tensors]
 ) -> tuple[ResponseOutput, bytes | None]:
     """One output of all pictures, and its bytes where it is to go behind the JSON."""
-    all_binary = asked.parameters.get("binary_data_output") is True
-    binary = all_binary if output.parameters.binary_data is None else output.parameters.binary_data
+    asked_for = output.parameters.binary_data
+    binary = asked.parameters.binary_data_output if asked_for is None else asked_for
     values = [getattr(one, output.name) for one in inferred]
     if output.name == "heatmap_png":
         shape, datatype = [len(values)], "BYTES"
