@@ -14,13 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from app.containers import check_container, png_pixels
+from app.containers import METADATA_BYTES, check_container, png_pixels
 from app.errors import BadRequestError, RequestError, TooLargeError, UnreadableImageError
 
 Floats = npt.NDArray[np.float32]
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # no other parser of Pillow's ever runs
 FORMAT_NAMES: Final = "PNG, JPEG, WebP, GIF, BMP or TIFF"
+MAX_SIDE: Final = (
+    65_535  # JPEG and GIF have no room for more; 25 million rows of one pixel take 4 s to decode
+)
+EXIF_KEYS: Final = ("exif", "Raw profile type exif")  # where Pillow keeps it; the latter is ImageMagick's
 SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 UNSCALED_MODES: Final = ("I", "F")  # 32-bit samples: nothing in the file says which one is white
 
@@ -115,8 +119,9 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     """The picture in a file's bytes; its format is read from them and from nothing else.
 
     Of an animation the first frame counts. ICC profiles are ignored: CIFAR-10 was made without.
-    Raises BadRequestError for no bytes, TooLargeError for more than ``max_pixels`` (read from the
-    header, nothing is decoded) and UnreadableImageError for all else that is not a whole picture.
+    Raises BadRequestError for no bytes, TooLargeError for more than ``max_pixels`` or a side beyond
+    MAX_SIDE (read from the header, nothing is decoded) and UnreadableImageError for all else that is
+    not a whole picture.
     """
     if not data:
         raise BadRequestError(f"The picture is empty (0 bytes). Send a {FORMAT_NAMES} file.")
@@ -183,6 +188,11 @@ def _decode(data: bytes, max_pixels: int) -> Picture:
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         if opened.width * opened.height > max_pixels:
             raise _too_many_pixels(max_pixels)
+        if max(opened.size) > MAX_SIDE:
+            raise TooLargeError(
+                f"The picture is {opened.width}×{opened.height}, and no side may have more than {MAX_SIDE} "
+                "pixels. Scale it down."
+            )
         # A JPEG with a second picture in it (depth, gain map; Pillow's MPO) is not an animation.
         kind = "JPEG" if opened.format == "MPO" else str(opened.format)
         animated = kind != "JPEG" and getattr(opened, "is_animated", False)
@@ -220,7 +230,9 @@ def _from_sixteen_bits(image: Image.Image) -> Image.Image:
 
 
 def _transpose(image: Image.Image) -> Image.Transpose | None:
-    """What turns a loaded picture upright; nothing where its EXIF block is absent or broken."""
+    """What turns a loaded picture upright; nothing where its EXIF block is absent, broken or far too large."""
+    if any(len(image.info.get(key, "")) > METADATA_BYTES for key in EXIF_KEYS):
+        return None  # an orientation can have a million values, and Pillow unpacks them all
     with contextlib.suppress(Exception):  # broken EXIF is common, and no reason to refuse the pixels
         return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return None

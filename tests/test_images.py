@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 import warnings
 import zlib
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import EpsImagePlugin, IcoImagePlugin, Image, ImageFile, PdfParser, PngImagePlugin, PsdImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 from skimage import data as photos
 
-from app.containers import GIF_BLOCKS, JPEG_SCANS, JPEG_SEGMENTS, PNG_CHUNKS, PNG_OTHER_CHUNKS
+from app.containers import (
+    GIF_BLOCKS,
+    JPEG_SCANS,
+    JPEG_SEGMENTS,
+    METADATA_BYTES,
+    PNG_CHUNKS,
+    PNG_COMPRESSED_CHUNKS,
+    PNG_OTHER_CHUNKS,
+    TIFF_VALUES,
+)
 from app.errors import BadRequestError, RequestError, TooLargeError, UnreadableImageError
-from app.images import PAD_COLOUR, Fit, Picture, Rectangle, decode, fit_to_model, to_input
+from app.images import FORMATS, PAD_COLOUR, Fit, Picture, Rectangle, decode, fit_to_model, to_input
 
 LIMIT = 25_000_000
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -32,6 +42,9 @@ SAVED_AS: dict[str, dict[str, Any]] = {
     "TIFF": {},
 }
 ORIENTATION = 0x0112
+WIDTH, HEIGHT, STRIPS, STRIP_BYTES, X_RESOLUTION, COLOURS = 256, 257, 273, 279, 282, 320
+TILE_WIDTH, TILE_HEIGHT, TILES = 322, 323, 324
+TIFF_HEADS = [b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0"]
 
 
 def photo() -> Image.Image:
@@ -58,15 +71,70 @@ def chunk(kind: bytes, content: bytes = b"") -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+def segment(code: int, content: bytes) -> bytes:
+    """One of a JPEG."""
+    return bytes((0xFF, code)) + struct.pack(">H", len(content) + 2) + content
+
+
+def tiff(tags: dict[int, Any], head: bytes = b"II*\0", at: int = 0) -> bytes:
+    """A TIFF of ``tags``: one number each, or a kind and how many ones. ``at`` bytes will go behind its head."""
+    order, big = "<" if head.startswith(b"I") else ">", head == b"II+\0"
+    word = "Q" if big else "L"
+    width = struct.calcsize(order + word)
+    begin = struct.pack(order + ("HHQ" if big else "L"), *((8, 0, 16 + at) if big else (8 + at,)))
+    entry_at = len(head + begin) + at + (8 if big else 2)
+    behind = entry_at + len(tags) * (4 + 2 * width) + width
+    entries, values = b"", b""
+    for tag, said in sorted(tags.items()):
+        kind, count = said if isinstance(said, tuple) else (4, 1)
+        content = b"\1" * ({1: 1, 4: 4, 5: 8}[kind] * count)
+        if not isinstance(said, tuple):
+            content = struct.pack(order + "L", said)
+        if len(content) > width:
+            values, content = values + content, struct.pack(order + word, behind + len(values))
+        entries += struct.pack(order + "HH" + word, tag, kind, count) + content.ljust(width, b"\0")
+    number = struct.pack(order + ("Q" if big else "H"), len(tags))
+    return head + begin + number + entries + bytes(width) + values
+
+
 def png_header(width: int, height: int) -> bytes:
     return PNG + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
 
 
-def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(self: ImageFile.ImageFile) -> None:
-        raise AssertionError(f"{self.format} pixels were decoded")
+class Watched(bytes):
+    """A file that counts how often somebody looks into it."""
 
-    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    looks = 0
+
+    def __getitem__(self, where: Any) -> Any:
+        self.looks += 1
+        return super().__getitem__(where)
+
+
+@dataclass
+class Pillow:
+    """What was asked of the library: files opened, and formats decoded."""
+
+    opened: int = 0
+    decoded: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def pillow(monkeypatch: pytest.MonkeyPatch) -> Pillow:
+    """A record: an error raised inside the library would be taken for the decoder's own."""
+    record, opens, load = Pillow(), Image.open, ImageFile.ImageFile.load
+
+    def recorded_open(*args: Any, **options: Any) -> ImageFile.ImageFile:
+        record.opened += 1
+        return opens(*args, **options)
+
+    def recorded_load(self: ImageFile.ImageFile) -> Any:
+        record.decoded.append(self.format)
+        return load(self)
+
+    monkeypatch.setattr(Image, "open", recorded_open)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", recorded_load)
+    return record
 
 
 # --- rows 1 to 4: bombs -------------------------------------------------------------------------
@@ -75,34 +143,36 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "rest", [b"", chunk(b"IEND"), chunk(b"IDAT", b"x"), chunk(b"IDAT", b"x") + chunk(b"IEND")]
 )
-def test_a_png_header_of_50000_by_50000_is_too_large_before_decoding(
-    rest: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forbid_decoding(monkeypatch)
+def test_a_png_header_of_50000_by_50000_is_too_large_before_decoding(rest: bytes, pillow: Pillow) -> None:
     tracemalloc.start()
     with pytest.raises(TooLargeError):
         decode(png_header(50_000, 50_000) + rest, LIMIT)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 20e6
+    assert pillow.opened == 0
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF", "BMP", "TIFF", "WEBP", "PNG"])
-def test_more_pixels_than_the_limit_are_refused_before_decoding(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = saved(Image.new("L", (101, 100)), kind)
-    forbid_decoding(monkeypatch)
+def test_more_pixels_than_the_limit_are_refused_before_decoding(kind: str, pillow: Pillow) -> None:
     with pytest.raises(TooLargeError, match="Scale it down"):
-        decode(file, 10_000)
+        decode(saved(Image.new("L", (101, 100)), kind), 10_000)
+    assert pillow.decoded == []
 
 
-def test_26_megapixels_are_too_many_and_the_limit_itself_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_26_megapixels_are_too_many_and_the_limit_itself_is_not(pillow: Pillow) -> None:
     assert decode(saved(Image.new("L", (100, 100))), 10_000).width == 100
-    file = saved(Image.new("1", (6500, 4000)))
-    forbid_decoding(monkeypatch)
+    pillow.decoded.clear()
     with pytest.raises(TooLargeError, match="25 million"):
-        decode(file, LIMIT)
+        decode(saved(Image.new("1", (6500, 4000))), LIMIT)
+    assert pillow.decoded == []
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_a_side_that_is_too_long_is_refused_before_decoding(kind: str, pillow: Pillow) -> None:
+    with pytest.raises(TooLargeError, match="65535 pixels"):
+        decode(saved(Image.new("1", (1, 65_536)), kind), LIMIT)
+    assert pillow.decoded == []
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF"])
@@ -133,19 +203,96 @@ def test_what_pillow_calls_a_bomb_is_too_large(kind: str) -> None:
         b"GIF89a" + bytes(7) + b"!\xfe" + b"\x01a" * (GIF_BLOCKS + 1),
         b"GIF89a" + bytes(7) + b"!\xfe\x00" * (GIF_BLOCKS + 1),
         b"GIF89a" + bytes(7) + b"?" * (GIF_BLOCKS + 1),
-        b"II+\x00\x08\x00\x00\x00" + struct.pack("<QQ", 16, 400_000),
+        b"II+\x00\x08\x00\x00\x00" + struct.pack("<QQ", 16, 400_000) + bytes(20 * 400_000),
+        png_header(5, 5) + chunk(b"iCCP") * (PNG_COMPRESSED_CHUNKS + 1) + chunk(b"IEND"),
+        b"\xff\xd8" + segment(0xC0, bytes(65_000)) * 9,
+        b"\xff\xd8" + segment(0xDB, bytes(65_000)) * 9,
+        b"\xff\xd8" + segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 9,
+        b"\xff\xd8" + segment(0xED, b"Photoshop 3.0\0" + bytes(65_000)) * 9,
     ],
     ids=lambda file: f"{file[:6]!r}, {len(file)} bytes",
 )
-def test_a_file_of_too_many_parts_is_refused_before_pillow_parses_it(
-    file: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def opened(*_: Any, **__: Any) -> None:
-        raise AssertionError("Pillow parsed it")
-
-    monkeypatch.setattr(Image, "open", opened)
+def test_a_file_of_too_many_parts_is_refused_before_pillow_parses_it(file: bytes, pillow: Pillow) -> None:
+    watched = Watched(file)
     with pytest.raises(UnreadableImageError, match="too many"):
-        decode(file, LIMIT)
+        decode(watched, LIMIT)
+    assert pillow.opened == 0
+    assert watched.looks < 200_000  # of up to 8 million bytes: about 30 ms
+
+
+@pytest.mark.parametrize("head", TIFF_HEADS)
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {STRIPS: (4, TIFF_VALUES // 2 + 1), STRIP_BYTES: (4, TIFF_VALUES // 2)},
+        {STRIPS: (1, 400_000)},
+        {TILES: (4, TIFF_VALUES + 1)},
+        {X_RESOLUTION: (5, 400_000)},
+        {COLOURS: (1, 400_000)},
+        {TILE_WIDTH: 46_000, TILE_HEIGHT: 46_000},
+        {TILE_WIDTH: 16, TILE_HEIGHT: 2_000_000},
+    ],
+    ids=str,
+)
+def test_a_tiff_of_too_many_values_or_too_large_tiles_is_refused_before_pillow_parses_it(
+    tags: dict[int, Any], head: bytes, pillow: Pillow
+) -> None:
+    with pytest.raises(UnreadableImageError, match="too many"):
+        decode(tiff({WIDTH: 100, HEIGHT: 100, **tags}, head), LIMIT)
+    assert pillow.opened == 0
+
+
+@pytest.mark.parametrize("head", TIFF_HEADS)
+@pytest.mark.parametrize("pointer", [34665, 34853, 40965])
+def test_a_tiffs_exif_may_have_no_more_values_than_the_rest(
+    pointer: int, head: bytes, pillow: Pillow
+) -> None:
+    head_bytes = 16 if head == b"II+\0" else 8
+    inner = tiff({X_RESOLUTION: (5, 400_000)}, head)[head_bytes:]
+    outer = tiff({WIDTH: 1, HEIGHT: 1, pointer: head_bytes}, head, at=len(inner))
+    with pytest.raises(UnreadableImageError, match="too many"):
+        decode(outer[:head_bytes] + inner + outer[head_bytes:], LIMIT)
+    assert pillow.opened == 0
+
+
+def test_a_tiff_of_ten_thousand_strips_of_one_row_is_taken() -> None:
+    file = saved(Image.new("L", (1, 10_000)), "TIFF", compression="packbits", strip_size=1)
+    assert decode(file, LIMIT).height == 10_000
+    assert struct.pack("<HHI", STRIPS, 4, 10_000) in file
+
+
+def test_a_big_endian_bigtiff_which_pillow_mistakes_for_another_is_refused(pillow: Pillow) -> None:
+    with pytest.raises(UnreadableImageError, match="BigTIFF"):
+        decode(b"MM\0+" + struct.pack(">HHQ", 8, 0, 16) + bytes(99), LIMIT)
+    assert pillow.opened == 0
+
+
+@pytest.mark.parametrize(("compression", "bits"), [(1, 8), (2, 4)])
+@pytest.mark.parametrize("width", [9, 25_000_000])
+def test_a_run_length_encoded_bmp_is_refused_in_words(
+    compression: int, bits: int, width: int, pillow: Pillow
+) -> None:
+    header = struct.pack("<IiiHHIIiiII", 40, width, 1, 1, bits, compression, 0, 0, 0, 0, 0)
+    with pytest.raises(UnreadableImageError, match=r"RLE.*Save it again"):
+        decode(b"BM" + struct.pack("<IHHI", 0, 0, 0, 1078) + header + bytes(1024) + b"\1\0\0\0\0\1", LIMIT)
+    assert pillow.opened == 0
+
+
+def test_a_bmp_of_os2_has_no_compression_to_be_refused_for() -> None:
+    header = struct.pack("<IHHHH", 12, 2, 1, 1, 24)
+    pixel_rows = b"\0\0\0\0\1\0\0\0"  # where a later header has its compression
+    file = b"BM" + struct.pack("<IHHI", 0, 0, 0, 26) + header + pixel_rows
+    assert decode(file, LIMIT).width == 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize(("values", "turned"), [(1, True), (METADATA_BYTES, False)])
+def test_exif_turns_a_picture_unless_it_is_too_large_to_unpack(kind: str, values: int, turned: bool) -> None:
+    where = 6 if values == 1 else 26  # the value itself, or where the values are
+    entry = struct.pack("<HHIII", ORIENTATION, 3, values, where, 0)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\1\0" + entry + struct.pack("<H", 6) * values
+    picture = decode(saved(chelsea(), kind, exif=exif), LIMIT)
+    assert picture.width == (60 if turned else 90)
 
 
 def test_ordinary_files_with_many_parts_are_taken() -> None:
@@ -202,18 +349,21 @@ def test_noise_and_bare_signatures_are_unreadable(file: bytes) -> None:
     ids=["EPS", "SVG", "PSD", "ICO", "PDF"],
 )
 def test_the_parsers_of_other_formats_never_run(file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def parsed(*_: Any, **__: Any) -> None:
-        raise AssertionError("another parser ran")
+    Image.init()  # every plugin that there is
+    asked: list[str] = []
 
-    for parser in (
-        EpsImagePlugin.EpsImageFile,
-        PsdImagePlugin.PsdImageFile,
-        IcoImagePlugin.IcoImageFile,
-        PdfParser.PdfParser,
-    ):
-        monkeypatch.setattr(parser, "__init__", parsed)
+    def recorded(name: str, factory: Any) -> Any:
+        def make(*args: Any) -> Any:
+            asked.append(name)
+            return factory(*args)
+
+        return make
+
+    for name, (factory, accepts) in list(Image.OPEN.items()):
+        monkeypatch.setitem(Image.OPEN, name, (recorded(name, factory), accepts))
     with pytest.raises(UnreadableImageError):
         decode(file, LIMIT)
+    assert set(asked) <= set(FORMATS)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -399,6 +549,27 @@ def test_every_shape_fits(size: tuple[int, int], fit: Fit) -> None:
     seen = fit_to_model(picture, fit)
     assert seen.image.size == (32, 32)
     assert seen.image.getcolors() == [(32 * 32, PAD_COLOUR)]
+
+
+@pytest.mark.parametrize("fit", Fit)
+@pytest.mark.parametrize("size", [(65_535, 1), (1, 65_535), (5000, 700)])
+def test_no_shape_is_laid_on_more_pixels_than_it_has_or_a_square_of_1024(
+    size: tuple[int, int], fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Picture(Image.new("RGB", size), "PNG")
+    limit = max(size[0] * size[1], 1024 * 1024)
+
+    def bounded(make: Any) -> Any:
+        def checked(first: Any, second: Any, *rest: Any, **options: Any) -> Any:
+            made = second[-2:]  # of (mode, size), (image, size) and (image, box): the far corner
+            assert made[0] * made[1] <= limit
+            return make(first, second, *rest, **options)
+
+        return checked
+
+    monkeypatch.setattr(Image, "new", bounded(Image.new))
+    monkeypatch.setattr(Image.Image, "resize", bounded(Image.Image.resize))
+    fit_to_model(picture, fit)
 
 
 @pytest.mark.parametrize(
