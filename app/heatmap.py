@@ -1,6 +1,7 @@
 """Relevance → colours → PNG: the map alone, over the picture, or beside it with a colour bar."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -399,19 +400,30 @@ def _side_by_side(
     title = int(height * 1.9)
     ticks = _labelled_ticks(scale)
     labels = max(int(font.getlength(text)) for _, text in ticks)
-    bar_left = MARGIN + left.width + MARGIN + middle.width + MARGIN
+    columns = [
+        (image, caption, _column(image, caption, font, side))
+        for image, caption in ((left, captions.picture), (middle, captions.relevance))
+    ]
+    bar_left = MARGIN + sum(column + MARGIN for _, _, column in columns)
     bar = max(BAR, side // 20)
     width = bar_left + bar + 8 + labels + MARGIN
     sheet = Image.new("RGB", (width, title + side + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
-    middle_left = MARGIN + left.width + MARGIN
-    for image, x, caption in ((left, MARGIN, captions.picture), (middle, middle_left, captions.relevance)):
+    x = MARGIN
+    for image, caption, column in columns:
         y = title + (side - image.height) // 2
         sheet.paste(image, (x, y))
         draw.rectangle((x - 1, y - 1, x + image.width, y + image.height), outline=FRAME)
-        draw.text((x, y - height // 2), _shortened(caption, font, image.width), INK, font, anchor="ls")
+        draw.text((x, y - height // 2), _shortened(caption, font, column), INK, font, anchor="ls")
+        x += column + MARGIN
     _draw_bar(sheet, draw, scale, (bar_left, title, bar, side), ticks, font)
     return sheet
+
+
+def _column(image: Image.Image, caption: str, font: Any, side: int) -> int:
+    """Pixels across for a panel and its caption, which is shortened only where it is longer than ``side``."""
+    wanted: float = font.getlength(caption)
+    return max(image.width, min(side, math.ceil(wanted)))
 
 
 def _draw_bar(

@@ -11,6 +11,7 @@ from PIL import Image
 from app.errors import InternalError, InvalidParameterError
 from app.heatmap import (
     COLORMAPS,
+    Captions,
     Interpolation,
     Normalize,
     Sign,
@@ -271,3 +272,17 @@ def test_the_map_beside_the_picture_has_the_side_that_was_asked_for(
     assert side <= width <= side + max(16, side // 20)  # in one row the bar's end has the same colour
     assert shown.shape[0] > side
     assert shown.shape[1] > 2 * side
+
+
+@pytest.mark.parametrize("size", ["model", 256])
+def test_the_caption_of_a_picture_one_pixel_wide_has_room(size: Size) -> None:
+    def width(upload: Image.Image, caption: str) -> int:
+        picture, style = Picture(upload, "PNG"), Style(view=View.SIDE_BY_SIDE, size=size)
+        rectangle = fit_to_model(picture).rectangle
+        captions = Captions(caption, "why?")
+        return render(RELEVANCE, style, backdrop_of(picture, style), rectangle, {}, captions).width
+
+    thin, wide = Image.new("RGB", (1, 300)), Image.new("RGB", (300, 300))
+    assert width(thin, "airplane 54%") - width(thin, "") > 50
+    assert width(thin, "m" * 200) == width(wide, "")  # as a square picture's panel, and no wider
+    assert width(wide, "airplane 54%") == width(wide, "")
