@@ -21,9 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # no other parser of Pillow's ever runs
 FORMAT_NAMES: Final = "PNG, JPEG, WebP, GIF, BMP or TIFF"
-MAX_SIDE: Final = (
-    65_535  # JPEG and GIF have no room for more; 25 million rows of one pixel take 4 s to decode
-)
+MAX_SIDE: Final = 65_535  # JPEG's and GIF's own limit; 25 million rows of one pixel decode for a second
 EXIF_KEYS: Final = ("exif", "Raw profile type exif")  # where Pillow keeps it; the latter is ImageMagick's
 SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 UNSCALED_MODES: Final = ("I", "F")  # 32-bit samples: nothing in the file says which one is white
