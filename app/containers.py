@@ -135,7 +135,10 @@ def _check_jpeg(data: bytes) -> None:
     """Count segments, scans, and bytes: those of no segment and those taken apart, up to the end marker."""
     position, junk, scans, taken_apart, in_scan = len(JPEG_SIGNATURE) - 1, 0, 0, 0, False
     for _ in range(JPEG_SEGMENTS):
-        marker = JPEG_MARKER.search(data, position)
+        end = len(data) if in_scan else position + JPEG_JUNK_BYTES + 2
+        marker = JPEG_MARKER.search(data, position, end)
+        if marker is None and end < len(data):
+            raise _too_many("JPEG", "stray bytes")
         if marker is None:
             return  # the decoder says whether pixels are missing: some cameras leave the end marker out
         junk += 0 if in_scan else marker.start() - position
@@ -171,7 +174,7 @@ def _check_gif(data: bytes) -> None:
             position, passed = _after_sub_blocks(data, position + 11 + palette_bytes)
         else:
             position, passed = position + 1, 1  # stray bytes are skipped one by one: as dear as blocks
-        blocks += passed
+        blocks += 1 + passed  # what introduces them costs as much
         if blocks > GIF_BLOCKS:
             raise _too_many("GIF", "blocks")
 
