@@ -29,16 +29,23 @@ def main() -> None:
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     store = folder / "store"
     store.mkdir(parents=True, exist_ok=True)
-    archiver = [BIN / "torch-model-archiver", "--model-name", "lrp", "--version", "1.0", "--force"]
-    files = ["--handler", HERE / "handler.py", "--config-file", HERE / "model-config.yaml"]
-    weights = ["--serialized-file", shipped_model().with_suffix(".safetensors")]
+    archiver: list[str | Path] = [
+        BIN / "torch-model-archiver",
+        "--model-name",
+        "lrp",
+        "--version",
+        "1.0",
+        "--force",
+    ]
+    files: list[str | Path] = ["--handler", HERE / "handler.py", "--config-file", HERE / "model-config.yaml"]
+    weights: list[str | Path] = ["--serialized-file", shipped_model().with_suffix(".safetensors")]
     subprocess.run([*archiver, *files, *weights, "--export-path", store], check=True)
     grpc_inference, grpc_management = free_ports(2)
     configuration = folder / "config.properties"
     configuration.write_text(
         CONFIGURATION.format(port=port, grpc_inference=grpc_inference, grpc_management=grpc_management)
     )
-    start = [BIN / "torchserve", "--start", "--foreground", "--ncs", "--model-store", store]
+    start: list[str | Path] = [BIN / "torchserve", "--start", "--foreground", "--ncs", "--model-store", store]
     os.chdir(folder)  # its logs go there
     os.environ["TMPDIR"] = os.environ["TEMP"] = str(folder)  # and its process id, and the unpacked archive
     os.execv(start[0], [*map(str, start), "--models", "lrp=lrp.mar", "--ts-config", str(configuration)])
