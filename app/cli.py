@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,11 +19,13 @@ from rich.table import Table
 
 from app.errors import DataError, LRPServeError, RefusedToStartError
 from app.logs import configure
-from app.settings import Settings
+from app.settings import Settings, unknown_variables, variable
 
 if TYPE_CHECKING:
     from app.models.card import Measured
     from app.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
 
 cli = typer.Typer(
     help="Class scores and relevance heatmaps for pictures. Every setting is also an LRP_* variable.",
@@ -64,6 +68,7 @@ def serve(
     from app.model_process import ModelProcess
 
     configure(settings.log_format)
+    _warn_of_unknown_variables()
     model_of_its_own = ModelProcess(settings.model, settings.device, settings.cores)
     from app.main import create_app  # meanwhile
     from app.server import run
@@ -220,8 +225,21 @@ def _settings(**given: object) -> Settings:
         return Settings.model_validate(chosen)
     except ValidationError as error:
         first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")  # which pydantic puts before our own words
         name = ".".join(map(str, first["loc"]))
-        raise RefusedToStartError(f"setting {name} (LRP_{name.upper()}): {first['msg']}") from None
+        place = (
+            f"setting {name} ({variable(name)})" if name else "settings"
+        )  # one, or how several go together
+        raise RefusedToStartError(f"{place}: {message}") from None
+
+
+def _warn_of_unknown_variables() -> None:
+    """Say what is probably a slip. It is no reason not to start: others give the environment such names as well,
+    as Docker Compose's LRP_IMAGE, or Kubernetes for a Service that is called "lrp".
+    """
+    for name, meant in unknown_variables(os.environ).items():
+        advice = f"; is {meant} meant?" if meant else ""
+        log.warning("%s is no setting and is ignored%s", name, advice)
 
 
 def _pipeline(settings: Settings) -> "Pipeline":

@@ -1,12 +1,18 @@
 """All that can be set from outside, each with the reason for its default."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 2**20
+PREFIX = "LRP_"
+"""Of each setting's variable in the environment."""
+LIKENESS = 0.7
+"""Of names that may be meant for each other: API_KEY for API_KEYS_FILE, but not CPUS for CORES."""
 
 LogFormat = Literal["auto", "json", "text"]
 
@@ -29,7 +35,7 @@ def shipped_model() -> Path:
 class Settings(BaseSettings):
     """Settings of the service, each also ``LRP_<NAME>`` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="LRP_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     model: Path = Field(default_factory=shipped_model, description="Card (JSON) of the model to serve.")
     device: str = Field("auto", description="auto (CUDA where there is one), cpu, cuda or cuda:N.")
@@ -95,3 +101,33 @@ class Settings(BaseSettings):
     low_confidence: PositiveFloat = Field(
         0.5, le=1, description="Probability of the prediction below which the answer warns."
     )
+
+    @model_validator(mode="after")
+    def _one_request_fits(self) -> Self:
+        """Else an idle service would take a request of many pictures, and refuse most of them as too busy."""
+        if self.max_pictures > self.max_batch + self.max_queue:
+            raise ValueError(
+                f"a request may have {self.max_pictures} pictures ({PREFIX}MAX_PICTURES), but there is room for "
+                f"{self.max_batch + self.max_queue} ({PREFIX}MAX_BATCH and {PREFIX}MAX_QUEUE together): allow "
+                "fewer, or make room"
+            )
+        return self
+
+
+def variable(name: str) -> str:
+    """What a setting is called in the environment."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def unknown_variables(environment: Iterable[str]) -> dict[str, str | None]:
+    """Variables that look like settings and are none, each with the setting that may be meant."""
+    known = {variable(name): name.upper() for name in Settings.model_fields}
+    unknown = sorted(
+        name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known
+    )
+    return {name: _nearest(name.upper().removeprefix(PREFIX), known.values()) for name in unknown}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    close = get_close_matches(name, list(known), n=1, cutoff=LIKENESS)
+    return variable(close[0]) if close else None

@@ -2,10 +2,12 @@
 
 import io
 import json
+import logging
 import sys
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 from striped import TINY, write_data
 
@@ -13,6 +15,7 @@ from app.cli import main
 from app.models.card import Normalisation
 from app.models.checkpoint import save
 from app.models.minivgg import MiniVGG
+from app.settings import Settings, unknown_variables
 from app.training.recipe import RECIPES
 
 GREY = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -140,3 +143,43 @@ def test_a_bad_setting_is_named(
     monkeypatch.setenv("LRP_PORT", "many")
     assert run(monkeypatch, "evaluate", str(tmp_path)) == 2
     assert "LRP_PORT" in capsys.readouterr().err
+
+
+def test_settings_that_contradict_each_other_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LRP_MAX_BATCH", "4")
+    monkeypatch.setenv("LRP_MAX_QUEUE", "4")
+    assert run(monkeypatch, "serve") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("lrpserve: settings: a request may have 32 pictures (LRP_MAX_PICTURES)")
+
+
+def test_the_largest_request_fits_into_the_smallest_room() -> None:
+    assert Settings(max_pictures=8, max_batch=4, max_queue=4).max_pictures == 8
+    with pytest.raises(ValueError, match="LRP_MAX_PICTURES"):
+        Settings(max_pictures=9, max_batch=4, max_queue=4)
+
+
+def test_unknown_variables_are_told_with_what_may_be_meant() -> None:
+    given = ("LRP_MAX_QUEU", "lrp_max_queue", "LRP_API_KEY", "LRP_CPUS", "LRP_PORT_8000_TCP", "LRPSERVE_PORT")
+    assert unknown_variables(given) == {
+        "LRP_MAX_QUEU": "LRP_MAX_QUEUE",
+        "LRP_API_KEY": "LRP_API_KEYS_FILE",
+        "LRP_CPUS": None,
+        "LRP_PORT_8000_TCP": None,
+    }
+
+
+def test_serve_warns_of_a_variable_that_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LRP_MAX_QUEU", "3")
+    monkeypatch.setattr("app.cli.configure", lambda _: None)  # it would replace what listens here
+    monkeypatch.setattr("app.model_process.ModelProcess", lambda *_: None)
+    monkeypatch.setattr("app.main.create_app", lambda *_: app)
+    monkeypatch.setattr("app.server.run", lambda *_: None)
+    with caplog.at_level(logging.WARNING):
+        assert run(monkeypatch, "serve") == 0
+    assert "LRP_MAX_QUEU is no setting and is ignored; is LRP_MAX_QUEUE meant?" in caplog.messages
