@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,8 +50,8 @@ def main() -> None:
     """Run the command line; what is wrong is said in one line, without a traceback."""
     try:
         cli()
-    except LRPServeError as error:
-        Console(stderr=True, highlight=False).print(f"lrpserve: {error.detail}", markup=False, soft_wrap=True)
+    except (LRPServeError, OSError) as error:
+        _complain(_words(error))
         sys.exit(REFUSED)
 
 
@@ -90,11 +91,13 @@ def predict(
     from app.images import Fit
     from app.pipeline import Timings
 
-    pipeline = _pipeline(_settings(device=device, model=model))
-    for path in _progress(source):
+    def scored(path: Path) -> None:
         answer = asyncio.run(pipeline.predict(path.read_bytes(), Fit.CROP, top_k, Timings()))
         scores = ", ".join(f"{score.label} {score.probability:.1%}" for score in answer.scores)
         typer.echo(_line(path, answer.model_dump(mode="json")) if as_json else f"{path}: {scores}")
+
+    with closing(_pipeline(_settings(device=device, model=model))) as pipeline:
+        _each(source, scored)
 
 
 @cli.command()
@@ -131,15 +134,20 @@ def explain(
         versus=versus,
         style=style,
     )
-    pipeline = _pipeline(_settings(device=device, model=model))
-    for path in _progress(source):
-        explained = asyncio.run(pipeline.explain(path.read_bytes(), how, Timings(), as_it_is))
-        written = _written(source, path, output)
-        written.write_bytes(explained.heatmap.png)
-        receipt = explained.receipt
-        typer.echo(f"{path}: {receipt.prediction.label} {receipt.prediction.probability:.1%} -> {written}")
+    heatmap_of = _heatmaps(source, output)
+
+    def explained(path: Path) -> None:
+        done = asyncio.run(pipeline.explain(path.read_bytes(), how, Timings(), as_it_is))
+        heatmap_of(path).write_bytes(done.heatmap.png)
+        receipt = done.receipt
+        said = f"{receipt.prediction.label} {receipt.prediction.probability:.1%}"
+        typer.echo(f"{path}: {said} -> {heatmap_of(path)}")
         for warning in receipt.warnings:
             typer.echo(f"  note: {warning}", err=True)
+
+    with closing(_pipeline(_settings(device=device, model=model))) as pipeline:
+        pipeline.check(how)  # what is wrong with every picture is said once
+        _each(source, explained)
 
 
 @cli.command()
@@ -254,6 +262,26 @@ def _pipeline(settings: Settings) -> "Pipeline":
     )
 
 
+def _each(source: Path, work: Callable[[Path], None]) -> None:
+    """Do ``work`` for the pictures of ``source``. One that fails is named, and costs the others nothing; in the
+    end the exit code says that one did.
+    """
+    failed = False
+    for path in _progress(source):
+        try:
+            work(path)
+        except LRPServeError as error:
+            failed = True
+            _complain(f"{path}: {_words(error)}")
+        except OSError as error:  # it names the file that it is about, which may be the heatmap
+            if error.filename is None:  # as where nobody reads what is said any more
+                raise
+            failed = True
+            _complain(_words(error))
+    if failed:
+        raise typer.Exit(REFUSED)
+
+
 def _progress(source: Path) -> Iterator[Path]:
     """The pictures of ``source``; a folder of them with a progress bar."""
     if source.is_file():
@@ -265,13 +293,27 @@ def _progress(source: Path) -> Iterator[Path]:
     yield from track(paths, description="pictures", console=Console(stderr=True))
 
 
-def _written(source: Path, path: Path, output: Path | None) -> Path:
-    name = f"{path.stem}.heatmap.png"
+def _heatmaps(source: Path, output: Path | None) -> Callable[[Path], Path]:
+    """Where the heatmap of each picture goes; makes the folder for many."""
     if source.is_file():
-        return output or path.with_name(name)
+        return lambda path: output or path.with_name(_name(path))
     folder = output or source / "heatmaps"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
+    return lambda path: folder / _name(path)
+
+
+def _name(path: Path) -> str:
+    return f"{path.stem}.heatmap.png"
+
+
+def _complain(words: str) -> None:
+    Console(stderr=True, highlight=False).print(f"lrpserve: {words}", markup=False, soft_wrap=True)
+
+
+def _words(error: LRPServeError | OSError) -> str:
+    if isinstance(error, LRPServeError):
+        return error.detail
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def _line(path: Path, answer: dict[str, object]) -> str:

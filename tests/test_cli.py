@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from app.cli import main
 from app.models.card import Normalisation
 from app.models.checkpoint import save
 from app.models.minivgg import MiniVGG
+from app.pipeline import Pipeline
 from app.settings import Settings, unknown_variables
 from app.training.recipe import RECIPES
 
@@ -143,6 +146,71 @@ def test_a_bad_setting_is_named(
     monkeypatch.setenv("LRP_PORT", "many")
     assert run(monkeypatch, "evaluate", str(tmp_path)) == 2
     assert "LRP_PORT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_bad_file_of_a_folder_is_named_and_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cat_png: bytes,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    (tmp_path / "b.png").mkdir()
+    (tmp_path / "c.png").write_bytes(cat_png)
+    assert run(monkeypatch, command, str(tmp_path)) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{tmp_path / 'c.png'}: cat")
+    complaints = [line for line in said.err.splitlines() if line.startswith("lrpserve: ")]
+    assert [line.split(": ")[1] for line in complaints] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+
+
+def test_what_is_wrong_with_every_picture_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cat_png: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(cat_png)
+    assert run(monkeypatch, "explain", str(tmp_path), "--target", "tiger") == 2
+    assert capsys.readouterr().err.count("no class 'tiger'") == 1
+
+
+@pytest.mark.parametrize("output", ["no/such/folder/heatmap.png", "file/heatmap.png", "folder"])
+def test_a_heatmap_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cat_png: bytes,
+    capsys: pytest.CaptureFixture[str],
+    output: str,
+) -> None:
+    (tmp_path / "cat.png").write_bytes(cat_png)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    assert run(monkeypatch, "explain", str(tmp_path / "cat.png"), "-o", str(tmp_path / output)) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"lrpserve: {tmp_path / output}: ")
+    assert (said.err.count("\n"), said.out) == (1, "")
+
+
+def test_a_file_where_the_folder_of_heatmaps_should_be_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cat_png: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cat.png").write_bytes(cat_png)
+    (tmp_path / "out").touch()
+    assert run(monkeypatch, "explain", str(tmp_path), "-o", str(tmp_path / "out")) == 2
+    assert capsys.readouterr().err == f"lrpserve: {tmp_path / 'out'}: File exists\n"
+
+
+def test_ctrl_c_ends_it_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cat_png: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cat.png").write_bytes(cat_png)
+    closed: list[Pipeline] = []
+    monkeypatch.setattr(Pipeline, "predict", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(Pipeline, "close", lambda self: closed.append(self))
+    assert run(monkeypatch, "predict", str(tmp_path / "cat.png")) == 130
+    assert capsys.readouterr().err == ""
+    assert closed  # else torch, still computing, aborts the process
 
 
 def test_settings_that_contradict_each_other_are_refused(
