@@ -29,7 +29,7 @@ from app.api import (
 from app.api.about import AboutModel, Limits, about_model
 from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
 from app.api.kserve_v1 import Instances
-from app.api.middleware import BodyLimits, RefuseWhenFull, RequestContext
+from app.api.middleware import BodyLimits, HeadAsGet, RefuseWhenFull, RequestContext
 from app.api.open_inference import InferenceRequest
 from app.api.problems import Problem
 from app.explainer import Explainer
@@ -131,7 +131,8 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
     app.add_middleware(KnownHosts, names=names_of(settings))
-    app.add_middleware(RequestContext, metrics=metrics)  # the last one added is the outermost
+    app.add_middleware(RequestContext, metrics=metrics)
+    app.add_middleware(HeadAsGet)  # the last one added is the outermost
     return app
 
 

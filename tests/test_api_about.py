@@ -4,8 +4,10 @@ import io
 import json
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from conftest import Server
 from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
@@ -76,6 +78,58 @@ def test_a_colormap_lists_the_colours_of_a_legend(client: TestClient, cat_png: b
 def test_probes_answer(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
+
+
+PROBES_AND_PAGE = [
+    "/livez",
+    "/readyz",
+    "/health",
+    "/healthz",
+    "/ping",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/",
+]
+
+
+@pytest.mark.parametrize("path", PROBES_AND_PAGE)
+def test_probes_and_page_answer_whatever_parameters_they_were_given(client: TestClient, path: str) -> None:
+    assert client.get(path, params={"x": 1}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/model", "/rules", "/colormaps", "/metrics", "/v1/models", "/v2"])
+def test_what_refuses_parameters_says_so(client: TestClient, app: FastAPI, path: str) -> None:
+    assert client.get(path, params={"x": 1}).status_code == 422
+    assert "422" in app.openapi()["paths"][path]["get"]["responses"]
+
+
+@pytest.mark.parametrize(
+    "path", [*PROBES_AND_PAGE, "/model", "/metrics", "/v1/models", "/v2", "/openapi.json"]
+)
+def test_head_is_get_without_the_body(server: Server, path: str) -> None:
+    address = f"http://127.0.0.1:{server.port}{path}"
+    got, head = httpx.get(address), httpx.head(address)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
+    assert int(head.headers["Content-Length"]) > 0
+
+
+def test_head_is_answered_without_a_body_whatever_the_server_does(client: TestClient) -> None:
+    assert client.head("/model").content == b""
+    assert client.head("/explain").status_code == 405
+
+
+def test_every_form_of_answer_is_in_openapi(client: TestClient, app: FastAPI) -> None:
+    asked = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    sent = client.get("/metrics", headers=asked).headers["Content-Type"].partition(";")[0]
+    assert sent == "application/openmetrics-text"
+    paths = app.openapi()["paths"]
+    assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain", sent}
+    infer = paths["/v2/models/{model}/infer"]["post"]
+    both = {"application/json", "application/octet-stream"}
+    assert set(infer["requestBody"]["content"]) == set(infer["responses"]["200"]["content"]) == both
+    assert "Inference-Header-Content-Length" in infer["responses"]["200"]["headers"]
+    assert [one["name"] for one in infer["parameters"]] == ["model", "Inference-Header-Content-Length"]
 
 
 @pytest.mark.parametrize(

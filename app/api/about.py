@@ -14,6 +14,7 @@ from app.lrp.composites import COMPOSITES, RULES, CompositeInfo, RuleInfo
 from app.metrics import Metrics
 from app.models.card import Normalisation, TrainingRecord
 
+COUNTED = "lrpserve_batch_size_count 17.0"
 router = APIRouter(tags=["about"], dependencies=[Depends(none_at_all)], responses=problems(422))
 
 
@@ -120,10 +121,22 @@ async def colour_maps() -> list[AboutColormap]:
     "/metrics",
     summary="Counters for Prometheus",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {"example": "lrpserve_batch_size_count 17.0"}}}},
+    responses={
+        200: {
+            "content": {
+                "text/plain": {"example": COUNTED},
+                "application/openmetrics-text": {
+                    "schema": {"type": "string"},
+                    "example": f"{COUNTED}\n# EOF",
+                },
+            }
+        }
+    },
 )
 async def metrics(request: Request) -> Response:
-    """Requests, stage durations, batch sizes, the queue, refusals and leaks, in Prometheus' text format."""
+    """Requests, stage durations, batch sizes, the queue, refusals and leaks, in Prometheus' text format; or as
+    OpenMetrics, where the `Accept` header asks for `application/openmetrics-text`.
+    """
     counted: Metrics = request.state.metrics
     content, media_type = counted.exposed(request.headers.get("accept", ""))
     return Response(content, media_type=media_type)

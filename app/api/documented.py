@@ -43,6 +43,22 @@ EXAMPLES = {
 }
 """Title, slug and detail of an error as it happens; a test makes them happen."""
 
+BINARY = "application/octet-stream"
+JSON_LENGTH = "Inference-Header-Content-Length"
+"""Triton's header: where in the body the JSON ends and the binary tensors begin."""
+PARTS = "The JSON, and behind it the binary data of its tensors, in their order."
+_LENGTH = {
+    "description": "Bytes of JSON in front of binary data.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+BINARY_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {BINARY: {"schema": {"type": "string", "format": "binary", "description": PARTS}}},
+        "headers": {JSON_LENGTH: _LENGTH},
+    }
+}
+"""``responses`` of a route that may answer with Triton's binary tensors."""
+
 RECORDED = Path(__file__).with_name("examples.json")
 """Answers by operation, as the service gave them; long ones are cut. A test holds them against it."""
 SCHEMAS = "#/components/schemas/{model}"
@@ -73,6 +89,15 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """The body of a route that parses it by hand."""
     schema = {"$ref": SCHEMAS.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def json_or_binary(model: type[BaseModel]) -> dict[str, Any]:
+    """The same of a route that takes Triton's binary tensors, too."""
+    body = json_body(model)
+    body["requestBody"]["content"][BINARY] = {
+        "schema": {"type": "string", "format": "binary", "description": PARTS}
+    }
+    return {**body, "parameters": [{"name": JSON_LENGTH, "in": "header", "required": False, **_LENGTH}]}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -1,4 +1,8 @@
-"""Probes: is the process alive, and should it be sent requests?"""
+"""Probes: is the process alive, and should it be sent requests?
+
+Parameters are no error here, as they are elsewhere: load balancers and monitors add some, against caches, and a
+service must not be taken for dead over them.
+"""
 
 from typing import Literal
 

@@ -138,7 +138,7 @@ async def served(request: Request, model: ModelName) -> None:
     known(model, [request.state.about_model.name])
 
 
-@router.get("", summary="KServe V1: the models that are served")
+@router.get("", summary="KServe V1: the models that are served", responses=protocol_errors(422))
 async def models(request: Request) -> Models:
     """The one model; its explanations are under the same name."""
     return Models(models=[request.state.about_model.name])

@@ -22,6 +22,24 @@ CLIENT_LEFT = 499
 """In logs and metrics, for want of an answer's own status; nginx's number."""
 
 
+class HeadAsGet:
+    """Answers HEAD as GET, without the body. Monitors ask so, and routes are made for GET alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if "body" in message else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_head)
+
+
 class RequestContext:
     """Gives every request an ID and timings, every answer their headers, and every error outside the routes,
     a crash or a refusal by the middleware within, an answer. Counts and logs each when it is over.

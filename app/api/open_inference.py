@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from app.api.documented import json_body, protocol_errors
+from app.api.documented import BINARY_ANSWER, JSON_LENGTH, json_or_binary, protocol_errors
 from app.api.forms import Tensors, scores, tensors
 from app.api.health import refuse_unready
 from app.api.parameters import ExplainParameters, PredictParameters, none_at_all
@@ -34,10 +34,8 @@ router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], dependencies=
 PLATFORM = "pytorch_safetensors"
 EXPLAINS = "-lrp"
 """Behind the network's name: the model that explains it."""
-JSON_LENGTH = "Inference-Header-Content-Length"
-"""Triton's header: where in the body the JSON ends and the binary tensors begin."""
 JSON_LENGTHS = re.compile("[0-9]{1,18}")
-"""What it may be: of thousands of digits Python makes no number."""
+"""What the length of the JSON may be: of thousands of digits Python makes no number."""
 LENGTH = struct.Struct("<I")
 """Before each element of a binary BYTES tensor."""
 NOT_HERE = ("format", "values", "top_k")
@@ -194,7 +192,7 @@ VERSION_SERVED = [*SERVED, Depends(served_version)]
 VERSIONS = "/models/{model}/versions/{version}"
 
 
-@router.get("", summary="Open Inference Protocol: what the server is")
+@router.get("", summary="Open Inference Protocol: what the server is", responses=protocol_errors(422))
 async def server(request: Request) -> ServerMetadata:
     """Name, version and extensions."""
     return ServerMetadata(name="lrpserve", version=request.app.version, extensions=["binary_tensor_data"])
@@ -245,13 +243,13 @@ async def ready(request: Request, model: ModelName) -> InferenceReady:
 
 @router.post(
     VERSIONS + "/infer", summary="The same of one version", dependencies=VERSION_SERVED,
-    response_model=InferenceResponse, responses=protocol_errors(*STATUSES),
-    openapi_extra=json_body(InferenceRequest),
+    response_model=InferenceResponse, responses={**protocol_errors(*STATUSES), **BINARY_ANSWER},
+    openapi_extra=json_or_binary(InferenceRequest),
 )  # fmt: skip
 @router.post(
     "/models/{model}/infer", summary="Open Inference Protocol: scores, relevance and heatmaps of pictures",
-    dependencies=SERVED, response_model=InferenceResponse, responses=protocol_errors(*STATUSES),
-    openapi_extra=json_body(InferenceRequest),
+    dependencies=SERVED, response_model=InferenceResponse,
+    responses={**protocol_errors(*STATUSES), **BINARY_ANSWER}, openapi_extra=json_or_binary(InferenceRequest),
 )  # fmt: skip
 async def infer(
     request: Request, model: ModelName, asked: Annotated[Asked, Depends(read_request)]

@@ -23,7 +23,7 @@ HEADERS = {
 
 
 class PageFiles(StaticFiles):
-    """Files with the page's headers; ETag, ``If-None-Match`` and HEAD are Starlette's."""
+    """Files with the page's headers; ETag and ``If-None-Match`` are Starlette's."""
 
     def file_response(
         self,
@@ -42,8 +42,8 @@ def install(app: FastAPI) -> None:
     """Serve the page at ``/`` and its parts below ``/web``."""
     files = PageFiles(directory=FOLDER)
 
-    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-    async def page(request: Request) -> Response:
+    @app.get("/", include_in_schema=False)
+    async def page(request: Request) -> Response:  # whatever parameters its link was given on the way
         return await files.get_response("index.html", request.scope)
 
     app.mount("/web", files, name="web")
