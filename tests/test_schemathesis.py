@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from conftest import Server
+from fastapi import FastAPI
 
 HERE = Path(__file__).parent / "fuzz"
 COMMAND = "from schemathesis.cli import schemathesis; schemathesis()"
@@ -15,7 +17,8 @@ boundary of every parameter are always made.
 """
 
 
-def test_every_answer_is_as_the_schema_says(server: Server, tmp_path: Path) -> None:
+def test_every_answer_is_as_the_schema_says(server: Server, app: FastAPI, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
     options = {
         "--checks": "all",
         "--phases": "examples,coverage,fuzzing",
@@ -34,6 +37,7 @@ def test_every_answer_is_as_the_schema_says(server: Server, tmp_path: Path) -> N
         env={
             **os.environ,
             "SCHEMATHESIS_HOOKS": "hooks",
+            "LRP_FUZZ_NOTES": str(notes),
             "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
         },
         cwd=tmp_path,  # it keeps what it found in the folder that it runs in
@@ -44,3 +48,19 @@ def test_every_answer_is_as_the_schema_says(server: Server, tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2000:]
     assert "Tested: " in done.stdout
+    assert refused_of(notes) == dict.fromkeys(operations_of(app), 0)
+
+
+def operations_of(app: FastAPI) -> set[str]:
+    paths = app.openapi()["paths"].items()
+    return {f"{method.upper()} {path}" for path, operations in paths for method in operations}
+
+
+def refused_of(notes: Path) -> dict[str, int]:
+    """How many valid requests had another answer than 200, by operation."""
+    refused: Counter[str] = Counter()
+    for line in notes.read_text().splitlines():
+        mode, status, operation = line.split(maxsplit=2)
+        if mode == "positive":
+            refused[operation] += status != "200"
+    return dict(refused)

@@ -49,7 +49,7 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 PARTS = "The JSON, and behind it the binary data of its tensors, in their order."
 _LENGTH = {
     "description": "Bytes of JSON in front of binary data.",
-    "schema": {"type": "integer", "minimum": 0},
+    "schema": {"type": "integer", "minimum": 0, "examples": [317]},
 }
 BINARY_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {

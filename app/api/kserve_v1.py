@@ -13,6 +13,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from app.answers import ExplainAnswer, PredictAnswer
 from app.api import forms
@@ -56,9 +57,9 @@ class Instance(BaseModel):
     )
     __pydantic_extra__: dict[str, Option]
 
-    image: Base64 | None = None
-    b64: str | None = Field(None, description="The file, base64.")
-    data: str | None = Field(None, description="The file, base64.")
+    image: Base64 | SkipJsonSchema[None] = None
+    b64: str | SkipJsonSchema[None] = Field(None, description="The file, base64.")
+    data: str | SkipJsonSchema[None] = Field(None, description="The file, base64.")
 
     @model_validator(mode="before")
     @classmethod
@@ -88,7 +89,9 @@ class Instances(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    instances: list[Instance] = Field(validation_alias=AliasChoices("instances", "inputs"))
+    instances: list[Instance] = Field(
+        validation_alias=AliasChoices("instances", "inputs"), json_schema_extra={"minItems": 1}
+    )
 
     @field_validator("instances", mode="before")
     @classmethod

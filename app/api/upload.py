@@ -1,7 +1,7 @@
 """The pictures of a request: one, as raw body or as the multipart part ``file``, or several such parts."""
 
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +122,7 @@ def _media_type(request: Request) -> str:
 
 
 PICTURE = {"type": "string", "format": "binary"}
+FORMATS = "PNG, JPEG, WebP, GIF, BMP or TIFF; read from the bytes."
 
 
 def files_body() -> dict[str, Any]:
@@ -130,10 +131,11 @@ def files_body() -> dict[str, Any]:
         "type": "array",
         "items": PICTURE,
         "minItems": 1,
-        "description": "PNG, JPEG, WebP, GIF, BMP or TIFF; read from the bytes.",
+        "description": FORMATS,
     }
-    schema = {"type": "object", "required": ["file"], "properties": {"file": files}}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema(files)}}}
+    }
 
 
 def request_body() -> dict[str, Any]:
@@ -142,20 +144,19 @@ def request_body() -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["file"],
-                        "properties": {
-                            "file": {
-                                **PICTURE,
-                                "description": "PNG, JPEG, WebP, GIF, BMP or TIFF; read from the bytes.",
-                            }
-                        },
-                    }
-                },
+                "multipart/form-data": {"schema": _form_schema({**PICTURE, "description": FORMATS})},
                 "image/*": {"schema": PICTURE},
                 "application/octet-stream": {"schema": PICTURE},
             },
         }
+    }
+
+
+def _form_schema(file: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema of a form that has parts ``file`` and no others."""
+    return {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": file},
+        "additionalProperties": False,
     }
