@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 from fastapi import FastAPI
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from app.settings import Settings
 
@@ -100,6 +103,12 @@ def test_every_setting_that_is_set_exists() -> None:
     assert {name for name in (*in_image, *in_compose, *ENV) if name.startswith("LRP_")} <= known
 
 
+def test_kubernetes_puts_no_variables_of_its_own_into_the_environment() -> None:
+    assert (
+        POD["enableServiceLinks"] is False
+    )  # a Service that is called "lrp" would set LRP_PORT to an address
+
+
 def test_a_pod_is_as_restricted_as_kubernetes_strictest_standard_asks() -> None:
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -138,3 +147,37 @@ def test_no_address_of_an_index_or_registry_is_in_any_of_them() -> None:
     for path in ("Dockerfile", "docker-compose.yml", "deploy/kubernetes.yaml"):
         hosts = set(re.findall(r"https?://([^/:\s]+)", (ROOT / path).read_text()))
         assert hosts <= {"127.0.0.1"}, path
+
+
+def installed_for(wanted: str) -> set[str]:
+    """All that is installed for a requirement, itself included."""
+    found, seen, waiting = set[str](), set[str](), [Requirement(wanted)]
+    while waiting:
+        one = waiting.pop()
+        if str(one) in seen:
+            continue
+        seen.add(str(one))
+        try:
+            installed = distribution(one.name)
+        except (
+            PackageNotFoundError
+        ):  # another system's: PyPI's torch brings CUDA to Linux, its CPU wheels do not
+            continue
+        found.add(canonicalize_name(one.name))
+        for brought in map(Requirement, installed.requires or []):
+            extras = [{"extra": extra} for extra in ("", *one.extras)]
+            if brought.marker is None or any(map(brought.marker.evaluate, extras)):
+                waiting.append(brought)
+    return found
+
+
+def test_all_that_is_installed_is_pinned() -> None:
+    lines = (ROOT / "constraints.txt").read_text().split()
+    pinned = {canonicalize_name(line.split("==")[0]) for line in lines}
+    installed = installed_for("lrpserve[test]") - {"lrpserve"}
+    assert {
+        "torch",
+        "schemathesis",
+        "aiohttp",
+    } <= installed  # the service's, the tests', and what an extra brings
+    assert installed <= pinned
