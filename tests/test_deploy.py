@@ -18,6 +18,8 @@ from app.settings import Settings
 ROOT = Path(__file__).parent.parent
 OLDEST = "1.30"
 """The oldest Kubernetes whose preStop can sleep by itself."""
+ITSELF_GIB = 1.5
+"""All processes on two cores, with pictures of 25 MP in their hands."""
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -147,6 +149,42 @@ def test_no_address_of_an_index_or_registry_is_in_any_of_them() -> None:
     for path in ("Dockerfile", "docker-compose.yml", "deploy/kubernetes.yaml"):
         hosts = set(re.findall(r"https?://([^/:\s]+)", (ROOT / path).read_text()))
         assert hosts <= {"127.0.0.1"}, path
+
+
+def gibibytes(written: str) -> float:
+    ((number, unit),) = re.findall(r"([0-9.]+)([A-Za-z]+)", written)
+    return float(number) / {"g": 1, "Gi": 1, "Mi": 2**10}[unit]
+
+
+def memory_of_pod() -> tuple[float, float]:
+    (uploads,) = (volume["emptyDir"] for volume in POD["volumes"] if "emptyDir" in volume)
+    return gibibytes(CONTAINER["resources"]["limits"]["memory"]), gibibytes(uploads["sizeLimit"])
+
+
+def memory_of(service: Mapping[str, Any]) -> tuple[float, float]:
+    (size,) = re.findall(r"size=(\w+)", service["tmpfs"][0])
+    return gibibytes(service["mem_limit"]), gibibytes(size)
+
+
+@pytest.mark.parametrize(
+    ("limit", "spool"), [memory_of_pod(), memory_of(COMPOSE["lrpserve"])], ids=["kubernetes", "compose"]
+)
+def test_memory_has_room_for_all_that_is_let_in(limit: float, spool: float) -> None:
+    settings = Settings()
+    let_in = (settings.max_batch + settings.max_queue) * settings.max_body_bytes / 2**30
+    assert limit >= 2 * let_in + spool + ITSELF_GIB  # there and on the way to a process that opens it
+
+
+def test_a_pod_requests_what_it_takes_with_large_pictures() -> None:
+    assert gibibytes(CONTAINER["resources"]["requests"]["memory"]) >= ITSELF_GIB
+
+
+def test_variables_of_compose_are_documented() -> None:
+    asked = re.findall(r"\$\{(LRP_\w+):-([^}]*)\}", (ROOT / "docker-compose.yml").read_text())
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    assert len(asked) == 6
+    for name, default in asked:
+        assert f"| `{name}` | {f'`{default}`' if default else '–'} | " in page
 
 
 def installed_for(wanted: str) -> set[str]:
