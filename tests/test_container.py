@@ -157,7 +157,7 @@ def test_no_compiler_is_in_it(container: Container) -> None:
 
 def test_its_memory_processors_and_processes_are_limited(container: Container) -> None:
     host = container.inspect()["HostConfig"]
-    assert host["Memory"] == host["MemorySwap"] == 6 * 2**30
+    assert host["Memory"] == host["MemorySwap"] == 4 * 2**30
     assert host["PidsLimit"] == 256
     assert host["NanoCpus"] > 0
 

@@ -170,9 +170,8 @@ def memory_of(service: Mapping[str, Any]) -> tuple[float, float]:
     ("limit", "spool"), [memory_of_pod(), memory_of(COMPOSE["lrpserve"])], ids=["kubernetes", "compose"]
 )
 def test_memory_has_room_for_all_that_is_let_in(limit: float, spool: float) -> None:
-    settings = Settings()
-    let_in = (settings.max_batch + settings.max_queue) * settings.max_body_bytes / 2**30
-    assert limit >= 2 * let_in + spool + ITSELF_GIB  # there and on the way to a process that opens it
+    bodies = Settings().max_bytes_in_hand / 2**30
+    assert limit >= 3 * bodies + spool + ITSELF_GIB  # there, on the way to a process that opens it, and there
 
 
 def test_a_pod_requests_what_it_takes_with_large_pictures() -> None:
