@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 
 MOST_PROCESSES = 8
 """That decode and draw, unless told otherwise: they keep up with a thousand requests a second and more."""
+LEFT_BEHIND = 10_000
+"""Objects after which Python looks for those that nobody needs; of 700 it would all the time under load."""
 DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
 which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
@@ -196,4 +198,5 @@ async def _warm_up(pipeline: Pipeline, readiness: Readiness, on_failure: Callabl
     # whenever requests leave enough behind: 0.1 s in which nothing is answered.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(LEFT_BEHIND)
     readiness.ready()

@@ -12,6 +12,8 @@ Refusal = Literal["queue_full", "deadline", "draining", "out_of_memory", "broken
 Failure = Literal["crash", "non_finite"]
 """What went wrong on our side."""
 
+UNREAD = "other"
+"""The route of a request that was not looked at any closer."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 LEAKS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 10.0)
@@ -67,6 +69,10 @@ class Metrics:
         requests, durations = self._of_route(route, status)
         requests.inc()
         durations.observe(seconds)
+
+    def request_unread(self, status: int) -> None:
+        """One request was answered by its head alone, in no time that would tell anything."""
+        self._of_route(UNREAD, status)[0].inc()
 
     def stage(self, name: str, seconds: float) -> None:
         """One request spent ``seconds`` in this stage; ``queue`` is the wait for the model."""

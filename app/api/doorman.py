@@ -73,7 +73,7 @@ class Doorman:
         try:
             pipeline.refuse_when_full(self._inside)
         except UnavailableError as error:
-            metrics.request("other", error.status, 0.0)
+            metrics.request_unread(error.status)
             self._note()
             given = next((value for name, value in headers if name == b"x-request-id"), b"")
             sane = request_id(given.decode("latin-1"))

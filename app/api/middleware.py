@@ -13,7 +13,7 @@ from app.api.doorman import is_computed, request_id
 from app.api.problems import answer
 from app.errors import TooLargeError, TooSlowError, UnavailableError
 from app.logs import fields
-from app.metrics import Metrics
+from app.metrics import UNREAD, Metrics
 from app.pipeline import Pipeline, Timings
 
 log = logging.getLogger(__name__)
@@ -199,4 +199,4 @@ def _server_timing(stages: Mapping[str, float]) -> str:
 
 def _route(scope: Scope) -> str:
     """The template of the route that was found: what was asked for may be anything. Assets have none."""
-    return getattr(scope.get("route"), "path", "other")
+    return getattr(scope.get("route"), "path", UNREAD)
