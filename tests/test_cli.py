@@ -208,7 +208,11 @@ def test_ctrl_c_ends_it_without_a_word(
     closed: list[Pipeline] = []
     monkeypatch.setattr(Pipeline, "predict", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     monkeypatch.setattr(Pipeline, "close", lambda self: closed.append(self))
-    assert run(monkeypatch, "predict", str(tmp_path / "cat.png")) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests may ignore it
+    try:
+        assert run(monkeypatch, "predict", str(tmp_path / "cat.png")) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == ""
     assert closed  # else torch, still computing, aborts the process
 
