@@ -70,8 +70,9 @@ class Metrics:
         requests.inc()
         durations.observe(seconds)
 
-    def request_unread(self, status: int) -> None:
-        """One request was answered by its head alone, in no time that would tell anything."""
+    def refused_unread(self, reason: Refusal, status: int) -> None:
+        """One request was refused by its head alone, in no time that would tell anything."""
+        self._of_refusal[reason].inc()
         self._of_route(UNREAD, status)[0].inc()
 
     def stage(self, name: str, seconds: float) -> None:

@@ -85,11 +85,13 @@ class Door:
         self._most, self._metrics = most, metrics
         self._inside = 0
 
-    def refuse_when_full(self, on_their_way: int = 0) -> None:
-        """Raise `UnavailableError` where nobody is let in now; ``on_their_way`` are so many, those inside among
-        them.
-        """
-        if max(self._inside, on_their_way) >= self._most:
+    def is_full(self, on_their_way: int = 0) -> bool:
+        """Whether nobody is let in now; ``on_their_way`` are so many, those inside among them."""
+        return self._inside >= self._most or on_their_way >= self._most
+
+    def refuse_when_full(self) -> None:
+        """Raise `UnavailableError` where nobody is let in now."""
+        if self.is_full():
             self._metrics.refused("queue_full")
             raise UnavailableError(QUEUE_FULL)
 
@@ -157,9 +159,13 @@ class Pipeline:
             work = self._pictures.do(Pictures.compare, opened, asks, done, look, write)
             return await _timed("render", work, timings)
 
-    def refuse_when_full(self, on_their_way: int = 0) -> None:
+    def is_full(self, on_their_way: int = 0) -> bool:
+        """Whether a request now would be refused, where so many are on their way to here or here."""
+        return self._door.is_full(on_their_way)
+
+    def refuse_when_full(self) -> None:
         """Raise `UnavailableError` where a request now would be refused: its body need not be read."""
-        self._door.refuse_when_full(on_their_way)
+        self._door.refuse_when_full()
 
     def check(self, how: How) -> None:
         """Raise `InvalidParameterError` for what cannot be asked of any picture."""

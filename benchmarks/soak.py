@@ -416,7 +416,7 @@ def overload_findings(seen: Overload, goodput_at_least: float = GOODPUT_AT_LEAST
         Finding("19 accepted but not answered", f"{unanswered}", "0", not unanswered),
         Finding(
             "19 goodput under overload",
-            f"{seen.goodput:.0%} of the best",
+            f"{seen.goodput:.1%} of the best",
             f">= {goodput_at_least:.0%}",
             seen.goodput >= goodput_at_least,
         ),

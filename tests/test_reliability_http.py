@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from app.errors import UnavailableError
+from app.batching import QUEUE_FULL
 from app.main import create_app
 from app.model_process import ModelProcess
 from app.pipeline import Door
@@ -266,12 +266,8 @@ def full(model: ModelProcess) -> Iterator[Server]:
         while httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503:
             pass  # the warm-up needs room
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Door, "refuse_when_full", refuse)
+            patched.setattr(Door, "is_full", lambda *_: True)
             yield server
-
-
-def refuse(_: Door, _on_their_way: int = 0) -> None:
-    raise UnavailableError("no room")
 
 
 def read_answer(client: socket.socket) -> tuple[dict[str, str], bytes]:
@@ -302,7 +298,7 @@ def test_row_19_whoever_is_refused_may_ask_again_on_the_same_connection(model: M
             assert (found["status"], found["retry-after"]) == ("503", "1")
             assert found["content-type"] == "application/problem+json"
             assert found["x-request-id"] == json.loads(body)["instance"] == f"mine-{number}"
-            assert json.loads(body)["detail"] == "no room"
+            assert json.loads(body)["detail"] == QUEUE_FULL
             client.sendall(picture)
         client.sendall(head(method="GET", path="/livez"))
         assert read_answer(client)[0]["status"] == "200"
@@ -340,5 +336,5 @@ def test_row_19_a_refusal_has_the_form_of_its_protocol_and_is_counted(
         counted = httpx.get(f"{address}/metrics").text
         while not any(record.getMessage() == "refused" for record in caplog.records):
             time.sleep(0.05)  # once a second
-    assert (answer.status_code, answer.json()) == (503, {"error": "no room"})
+    assert (answer.status_code, answer.json()) == (503, {"error": QUEUE_FULL})
     assert 'lrpserve_requests_total{route="other",status="503"} 1.0' in counted

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from app.api.problems import PROTOCOLS, content_of, problem_in_its_words
+from app.batching import QUEUE_FULL
 from app.errors import UnavailableError
 from app.logs import fields
 from app.metrics import Metrics
@@ -66,20 +67,16 @@ class Doorman:
         application's.
         """
         path = target.partition(b"?")[0].decode("latin-1")
-        if not is_computed(method.decode("latin-1"), path):
-            return None
         pipeline: Pipeline = state["pipeline"]
+        if not is_computed(method.decode("latin-1"), path) or not pipeline.is_full(self._inside):
+            return None
         metrics: Metrics = state["metrics"]
-        try:
-            pipeline.refuse_when_full(self._inside)
-        except UnavailableError as error:
-            metrics.request_unread(error.status)
-            self._note()
-            given = next((value for name, value in headers if name == b"x-request-id"), b"")
-            sane = request_id(given.decode("latin-1"))
-            answer = _answer(error.detail, path.startswith(PROTOCOLS), keep_alive, len(sane))
-            return answer.replace(PLACEHOLDER.encode() * len(sane), sane.encode())
-        return None
+        metrics.refused_unread("queue_full", UnavailableError.status)
+        self._note()
+        given = next((value for name, value in headers if name == b"x-request-id"), b"")
+        sane = request_id(given.decode("latin-1"))
+        answer = _answer(QUEUE_FULL, path.startswith(PROTOCOLS), keep_alive, len(sane))
+        return answer.replace(PLACEHOLDER.encode() * len(sane), sane.encode())
 
     def _note(self) -> None:
         if not self._unreported:
