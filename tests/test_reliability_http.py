@@ -240,7 +240,7 @@ def test_row_17_a_slow_answer_is_not_cut_off() -> None:
     app = Starlette(routes=[Route("/", slow)])
     with serving(SMALL, app) as server, closing(connect(server)) as client:
         client.sendall(head(method="GET", path="/"))
-        asked.wait()
+        assert asked.wait(60)
         with closing(connect(server)) as idle:
             assert idle.recv(1) == b""  # longer than the deadline has passed when this one is cut off
         release.set()

@@ -67,8 +67,10 @@ class Doorman:
         application's.
         """
         path = target.partition(b"?")[0].decode("latin-1")
+        if not is_computed(method.decode("latin-1"), path):
+            return None
         pipeline: Pipeline = state["pipeline"]
-        if not is_computed(method.decode("latin-1"), path) or not pipeline.is_full(self._inside):
+        if not pipeline.is_full(self._inside):
             return None
         metrics: Metrics = state["metrics"]
         metrics.refused_unread("queue_full", UnavailableError.status)
