@@ -24,7 +24,7 @@ test: $(VENV)/test.stamp  ## Run all tests
 	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
 
 soak: $(VENV)/test.stamp  ## Overload, mixed requests, damaged pictures, made-up requests; SOAK_ARGS=--short SOAK_S=seconds
-	LRP_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest --hypothesis-profile=soak tests/test_properties.py tests/test_schemathesis.py
+	LRP_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest --hypothesis-profile=soak tests/api/test_properties.py tests/api/test_schemathesis.py
 	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
 
 audit: $(VENV)/audit.stamp  ## Look every pinned package up among known vulnerabilities (needs the network)

@@ -19,12 +19,12 @@ from rich.progress import track
 from rich.table import Table
 
 from app.errors import DataError, LRPServeError, RefusedToStartError
-from app.logs import configure
 from app.settings import Settings, unknown_variables, variable
+from app.telemetry.logs import configure
 
 if TYPE_CHECKING:
     from app.models.card import Measured
-    from app.pipeline import Pipeline
+    from app.serving.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def serve(
     # As the first process of a container it would not hear of its end before it is told how to take it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     settings = _settings(host=host, port=port, device=device, model=model)
-    from app.model_process import ModelProcess
+    from app.runtime.model_process import ModelProcess
 
     configure(settings.log_format)
     _warn_of_unknown_variables()
@@ -88,8 +88,8 @@ def predict(
     model: Model = None,
 ) -> None:
     """Class scores without a server: lrpserve predict cat.jpg."""
-    from app.images import Fit
-    from app.pipeline import Timings
+    from app.modalities.image.decoding import Fit
+    from app.serving.pipeline import Timings
 
     def scored(path: Path) -> None:
         answer = asyncio.run(pipeline.predict(path.read_bytes(), Fit.CROP, top_k, Timings()))
@@ -120,10 +120,10 @@ def explain(
     model: Model = None,
 ) -> None:
     """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
-    from app.heatmap import Style, parse_size, parse_view
     from app.lrp.composites import assignments
-    from app.pictures import as_it_is
-    from app.pipeline import How, Timings
+    from app.modalities.image.heatmap import Style, parse_size, parse_view
+    from app.serving.pipeline import How, Timings
+    from app.serving.rendering import as_it_is
 
     style = Style(colormap=colormap, view=parse_view(view), size=parse_size(size))
     how = How(
@@ -167,7 +167,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Train MiniVGG: lrpserve train --data train.zip --resume."""
-    from app.model import pick_device
+    from app.models.local import pick_device
     from app.training.recipe import RECIPES
     from app.training.run import source
     from app.training.run import train as run_training
@@ -252,9 +252,9 @@ def _warn_of_unknown_variables() -> None:
 
 def _pipeline(settings: Settings) -> "Pipeline":
     from app.main import create_pipeline
-    from app.metrics import Metrics
-    from app.model import LocalModel
-    from app.workers import ThreadWorkers
+    from app.models.local import LocalModel
+    from app.runtime.workers import ThreadWorkers
+    from app.telemetry.metrics import Metrics
 
     network = LocalModel.load(settings.model, settings.device, settings.cores)
     return create_pipeline(

@@ -13,38 +13,29 @@ from typing import TypedDict
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app.api import (
-    about,
-    batch,
-    compare,
-    documented,
-    explain,
-    health,
-    kserve_v1,
-    open_inference,
-    page,
-    problems,
-    reference,
-)
-from app.api.about import AboutModel, Limits, about_model
-from app.api.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
-from app.api.kserve_v1 import Instances
-from app.api.middleware import BodyLimits, HeadAsGet, RefuseWhenFull, RequestContext
-from app.api.open_inference import InferenceRequest
-from app.api.problems import Problem
-from app.explainer import Explainer
-from app.explainer import Limits as ModelLimits
-from app.jobs import Model
-from app.logs import fields
-from app.machine import available_cores
-from app.metrics import Metrics
-from app.model_process import ModelProcess
-from app.pictures import Pictures
-from app.pipeline import Pipeline
-from app.readiness import Readiness
-from app.receipts import Engines, Receipts
+from app.api import openapi
+from app.api.http import problems
+from app.api.http.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
+from app.api.http.middleware import BodyLimits, HeadAsGet, RefuseWhenFull, RequestContext
+from app.api.http.problems import Problem
+from app.api.protocols import kserve_v1, open_inference
+from app.api.protocols.kserve_v1 import Instances
+from app.api.protocols.open_inference import InferenceRequest
+from app.api.routes import about, batch, compare, explain, health, page, redoc
+from app.api.routes.about import AboutModel, Limits, about_model
+from app.models.protocol import Model
+from app.runtime.model_process import ModelProcess
+from app.runtime.workers import ProcessWorkers, Workers
+from app.serving.pipeline import Pipeline
+from app.serving.readiness import Readiness
+from app.serving.rendering import Pictures
+from app.serving.reports import Engines, Receipts
+from app.serving.scheduler import Explainer
+from app.serving.scheduler import Limits as ModelLimits
 from app.settings import Settings
-from app.workers import ProcessWorkers, Workers
+from app.system import available_cores
+from app.telemetry.logs import fields
+from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +100,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
         log.info("stopped")
 
     app = FastAPIOffline(
-        redoc_url=None,  # see app.api.reference
+        redoc_url=None,  # see app.api.routes.redoc
         title="LRPServe",
         summary="Class scores and relevance heatmaps for pictures.",
         description=DESCRIPTION,
@@ -122,7 +113,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     app.state.on_death = terminate
     _include_rooms(app, locked=keys is not None)
     problems.install(app)
-    documented.install(app, [Problem, Instances, InferenceRequest])
+    openapi.install(app, [Problem, Instances, InferenceRequest])
     app.add_middleware(RefuseWhenFull)
     app.add_middleware(
         BodyLimits,
@@ -141,8 +132,8 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
 def _include_rooms(app: FastAPI, *, locked: bool) -> None:
     """Add all routes, described as wanting a key if ``locked``; the probes never do."""
     for rooms, unauthorized in (
-        ((explain, compare, batch, about), documented.problems(401)),
-        ((kserve_v1, open_inference), documented.protocol_errors(401)),
+        ((explain, compare, batch, about), openapi.problems(401)),
+        ((kserve_v1, open_inference), openapi.protocol_errors(401)),
     ):
         for room in rooms:
             app.include_router(
@@ -152,7 +143,7 @@ def _include_rooms(app: FastAPI, *, locked: bool) -> None:
             )
     app.include_router(health.router)
     page.install(app)
-    reference.install(app)
+    redoc.install(app)
 
 
 def terminate() -> None:

@@ -15,8 +15,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.api.doorman import Doorman
-from app.readiness import Readiness
+from app.api.http.early_refusal import Doorman
+from app.serving.readiness import Readiness
 from app.settings import Settings
 
 MAX_HEAD_BYTES = 2**16

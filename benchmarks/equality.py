@@ -13,15 +13,15 @@ from importlib.metadata import version
 import torch
 from torch import Tensor, nn
 
-from app.lrp.asks import Question, Start
-from app.lrp.canonize import kinds
+from app.lrp.attribution import seed
 from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
-from app.lrp.engine import Engine
+from app.lrp.engine.engine import Engine
+from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
-from app.lrp.seed import seed
-from app.model import pixel_bounds
+from app.lrp.request import Question, Start
+from app.models.architectures.minivgg import MiniVGG
 from app.models.checkpoint import load
-from app.models.minivgg import MiniVGG
+from app.models.local import pixel_bounds
 from app.settings import shipped_model
 from docs import blocks
 

@@ -18,16 +18,16 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
-from app.lrp.asks import Question, Start
-from app.lrp.canonize import kinds
+from app.lrp.attribution import seed
 from app.lrp.composites import COMPOSITES, resolve
-from app.lrp.engine import Engine
+from app.lrp.engine.engine import Engine
+from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
-from app.lrp.seed import seed
-from app.machine import keep_freed_memory
-from app.model import pixel_bounds
+from app.lrp.request import Question, Start
 from app.models.checkpoint import load
+from app.models.local import pixel_bounds
 from app.settings import shipped_model
+from app.system import keep_freed_memory
 from docs import blocks
 
 MACS_FORWARD = (

@@ -59,7 +59,7 @@ MB = 2**20
 IMPORT_TORCH = "import torch"
 TORCH_ONCE = """
 import torch, psutil
-from app.models.minivgg import MiniVGG
+from app.models.architectures.minivgg import MiniVGG
 with torch.inference_mode():
     MiniVGG().eval()(torch.zeros(1, 3, 32, 32))
 print(psutil.Process().memory_info().rss)

@@ -653,7 +653,7 @@ class Fuzzed:
 def fuzz_alone(seed: int, count: int) -> Fuzzed:
     """Decode ``count`` damaged pictures in this process."""
     from app.errors import RequestError
-    from app.images import Fit, decode, fit_to_model
+    from app.modalities.image.decoding import Fit, decode, fit_to_model
     from app.settings import Settings
 
     chance, max_pixels = random.Random(seed), Settings().max_pixels

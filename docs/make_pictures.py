@@ -15,17 +15,17 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from skimage import data
 
-from app.heatmap import CHUNK, Style, View
-from app.images import Picture, fit_to_model
-from app.lrp.asks import Start
 from app.lrp.composites import COMPOSITES, RULES
+from app.lrp.request import Start
 from app.main import create_pipeline
-from app.metrics import Metrics
-from app.model import LocalModel
-from app.pictures import Explained, as_it_is
-from app.pipeline import Comparison, How, Pipeline, Timings
+from app.modalities.image.decoding import Picture, fit_to_model
+from app.modalities.image.heatmap import CHUNK, Style, View
+from app.models.local import LocalModel
+from app.runtime.workers import ThreadWorkers
+from app.serving.pipeline import Comparison, How, Pipeline, Timings
+from app.serving.rendering import Explained, as_it_is
 from app.settings import Settings
-from app.workers import ThreadWorkers
+from app.telemetry.metrics import Metrics
 from docs import blocks
 
 IMAGES = blocks.PAGES / "images"

@@ -4,8 +4,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.errors import HTTPError, RequestError
 from app.lrp.composites import COMPOSITES, RULES, CompositeInfo, RuleInfo
-from app.metrics import Metrics
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 from docs.blocks import fill, table
 
 

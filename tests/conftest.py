@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
 from app.main import create_app
-from app.model_process import ModelProcess
+from app.runtime.model_process import ModelProcess
 from app.server import options
 from app.settings import Settings, shipped_model
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from torch import Tensor
 
-from app.lrp.asks import Ask
-from app.lrp.engine import Engine
-from app.lrp.seed import Answers, Explanation, extremes
+from app.lrp.attribution import Answers, Explanation, extremes
+from app.lrp.engine.engine import Engine
+from app.lrp.request import Ask
 
 LIMIT_S = 60
 """Nothing takes as long, so that a test that would hang fails instead."""

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from app.logs import configure
-from app.lrp.asks import Ask
-from app.lrp.engine import Engine
-from app.lrp.seed import Answers
+from app.lrp.attribution import Answers
+from app.lrp.engine.engine import Engine
+from app.lrp.request import Ask
 from app.main import create_app
-from app.model import LocalModel
+from app.models.local import LocalModel
 from app.server import run
 from app.settings import Settings
+from app.telemetry.logs import configure
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ from PIL import Image
 from striped import TINY, write_data
 
 from app.cli import main
+from app.models.architectures.minivgg import MiniVGG
 from app.models.card import Normalisation
 from app.models.checkpoint import save
-from app.models.minivgg import MiniVGG
-from app.pipeline import Pipeline
+from app.serving.pipeline import Pipeline
 from app.settings import Settings, unknown_variables
 from app.training.recipe import RECIPES
 
@@ -249,7 +249,7 @@ def test_serve_warns_of_a_variable_that_is_no_setting(
 ) -> None:
     monkeypatch.setenv("LRP_MAX_QUEU", "3")
     monkeypatch.setattr("app.cli.configure", lambda _: None)  # it would replace what listens here
-    monkeypatch.setattr("app.model_process.ModelProcess", lambda *_: None)
+    monkeypatch.setattr("app.runtime.model_process.ModelProcess", lambda *_: None)
     monkeypatch.setattr("app.main.create_app", lambda *_: app)
     monkeypatch.setattr("app.server.run", lambda *_: None)
     with caplog.at_level(logging.WARNING):

@@ -21,11 +21,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 from torch import Tensor
 
-from app.lrp.asks import Ask
-from app.lrp.engine import Engine
-from app.lrp.seed import Answers
+from app.lrp.attribution import Answers
+from app.lrp.engine.engine import Engine
+from app.lrp.request import Ask
 from app.main import create_app
-from app.model import LocalModel
+from app.models.local import LocalModel
 from app.settings import Settings, shipped_model
 
 PNG = {"Content-Type": "image/png"}

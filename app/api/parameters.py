@@ -10,11 +10,11 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from app.errors import InvalidParameterError
-from app.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size
-from app.images import Fit
-from app.lrp.asks import Start
 from app.lrp.composites import COMPOSITES, LONGEST_OVERRIDE, MOST_OVERRIDES, RULES
-from app.pipeline import MOST_COMPARED, Comparison, How
+from app.lrp.request import Start
+from app.modalities.image.decoding import Fit
+from app.modalities.image.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size
+from app.serving.pipeline import MOST_COMPARED, Comparison, How
 
 REPEATABLE = frozenset({"layers"})
 """Names that may come several times, wherever they are known."""

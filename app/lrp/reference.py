@@ -16,10 +16,10 @@ from zennit import rules as zennit_rules
 from zennit.core import BasicHook, Hook
 from zennit.types import Activation, BatchNorm
 
-from app.lrp.asks import Ask
-from app.lrp.canonize import WEIGHTED, canonized
+from app.lrp.attribution import Answers, Explanation, Seed, extremes, seed
 from app.lrp.composites import Composite, Rule
-from app.lrp.seed import Answers, Explanation, Seed, extremes, seed
+from app.lrp.graph.canonize import WEIGHTED, canonized
+from app.lrp.request import Ask
 
 Bounds = tuple[Tensor, Tensor]
 """The lowest and highest input of the first weighted layer, each broadcastable to it."""

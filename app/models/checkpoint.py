@@ -10,8 +10,8 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from app.errors import RefusedToStartError
+from app.models.architectures.minivgg import MiniVGG
 from app.models.card import ARCHITECTURE, ModelCard, Normalisation, TrainingRecord, read, read_card
-from app.models.minivgg import MiniVGG
 
 
 def load(card_path: Path) -> tuple[MiniVGG, ModelCard]:

@@ -14,9 +14,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from app.errors import DataError
-from app.machine import keep_freed_memory
+from app.models.architectures.minivgg import MiniVGG
 from app.models.card import EpochRecord, Normalisation
-from app.models.minivgg import MiniVGG
+from app.system import keep_freed_memory
 from app.training.augment import Batches, normalise
 from app.training.data import LabelledImages
 from app.training.evaluation import logits_of

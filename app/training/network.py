@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from app.models.minivgg import MiniVGG
+from app.models.architectures.minivgg import MiniVGG
 from app.training.recipe import Recipe
 
 

@@ -1,0 +1,1 @@
+"""HTTP: middleware, errors, negotiation and uploads."""

@@ -1,0 +1,202 @@
+"""What surrounds every request. Pure ASGI: Starlette's BaseHTTPMiddleware would hide disconnects."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.http.early_refusal import is_computed, request_id
+from app.api.http.problems import answer
+from app.errors import TooLargeError, TooSlowError, UnavailableError
+from app.serving.pipeline import Pipeline, Timings
+from app.telemetry.logs import fields
+from app.telemetry.metrics import UNREAD, Metrics
+
+log = logging.getLogger(__name__)
+
+CLIENT_LEFT = 499
+"""In logs and metrics, for want of an answer's own status; nginx's number."""
+
+
+class HeadAsGet:
+    """Answers HEAD as GET, without the body. Monitors ask so, and routes are made for GET alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if "body" in message else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_head)
+
+
+class RequestContext:
+    """Gives every request an ID and timings, every answer their headers, and every error outside the routes,
+    a crash or a refusal by the middleware within, an answer. Counts and logs each when it is over.
+
+    ``X-Request-ID`` is the caller's if it sent a sane one. Routes find both as ``request.state.request_id``
+    and ``request.state.timings``.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(request_id(Headers(scope=scope).get("x-request-id", "")), receive, send)
+        scope.setdefault("state", {}).update(request_id=exchange.request_id, timings=exchange.timings)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            self._metrics.cancelled()
+        except Exception as error:  # noqa: BLE001 # the last line of defence: nobody may see a traceback
+            response = answer(Request(scope, receive), error)
+            if exchange.status == CLIENT_LEFT:
+                await response(scope, receive, exchange.send)
+        finally:
+            self._report(_route(scope), exchange)
+
+    def _report(self, route: str, exchange: "Exchange") -> None:
+        stages = {**exchange.timings.stages, "total": exchange.total_ms()}
+        for stage, milliseconds in exchange.timings.stages.items():
+            self._metrics.stage(stage, milliseconds / 1000)
+        self._metrics.request(route, exchange.status, stages["total"] / 1000)
+        log.info(
+            "request",
+            extra=fields(
+                id=exchange.request_id,
+                route=route,
+                status=exchange.status,
+                ms={stage: round(milliseconds, 2) for stage, milliseconds in stages.items()},
+                bytes_in=exchange.bytes_in,
+                bytes_out=exchange.bytes_out,
+            ),
+        )
+
+
+class Exchange:
+    """One request and its answer, as they pass by."""
+
+    def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
+        self.request_id = request_id
+        self.timings = Timings()
+        self.status = CLIENT_LEFT
+        self.bytes_in = self.bytes_out = 0
+        self._receive = receive
+        self._send = send
+        self._started = time.perf_counter()
+
+    async def receive(self) -> Message:
+        """ASGI; counts."""
+        message = await self._receive()
+        self.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        """ASGI; counts, and adds ID and timings to the head."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self.request_id
+            headers["Server-Timing"] = _server_timing({**self.timings.stages, "total": self.total_ms()})
+        self.bytes_out += len(message.get("body", b""))
+        await self._send(message)
+
+    def total_ms(self) -> float:
+        """Milliseconds until now."""
+        return 1000 * (time.perf_counter() - self._started)
+
+
+class BodyLimits:
+    """Refuses bodies over ``max_bytes``, by Content-Length before a byte is read, else as they pass it; bodies
+    that have not arrived ``deadline_s`` after they were asked for; and those that would make all bodies in hand
+    together, which are in memory, more than ``max_bytes_in_hand``.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_bytes_in_hand: int, deadline_s: float) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._max_bytes_in_hand = max_bytes_in_hand
+        self._deadline_s = deadline_s
+        self._in_hand = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        received, arriving, deadline = 0, True, None
+
+        async def receive_within_limits() -> Message:
+            nonlocal received, arriving, deadline
+            if not arriving:  # what is waited for is the client's leaving, and that may take long
+                return await receive()
+            self._check(int(declared) if declared.isdecimal() else 0)
+            now = asyncio.get_running_loop().time()
+            deadline = deadline or now + self._deadline_s
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlowError(
+                    f"the body did not arrive within {self._deadline_s:g} s; send it faster or smaller"
+                ) from None
+            received += (size := len(message.get("body", b"")))
+            self._in_hand += size
+            arriving = message.get("more_body", False)
+            self._check(received)
+            return message
+
+        try:
+            await self._app(scope, receive_within_limits, send)
+        finally:
+            self._in_hand -= received
+
+    def _check(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise TooLargeError(
+                f"the body is larger than {self._max_bytes / 2**20:g} MiB; send a smaller picture: "
+                "the model sees 32×32 pixels of it"
+            )
+        if self._in_hand > self._max_bytes_in_hand:
+            raise UnavailableError("too many large uploads at once; try again in a second")
+
+
+class RefuseWhenFull:
+    """Refuses to compute anything for a request that the pipeline has no room for, before its body is read and
+    its parameters are. Our own server does so earlier (`app.api.http.early_refusal`); others have this.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http" and is_computed(scope["method"], scope["path"]):
+            pipeline: Pipeline = scope["state"]["pipeline"]
+            pipeline.refuse_when_full()
+        await self._app(scope, receive, send)
+
+
+def _server_timing(stages: Mapping[str, float]) -> str:
+    return ", ".join(f"{stage};dur={milliseconds:.2f}" for stage, milliseconds in stages.items())
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route that was found: what was asked for may be anything. Assets have none."""
+    return getattr(scope.get("route"), "path", UNREAD)

@@ -1,0 +1,138 @@
+"""What OpenAPI says about errors, the same for every route, and about what FastAPI does not see."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from app.api.http.problems import MEDIA_TYPE, TYPE_PREFIX, Problem, ProtocolError
+from app.api.http.upload import SEND_ONE
+
+CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
+EXAMPLES = {
+    400: ("Bad request", "bad-request", f"the picture is empty; {SEND_ONE}"),
+    401: (
+        "Unauthorized",
+        "unauthorized",
+        "a key is needed; send one of the service's keys as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
+    ),
+    404: ("Not found", "not-found", "no such model or version is served here; there is minivgg-cifar10"),
+    406: (
+        "Not acceptable",
+        "not-acceptable",
+        "cannot answer as text/html; this address has application/json, image/png, application/x-npy",
+    ),
+    408: ("Request timeout", "too-slow", "the body did not arrive within 15 s; send it faster or smaller"),
+    413: (
+        "Content too large",
+        "too-large",
+        "the body is larger than 8 MiB; send a smaller picture: the model sees 32×32 pixels of it",
+    ),
+    415: ("Unsupported media type", "unsupported-media-type", f"text/plain is no picture; {SEND_ONE}"),
+    422: (
+        "Invalid parameter",
+        "invalid-parameter",
+        f"target: no class 'tiger'; use a number from 0 to 9 or one of {CLASSES}",
+    ),
+    503: ("Service unavailable", "unavailable", "the service is warming up; try again in a second"),
+    504: ("Gateway timeout", "deadline", "waited 5 s without a turn and was not computed; try again later"),
+}
+"""Title, slug and detail of an error as it happens; a test makes them happen."""
+
+BINARY = "application/octet-stream"
+JSON_LENGTH = "Inference-Header-Content-Length"
+"""Triton's header: where in the body the JSON ends and the binary tensors begin."""
+PARTS = "The JSON, and behind it the binary data of its tensors, in their order."
+_LENGTH = {
+    "description": "Bytes of JSON in front of binary data.",
+    "schema": {"type": "integer", "minimum": 0, "examples": [317]},
+}
+BINARY_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {BINARY: {"schema": {"type": "string", "format": "binary", "description": PARTS}}},
+        "headers": {JSON_LENGTH: _LENGTH},
+    }
+}
+"""``responses`` of a route that may answer with Triton's binary tensors."""
+
+RECORDED = Path(__file__).with_name("examples.json")
+"""Answers by operation, as the service gave them; long ones are cut. A test holds them against it."""
+SCHEMAS = "#/components/schemas/{model}"
+
+
+def install(app: FastAPI, models: Sequence[type[BaseModel]]) -> None:
+    """Add to the schema of ``app`` these ``models``, which its routes read or write by hand."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = generate()
+        _, found = models_json_schema([(model, "validation") for model in models], ref_template=SCHEMAS)
+        schema["components"]["schemas"].update(found["$defs"])
+        _add_examples(schema["paths"])
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend the schema
+
+
+def _add_examples(paths: dict[str, Any]) -> None:
+    for operation, example in json.loads(RECORDED.read_text()).items():
+        method, path = operation.split()
+        answer = paths[path][method.lower()]["responses"]["200"]
+        answer["content"]["application/json"]["example"] = example
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The body of a route that parses it by hand."""
+    schema = {"$ref": SCHEMAS.format(model=model.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def json_or_binary(model: type[BaseModel]) -> dict[str, Any]:
+    """The same of a route that takes Triton's binary tensors, too."""
+    body = json_body(model)
+    body["requestBody"]["content"][BINARY] = {
+        "schema": {"type": "string", "format": "binary", "description": PARTS}
+    }
+    return {**body, "parameters": [{"name": JSON_LENGTH, "in": "header", "required": False, **_LENGTH}]}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """``responses`` of a route that may answer with these problems."""
+    return {status: _problem(status) for status in statuses}
+
+
+def protocol_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same in the serving protocols' own form."""
+    return {status: _protocol_error(status) for status in statuses}
+
+
+def _protocol_error(status: int) -> dict[str, Any]:
+    title, _, detail = EXAMPLES[status]
+    return {
+        "model": ProtocolError,
+        "description": title,
+        "content": {"application/json": {"example": {"error": detail}}},
+    }
+
+
+def _problem(status: int) -> dict[str, Any]:
+    title, slug, detail = EXAMPLES[status]
+    parameter, _, message = detail.partition(": ")
+    example = {
+        "type": TYPE_PREFIX + slug,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": "0d9c6c1f2f0e4f3b9a55b0a4f1f6b7c8",
+        "errors": [{"loc": ["query", parameter], "msg": message}] if status == 422 else [],
+    }
+    return {
+        "description": title,
+        "content": {
+            MEDIA_TYPE: {"schema": {"$ref": SCHEMAS.format(model=Problem.__name__)}, "example": example}
+        },
+    }

@@ -1,0 +1,1 @@
+"""The serving protocols KServe V1 and Open Inference V2."""

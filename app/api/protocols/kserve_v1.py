@@ -1,0 +1,199 @@
+"""KServe's V1 protocol: ``/v1/models``, ``:predict`` and ``:explain``."""
+
+from functools import partial
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
+
+from app.api.http.upload import refuse_compressed
+from app.api.openapi import json_body, protocol_errors
+from app.api.parameters import ExplainParameters, none_at_all
+from app.api.protocols.common import (
+    STATUSES,
+    ModelName,
+    Option,
+    known,
+    options,
+    parse,
+    picture,
+    refuse_too_many,
+    together,
+)
+from app.api.routes.health import refuse_unready
+from app.serving import representations
+from app.serving.pipeline import Pipeline, Timings
+from app.serving.schemas import ExplainAnswer, PredictAnswer
+
+router = APIRouter(prefix="/v1/models", tags=["KServe V1"], dependencies=[Depends(none_at_all)])
+
+
+class Base64(BaseModel):
+    """A picture's file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    b64: str = Field(description="The file, base64.")
+
+
+class Instance(BaseModel):
+    """One picture, in one of three fields, and how it is to be explained: options as those of `/explain`."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [{"image": {"b64": "iVBORw0KGgo…"}, "target": "cat"}],
+            "oneOf": [{"required": [field]} for field in ("image", "b64", "data")],
+        },
+    )
+    __pydantic_extra__: dict[str, Option]
+
+    image: Base64 | SkipJsonSchema[None] = None
+    b64: str | SkipJsonSchema[None] = Field(None, description="The file, base64.")
+    data: str | SkipJsonSchema[None] = Field(None, description="The file, base64.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, given: Any) -> Any:
+        return {"b64": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _one_picture(self) -> "Instance":
+        if sum(field is not None for field in (self.image, self.b64, self.data)) != 1:
+            raise ValueError('send one picture, as {"image": {"b64": "…"}}')
+        return self
+
+    @property
+    def file(self) -> bytes:
+        """The picture's file."""
+        text = self.image.b64 if self.image else self.b64 or self.data or ""
+        return picture(text.encode())
+
+    @property
+    def asked(self) -> ExplainParameters:
+        """Its options; raises `InvalidParameterError`."""
+        return options(ExplainParameters, self.__pydantic_extra__, without=("format",))
+
+
+class Instances(BaseModel):
+    """Pictures; `inputs` is another name that V1 has for them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instances: list[Instance] = Field(
+        validation_alias=AliasChoices("instances", "inputs"), json_schema_extra={"minItems": 1}
+    )
+
+    @field_validator("instances", mode="before")
+    @classmethod
+    def _not_too_many(cls, given: Any, info: ValidationInfo) -> Any:
+        """Before each is looked at: there may be a hundred thousand."""
+        if isinstance(given, list):
+            refuse_too_many(len(given), cast("int", info.context), "instances")
+        return given
+
+
+class Models(BaseModel):
+    """What is served."""
+
+    models: list[str] = Field(examples=[["minivgg-cifar10"]])
+
+
+class ModelReady(BaseModel):
+    """The model takes requests."""
+
+    name: str = Field(examples=["minivgg-cifar10"])
+    ready: bool
+
+
+class Predictions(BaseModel):
+    """Class scores of each picture, in the order sent."""
+
+    predictions: list[PredictAnswer]
+
+
+class Explanations(Predictions):
+    """Class scores and explanation of each picture, in the order sent."""
+
+    explanations: list[ExplainAnswer]
+
+
+async def read_instances(request: Request) -> list[Instance]:
+    """The pictures in the body, whatever its Content-Type says."""
+    refuse_compressed(request)
+    return parse(request, Instances, await request.body()).instances
+
+
+Sent = Annotated[list[Instance], Depends(read_instances)]
+
+
+async def served(request: Request, model: ModelName) -> None:
+    """Raise 404 for another model."""
+    known(model, [request.state.about_model.name])
+
+
+@router.get("", summary="KServe V1: the models that are served", responses=protocol_errors(422))
+async def models(request: Request) -> Models:
+    """The one model; its explanations are under the same name."""
+    return Models(models=[request.state.about_model.name])
+
+
+@router.post(
+    "/{model}:predict", summary="KServe V1: class scores of pictures", responses=protocol_errors(*STATUSES),
+    dependencies=[Depends(served)], openapi_extra=json_body(Instances),
+)  # fmt: skip
+async def predict(request: Request, instances: Sent) -> Predictions:
+    """Each prediction is what `/predict` answers. One bad picture is an error for all.
+
+    Options that only `:explain` uses are checked and have no effect, so that both take the same instances.
+    """
+    pipeline: Pipeline = request.state.pipeline
+
+    async def prediction(sent: Instance, timings: Timings) -> PredictAnswer:
+        how = sent.asked.how()
+        pipeline.check(how)
+        return await pipeline.predict(sent.file, how.fit, how.top_k, timings)
+
+    work = [partial(prediction, sent) for sent in instances]
+    return Predictions(predictions=await together(request, work, "instances"))
+
+
+@router.post(
+    "/{model}:explain", summary="KServe V1: explanations of pictures", responses=protocol_errors(*STATUSES),
+    response_model=Explanations, dependencies=[Depends(served)], openapi_extra=json_body(Instances),
+)  # fmt: skip
+async def explain(request: Request, instances: Sent) -> Response:
+    """Each explanation is what `/explain` answers. One bad picture is an error for all."""
+    pipeline: Pipeline = request.state.pipeline
+
+    async def explanation(sent: Instance, timings: Timings) -> representations.Parts:
+        asked = sent.asked
+        write = partial(representations.parts, values=asked.values)
+        return await pipeline.explain(sent.file, asked.how(), timings, write)
+
+    work = [partial(explanation, sent) for sent in instances]
+    answers = await together(request, work, "instances")
+    predictions = b",".join([answer.prediction for answer in answers])
+    explanations = b",".join([answer.explanation for answer in answers])
+    body = b'{"predictions":[%s],"explanations":[%s]}' % (predictions, explanations)
+    return Response(body, media_type="application/json")
+
+
+# After the verbs: it takes `NAME:predict` for a name, too.
+@router.get(
+    "/{model}", summary="KServe V1: is the model ready?", responses=protocol_errors(404, 422, 503),
+    dependencies=[Depends(served)],
+)  # fmt: skip
+async def ready(request: Request, model: ModelName) -> ModelReady:
+    """200 once a warm-up explanation has run, 503 before."""
+    refuse_unready(request)
+    return ModelReady(name=model, ready=True)

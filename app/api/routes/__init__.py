@@ -1,0 +1,1 @@
+"""The service's own endpoints, one file for each subject."""

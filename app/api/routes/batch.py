@@ -1,0 +1,111 @@
+"""``POST /explain/batch``: many pictures in one request."""
+
+import asyncio
+import io
+import json
+import re
+import zipfile
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePath
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.api.http.disconnect import while_connected
+from app.api.http.negotiation import choose
+from app.api.http.problems import problem_of
+from app.api.http.upload import NamedFile, files_body, read_files
+from app.api.openapi import problems
+from app.api.parameters import BatchParameters, each_once
+from app.api.routes.explain import UPLOAD_PROBLEMS, respond
+from app.serving import representations
+from app.serving.pipeline import Pipeline, Timings
+from app.serving.representations import Format
+from app.serving.schemas import BatchAnswer
+
+router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one file."""
+
+    file: str
+    result: representations.Parts | Exception
+
+
+@router.post(
+    "/explain/batch",
+    summary="Class scores and relevance heatmaps of several pictures",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Results in the order of the files; or a zip with a PNG for each, and results.json.",
+            "model": BatchAnswer,
+            "content": {Format.ZIP.media_type: {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **problems(*UPLOAD_PROBLEMS),
+    },
+    openapi_extra=files_body(),
+)
+async def explain_batch(request: Request, asked: Annotated[BatchParameters, Query()]) -> Response:
+    """Send several pictures as parts `file`, get each explained.
+
+    One that cannot be read gets a problem in its place and costs the others nothing. All of them together
+    have the size limit of a body.
+    """
+    form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.ZIP])
+    pipeline: Pipeline = request.state.pipeline
+    how = asked.how()
+    pipeline.check(how)
+    files = await read_files(request, request.state.about_model.limits.max_pictures)
+    timings = [Timings() for _ in files]
+    write = partial(representations.parts, values=asked.values)
+    outcomes = await while_connected(
+        request,
+        asyncio.gather(
+            *(
+                _outcome(file, pipeline.explain(file.data, how, clock, write))
+                for file, clock in zip(files, timings, strict=True)
+            )
+        ),
+    )
+    request.state.timings.longest_of(timings)
+    results = b'{"results":[%s]}' % b",".join([_result(request, outcome) for outcome in outcomes])
+    body = results if form is Format.JSON else await asyncio.to_thread(_zip, outcomes, results)
+    return respond(representations.Written(body), form)
+
+
+async def _outcome(file: NamedFile, explanation: Awaitable[representations.Parts]) -> Outcome:
+    try:
+        return Outcome(file.name, await explanation)
+    except Exception as error:  # noqa: BLE001 # each gets the answer that a request of its own would have got
+        return Outcome(file.name, error)
+
+
+def _result(request: Request, outcome: Outcome) -> bytes:
+    """A `BatchResult` in JSON, around an explanation that is JSON already."""
+    explanation, problem = b"null", b"null"
+    if isinstance(outcome.result, representations.Parts):
+        explanation = outcome.result.explanation
+    else:
+        problem = problem_of(outcome.result, request).model_dump_json().encode()
+    file = json.dumps(outcome.file).encode()
+    return b'{"file":%s,"explanation":%s,"problem":%s}' % (file, explanation, problem)
+
+
+def _zip(outcomes: Sequence[Outcome], results: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:  # stored: PNGs are compressed
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome.result, representations.Parts):
+                archive.writestr(f"{index:03d}-{_safe(outcome.file)}.png", outcome.result.png)
+        archive.writestr("results.json", results)
+    return buffer.getvalue()
+
+
+def _safe(name: str) -> str:
+    """The stem of a file's name, in letters that are harmless everywhere: whoever unpacks it trusts us."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", PurePath(name).stem)[:64] or "picture"

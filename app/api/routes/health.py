@@ -1,0 +1,83 @@
+"""Probes: is the process alive, and should it be sent requests?
+
+Parameters are no error here, as they are elsewhere: load balancers and monitors add some, against caches, and a
+service must not be taken for dead over them.
+"""
+
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from app.api.openapi import problems, protocol_errors
+from app.errors import UnavailableError
+from app.serving.readiness import Readiness
+
+router = APIRouter(tags=["health"])
+
+ALIVE, READY = "/livez", "/readyz"
+ALIASES = ("/health", "/healthz", "/ping")
+V2_ALIVE, V2_READY = "/v2/health/live", "/v2/health/ready"
+PROBES = (ALIVE, READY, *ALIASES, V2_ALIVE, V2_READY)
+"""Open to everybody, whatever the keys."""
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    """The service has explained a picture and takes requests."""
+
+    status: Literal["ready"] = "ready"
+
+
+class ServerLive(BaseModel):
+    """Open Inference Protocol: the server answers."""
+
+    live: Literal[True] = True
+
+
+class ServerReady(BaseModel):
+    """Open Inference Protocol: the models take requests."""
+
+    ready: Literal[True] = True
+
+
+@router.get(ALIVE, summary="Is the process alive?")
+async def livez() -> Alive:
+    """200 as long as the process answers at all."""
+    return Alive()
+
+
+@router.get(READY, summary="Should it be sent requests?", responses=problems(503))
+async def readyz(request: Request) -> Ready:
+    """200 once a warm-up explanation has run, until the process is to end; 503 before and after."""
+    refuse_unready(request)
+    return Ready()
+
+
+@router.get(V2_ALIVE, summary="Open Inference Protocol: is the server alive?")
+async def server_live() -> ServerLive:
+    """200 as long as the process answers at all."""
+    return ServerLive()
+
+
+@router.get(V2_READY, summary="Open Inference Protocol: is the server ready?", responses=protocol_errors(503))
+async def server_ready(request: Request) -> ServerReady:
+    """200 once a warm-up explanation has run, 503 before."""
+    refuse_unready(request)
+    return ServerReady()
+
+
+def refuse_unready(request: Request) -> None:
+    """Raise 503 where something is in the way."""
+    readiness: Readiness = request.state.readiness
+    if readiness.obstacle:
+        raise UnavailableError(f"the service is {readiness.obstacle}; try again in a second")
+
+
+for alias in ALIASES:
+    router.get(alias, summary="The same as /readyz, under another name", responses=problems(503))(readyz)

@@ -1,0 +1,1 @@
+"""Relevance without autograd: compilation and execution."""

@@ -1,0 +1,1 @@
+"""Forward and relevance functions of layers, one file for each family."""

@@ -1,0 +1,1 @@
+"""Pictures: decoding, preprocessing and drawing."""

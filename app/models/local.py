@@ -1,0 +1,152 @@
+"""A network on its device, and what explains it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from app.errors import RefusedToStartError
+from app.lrp.attribution import Explanation
+from app.lrp.engine.engine import Engine
+from app.lrp.engine.ops.affine import NotCompilableError
+from app.lrp.graph.canonize import kinds, leaf_layers
+from app.models.card import ModelCard
+from app.models.checkpoint import load
+from app.models.protocol import (
+    Description,
+    Done,
+    Job,
+    LayerDescription,
+    ModelLostError,
+    NoMemoryError,
+    Outcome,
+)
+from app.system import available_cores, keep_freed_memory
+
+if TYPE_CHECKING:
+    from app.lrp.reference import Reference
+
+
+class LocalModel:
+    """A network that runs in this process, on the calling thread; an `app.models.protocol.Model`."""
+
+    def __init__(self, model: nn.Module, card: ModelCard, device: torch.device) -> None:
+        self._model = model.to(device).eval()
+        self._device = device
+        self._bounds = tuple(bound.to(device) for bound in pixel_bounds(card))
+        self._engine = self._compiled()
+        self.description = Description(
+            card,
+            str(device),
+            self._engine.name,
+            f"zennit {version('zennit')}",
+            kinds(model),
+            tuple(
+                LayerDescription(name, type(layer).__name__, repr(layer))
+                for name, layer in leaf_layers(model)
+            ),
+        )
+
+    @classmethod
+    def load(cls, card_path: Path, device: str, cores: int | None) -> "LocalModel":
+        """The network of a card on ``device``, computing on so many ``cores``, or those that there are.
+
+        Raises `RefusedToStartError`.
+        """
+        keep_freed_memory()
+        torch.set_num_threads(cores or available_cores())
+        model, card = load(card_path)
+        return cls(model, card, pick_device(device))
+
+    def run(self, jobs: Sequence[Job]) -> list[Done]:
+        """See `app.models.protocol.Model`."""
+        try:
+            return self._run(jobs)
+        except torch.AcceleratorError as error:
+            raise ModelLostError(str(error)) from error
+        except Exception as error:
+            if _is_out_of_memory(error):
+                raise NoMemoryError from error
+            raise
+
+    def prepare_reference(self) -> None:
+        """See `app.models.protocol.Model`."""
+        _ = self._reference
+
+    def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
+        """See `app.models.protocol.Model`; it is where it is as long as this process."""
+
+    def kill(self) -> None:
+        """See `app.models.protocol.Model`; a thread cannot be killed."""
+
+    def _run(self, jobs: Sequence[Job]) -> list[Done]:
+        asks = [replace(ask, row=row) for row, job in enumerate(jobs) for ask in job.asks]
+        inputs = torch.from_numpy(np.stack([job.image for job in jobs])).to(self._device)  # (B, 3, 32, 32)
+        answers = self._engine.answer(inputs, asks)
+        outcomes = map(_outcome, answers.explanations)
+        return [
+            Done(logits, tuple(next(outcomes) for _ in job.asks), self._verified(job, inputs[row : row + 1]))
+            for row, (job, logits) in enumerate(zip(jobs, answers.logits.tolist(), strict=True))
+        ]
+
+    def _verified(self, job: Job, image: Tensor) -> tuple[Outcome, ...] | None:
+        if not job.verify:
+            return None
+        asks = [replace(ask, row=0) for ask in job.asks]
+        return tuple(map(_outcome, self._reference.answer(image, asks).explanations))
+
+    def _compiled(self) -> "Engine | Reference":
+        """Our own engine, or Zennit for what that cannot compile."""
+        try:
+            return Engine(self._model, *self._bounds)
+        except NotCompilableError:
+            return self._reference
+
+    @cached_property
+    def _reference(self) -> "Reference":
+        from app.lrp.reference import Reference  # Zennit brings seconds of imports that few need
+
+        return Reference(self._model, *self._bounds)
+
+
+def pixel_bounds(card: ModelCard) -> tuple[Tensor, Tensor]:
+    """Black and white as the network sees them, each (1, 3, 1, 1)."""
+    mean = torch.tensor(card.normalisation.mean).view(1, -1, 1, 1)
+    std = torch.tensor(card.normalisation.std).view(1, -1, 1, 1)
+    return (0 - mean) / std, (1 - mean) / std
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one, else the CPU; raises `RefusedToStartError` for what is missing."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise RefusedToStartError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RefusedToStartError(f"device {name!r} was asked for, but torch sees no CUDA device here")
+    return device
+
+
+def _outcome(explanation: Explanation) -> Outcome:
+    """An explanation of one input in numbers."""
+    smallest, largest = explanation.extremes[0].tolist()
+    return Outcome(
+        explanation.start[0].tolist(),
+        explanation.relevance[0].float().numpy(),
+        smallest,
+        largest,
+        tuple(zip(explanation.layers, explanation.sums[0].tolist(), strict=True)),
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch has a type for it on accelerators only; on a CPU it is a RuntimeError with its allocator's words."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)

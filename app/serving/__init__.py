@@ -1,0 +1,1 @@
+"""From a request's data to its answer, without HTTP."""

@@ -1,0 +1,119 @@
+"""Takes requests to the model in batches, and its answers back."""
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from app.errors import InternalError, UnavailableError
+from app.lrp.composites import Composite, resolve
+from app.models.protocol import Description, Done, Job, Model, ModelLostError, NoMemoryError
+from app.runtime.batcher import Batched, Batcher
+from app.telemetry.metrics import Metrics
+
+COMPOSITES_KEPT = 256
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How the model takes its work."""
+
+    max_batch: int = 32
+    """Pictures at once; of one with many explanations, explanations."""
+    max_queue: int = 128
+    deadline_s: float = 5.0
+    last_batch_s: float = 20.0
+    """For what runs or waits when all is to end; then the model is killed."""
+
+
+class Explainer:
+    """Scores and relevance of pictures. Whatever is asked while the model works is its next batch.
+
+    One model, although two could run side by side: each with half of the cores, they answered 32 clients no
+    faster, for their batches are half as large.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        limits: Limits,
+        metrics: Metrics,
+        on_death: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        """Waits until ``model`` is loaded."""
+        self.description: Description = model.description
+        self._model = model
+        self._metrics = metrics
+        self._last_batch_s = limits.last_batch_s
+        self._on_death = on_death
+        self._over = threading.Lock()
+        self._batcher = Batcher[Job, Done](
+            self._run,
+            max_batch=limits.max_batch,
+            max_queue=limits.max_queue,
+            deadline_s=limits.deadline_s,
+            weigh=lambda job: max(1, len(job.asks)),
+            observer=metrics,
+            on_death=self._die,
+        )
+        model.watch(self._die)
+        self._resolved = lru_cache(COMPOSITES_KEPT)(
+            lambda rule, parameters, overrides: resolve(
+                self.description.chain, rule, dict(parameters), overrides
+            )
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for the model."""
+        return self._batcher.waiting
+
+    def resolve(self, rule: str, parameters: dict[str, float], overrides: Sequence[str]) -> Composite:
+        """Which layer gets which rule; raises `InvalidParameterError`."""
+        return self._resolved(rule, tuple(parameters.items()), tuple(overrides))
+
+    async def submit(self, job: Job) -> Batched[Done]:
+        """What comes of ``job``; raises what `Batcher.submit` does."""
+        if job.verify:
+            await self._prepare_reference()
+        return await self._batcher.submit(job)
+
+    def close(self) -> None:
+        """Let what waits and runs finish. A model that does not come to an end is killed."""
+        impatience = threading.Timer(self._last_batch_s, self._model.kill)
+        impatience.start()
+        self._batcher.close()
+        impatience.cancel()
+        self._over.acquire(blocking=False)
+
+    async def _prepare_reference(self) -> None:
+        try:
+            await asyncio.to_thread(self._model.prepare_reference)
+        except ModelLostError as error:
+            self._die(error)
+            raise UnavailableError("the model has failed and the service ends; try again later") from None
+
+    def _die(self, error: BaseException) -> None:
+        """Tell it once, whoever notices first, and nobody after the end."""
+        if self._over.acquire(blocking=False):
+            self._on_death(error)
+
+    def _run(self, jobs: list[Job]) -> list[Done | Exception]:
+        """One answer for each job; on the batcher's thread."""
+        try:
+            return [self._checked(done) for done in self._model.run(jobs)]
+        except NoMemoryError:
+            if len(jobs) > 1:
+                raise  # halves of the batch may fit
+            self._metrics.refused("out_of_memory")
+            raise UnavailableError("not enough memory for this picture now; try again in a second") from None
+
+    def _checked(self, done: Done) -> Done | Exception:
+        extremes = [value for outcome in done.outcomes for value in (outcome.smallest, outcome.largest)]
+        if all(map(math.isfinite, [*done.logits, *extremes])):
+            return done
+        self._metrics.failed("non_finite")
+        return InternalError("scores or relevance are not finite")

@@ -1,0 +1,221 @@
+"""Who gets in: keys, names, and what refuses to start."""
+
+import base64
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from app.api.routes.health import ALIASES, PROBES, READY
+from app.errors import RefusedToStartError
+from app.main import create_app
+from app.runtime.model_process import ModelProcess
+from app.settings import Settings
+
+KEY, NEXT_KEY = "correct-horse-battery-staple", "näher-am-wasser"
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "keys"
+    path.write_text(f"# for the ward\n{KEY}\n\n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def locked_app(key_file: Path, model: ModelProcess) -> FastAPI:
+    return create_app(Settings(api_keys_file=key_file), model)
+
+
+@pytest.fixture
+def locked(locked_app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(locked_app) as client:
+        yield client
+
+
+def routes(app: FastAPI) -> set[tuple[str, str]]:
+    """Method and address of everything that the application answers to, documented or not."""
+    found: set[tuple[str, str]] = set()
+    for context in iter_route_contexts(app.routes):
+        route: Any = context.original_route
+        if isinstance(route, Mount):
+            found.add(("GET", route.path + "/swagger-ui.css"))
+        else:
+            found |= {(method, route.path) for method in route.methods}
+    return found
+
+
+def test_all_but_the_probes_are_closed_when_keys_are_set(locked: TestClient, locked_app: FastAPI) -> None:
+    closed = {(method, path) for method, path in routes(locked_app) if path not in PROBES}
+    assert {path for _, path in closed} >= {"/explain", "/predict", "/model", "/docs", "/openapi.json"}
+    for method, path in closed | {("GET", "/nothing"), ("OPTIONS", "/explain")}:
+        response = locked.request(method, path)
+        assert response.status_code == 401, path
+        assert "Bearer realm" in response.headers["WWW-Authenticate"]
+        if method != "HEAD":
+            form = {"error"} if path.startswith(("/v1", "/v2")) else {"detail", "instance"}
+            assert response.json().keys() >= form
+
+
+def test_probes_are_open_whatever_the_keys(locked: TestClient) -> None:
+    for path in PROBES:
+        assert locked.get(path).status_code in (200, 503)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": f"Bearer {KEY}"},
+        {"Authorization": f"bearer  {KEY}"},
+        {"X-API-Key": KEY},
+        {"Authorization": "Basic " + base64.b64encode(f"anybody:{KEY}".encode()).decode()},
+    ],
+)
+def test_a_key_lets_in(locked: TestClient, headers: dict[str, str]) -> None:
+    assert locked.get("/model", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-API-Key": ""},
+        {"X-API-Key": "# for the ward"},
+        {"X-API-Key": KEY[:-1]},
+        {"X-API-Key": KEY + "x"},
+        {"Authorization": KEY},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Basic ???"},
+        {"Authorization": "Basic " + base64.b64encode(KEY.encode()).decode()},
+        {"Authorization": b"Bearer \xff\xfe"},
+        {"Authorization": b"Basic \xe9"},
+    ],
+)
+def test_anything_else_does_not(locked: TestClient, headers: dict[str, str | bytes]) -> None:
+    assert locked.get("/model", headers=headers).status_code == 401
+
+
+def test_keys_are_rotated_by_writing_the_file(locked: TestClient, key_file: Path) -> None:
+    def status(key: str) -> int:
+        return int(locked.get("/model", headers={"X-API-Key": key.encode()}).status_code)
+
+    assert (status(KEY), status(NEXT_KEY)) == (200, 401)
+    key_file.write_text(f"{KEY}\n{NEXT_KEY}\n", "utf-8")
+    assert (status(KEY), status(NEXT_KEY)) == (200, 200)
+    key_file.write_text(f"{NEXT_KEY}\n", "utf-8")
+    assert (status(KEY), status(NEXT_KEY)) == (401, 200)
+    key_file.unlink()
+    assert (status(KEY), status(NEXT_KEY)) == (401, 200)
+    key_file.write_text("")
+    assert (status(KEY), status(NEXT_KEY)) == (401, 401)
+
+
+def test_openapi_tells_swagger_how_to_authorize(locked_app: FastAPI, app: FastAPI) -> None:
+    schema = locked_app.openapi()
+    forms = schema["components"]["securitySchemes"]
+    assert forms["bearer"]["scheme"] == "bearer"
+    assert (forms["header"]["in"], forms["header"]["name"]) == ("header", "X-API-Key")
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            assert ("security" in operation) == ("401" in operation["responses"]) == (path not in PROBES)
+    assert "securitySchemes" not in app.openapi()["components"]
+
+
+@pytest.mark.parametrize("content", ["", "# only a comment\n", None])
+def test_a_key_file_without_keys_is_refused(tmp_path: Path, content: str | None, model: ModelProcess) -> None:
+    path = tmp_path / "keys"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(RefusedToStartError, match="LRP_API_KEYS_FILE"):
+        create_app(Settings(api_keys_file=path), model)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.7", "lrp.example.com"])
+def test_without_keys_it_is_bound_to_the_loopback_or_refuses(
+    host: str, key_file: Path, model: ModelProcess
+) -> None:
+    with pytest.raises(RefusedToStartError, match="LRP_API_KEYS_FILE"):
+        create_app(Settings(host=host), model)
+    create_app(Settings(host=host, api_keys_file=key_file), model)
+    create_app(Settings(host=host, allow_unauthenticated=True), model)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_the_loopback_needs_no_keys(host: str, model: ModelProcess) -> None:
+    create_app(Settings(host=host), model)
+
+
+def status(app: FastAPI, host: str) -> int:
+    with TestClient(app) as client:
+        return int(client.get("/livez", headers={"Host": host}).status_code)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost", "LOCALHOST:8000", "localhost.", "127.0.0.1:8000", "[::1]:8000", "10.2.3.4", "lrpserve:8000",
+        "lrp.localhost:8000",
+    ],
+)  # fmt: skip
+def test_a_service_without_keys_answers_to_addresses_and_nobodys_names(app: FastAPI, host: str) -> None:
+    assert status(app, host) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::1].evil.example", "a:b:c", "a.b]"],
+)
+def test_a_page_that_points_its_own_name_here_is_refused(app: FastAPI, host: str) -> None:
+    with TestClient(app) as client:
+        response = client.get("/model", headers={"Host": host})
+    assert response.status_code == 400
+    assert "LRP_ALLOWED_HOSTS" in response.json()["detail"]
+
+
+def test_a_name_longer_than_dns_has_is_refused_unread_and_not_kept(model: ModelProcess) -> None:
+    tracemalloc.start()
+    with TestClient(create_app(Settings(), model)) as client:
+        for parts in range(30_000, 30_010):
+            assert client.get("/livez", headers={"Host": "a." * parts}).status_code == 400
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 50 * 2**20  # with all its parents it was a quarter of a gigabyte
+
+
+def test_allowed_hosts_are_written_with_commas(monkeypatch: pytest.MonkeyPatch, model: ModelProcess) -> None:
+    monkeypatch.setenv("LRP_ALLOWED_HOSTS", "lrp.example.com, *.Clinic.example")
+    app = create_app(model=model)
+    hosts = ("lrp.example.com", "a.b.clinic.example:80", "10.0.0.1", "clinic.example", "x.lrp.example.com")
+    assert [status(app, host) for host in hosts] == [200, 200, 200, 400, 400]
+
+
+def test_any_name_will_do_where_keys_keep_out_or_all_are_allowed(
+    locked_app: FastAPI, model: ModelProcess
+) -> None:
+    assert status(locked_app, "lrp.example.com") == 200
+    assert status(create_app(Settings(allowed_hosts=("*",)), model), "lrp.example.com") == 200
+
+
+def test_the_name_that_it_is_bound_to_is_its_own(model: ModelProcess) -> None:
+    app = create_app(Settings(host="lrp.example.com", allow_unauthenticated=True), model)
+    assert [status(app, host) for host in ("lrp.example.com", "lrp.example.org")] == [200, 400]
+
+
+def test_no_other_site_may_read_answers(app: FastAPI) -> None:
+    with TestClient(app) as client:
+        asked = client.options(
+            "/explain", headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+        )
+        got = client.get("/model", headers={"Origin": "https://evil.example"})
+    assert asked.status_code == 405
+    assert not [name for response in (asked, got) for name in response.headers if "access-control" in name]
+
+
+def test_aliases_of_readiness_answer_alike(client: TestClient) -> None:
+    assert [client.get(path).json() for path in (READY, *ALIASES)] == [{"status": "ready"}] * 4

@@ -1,0 +1,174 @@
+"""The examples in OpenAPI are what the service answers.
+
+``python tests/api/test_examples.py`` records them again.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import encode
+from fastapi import FastAPI
+from PIL import Image
+from skimage import data
+from starlette.testclient import TestClient
+
+from app.api.openapi import RECORDED
+from app.main import create_app
+from app.runtime.model_process import ModelProcess
+from app.settings import Settings
+
+MANY = 12
+"""Longer lists are cut to their first few; so is the base64 of pictures."""
+OF_THE_MACHINE = {"device"}
+MODEL = "minivgg-cifar10"
+GETS = ("/model", "/rules", "/colormaps", "/livez", "/readyz", "/health", "/healthz", "/ping", "/v1/models")
+GETS_OF_V2 = ("/v2", "/v2/health/live", "/v2/health/ready")
+POSTS = {
+    "/predict": {"top_k": 3},
+    "/explain": {"top_k": 3, "size": "model"},
+    "/compare": {"rule": ["epsilon_plus_flat", "gamma"], "target": "cat", "top_k": 3, "size": "model"},
+    "/explain/batch": {"top_k": 3, "size": "model"},
+}
+
+
+def answers(client: TestClient, picture: bytes) -> dict[str, Any]:
+    """By operation, what the service answers, cut to what one likes to read."""
+    found = {f"GET {path}": client.get(path) for path in (*GETS, *GETS_OF_V2)}
+    for path, query in POSTS.items():
+        found[f"POST {path}"] = client.post(path, params=query, files={"file": ("cat.png", picture)})
+    instances = {"instances": [base64.b64encode(picture).decode()]}
+    for verb in ("predict", "explain"):
+        found[f"POST /v1/models/{{model}}:{verb}"] = client.post(f"/v1/models/{MODEL}:{verb}", json=instances)
+    image = {"name": "image", "shape": [1], "datatype": "BYTES", "data": instances["instances"]}
+    inferred = client.post(
+        f"/v2/models/{MODEL}/infer",
+        json={"id": "1", "inputs": [image], "outputs": [{"name": "probabilities"}]},
+    )
+    found |= {
+        "GET /v1/models/{model}": client.get(f"/v1/models/{MODEL}"),
+        "GET /v2/models/{model}": client.get(f"/v2/models/{MODEL}"),
+        "GET /v2/models/{model}/ready": client.get(f"/v2/models/{MODEL}/ready"),
+        "POST /v2/models/{model}/infer": inferred,
+    }
+    for method, tail in (("GET", ""), ("GET", "/ready"), ("POST", "/infer")):
+        of_model = f"{method} /v2/models/{{model}}"
+        found[f"{of_model}/versions/{{version}}{tail}"] = found[of_model + tail]
+    for operation, response in found.items():
+        assert response.status_code == 200, (operation, response.text)
+    return {operation: cut(response.json()) for operation, response in found.items()}
+
+
+def cut(answer: Any) -> Any:
+    match answer:
+        case dict():
+            return {name: cut(value) for name, value in answer.items()}
+        case list():
+            return [cut(value) for value in (answer[:3] if len(answer) > MANY else answer)]
+        case str() if len(answer) > 400:
+            return answer[:48] + "…"
+        case float():
+            return float(f"{answer:.6g}")
+    return answer
+
+
+def assert_alike(found: Any, recorded: Any) -> None:
+    """Equal, but for the last digits of numbers and for what differs between machines."""
+    match found:
+        case dict():
+            assert found.keys() == recorded.keys()
+            for name in found.keys() - OF_THE_MACHINE:
+                assert_alike(found[name], recorded[name])
+        case list():
+            for one, other in zip(found, recorded, strict=True):
+                assert_alike(one, other)
+        case float():
+            assert found == pytest.approx(recorded, rel=1e-3, abs=1e-5)
+        case _:
+            assert found == recorded
+
+
+def small_cat() -> bytes:
+    """64×64 of Chelsea."""
+    return encode(Image.fromarray(data.chelsea()).crop((75, 0, 375, 300)).resize((64, 64)))  # type: ignore[no-untyped-call] # it has no types
+
+
+def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in app.openapi()["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_the_examples_are_what_is_answered(client: TestClient) -> None:
+    assert_alike(answers(client, small_cat()), json.loads(RECORDED.read_text()))
+
+
+def test_every_json_answer_has_its_example(app: FastAPI) -> None:
+    for name, operation in operations(app).items():
+        for content in operation["responses"]["200"]["content"].items():
+            if content[0] == "application/json":
+                assert "example" in content[1], name
+
+
+def test_every_parameter_has_words_an_example_and_its_range(app: FastAPI) -> None:
+    bounds = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+    for name, operation in operations(app).items():
+        for parameter in operation.get("parameters", []):
+            schema = parameter["schema"]
+            assert parameter["description"], (name, parameter["name"])
+            assert "example" in parameter or schema.get("examples"), (name, parameter["name"])
+            numbers = [
+                part
+                for part in (schema, *schema.get("anyOf", []))
+                if part.get("type") in ("number", "integer")
+            ]
+            if numbers:
+                assert any(bounds & part.keys() for part in (schema, *numbers)), (name, parameter["name"])
+
+
+def documented(app: FastAPI, operation: str, status: int) -> Any:
+    content = operations(app)[operation]["responses"][str(status)]["content"]
+    return next(iter(content.values()))["example"]
+
+
+@pytest.mark.parametrize(
+    ("status", "asked"),
+    [
+        (400, {"content": b"", "headers": {"Content-Type": "image/png"}}),
+        (406, {"content": b"x", "headers": {"Content-Type": "image/png", "Accept": "text/html"}}),
+        (413, {"content": b"x", "headers": {"Content-Type": "image/png", "Content-Length": "9999999"}}),
+        (415, {"content": b"x", "headers": {"Content-Type": "text/plain"}}),
+        (
+            422,
+            {"params": {"target": "tiger"}, "content": small_cat(), "headers": {"Content-Type": "image/png"}},
+        ),
+    ],
+)
+def test_examples_of_errors_are_real(
+    app: FastAPI, client: TestClient, status: int, asked: dict[str, Any]
+) -> None:
+    problem = client.post("/explain", **asked).json()
+    example = documented(app, "POST /explain", status)
+    assert problem | {"instance": ""} == example | {"instance": ""}
+
+
+def test_the_example_of_a_missing_key_is_real(tmp_path: Path, model: ModelProcess) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-that-is-long-enough-to-be-taken\n")
+    app = create_app(Settings(api_keys_file=keys), model)
+    with TestClient(app) as client:
+        problem = client.get("/model").json()
+    assert problem | {"instance": ""} == documented(app, "GET /model", 401) | {"instance": ""}
+
+
+def test_the_example_of_an_unknown_model_is_real(app: FastAPI, client: TestClient) -> None:
+    assert client.get("/v1/models/vgg16").json() == documented(app, "GET /v1/models/{model}", 404)
+
+
+if __name__ == "__main__":
+    with TestClient(create_app(Settings())) as client:
+        RECORDED.write_text(json.dumps(answers(client, small_cat()), indent=1, ensure_ascii=False) + "\n")

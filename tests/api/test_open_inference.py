@@ -1,0 +1,392 @@
+"""The Open Inference Protocol, held against its definition and against Triton's own client."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from conftest import Server, encode
+from PIL import Image
+from starlette.testclient import TestClient
+from tritonclient.utils import InferenceServerException
+
+from app.main import create_app
+from app.runtime.model_process import ModelProcess
+from app.settings import Settings
+
+NETWORK, EXPLAINED = "minivgg-cifar10", "minivgg-cifar10-lrp"
+
+# What the protocol's REST definition asks of answers, in our own words: field, type, whether it must be there.
+# https://github.com/kserve/open-inference-protocol (Apache-2.0), specification/protocol/open_inference_rest.yaml
+TEXT, NAMES, SHAPE = (
+    {"type": "string"},
+    {"type": "array", "items": {"type": "string"}},
+    {"$ref": "#/$defs/shape"},
+)
+
+
+def described(required: str, **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": required.split(),
+        "properties": properties,
+        "additionalProperties": False,
+        "$defs": {
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "data": {
+                "type": "array",
+                "items": {"anyOf": [{"$ref": "#/$defs/data"}, {"type": ["number", "string", "boolean"]}]},
+            },
+            "tensor": {
+                "type": "object",
+                "required": ["name", "datatype", "shape"],
+                "properties": {"name": TEXT, "datatype": TEXT, "shape": SHAPE},
+            },
+            "output": {
+                "type": "object",
+                "required": ["name", "datatype", "shape", "data"],
+                "properties": {
+                    "name": TEXT,
+                    "datatype": TEXT,
+                    "shape": SHAPE,
+                    "parameters": {"type": "object"},
+                    "data": {"$ref": "#/$defs/data"},
+                },
+                "additionalProperties": False,
+            },
+        },
+    }
+
+
+TENSORS = {"type": "array", "items": {"$ref": "#/$defs/tensor"}}
+SERVER_METADATA = described("name version extensions", name=TEXT, version=TEXT, extensions=NAMES)
+MODEL_METADATA = described(
+    "name platform", name=TEXT, versions=NAMES, platform=TEXT, inputs=TENSORS, outputs=TENSORS
+)
+RESPONSE = described(
+    "model_name outputs",
+    model_name=TEXT,
+    model_version=TEXT,
+    id=TEXT,
+    parameters={"type": "object"},
+    outputs={"type": "array", "items": {"$ref": "#/$defs/output"}},
+)
+ERROR = described("error", error=TEXT)
+
+
+@pytest.fixture(scope="session")
+def pixels(cat: Image.Image) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Two pictures of the model's size, (2, 3, 32, 32) in 0…1."""
+    small = cat.crop((75, 0, 375, 300)).resize((32, 32))
+    both = np.stack([np.asarray(small), np.asarray(small.transpose(Image.Transpose.FLIP_LEFT_RIGHT))])
+    return np.asarray(both.transpose(0, 3, 1, 2) / 255, np.float32)
+
+
+@pytest.fixture(scope="module")
+def client_of_triton(server: Server) -> Iterator[triton.InferenceServerClient]:
+    client = triton.InferenceServerClient(f"127.0.0.1:{server.port}", network_timeout=60)
+    yield client
+    client.close()
+
+
+def infer(client: TestClient, model: str, given: dict[str, Any], **rest: Any) -> httpx.Response:
+    body = {"inputs": [{"name": "image", **given}], **rest}
+    response: httpx.Response = client.post(f"/v2/models/{model}/infer", json=body)
+    return response
+
+
+def files(*pictures: bytes) -> dict[str, Any]:
+    data = [base64.b64encode(picture).decode() for picture in pictures]
+    return {"datatype": "BYTES", "shape": [len(data)], "data": data}
+
+
+def numbers(response: httpx.Response, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    (output,) = [output for output in response.json()["outputs"] if output["name"] == name]
+    return np.array(output["data"]).reshape(output["shape"])
+
+
+def test_metadata_are_as_defined(client: TestClient) -> None:
+    version = client.get("/model").json()["version"]
+    jsonschema.validate(client.get("/v2").json(), SERVER_METADATA)
+    assert client.get("/v2/").json()["name"] == "lrpserve"
+    for model in (NETWORK, EXPLAINED):
+        metadata = client.get(f"/v2/models/{model}").json()
+        jsonschema.validate(metadata, MODEL_METADATA)
+        assert metadata == client.get(f"/v2/models/{model}/versions/{version}").json()
+        assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 3, 32, 32]}]
+
+
+def test_health_and_readiness_are_as_defined(client: TestClient) -> None:
+    version = client.get("/model").json()["version"]
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    for path in (f"/v2/models/{EXPLAINED}/ready", f"/v2/models/{EXPLAINED}/versions/{version}/ready"):
+        assert client.get(path).json() == {"name": EXPLAINED, "ready": True}
+
+
+def test_answers_are_as_defined_and_carry_the_id(
+    client: TestClient, cat_png: bytes, pixels: np.ndarray[Any, Any]
+) -> None:
+    tensor = {"datatype": "FP32", "shape": list(pixels.shape), "data": pixels.ravel().tolist()}
+    for model in (NETWORK, EXPLAINED):
+        for given in (files(cat_png), tensor):
+            response = infer(client, model, given, id="42")
+            jsonschema.validate(response.json(), RESPONSE)
+            assert response.json()["id"] == "42"
+            assert response.json()["model_name"] == model
+            promised = client.get(f"/v2/models/{model}").json()["outputs"]
+            for output, meta in zip(response.json()["outputs"], promised, strict=True):
+                assert (output["name"], output["datatype"]) == (meta["name"], meta["datatype"])
+                assert output["shape"] == [given["shape"][0], *meta["shape"][1:]]
+                assert np.size(output["data"]) == np.prod(output["shape"])
+
+
+def assert_drawn_alike(*pngs: bytes) -> None:
+    """But for the last bits, which depend on whom a picture shared a batch with."""
+    drawn, again = (np.asarray(Image.open(io.BytesIO(png)), np.int16) for png in pngs)
+    assert np.abs(drawn - again).max() <= 2
+
+
+def test_files_get_the_answer_that_explain_gives(client: TestClient, cat_png: bytes) -> None:
+    options = {"rule": "gamma", "gamma": 0.5, "target": "dog"}
+    response = infer(client, EXPLAINED, files(cat_png, cat_png), parameters=options)
+    headers = {"Content-Type": "image/png"}
+    alone = client.post("/explain", params=options, content=cat_png, headers=headers).json()
+    npy = client.post("/explain", params={**options, "format": "npy"}, content=cat_png, headers=headers)
+    for row in range(2):
+        np.testing.assert_allclose(
+            numbers(response, "relevance")[row], np.load(io.BytesIO(npy.content)), atol=1e-6
+        )
+        assert_drawn_alike(
+            *map(base64.b64decode, (numbers(response, "heatmap_png")[row], alone["heatmap"]["data"]))
+        )
+    by_class = sorted(alone["scores"], key=lambda score: int(score["index"]))
+    np.testing.assert_allclose(
+        numbers(response, "logits")[0], [score["logit"] for score in by_class], rtol=1e-5
+    )
+
+
+def test_pixels_and_the_same_pixels_in_a_file_are_one_picture(
+    client: TestClient, pixels: np.ndarray[Any, Any]
+) -> None:
+    tensor = {"datatype": "FP32", "shape": list(pixels.shape), "data": pixels.tolist()}
+    same = [
+        encode(Image.fromarray((255 * one).round().astype(np.uint8).transpose(1, 2, 0))) for one in pixels
+    ]
+    from_tensor, from_files = (infer(client, EXPLAINED, given) for given in (tensor, files(*same)))
+    for name in ("logits", "probabilities", "relevance"):
+        np.testing.assert_allclose(numbers(from_tensor, name), numbers(from_files, name), atol=1e-5)
+
+
+def test_outputs_are_those_asked_for_in_that_order(client: TestClient, cat_png: bytes) -> None:
+    wanted = [{"name": "relevance"}, {"name": "logits"}]
+    outputs = infer(client, EXPLAINED, files(cat_png), outputs=wanted).json()["outputs"]
+    assert [output["name"] for output in outputs] == ["relevance", "logits"]
+
+
+def test_a_version_may_be_named(client: TestClient, cat_png: bytes) -> None:
+    version = client.get("/model").json()["version"]
+    body = {"inputs": [{"name": "image", **files(cat_png)}]}
+    response = client.post(f"/v2/models/{NETWORK}/versions/{version}/infer", json=body)
+    assert response.json()["model_version"] == version
+    other = client.post(f"/v2/models/{NETWORK}/versions/1/infer", json=body)
+    assert (other.status_code, list(other.json())) == (404, ["error"])
+
+
+FOUR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
+
+
+@pytest.mark.parametrize(
+    ("given", "rest", "status", "words"),
+    [
+        ({"datatype": "FP32", "shape": [1, 3, 32, 31], "data": [0]}, {}, 400, "[N, 3, 32, 32]"),
+        ({"datatype": "FP32", "shape": [3, 32, 32], "data": [0]}, {}, 400, "[N, 3, 32, 32]"),
+        ({"datatype": "FP32", "shape": [-1, 3, 32, 32], "data": [0]}, {}, 400, "shape"),
+        ({"datatype": "FP32", "shape": [10**30, 3, 32, 32], "data": [0]}, {}, 400, "shape"),
+        ({"datatype": "UINT8", "shape": [1, 3, 32, 32], "data": [0]}, {}, 400, "FP32"),
+        ({**FOUR, "data": [0] * 3071}, {}, 400, "FP32 numbers"),
+        ({**FOUR, "data": [[0, 1], [2]]}, {}, 400, "FP32 numbers"),
+        ({**FOUR, "data": [{}] * 3072}, {}, 400, "FP32 numbers"),
+        ({**FOUR, "data": [10**400] * 3072}, {}, 400, "FP32 numbers"),
+        ({**FOUR, "data": ["0.5"] * 3072}, {}, 400, "FP32 numbers"),
+        ({**FOUR, "data": [True] + [0.5] * 3071}, {}, 400, "FP32 numbers"),
+        ({**FOUR, "data": [None] * 3072}, {}, 400, "FP32 numbers"),
+        ({"datatype": "BYTES", "shape": [], "data": ["a"]}, {}, 400, "inputs[0].shape"),
+        (
+            {"datatype": "BYTES", "shape": ["1"], "data": ["a"]},
+            {},
+            400,
+            "inputs[0].shape[0]: must be a whole",
+        ),
+        ({"datatype": "BYTES", "shape": [1] * 10_000, "data": ["a"]}, {}, 400, "10000 entries"),
+        ({**FOUR, "data": [255] * 3072}, {}, 422, "0 to 1"),
+        ({**FOUR, "data": [float("nan")] * 3072}, {}, 422, "0 to 1"),
+        ({**FOUR, "data": [-1e-3] * 3072}, {}, 422, "0 to 1"),
+        ({**FOUR, "parameters": {"binary_data_size": 12288}}, {}, 400, "behind the JSON"),
+        (FOUR, {}, 400, "data"),
+        ({"datatype": "FP32", "shape": [0, 3, 32, 32], "data": []}, {}, 400, "empty"),
+        ({"datatype": "BYTES", "shape": [2], "data": ["a"]}, {}, 400, "1 elements"),
+        ({"datatype": "BYTES", "shape": [1], "data": [7]}, {}, 400, "base64"),
+        ({"datatype": "BYTES", "shape": [1], "data": [["a"]]}, {}, 400, "base64"),
+        ({"datatype": "BYTES", "shape": [1], "data": ["bm8gcGljdHVyZQ=="]}, {}, 422, "image[0]"),
+        ({"datatype": "BYTES", "shape": [33], "data": ["a"] * 33}, {}, 413, "32"),
+        ({"datatype": "BYTES", "shape": [1], "data": ["a"], "nmae": 1}, {}, 400, "nmae"),
+        (files(b"x"), {"parameters": {"rule": "nonsense"}}, 422, "nonsense"),
+        (files(b"x"), {"parameters": {"epsilon": "x"}}, 422, "epsilon"),
+        (files(b"x"), {"parameters": {"top_k": 3}}, 422, "top_k"),
+        (files(b"x"), {"parameters": {"surprise": 3}}, 422, "surprise"),
+        (files(b"x"), {"parameters": {"target": ["cat"]}}, 400, "target"),
+        (files(b"x"), {"parameters": {"target": "9" * 5000}}, 422, "longer than 200 characters"),
+        (files(b"x"), {"parameters": {"binary_data_output": "yes"}}, 400, "true or false"),
+        (files(b"x"), {"outputs": [{"name": "logits"}] * 5}, 400, "outputs: has 5 entries"),
+        (files(b"x"), {"outputs": [{"name": "surprise"}]}, 422, "surprise"),
+        (
+            files(b"x"),
+            {"outputs": [{"name": "logits", "parameters": {"classification": 3}}]},
+            400,
+            "classific",
+        ),
+        (files(b"x"), {"inputs": []}, 400, "inputs"),
+        (files(b"x"), {"surprise": 1}, 400, "surprise"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_protocols_form(
+    client: TestClient, given: dict[str, Any], rest: dict[str, Any], status: int, words: str
+) -> None:
+    body = {"inputs": [{"name": "image", **given}], **rest}
+    response = client.post(f"/v2/models/{EXPLAINED}/infer", content=json.dumps(body))
+    jsonschema.validate(response.json(), ERROR)
+    assert response.status_code == status
+    assert words in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Inference-Header-Content-Length": "7"}, b"{}"),
+        ({"Inference-Header-Content-Length": "-1"}, b"{}"),
+        ({"Inference-Header-Content-Length": "x"}, b"{}"),
+        ({"Inference-Header-Content-Length": "1" * 5000}, b"{}"),
+        ({}, b""),
+        ({}, b"\xff"),
+    ],
+)
+def test_bodies_that_cannot_be_read_are_400(client: TestClient, headers: dict[str, str], body: bytes) -> None:
+    response = client.post(f"/v2/models/{NETWORK}/infer", content=body, headers=headers)
+    assert (response.status_code, list(response.json())) == (400, ["error"])
+
+
+@pytest.mark.parametrize(
+    "binary", [b"", b"\x05", b"\x05\0\0\0abcd", b"\x01\0\0\0a\xff\xff\xff\xff", bytes(4)]
+)
+def test_binary_elements_end_where_they_say(client: TestClient, binary: bytes) -> None:
+    tensor = {
+        "name": "image",
+        "datatype": "BYTES",
+        "shape": [1],
+        "parameters": {"binary_data_size": len(binary)},
+    }
+    head = json.dumps({"inputs": [tensor]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    response = client.post(f"/v2/models/{NETWORK}/infer", content=head + binary, headers=headers)
+    assert (response.status_code, list(response.json())) == (400, ["error"])
+
+
+def test_more_values_than_pictures_can_have_are_refused_unread(client: TestClient) -> None:
+    body = b'{"inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 3, 32, 32], "data": ['
+    response = client.post(f"/v2/models/{NETWORK}/infer", content=body + b"[]," * 200_000 + b"[]]}]}")
+    assert (response.status_code, list(response.json())) == (413, ["error"])
+    thirty_two = np.full((32, 3, 32, 32), 0.5).tolist()
+    tensor = {"datatype": "FP32", "shape": [32, 3, 32, 32], "data": thirty_two}
+    assert numbers(infer(client, NETWORK, tensor), "logits").shape == (32, 10)
+
+
+def test_more_names_than_options_there_are_are_refused_unread(client: TestClient) -> None:
+    parameters = {f"u{number}": None for number in range(4000)}
+    response = infer(client, NETWORK, files(b"x"), parameters=parameters)
+    assert response.status_code == 413
+    assert "names" in response.json()["error"]
+
+
+def test_other_models_are_404_in_the_protocols_form(client: TestClient) -> None:
+    for path in (
+        "/v2/models/vgg16",
+        "/v2/models/vgg16/ready",
+        "/v2/nothing",
+        f"/v2/models/{NETWORK}/versions/1",
+    ):
+        response = client.get(path)
+        jsonschema.validate(response.json(), ERROR)
+        assert response.status_code == 404
+
+
+def test_keys_are_asked_for_in_the_protocols_form(tmp_path: Path, model: ModelProcess) -> None:
+    (tmp_path / "keys").write_text("a-key")
+    with TestClient(create_app(Settings(api_keys_file=tmp_path / "keys"), model)) as locked:
+        response = locked.get("/v2")
+        assert locked.get("/v2", headers={"Authorization": "Bearer a-key"}).status_code == 200
+    jsonschema.validate(response.json(), ERROR)
+    assert response.status_code == 401
+
+
+def test_tritons_client_finds_server_and_models(client_of_triton: triton.InferenceServerClient) -> None:
+    assert client_of_triton.is_server_live()
+    assert client_of_triton.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    metadata = client_of_triton.get_model_metadata(EXPLAINED)
+    assert client_of_triton.is_model_ready(EXPLAINED, metadata["versions"][0])
+    with pytest.raises(InferenceServerException, match="no such model"):
+        client_of_triton.get_model_metadata("vgg16")
+
+
+@pytest.mark.parametrize("binary_in", [True, False])
+@pytest.mark.parametrize("binary_out", [True, False])
+def test_tritons_client_gets_the_same_however_tensors_travel(
+    client_of_triton: triton.InferenceServerClient,
+    client: TestClient,
+    pixels: np.ndarray[Any, Any],
+    binary_in: bool,
+    binary_out: bool,
+) -> None:
+    image = triton.InferInput("image", list(pixels.shape), "FP32")
+    image.set_data_from_numpy(pixels, binary_data=binary_in)
+    outputs = [
+        triton.InferRequestedOutput(name, binary_data=binary_out) for name in ("heatmap_png", "relevance")
+    ]
+    result = client_of_triton.infer(
+        EXPLAINED, [image], outputs=outputs, request_id="7", parameters={"target": "cat"}
+    )
+    tensor = {"datatype": "FP32", "shape": list(pixels.shape), "data": pixels.tolist()}
+    expected = infer(client, EXPLAINED, tensor, parameters={"target": "cat"})
+    assert result.get_response()["id"] == "7"
+    np.testing.assert_allclose(result.as_numpy("relevance"), numbers(expected, "relevance"), atol=1e-6)
+    png = result.as_numpy("heatmap_png")[1]
+    png = png if binary_out else base64.b64decode(png)
+    assert_drawn_alike(png, base64.b64decode(numbers(expected, "heatmap_png")[1]))
+
+
+@pytest.mark.parametrize("form", ["files", "base64"])
+def test_tritons_client_sends_files_with_all_its_defaults(
+    client_of_triton: triton.InferenceServerClient, client: TestClient, cat_jpeg: bytes, form: str
+) -> None:
+    element = cat_jpeg if form == "files" else base64.b64encode(cat_jpeg)
+    image = triton.InferInput("image", [2], "BYTES")
+    image.set_data_from_numpy(np.array([element, element], dtype=np.object_))
+    result = client_of_triton.infer(NETWORK, [image])
+    expected = infer(client, NETWORK, files(cat_jpeg))
+    assert result.as_numpy("probabilities").shape == (2, 10)
+    np.testing.assert_allclose(result.as_numpy("logits")[1], numbers(expected, "logits")[0], rtol=1e-5)
+
+
+def test_tritons_client_is_told_what_is_wrong(client_of_triton: triton.InferenceServerClient) -> None:
+    image = triton.InferInput("image", [1, 3, 32, 32], "FP32")
+    image.set_data_from_numpy(np.full((1, 3, 32, 32), 255, np.float32))
+    with pytest.raises(InferenceServerException, match="from 0 to 1") as raised:
+        client_of_triton.infer(NETWORK, [image])
+    assert raised.value.status() == "422"

@@ -1,0 +1,587 @@
+"""The page, in a real browser against the real server; each test also fails on any word in the console and on
+any request to another host. Screenshots are left in ``.artefacts/``."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import Server, serving
+from PIL import Image
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.runtime.model_process import ModelProcess
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+WEB = ROOT / "app" / "web"
+ARTEFACTS = ROOT / ".artefacts"
+BUDGET_BYTES = 150_000
+SIZES = {"desktop": (1280, 800), "tablet": (800, 1000), "phone": (390, 844)}
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+
+@pytest.fixture
+def site(server: Server) -> str:
+    """The URL of the service as it ships."""
+    return f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture(scope="module")  # its event loop may not outlive this file: other tests have their own
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *CAMERA])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visiting(browser: Browser, site: str, *, failures: bool = False, **context: Any) -> Iterator[Page]:
+    """A fresh visitor. With ``failures`` the browser's own lines about failed requests are let through."""
+    said: list[str] = []
+    hosts: set[str] = set()
+    with browser.new_context(base_url=site, reduced_motion="reduce", **context) as visitor:
+        visitor.set_default_timeout(15_000)
+        page = visitor.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: hosts.add(httpx.URL(request.url).netloc.decode()))
+        yield page
+        visitor.close()
+    told = [text for text in said if not (failures and text.startswith("Failed to load resource"))]
+    assert told == []
+    assert hosts - {""} == {httpx.URL(site).netloc.decode()}  # data: and blob: have no host
+
+
+@pytest.fixture
+def page(browser: Browser, site: str) -> Iterator[Page]:
+    with visiting(browser, site) as page:
+        yield page
+
+
+@pytest.fixture
+def failing(browser: Browser, site: str) -> Iterator[Page]:
+    """A visitor some of whose requests are meant to fail."""
+    with visiting(browser, site, failures=True) as page:
+        yield page
+
+
+def open_page(page: Page, state: str = "") -> None:
+    page.goto(f"/{state}")
+    expect(page.locator("#answer")).to_contain_text("%")
+
+
+def choose(page: Page, content: bytes, name: str = "cat.png", media_type: str = "image/png") -> None:
+    page.locator("#file").set_input_files({"name": name, "mimeType": media_type, "buffer": content})
+
+
+def question(page: Page, text: str) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text(text)
+
+
+def caption(page: Page, text: str) -> None:
+    """Wait for the answer about a picture of this format and size."""
+    expect(page.locator("#upload-caption")).to_have_text(text)
+
+
+def drawn(page: Page, canvas: str) -> bytes:
+    """What a canvas shows, as PNG; read from a copy, of which the browser minds no reading."""
+    url: str = page.locator(canvas).evaluate(
+        """canvas => {
+            const copy = document.createElement("canvas");
+            copy.width = canvas.width;
+            copy.height = canvas.height;
+            copy.getContext("2d", { willReadFrequently: true }).drawImage(canvas, 0, 0);
+            return copy.toDataURL();
+        }"""
+    )
+    return base64.b64decode(url.partition(",")[2])
+
+
+def transfer(page: Page, content: bytes) -> Any:
+    """What a drop or a paste brings with it."""
+    return page.evaluate_handle(
+        """([data]) => {
+            const transfer = new DataTransfer();
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            transfer.items.add(new File([bytes], "cat.png", { type: "image/png" }));
+            return transfer;
+        }""",
+        [base64.b64encode(content).decode()],
+    )
+
+
+def explained(site: str, content: bytes, **query: str) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.post(
+        f"{site}/explain", params={"values": "true", **query}, files={"file": content}, timeout=30
+    ).json()
+    return answer
+
+
+# What is served
+
+
+def test_the_page_is_served_with_a_strict_policy(client: TestClient) -> None:
+    page = client.get("/")
+    policy = page.headers["Content-Security-Policy"]
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", sorted(WEB.iterdir()), ids=lambda path: path.name)
+def test_every_part_has_its_media_type_and_is_sent_once(client: TestClient, path: Path) -> None:
+    media_types = {".html": "text/html", ".css": "text/css", ".js": "javascript", ".svg": "image/svg+xml"}
+    first = client.get(f"/web/{path.name}")
+    again = client.get(f"/web/{path.name}", headers={"If-None-Match": first.headers["ETag"]})
+    assert media_types[path.suffix] in first.headers["Content-Type"]
+    assert first.content == path.read_bytes()
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.head(f"/web/{path.name}").content == b""
+
+
+@pytest.mark.parametrize(
+    "path", ["/web/../main.py", "/web/%2e%2e/main.py", "/web/..%2fmain.py", "/web/", "/web/x.js"]
+)
+def test_nothing_else_is_served(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_the_page_keeps_its_weight() -> None:
+    assert sum(path.stat().st_size for path in WEB.iterdir()) < BUDGET_BYTES
+
+
+# Pictures
+
+
+def test_the_first_visit_shows_an_explanation(page: Page) -> None:
+    open_page(page)
+    question(page, "Why automobile?")
+    expect(page.locator("#scores .score").first).to_contain_text("automobile")
+    expect(page.locator("#receipt")).to_contain_text("reached the pixels")
+    expect(
+        page.get_by_role(
+            "img", name=re.compile("Relevance for automobile under EpsilonPlusFlat: most support")
+        )
+    ).to_have_count(2)
+
+
+def test_a_chosen_picture_is_explained(page: Page, site: str, cat_png: bytes) -> None:
+    open_page(page)
+    choose(page, cat_png)
+    caption(page, "PNG, 451×300")
+    question(page, f"Why {explained(site, cat_png)['prediction']['label']}?")
+    expect(page.locator("#warnings li").first).to_contain_text("The model sees 32×32 pixels")
+
+
+def test_a_dropped_picture_is_explained(page: Page, cat_png: bytes) -> None:
+    open_page(page)
+    page.dispatch_event("body", "dragover", {"dataTransfer": transfer(page, cat_png)})
+    expect(page.locator("#dropzone")).to_be_visible()
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer(page, cat_png)})
+    expect(page.locator("#dropzone")).to_be_hidden()
+    caption(page, "PNG, 451×300")
+
+
+def test_a_pasted_picture_is_explained(page: Page, cat_png: bytes) -> None:
+    open_page(page)
+    page.evaluate(
+        "data => document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))",
+        transfer(page, cat_png),
+    )
+    caption(page, "PNG, 451×300")
+
+
+def test_a_photograph_is_explained(page: Page) -> None:
+    open_page(page)
+    page.get_by_role("button", name="Camera").click()
+    expect(page.get_by_role("dialog", name="Take a photograph")).to_be_visible()
+    page.get_by_role("button", name="Take it").click()
+    expect(page.locator("#upload-caption")).to_contain_text("JPEG")
+
+
+def test_every_example_is_taken_for_what_it_shows(page: Page) -> None:
+    open_page(page)
+    for name in ("ship", "airplane", "truck", "frog", "horse", "automobile"):
+        page.get_by_role("button", name=f"Example: {name}").click()
+        question(page, f"Why {name}?")
+
+
+def test_the_small_picture_is_what_the_model_saw(page: Page, site: str, cat_png: bytes) -> None:
+    open_page(page)
+    choose(page, cat_png)
+    caption(page, "PNG, 451×300")
+    with Image.open(io.BytesIO(drawn(page, "#seen"))) as seen:
+        assert np.asarray(seen.convert("RGB")).tolist() == explained(site, cat_png)["input"]["pixels"]
+
+
+def test_a_picture_that_only_the_service_can_read_is_shown_as_the_model_saw_it(
+    page: Page, cat: Image.Image, tmp_path: Path
+) -> None:
+    cat.save(tmp_path / "cat.tiff")
+    open_page(page)
+    page.locator("#file").set_input_files(tmp_path / "cat.tiff")
+    caption(page, "TIFF, 451×300")
+
+
+# Questions
+
+
+def test_a_click_on_a_class_shows_its_heatmap(page: Page) -> None:
+    open_page(page)
+    page.locator("#scores .score", has_text="ship").click()
+    question(page, "Why ship?")
+    expect(page.locator("#answer")).to_contain_text("The network says automobile")
+    expect(page.locator(".score[aria-pressed=true]")).to_contain_text("ship")
+
+
+def test_two_classes_are_contrasted(page: Page) -> None:
+    open_page(page)
+    page.get_by_role("button", name="and not truck").click()
+    question(page, "Why automobile, and not truck?")
+    expect(page.locator("#receipt")).to_contain_text(
+        "As much relevance was put in for automobile as against truck"
+    )
+    expect(page.locator("#scale-low")).to_contain_text("for truck")
+    page.get_by_role("button", name="and not truck").click()
+    question(page, "Why automobile?")
+
+
+def test_another_rule_gives_another_map(page: Page) -> None:
+    open_page(page)
+    before = drawn(page, "#panel-relevance")
+    page.get_by_label("Rule", exact=True).select_option("gamma")
+    expect(page.locator("#panel-relevance")).to_have_attribute("aria-label", re.compile("LRP-γ"))
+    expect(page.locator("#formula")).to_contain_text("γ")
+    assert drawn(page, "#panel-relevance") != before
+
+
+def test_a_slider_changes_the_map_and_the_address(page: Page) -> None:
+    open_page(page, "#rule=gamma")
+    high = page.locator("#scale-high").inner_text()
+    before = drawn(page, "#panel-relevance")
+    with page.expect_response(re.compile("explain.*gamma=")):
+        page.get_by_role("slider", name="gamma").fill("900")
+    expect(page).to_have_url(re.compile(r"gamma=\d"))
+    expect(page.locator("#scale-high")).not_to_have_text(high)
+    expect(page.locator("#panel-map")).to_have_attribute("aria-busy", "false")
+    assert drawn(page, "#panel-relevance") != before
+
+
+def test_a_pixel_reads_as_the_service_says(page: Page, site: str, cat_png: bytes) -> None:
+    open_page(page)
+    choose(page, cat_png)
+    caption(page, "PNG, 451×300")
+    values = explained(site, cat_png)["relevance"]["values"]
+    value = sum(channel[20][10] for channel in values)
+    box = page.locator("#panel-relevance").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 10.5 / 32 * box["width"], box["y"] + 20.5 / 32 * box["height"])
+    expect(page.locator("#readout")).to_contain_text("Pixel 10, 20: relevance")
+    said = re.search(r"relevance ([+−]?[\d.e−]+)", page.locator("#readout").inner_text())
+    assert said is not None
+    assert float(said[1].replace("−", "-")) == pytest.approx(value, rel=0.01)
+
+
+def test_zoom_enlarges_all_three_pictures(page: Page) -> None:
+    open_page(page)
+    panels = ("#panel-picture", "#panel-overlay", "#panel-relevance")
+    before = [drawn(page, panel) for panel in panels]
+    page.get_by_role("button", name="Zoom in").click()
+    expect(page.locator("#zoom-level")).to_have_text("2×")
+    assert all(drawn(page, panel) != was for panel, was in zip(panels, before, strict=True))
+    page.get_by_role("button", name="Zoom out").click()
+    assert [drawn(page, panel) for panel in panels] == before
+
+
+def test_a_held_scale_stays_for_the_next_class(page: Page) -> None:
+    open_page(page)
+    high = page.locator("#scale-high").inner_text()
+    page.get_by_label("hold this scale").check()
+    page.locator("#scores .score", has_text="ship").click()
+    question(page, "Why ship?")
+    expect(page.locator("#scale-high")).to_have_text(high)
+
+
+def test_the_numbers_are_checked_against_the_reference(page: Page) -> None:
+    open_page(page, "#rule=gamma")
+    page.get_by_role("button", name="Check the numbers").click()
+    expect(page.locator("#verified")).to_contain_text(
+        re.compile(r"zennit .* relative difference \d"), timeout=30_000
+    )
+
+
+def test_rules_and_classes_compare_on_one_scale(page: Page) -> None:
+    open_page(page)
+    page.get_by_role("tab", name="Compare").click()
+    cells = page.locator("#grid img")
+    expect(cells).to_have_count(9)
+    page.get_by_role("checkbox", name="frog").check()
+    expect(cells).to_have_count(12)
+    expect(page.locator("#grid-scale")).to_contain_text("All on one scale")
+    page.get_by_role("button", name=re.compile("EpsilonGammaBox for frog")).click()
+    question(page, "Why frog?")
+    expect(page.get_by_label("Rule", exact=True)).to_have_value("epsilon_gamma_box")
+
+
+def test_layers_show_what_arrives_at_each(page: Page) -> None:
+    open_page(page)
+    page.get_by_role("tab", name="Layers").click()
+    cards = page.locator("#flow li")
+    expect(cards).to_have_count(7)
+    expect(cards.first).to_contain_text("put in at automobile")
+    expect(cards.last).to_contain_text("the pixels")
+    expect(cards.last.locator("img")).to_have_attribute(
+        "alt", re.compile("Relevance at the input of features.0")
+    )
+
+
+# Taking it away
+
+
+def test_downloads_are_the_services_own_answers(page: Page, tmp_path: Path) -> None:
+    open_page(page)
+    starts = {"PNG": b"\x89PNG", "npy": b"\x93NUMPY", "JSON": b"{"}
+    for name, start in starts.items():
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name, exact=True).click()
+        download.value.save_as(tmp_path / name)
+        assert download.value.suggested_filename == f"automobile-automobile-epsilon_plus_flat.{name.lower()}"
+        assert (tmp_path / name).read_bytes().startswith(start)
+    assert json.loads((tmp_path / "JSON").read_text())["target"]["label"] == "automobile"
+
+
+def test_the_copied_commands_run_and_ask_the_same(
+    browser: Browser, site: str, tmp_path: Path, cat_png: bytes
+) -> None:
+    with visiting(browser, site, permissions=["clipboard-read", "clipboard-write"]) as page:
+        open_page(
+            page, "#rule=gamma&gamma=0.5&layers=features.0%3Aw_square&target=cat&versus=dog&view=side_by_side"
+        )
+        choose(page, cat_png, "it's a cat.png")
+        caption(page, "PNG, 451×300")
+        page.get_by_role("button", name="and not dog").click()
+        expect(page.locator("#question")).to_contain_text("and not dog")
+        copied = {}
+        for name in ("curl", "Python"):
+            page.get_by_role("button", name=name, exact=True).click()
+            expect(page.locator("#taken")).to_contain_text("Copied")
+            copied[name] = page.evaluate("navigator.clipboard.readText()")
+    (tmp_path / "it's a cat.png").write_bytes(cat_png)
+    subprocess.run(["sh", "-c", copied["curl"]], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", copied["Python"]],
+        cwd=tmp_path,
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    saved = next(path for path in tmp_path.glob("*.png") if path.name != "it's a cat.png")
+    with Image.open(saved) as picture:
+        receipt = json.loads(picture.info["lrp"])
+    assert receipt["rule"]["parameters"]["gamma"] == 0.5
+    assert receipt["rule"]["layers"][0]["rule"] == "w_square"
+    assert receipt["versus"]["label"] == "dog"
+    assert done.stdout.split() == [receipt["target"]["label"], str(receipt["relevance"]["sum"])]
+
+
+def test_a_link_shows_the_same(browser: Browser, site: str) -> None:
+    with visiting(browser, site) as page:
+        open_page(page)
+        page.get_by_role("button", name="Example: ship").click()
+        question(page, "Why ship?")
+        page.get_by_label("Rule", exact=True).select_option("epsilon_gamma_box")
+        page.get_by_role("button", name="and not bird").click()
+        page.get_by_label("Colours").select_option("vik")
+        question(page, "Why ship, and not bird?")
+        expect(page.locator("#panel-map")).to_have_attribute("aria-busy", "false")
+        expect(page).to_have_url(re.compile("example=ship.*versus=bird.*colormap=vik"))
+        expect(page.locator("#scale-bar")).to_have_css("background-image", re.compile(r"rgb\(0, 18, 97\)"))
+        shown, link = drawn(page, "#panel-relevance"), page.url
+    with visiting(browser, site) as other:
+        other.goto(link)
+        question(other, "Why ship, and not bird?")
+        expect(other.get_by_label("Rule", exact=True)).to_have_value("epsilon_gamma_box")
+        assert drawn(other, "#panel-relevance") == shown
+
+
+# When things go wrong
+
+
+def test_what_is_no_picture_is_refused_in_a_sentence(failing: Page) -> None:
+    open_page(failing)
+    choose(failing, b"no picture at all", "notes.png")
+    expect(failing.get_by_role("alert")).to_contain_text(
+        "Not a readable PNG, JPEG, WebP, GIF, BMP or TIFF picture"
+    )
+    failing.get_by_role("button", name="Example: frog").click()
+    question(failing, "Why frog?")
+    expect(failing.get_by_role("alert")).to_be_hidden()
+
+
+def test_an_unreachable_service_is_told_and_can_be_tried_again(failing: Page) -> None:
+    open_page(failing)
+    failing.route("**/explain?*", lambda route: route.abort())
+    failing.locator("#scores .score", has_text="ship").click()
+    expect(failing.get_by_role("alert")).to_contain_text("The service does not answer")
+    failing.unroute("**/explain?*")
+    failing.get_by_role("button", name="Try again").click()
+    question(failing, "Why ship?")
+
+
+def test_a_busy_service_is_asked_again_after_its_own_delay(failing: Page) -> None:
+    failing.route(
+        "**/explain?*",
+        lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}, body="{}"),
+        times=1,
+    )
+    failing.goto("/")
+    expect(failing.locator("#status")).to_have_text("The service is busy, retrying in 1 s …")
+    question(failing, "Why automobile?")
+    expect(failing.locator("#status")).to_be_hidden()
+
+
+def test_a_browser_that_was_given_the_key_shows_the_page(
+    browser: Browser, model: ModelProcess, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-that-is-long-enough-to-be-taken\n")
+    answer = {"username": "", "password": "a-key-that-is-long-enough-to-be-taken"}
+    settings = Settings(api_keys_file=keys)
+    with (
+        serving(settings, create_app(settings, model)) as locked,
+        visiting(browser, f"http://127.0.0.1:{locked.port}", http_credentials=answer) as page,
+    ):
+        open_page(page)
+        question(page, "Why automobile?")
+
+
+def test_a_key_is_asked_for_and_sent(failing: Page) -> None:
+    def guard(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer sesame":
+            route.continue_()
+        else:
+            route.fulfill(
+                status=401, content_type="application/problem+json", body='{"detail": "send a key"}'
+            )
+
+    failing.route("**/explain?*", guard)
+    failing.goto("/")
+    failing.locator("#key").fill("sesame")
+    failing.get_by_role("button", name="Use it").click()
+    question(failing, "Why automobile?")
+    expect(failing.locator("#code")).to_contain_text("Bearer $LRP_API_KEY")
+
+
+def test_who_has_no_key_is_told_so(failing: Page) -> None:
+    problem = {"status": 401, "content_type": "application/problem+json", "body": '{"detail": "send a key"}'}
+    failing.route("**/explain?*", lambda route: route.fulfill(**problem))
+    failing.goto("/")
+    expect(failing.locator("#key")).to_be_focused()
+    failing.keyboard.press("Escape")
+    expect(failing.get_by_role("alert")).to_contain_text("This service answers only with a key")
+
+
+def test_an_older_answer_never_overwrites_a_newer_one(page: Page) -> None:
+    held: list[Route] = []
+    open_page(page)
+    page.route("**/explain?rule=zero*", lambda route: held.append(route))
+    with page.expect_request("**/explain?rule=zero*"):
+        page.get_by_label("Rule", exact=True).select_option("zero")
+    page.get_by_label("Rule", exact=True).select_option("gamma")
+    expect(page.locator("#panel-relevance")).to_have_attribute("aria-label", re.compile("LRP-γ"))
+    held[0].continue_()
+    page.get_by_role("button", name="Zoom in").click()
+    expect(page.locator("#panel-relevance")).to_have_attribute("aria-label", re.compile("LRP-γ"))
+
+
+# For everyone
+
+
+def tab_to(page: Page, css: str) -> None:
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("css => document.activeElement.matches(css)", css):
+            return
+    raise AssertionError(f"the keyboard never gets to {css}")
+
+
+def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
+    open_page(page)
+    tab_to(page, ".skip")
+    page.keyboard.press("Enter")
+    expect(page.locator("#probe")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#readout")).to_contain_text("Pixel 16, 17")
+    page.keyboard.press("+")
+    expect(page.locator("#zoom-level")).to_have_text("2×")
+    page.keyboard.press("Escape")
+    expect(page.locator("#readout")).to_contain_text("Point at a pixel")
+    tab_to(page, "#rule")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#panel-relevance")).to_have_attribute("aria-label", re.compile("EpsilonPlus:"))
+    page.locator("body").press("Home")
+    page.locator("#tab-map").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Layers")).to_be_focused()
+    expect(page.locator("#flow li")).to_have_count(7)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_it_fits_and_axe_finds_nothing(browser: Browser, site: str, size: str, scheme: str) -> None:
+    width, height = SIZES[size]
+    ARTEFACTS.mkdir(exist_ok=True)
+    with visiting(browser, site, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
+        open_page(page)
+        for tab, ready in (("map", "#zoom-in:enabled"), ("compare", "#grid img"), ("layers", "#flow img")):
+            page.locator(f"#tab-{tab}").click()
+            expect(page.locator(ready).first).to_be_visible()
+            page.screenshot(path=ARTEFACTS / f"{tab}-{size}-{scheme}.png", full_page=True)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            report = Axe().run(page, None if tab == "map" else f"#panel-{tab}")
+            assert report.violations_count == 0, report.generate_report()
+
+
+# The API's own pages
+
+
+def test_swagger_uploads_a_picture_and_shows_the_heatmap(page: Page, cat_png: bytes) -> None:
+    page.goto("/docs")
+    explain = page.locator("#operations-explain-explain_explain_post")
+    explain.get_by_text("/explain", exact=True).click()
+    explain.locator("input[type=file]").set_input_files(
+        {"name": "cat.png", "mimeType": "image/png", "buffer": cat_png}
+    )
+    explain.get_by_role("button", name="Execute").click()
+    heatmap = explain.locator(".live-responses-table img")
+    expect(heatmap).to_be_visible()
+    assert heatmap.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
+    page.screenshot(path=ARTEFACTS / "swagger.png", full_page=True)
+
+
+def test_redoc_asks_no_other_host(page: Page) -> None:
+    page.goto("/redoc")
+    expect(page.get_by_role("heading", name=re.compile("LRPServe")).first).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=ARTEFACTS / "redoc.png")

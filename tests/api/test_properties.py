@@ -1,0 +1,163 @@
+"""What holds for any parameter, any body and any damage to a picture."""
+
+import base64
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+from conftest import encode
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from starlette.testclient import TestClient
+
+from app.api.parameters import ExplainParameters
+from app.api.protocols.common import picture
+from app.errors import RequestError
+from app.modalities.image.decoding import FORMATS, Fit, decode, fit_to_model
+
+GRADIENT = Image.linear_gradient("L").resize((40, 30))
+PICTURES = {form: encode(GRADIENT.convert("P" if form == "GIF" else "RGB"), form) for form in FORMATS}
+ANY_NUMBER = st.one_of(
+    st.floats().map(str),
+    st.integers().map(str),
+    st.sampled_from(["1e400", "-0", "0x1", "1_0", "١", "", " 1 "]),
+)
+NAMES = st.sampled_from(sorted(ExplainParameters.model_fields))
+VALUES = st.sampled_from(["cat", "3", "gamma", "flat", "features.*:flat", "input", "png"])
+GLOBS = st.text("*?[]!-.:()=,af0", max_size=60).map(lambda glob: f"{glob}:zero")
+LONG = st.builds(
+    lambda unit, times: unit * times,
+    st.sampled_from(["1", " ", "[", "*a", "x", "é"]),
+    st.sampled_from([300, 5000]),
+)
+UTF8 = st.text(st.characters(codec="utf-8"))
+KEYS = ["instances", "inputs", "image", "b64", "data", "shape", "datatype", "name", "outputs"]
+ANY_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.one_of(st.sampled_from(KEYS), st.text()), inner, max_size=4),
+    ),
+    max_leaves=20,
+)
+ALMOST_A_TENSOR = st.fixed_dictionaries(
+    {
+        "name": st.just("image"),
+        "datatype": st.sampled_from(["FP32", "BYTES"]),
+        "shape": st.one_of(st.just([1, 3, 32, 32]), st.just([1]), st.lists(st.integers(), max_size=5)),
+    },
+    optional={"data": st.one_of(ANY_JSON, st.just([0.5] * 3072)), "parameters": ANY_JSON},
+)
+ALMOST_A_REQUEST = st.fixed_dictionaries(
+    {"inputs": st.lists(ALMOST_A_TENSOR, max_size=2)}, optional={"outputs": ANY_JSON}
+)
+shared_client = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def explain(client: TestClient, query: dict[str, str]) -> httpx.Response:
+    response: httpx.Response = client.post(
+        "/explain", params=query, content=PICTURES["PNG"], headers={"Content-Type": "image/png"}
+    )
+    return response
+
+
+def strictly(response: httpx.Response) -> Any:
+    """The JSON of an answer; NaN and infinity are none."""
+    return json.loads(response.text, parse_constant=pytest.fail)
+
+
+@shared_client
+@given(
+    query=st.dictionaries(NAMES | UTF8.filter(bool), ANY_NUMBER | VALUES | UTF8 | GLOBS | LONG, max_size=4)
+)
+def test_any_query_is_answered_or_refused_in_words(client: TestClient, query: dict[str, str]) -> None:
+    response = explain(client, query)
+    assert response.status_code in (200, 422)
+    if response.status_code == 422:
+        problem = strictly(response)
+        assert problem["detail"]
+        assert len(response.content) < 10_000
+        assert {error["loc"][1] for error in problem["errors"]} <= query.keys()
+
+
+@given(
+    file=st.binary(),
+    encoding=st.sampled_from([base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes]),
+    prefix=st.sampled_from([b"", b"data:image/png;base64,", b"DATA:;base64,"]),
+    padded=st.booleans(),
+)
+def test_base64_of_any_kind_is_the_file(
+    file: bytes, encoding: Callable[[bytes], bytes], prefix: bytes, padded: bool
+) -> None:
+    encoded = encoding(file)
+    assert picture(prefix + (encoded if padded else encoded.rstrip(b"=\n"))) == file
+
+
+OPTIONS = st.dictionaries(
+    NAMES | st.text(), ANY_NUMBER | VALUES | GLOBS | LONG | st.lists(GLOBS | LONG, max_size=40), max_size=4
+)
+
+
+@shared_client
+@given(options=OPTIONS, verb=st.sampled_from(["predict", "explain"]))
+def test_any_option_of_an_instance_is_taken_or_refused_in_words(
+    client: TestClient, options: dict[str, Any], verb: str
+) -> None:
+    instance = {**options, "b64": base64.b64encode(PICTURES["PNG"]).decode()}
+    response = client.post(f"/v1/models/minivgg-cifar10:{verb}", json={"instances": [instance]})
+    answer = strictly(response)
+    if response.status_code != 200:
+        assert response.status_code in (400, 422)
+        assert 0 < len(answer["error"]) < 2000
+
+
+@shared_client
+@given(name=st.sampled_from(["epsilon", "gamma", "alpha", "beta", "vmax"]), value=ANY_NUMBER)
+def test_any_number_is_taken_or_named(client: TestClient, name: str, value: str) -> None:
+    rules = {"epsilon": "epsilon", "gamma": "gamma", "alpha": "alpha_beta", "beta": "alpha_beta"}
+    response = explain(client, {"rule": rules.get(name, "flat"), name: value})
+    answer = strictly(response)
+    if response.status_code != 200:
+        assert response.status_code == 422
+        assert name in answer["detail"]
+
+
+@shared_client
+@given(
+    path=st.sampled_from(["/v1/models/minivgg-cifar10:explain", "/v2/models/minivgg-cifar10-lrp/infer"]),
+    body=ANY_JSON | ALMOST_A_REQUEST,
+    behind=st.binary(max_size=20),
+)
+def test_any_json_is_answered_or_refused_in_words(
+    client: TestClient, path: str, body: Any, behind: bytes
+) -> None:
+    content = json.dumps(body).encode()
+    headers = {"Inference-Header-Content-Length": str(len(content))}
+    response = client.post(path, content=content + behind, headers=headers)
+    answer = strictly(response)
+    if response.status_code != 200:
+        assert response.status_code in (400, 413, 422)
+        assert answer["error"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@settings(deadline=None)
+@given(data=st.data())
+def test_a_damaged_picture_is_read_or_refused(form: str, data: st.DataObject) -> None:
+    damaged = PICTURES[form]
+    for _ in range(data.draw(st.integers(0, 8))):
+        start = data.draw(st.integers(0, len(damaged)))
+        damaged = (
+            damaged[:start]
+            + data.draw(st.binary(max_size=8))
+            + damaged[start + data.draw(st.integers(0, 8)) :]
+        )
+    end = data.draw(st.none() | st.integers(0, len(damaged)))
+    with suppress(RequestError):  # and nothing else
+        opened = decode(damaged[:end], max_pixels=10**6)
+        assert opened.image.mode == "RGB"
+        assert fit_to_model(opened, Fit.PAD).image.size == (32, 32)

@@ -1,0 +1,484 @@
+"""The engine gives Zennit's numbers."""
+
+import copy
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torchvision.models import vgg11_bn, vgg13
+from zennit.canonizers import SequentialMergeBatchNorm
+
+from app.lrp.attribution import Explanation, seed
+from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
+from app.lrp.engine import steps
+from app.lrp.engine.engine import Engine
+from app.lrp.engine.ops.affine import NotCompilableError
+from app.lrp.graph.canonize import kinds
+from app.lrp.reference import Reference
+from app.lrp.request import Ask, Question, Start
+from app.models.architectures.minivgg import MiniVGG
+from app.models.checkpoint import load
+from app.settings import shipped_model
+
+EVERY_RULE = [*COMPOSITES, *RULES]
+QUESTIONS = [Question(), Question(3, 5), Question(2, None, Start.LOGIT)]
+
+
+def bounds(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return torch.full((1, 3, 1, 1), -2.0, dtype=dtype), torch.full((1, 3, 1, 1), 2.0, dtype=dtype)
+
+
+def difference(ours: Explanation, theirs: Explanation) -> float:
+    return float((ours.relevance - theirs.relevance).norm() / theirs.relevance.norm())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("rule", EVERY_RULE)
+def test_engine_equals_zennit_on_the_shipped_network(rule: str, dtype: torch.dtype, tolerance: float) -> None:
+    model = load(shipped_model())[0].to(dtype)
+    inputs = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    composite = resolve(kinds(model), rule, {}, [])
+    ours, theirs = (
+        engine(model, *bounds(dtype)).explain(inputs, composite, seed(QUESTIONS))
+        for engine in (Engine, Reference)
+    )
+    assert difference(ours, theirs) <= tolerance
+    assert ours.layers == theirs.layers
+    torch.testing.assert_close(ours.sums, theirs.sums, rtol=100 * tolerance, atol=100 * tolerance)
+
+
+@pytest.mark.parametrize("rule", EVERY_RULE)
+@pytest.mark.parametrize("bias", [True, False])
+def test_engine_equals_zennit_on_other_chains(rule: str, *, bias: bool) -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1, bias=bias),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3, dilation=2, bias=bias),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 1),
+        nn.Conv2d(8, 8, 3, padding=1, groups=2, bias=bias),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(8, 8, 1, bias=bias),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 10, bias=bias),
+    ).double()
+    inputs = torch.randn(17, 3, 21, 21, dtype=torch.float64)
+    composite = resolve(kinds(model), rule, {}, [])
+    start = seed([Question(i % 10) for i in range(17)])
+    ours, theirs = (
+        engine(model, *bounds(torch.float64)).explain(inputs, composite, start)
+        for engine in (Engine, Reference)
+    )
+    assert difference(ours, theirs) <= 1e-10
+
+
+def test_layer_gives_the_relevance_at_its_input() -> None:
+    model = MiniVGG().eval().double()
+    inputs = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    composite = resolve(kinds(model), "epsilon_plus", {}, ["features.0:w_square"])
+    for layer in ("features.6", "classifier.1"):
+        ours, theirs = (
+            engine(model, *bounds(torch.float64)).explain(inputs, composite, seed([Question()] * 2), layer)
+            for engine in (Engine, Reference)
+        )
+        assert difference(ours, theirs) <= 1e-10
+
+
+def test_threads_do_not_spoil_each_other() -> None:
+    model = MiniVGG().eval()
+    engine = Engine(model, *bounds(torch.float32))
+    inputs = torch.randn(1, 3, 32, 32)
+    composites = [resolve(kinds(model), rule, {}, []) for rule in ("epsilon_plus_flat", "epsilon_gamma_box")]
+    alone = [engine.explain(inputs, c, seed([Question()])).relevance for c in composites]
+    wrong: list[int] = []
+
+    def work(which: int) -> None:
+        for _ in range(5):
+            again = engine.explain(inputs, composites[which], seed([Question()])).relevance
+            if not torch.allclose(again, alone[which], rtol=1e-4, atol=1e-6):
+                wrong.append(which)
+
+    threads = [threading.Thread(target=work, args=(i % 2,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_layer_without_a_step_is_named() -> None:
+    with pytest.raises(NotCompilableError, match="Tanh"):
+        Engine(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), torch.zeros(1), torch.ones(1))
+
+
+# Of many shapes; the logits are five.
+
+F64 = torch.float64
+SCALARS = torch.tensor(-2.0, dtype=F64), torch.tensor(2.0, dtype=F64)
+Chain = Callable[[bool], nn.Sequential]
+
+
+def _lived(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    """A batch norm that has seen data: all its numbers count."""
+    for numbers in (norm.weight.data, norm.bias.data, norm.running_mean):
+        assert isinstance(numbers, Tensor)
+        numbers.copy_(torch.randn(numbers.shape))
+    assert isinstance(norm.running_var, Tensor)
+    norm.running_var.copy_(torch.rand(norm.running_var.shape) + 0.5)
+    return norm
+
+
+CHAINS: Mapping[str, tuple[tuple[int, ...], Chain]] = {
+    "dense only": ((6,), lambda b: nn.Sequential(nn.Linear(6, 7, b), nn.ReLU(), nn.Linear(7, 5, b))),
+    "one layer": ((6,), lambda b: nn.Sequential(nn.Linear(6, 5, b))),
+    "no activation": ((6,), lambda b: nn.Sequential(nn.Linear(6, 7, b), nn.Linear(7, 5, b))),
+    "flattened picture": (
+        (2, 3, 3),
+        lambda b: nn.Sequential(nn.Flatten(), nn.Linear(18, 7, b), nn.ReLU(), nn.Linear(7, 5, b)),
+    ),
+    "one dimension": (
+        (2, 9),
+        lambda b: nn.Sequential(
+            nn.Conv1d(2, 8, 3, stride=2, padding=1, bias=b),
+            nn.ReLU(),
+            nn.Conv1d(8, 8, 2, dilation=2, groups=2, bias=b),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(24, 5, b),
+        ),
+    ),
+    "stride that leaves a rest": (
+        (2, 8, 7),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 3, 3, stride=(3, 2), bias=b), nn.ReLU(), nn.Flatten(), nn.Linear(18, 5, b)
+        ),
+    ),
+    "padding wider than the kernel": (
+        (2, 4, 4),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 3, 2, padding=3, bias=b), nn.ReLU(), nn.Flatten(), nn.Linear(243, 5, b)
+        ),
+    ),
+    "overlapping padded pools": (
+        (2, 7, 7),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1, bias=b),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, padding=1),
+            nn.Conv2d(4, 4, 2, bias=b),
+            nn.ReLU(),
+            nn.AvgPool2d(2, 1, padding=1),
+            nn.Flatten(),
+            nn.Linear(64, 5, b),
+        ),
+    ),
+    "pools in one dimension": (
+        (2, 17),
+        lambda b: nn.Sequential(
+            nn.Conv1d(2, 6, 3, bias=b),
+            nn.ReLU(),
+            nn.MaxPool1d(3, 2, padding=1),
+            nn.Conv1d(6, 4, 2, bias=b),
+            nn.ReLU(),
+            nn.AvgPool1d(2, 1, padding=1),
+            nn.AdaptiveAvgPool1d(3),
+            nn.Flatten(),
+            nn.Linear(12, 5, b),
+        ),
+    ),
+    "batch norm behind a convolution and a dense layer": (
+        (2, 6, 6),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 4, 3, bias=b),
+            _lived(nn.BatchNorm2d(4)),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(64, 6, b),
+            _lived(nn.BatchNorm1d(6)),
+            nn.ReLU(),
+            nn.Linear(6, 5, b),
+        ).eval(),
+    ),
+    "adaptive pool of uneven windows": (
+        (2, 7, 7),
+        lambda b: nn.Sequential(
+            nn.Conv2d(2, 4, 3, bias=b),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d((2, 3)),
+            nn.Flatten(),
+            nn.Linear(24, 5, b),
+        ),
+    ),
+    "layers before the first weights": (
+        (2, 6, 6),
+        lambda b: nn.Sequential(
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(2, 3, 2, bias=b),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(12, 5, b),
+        ),
+    ),
+}
+
+
+def chain_of(name: str, *, bias: bool, batch: int) -> tuple[nn.Sequential, Tensor]:
+    shape, build = CHAINS[name]
+    torch.manual_seed(3)
+    return build(bias).double(), torch.randn(batch, *shape, dtype=F64).clamp(-2, 2)
+
+
+def random_start(logits: Tensor) -> Tensor:
+    """Relevance of either sign at every class."""
+    return torch.randn(logits.shape, generator=torch.Generator().manual_seed(4)).to(logits)
+
+
+def both(
+    model: nn.Module, inputs: Tensor, composite: Composite, layer: str | None = None
+) -> tuple[Explanation, Explanation]:
+    ours, theirs = (
+        engine(model, *SCALARS).explain(inputs, composite, random_start, layer)
+        for engine in (Engine, Reference)
+    )
+    return ours, theirs
+
+
+@pytest.mark.parametrize(("bias", "batch"), [(True, 17), (False, 1)], ids=["bias-17", "no bias-1"])
+@pytest.mark.parametrize("rule", EVERY_RULE)
+@pytest.mark.parametrize("name", CHAINS)
+def test_engine_equals_zennit_whatever_the_shape(name: str, rule: str, batch: int, *, bias: bool) -> None:
+    model, inputs = chain_of(name, bias=bias, batch=batch)
+    ours, theirs = both(model, inputs, resolve(kinds(model), rule, {}, []))
+    assert ours.relevance.shape == inputs.shape
+    assert float(theirs.relevance.norm()) > 0
+    assert difference(ours, theirs) <= 1e-10
+    torch.testing.assert_close(ours.sums, theirs.sums, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("rule", "parameters"),
+    [
+        ("epsilon", {"epsilon": 0.5}),
+        ("gamma", {"gamma": 0.0}),
+        ("gamma", {"gamma": 100.0}),
+        ("alpha_beta", {"alpha": 1.0}),
+        ("alpha_beta", {"alpha": 1.3, "beta": 0.3}),
+    ],
+)
+def test_engine_equals_zennit_for_other_parameters(rule: str, parameters: dict[str, float]) -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    assert difference(*both(model, inputs, resolve(kinds(model), rule, parameters, []))) <= 1e-10
+
+
+@pytest.mark.parametrize("above", ["flat", "w_square"])
+@pytest.mark.parametrize("below", [name for name in RULES if name != "z_box"])
+def test_a_rule_that_is_blind_to_its_input_may_stand_above_any_other(above: str, below: str) -> None:
+    """It gives relevance to units that a ReLU shut, which the engine else leaves out."""
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    composite = resolve(kinds(model), below, {}, [f"3:{above}"])
+    for layer in (None, "1", "3"):
+        assert difference(*both(model, inputs, composite, layer)) <= 1e-10
+
+
+SEEN_BY_ORACLE = ("dense only", "no activation", "flattened picture", "stride that leaves a rest")
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", SEEN_BY_ORACLE)
+def test_engine_equals_matrix_algebra(name: str, rule: str) -> None:
+    model, inputs = chain_of(name, bias=True, batch=2)
+    composite = resolve(kinds(model), rule, {}, [])
+    ours = Engine(model, *SCALARS).explain(inputs, composite, random_start)
+    rules = [(given.name, dict(given.parameters)) for _, given in composite.layers]
+    for row, x in enumerate(inputs):
+        explained = oracle.explain(model, x.numpy(), rules, ours.start[row].numpy(), -2.0, 2.0)
+        expected = explained.relevances[0]
+        np.testing.assert_allclose(ours.logits[row].numpy(), explained.logits, rtol=1e-10)
+        assert np.linalg.norm(ours.relevance[row].numpy() - expected) <= 1e-10 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("rule", EVERY_RULE)
+def test_bounds_go_through_the_layers_below_the_first_weights(rule: str) -> None:
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 5)).double()
+    low, high = (torch.tensor(edge, dtype=F64).view(1, 2, 1, 1) for edge in ([-1.0, -2.0], [3.0, 4.0]))
+    inputs, composite = torch.rand(2, 2, 2, 2, dtype=F64), resolve(kinds(model), rule, {}, [])
+    ours, theirs = (
+        engine(model, low, high).explain(inputs, composite, random_start) for engine in (Engine, Reference)
+    )
+    assert difference(ours, theirs) <= 1e-10
+
+
+def test_a_relu_that_stands_in_two_places_runs_in_both() -> None:
+    torch.manual_seed(6)
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Linear(6, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, 5)).double()
+    inputs = torch.randn(4, 6, dtype=F64)
+    ours, theirs = both(model, inputs, resolve(kinds(model), "epsilon", {}, []))
+    torch.testing.assert_close(ours.logits, model(inputs).detach())
+    assert ours.layers == theirs.layers
+    assert difference(ours, theirs) <= 1e-10
+
+
+@pytest.mark.parametrize("layer", [None, "0", "1", "2", "3", "6", "7"])
+def test_relevance_at_every_layer_is_zennits(layer: str | None) -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    ours, theirs = both(model, inputs, resolve(kinds(model), "epsilon_gamma_box", {}, []), layer)
+    assert ours.relevance.shape == theirs.relevance.shape
+    assert difference(ours, theirs) <= 1e-10
+
+
+def test_eight_threads_get_what_one_alone_gets() -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=2)
+    composites = [resolve(kinds(model), rule, {}, []) for rule in EVERY_RULE]
+    alone = [Engine(model, *SCALARS).explain(inputs, c, random_start).relevance for c in composites]
+    engine = Engine(model, *SCALARS)  # new: the threads compile at once as well
+    jobs = list(range(len(composites))) * 8
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda i: engine.explain(inputs, composites[i], random_start).relevance, jobs)
+        )
+    assert all(torch.equal(answer, alone[i]) for i, answer in zip(jobs, answers, strict=True))
+
+
+def test_the_model_and_the_inputs_are_left_as_they_were() -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=2)
+    weights, asked = {key: value.clone() for key, value in model.state_dict().items()}, inputs.clone()
+    for rule in EVERY_RULE:
+        Engine(model, *SCALARS).explain(inputs, resolve(kinds(model), rule, {}, []), random_start)
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+    assert torch.equal(inputs, asked)
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [nn.Conv2d(2, 2, 3, padding="same"), nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular")],
+    ids=["same", "circular"],
+)
+def test_padding_without_a_step_is_refused_at_once(conv: nn.Conv2d) -> None:
+    """Not at the first request: who builds an engine falls back to the reference then."""
+    with pytest.raises(NotCompilableError, match="padding"):
+        Engine(nn.Sequential(conv), torch.zeros(1), torch.ones(1))
+
+
+@pytest.mark.parametrize("rule", ["epsilon_plus_flat", "epsilon_gamma_box", "alpha_beta"])
+def test_folded_batch_norm_is_what_zennits_canonizer_makes_of_it(rule: str) -> None:
+    model, inputs = chain_of("batch norm behind a convolution and a dense layer", bias=True, batch=3)
+    before = copy.deepcopy(model)
+    canonizer = SequentialMergeBatchNorm()
+    merged = canonizer.apply(model)
+    theirs = Reference(model, *SCALARS).explain(inputs, resolve(kinds(model), rule, {}, []), random_start)
+    for one in merged:
+        one.remove()
+    ours = Engine(before, *SCALARS).explain(inputs, resolve(kinds(before), rule, {}, []), random_start)
+    torch.testing.assert_close(ours.logits, before(inputs).detach())
+    assert difference(ours, theirs) <= 1e-4  # it leaves each norm's own ε of 1e-5 standing
+
+
+@pytest.mark.parametrize("rule", ["epsilon_plus_flat", "epsilon_gamma_box", "epsilon_alpha2_beta1"])
+@pytest.mark.parametrize("build", [vgg11_bn, vgg13], ids=["vgg11_bn", "vgg13"])
+def test_engine_equals_zennit_on_torchvisions_vgg(build: Callable[[], nn.Module], rule: str) -> None:
+    torch.manual_seed(7)
+    vgg: Any = build()
+    dense = nn.Sequential(nn.Linear(512 * 49, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 10))
+    model = nn.Sequential(vgg.features, vgg.avgpool, nn.Flatten(), dense).eval().double()
+    inputs = torch.randn(1, 3, 64, 64, dtype=F64).clamp(-2, 2)
+    composite = resolve(kinds(model), rule, {}, [])
+    ours, theirs = both(model, inputs, composite)
+    torch.testing.assert_close(ours.logits, model(inputs).detach())
+    assert difference(ours, theirs) <= 1e-10
+
+
+MIXED = [
+    ("epsilon_plus_flat", Question(), None, 0),
+    ("epsilon_gamma_box", Question(1), None, 0),
+    ("epsilon_plus_flat", Question(2, 3), "3", 0),
+    ("epsilon", Question(4, None, Start.LOGIT), None, 2),
+    ("epsilon_plus", Question(0), None, 1),
+    ("epsilon_plus_flat", Question(1), None, 2),
+    ("flat", Question(1, None, Start.PROBABILITY), "7", 1),
+    ("epsilon_gamma_box", Question(), None, 2),
+]
+
+
+@pytest.mark.parametrize("engine", [Engine, Reference])
+def test_whatever_is_asked_of_a_batch_gets_what_it_gets_alone(engine: type[Engine | Reference]) -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    explainer = engine(model, *SCALARS)
+    asks = [Ask(row, resolve(kinds(model), rule, {}, []), asked, layer) for rule, asked, layer, row in MIXED]
+    answers = explainer.answer(inputs, asks)
+    torch.testing.assert_close(answers.logits, model(inputs).detach())
+    for ask, together in zip(asks, answers.explanations, strict=True):
+        alone = Reference(model, *SCALARS).explain(
+            inputs[ask.row : ask.row + 1], ask.composite, seed([ask.question]), ask.layer
+        )
+        assert difference(together, alone) <= 1e-10
+        torch.testing.assert_close(together.start, alone.start)
+        assert together.layers == alone.layers
+        torch.testing.assert_close(together.sums, alone.sums, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(together.extremes, alone.extremes)
+
+
+def test_nothing_asked_is_the_logits_alone() -> None:
+    model, inputs = chain_of("dense only", bias=True, batch=2)
+    answers = Engine(model, *SCALARS).answer(inputs, [])
+    assert answers.explanations == ()
+    torch.testing.assert_close(answers.logits, model(inputs).detach())
+
+
+def test_composites_share_the_way_back_as_far_as_their_rules_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MiniVGG().eval()
+    engine = Engine(model, *bounds(torch.float32))
+    steps: list[tuple[int, int]] = []  # layer, rows
+    step = Engine._step
+
+    def counted(self: Engine, trace: Any, index: int, piece: Any, *rest: Any) -> Any:
+        steps.append((index, len(piece.members)))
+        return step(self, trace, index, piece, *rest)
+
+    monkeypatch.setattr(Engine, "_step", counted)
+    names = ("epsilon_plus_flat", "epsilon_plus", "epsilon_plus_flat")
+    asks = [Ask(0, resolve(kinds(model), name, {}, []), Question(i)) for i, name in enumerate(names)]
+    engine.answer(torch.randn(1, 3, 32, 32), asks)
+    layers = [index for index, _ in steps]
+    assert layers == [*reversed(range(1, 17)), 0, 0]  # they differ in the first layer only
+    assert sorted(rows for index, rows in steps if index == 0) == [1, 2]
+
+
+@pytest.mark.parametrize("rule", EVERY_RULE)
+def test_a_model_on_a_gpu_is_explained_there(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tensors that have a device but no content, which finds what stays behind on the CPU."""
+    monkeypatch.setattr(steps, "_sign_of", lambda _: 0)  # it looks at the content
+    with FakeTensorMode(), torch.device("cuda"):
+        model = MiniVGG().eval()
+        low, high = (bound.to("cuda") for bound in bounds(torch.float32))
+        explanation = Engine(model, low, high).explain(
+            torch.randn(2, 3, 32, 32), resolve(kinds(model), rule, {}, []), lambda z: z
+        )
+    assert explanation.relevance.device.type == "cuda"
+    assert explanation.relevance.shape == (2, 3, 32, 32)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("rule", EVERY_RULE)
+def test_a_real_gpu_gives_the_cpus_numbers(rule: str) -> None:
+    model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
+    ask = [Ask(i, resolve(kinds(model), rule, {}, []), Question(i)) for i in range(3)]
+    expected = Engine(model, *SCALARS).answer(inputs, ask)
+    low, high = (bound.cuda() for bound in SCALARS)
+    there = Engine(model.cuda(), low, high).answer(inputs.cuda(), ask)
+    for mine, other in zip(there.explanations, expected.explanations, strict=True):
+        assert difference(mine, other) <= 1e-10

@@ -1,0 +1,48 @@
+"""The network is the talk's: its checkpoints load by name."""
+
+import pytest
+import torch
+
+from app.models.architectures.minivgg import MiniVGG
+
+TALK = {
+    "features.0.weight": (32, 3, 3, 3),
+    "features.0.bias": (32,),
+    "features.3.weight": (64, 32, 3, 3),
+    "features.3.bias": (64,),
+    "features.6.weight": (128, 64, 3, 3),
+    "features.6.bias": (128,),
+    "features.9.weight": (128, 128, 3, 3),
+    "features.9.bias": (128,),
+    "classifier.1.weight": (256, 8192),
+    "classifier.1.bias": (256,),
+    "classifier.4.weight": (10, 256),
+    "classifier.4.bias": (10,),
+}
+
+
+def test_parameters_have_the_talks_names_and_shapes() -> None:
+    assert {name: tuple(tensor.shape) for name, tensor in MiniVGG().state_dict().items()} == TALK
+
+
+def test_layers_are_the_talks_in_its_order() -> None:
+    model = MiniVGG()
+    assert [type(layer).__name__ for layer in (*model.features, *model.classifier)] == [
+        *("Conv2d", "ReLU", "Dropout", "Conv2d", "ReLU", "MaxPool2d"),
+        *("Conv2d", "ReLU", "Dropout", "Conv2d", "ReLU", "MaxPool2d"),
+        *("Flatten", "Linear", "ReLU", "Dropout", "Linear"),
+    ]
+    rates = [layer.p for layer in model.modules() if isinstance(layer, torch.nn.Dropout)]
+    assert rates == [0.35, 0.35, 0.45]
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_pictures_become_logits(classes: int) -> None:
+    with torch.inference_mode():
+        assert MiniVGG(classes).eval()(torch.zeros(3, 3, 32, 32)).shape == (3, classes)
+
+
+def test_dropout_is_silent_in_the_served_network() -> None:
+    model, x = MiniVGG().eval(), torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(model(x), model(x))

@@ -1,0 +1,212 @@
+"""A model in another process is the model; and whatever becomes of that process, the service hears of it."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from app.errors import RefusedToStartError, UnavailableError
+from app.lrp.composites import resolve
+from app.lrp.request import Ask
+from app.models.local import LocalModel
+from app.models.protocol import Job, ModelLostError, NoMemoryError
+from app.runtime.model_process import LOSSES, ModelProcess
+from app.runtime.remote_errors import RemoteError, portable
+from app.serving.scheduler import Explainer, Limits
+from app.settings import shipped_model
+from app.telemetry.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 60
+GREY = Job(np.zeros((3, 32, 32), np.float32))
+
+
+@pytest.fixture
+def mortal() -> Iterator[ModelProcess]:
+    """A model process that the test may kill."""
+    process = ModelProcess(shipped_model(), "cpu", 1)
+    _ = process.description
+    yield process
+    process.kill()
+
+
+def children(pid: int | None = None) -> list[psutil.Process]:
+    """Model processes of a process, this one if none is named."""
+    return [child for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_it_describes_and_answers_as_one_in_this_process_does(model: ModelProcess) -> None:
+    local = LocalModel.load(shipped_model(), "cpu", None)
+    assert model.description == local.description
+    generator = np.random.default_rng(0)
+    ask = Ask(0, resolve(model.description.chain, "epsilon_plus_flat", {}, ()))
+    jobs = [
+        Job(generator.standard_normal((3, 32, 32), np.float32), (ask,) * number, verify=number == 2)
+        for number in range(3)
+    ]
+    model.prepare_reference()
+    for there, here in zip(model.run(jobs), local.run(jobs), strict=True):
+        np.testing.assert_allclose(there.logits, here.logits, rtol=1e-4, atol=1e-5)
+        assert len(there.outcomes) == len(here.outcomes)
+        for ours, theirs in zip(there.outcomes, here.outcomes, strict=True):
+            np.testing.assert_allclose(ours.relevance, theirs.relevance, rtol=1e-3, atol=1e-6)
+            assert (ours.smallest, ours.largest) == (ours.relevance.min(), ours.relevance.max())
+        assert (there.verified is None) == (here.verified is None)
+
+
+def test_threads_take_turns(model: ModelProcess) -> None:
+    lengths: list[int] = []
+    threads = [
+        threading.Thread(target=lambda size=size: lengths.append(len(model.run([GREY] * size)) - size))
+        for size in (1, 2, 3, 4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S)
+    assert lengths == [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("card", "device", "words"),
+    [("nowhere.json", "cpu", "cannot be read"), (str(shipped_model()), "tpu:7", "device 'tpu:7'")],
+)
+def test_what_keeps_it_from_starting_is_said_here(card: str, device: str, words: str) -> None:
+    with pytest.raises(RefusedToStartError, match=words):
+        _ = ModelProcess(Path(card), device, 1).description
+
+
+def test_a_process_that_dies_while_it_loads_is_a_refusal_with_its_code() -> None:
+    process = ModelProcess(shipped_model(), "cpu", 1)
+    process.kill()
+    with pytest.raises(RefusedToStartError, match="code -9"):
+        _ = process.description
+
+
+def test_row_29_when_it_is_killed_who_waits_is_told_and_the_service_hears_of_it(mortal: ModelProcess) -> None:
+    deaths: list[BaseException] = []
+
+    async def scene() -> None:
+        explainer = Explainer(mortal, limits=Limits(), metrics=Metrics(), on_death=deaths.append)
+        await explainer.submit(GREY)
+        mortal.kill()
+        with pytest.raises(UnavailableError):
+            await explainer.submit(GREY)
+        explainer.close()
+
+    asyncio.run(scene())
+    assert [type(death) for death in deaths] == [ModelLostError]
+
+
+def test_a_model_that_hangs_is_killed_when_all_is_to_end(mortal: ModelProcess) -> None:
+    (child,) = [child for child in children() if child.pid == mortal.pid]
+
+    async def scene() -> None:
+        explainer = Explainer(mortal, limits=Limits(last_batch_s=0.2), metrics=Metrics())
+        await explainer.submit(GREY)
+        child.suspend()
+        waiting = asyncio.create_task(explainer.submit(GREY))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(explainer.close)
+        with pytest.raises(UnavailableError):
+            await waiting
+
+    asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
+
+
+def test_signals_that_reach_the_whole_group_do_not_end_it(mortal: ModelProcess) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(mortal.pid, number)
+    assert len(mortal.run([GREY])) == 1
+
+
+def test_it_ends_with_the_object_that_stands_for_it() -> None:
+    process = ModelProcess(shipped_model(), "cpu", 1)
+    child = psutil.Process(process.pid)
+    del process
+    assert child.wait(LIMIT_S) is not None or not child.is_running()
+
+
+def test_what_goes_wrong_there_comes_back_in_kind_and_in_no_users_words() -> None:
+    for error in (NoMemoryError(), ModelLostError("gone"), RefusedToStartError("no such card")):
+        assert portable(error, *LOSSES) is error
+    try:
+        raise ValueError("SECRET")
+    except ValueError as error:
+        said = portable(error, *LOSSES)
+    assert isinstance(said, RemoteError)
+    assert "ValueError at " in str(said)
+    assert "SECRET" not in str(said)
+
+
+@contextmanager
+def service(**environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command, and whatever it says."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LRP_LOG_FORMAT": "json", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_row_29_the_service_ends_with_a_code_when_its_model_is_killed() -> None:
+    with service() as process:
+        assert process.stderr is not None
+        assert any("Uvicorn running" in line for line in process.stderr)
+        model = max(children(process.pid), key=lambda child: child.memory_info().rss)  # it alone has torch
+        model.kill()
+        assert process.wait(LIMIT_S) == 1
+
+
+def test_row_26_weights_that_are_damaged_are_refused_with_a_code_and_by_name(tmp_path: Path) -> None:
+    card = Path(shutil.copy(shipped_model(), tmp_path))
+    weights = Path(shutil.copy(shipped_model().with_suffix(".safetensors"), tmp_path))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with service(LRP_MODEL=str(card)) as process:
+        assert process.wait(LIMIT_S) == 2
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert "SHA-256" in said
+    assert weights.name in said
+    assert "Traceback" not in said
+
+
+def test_row_30_a_service_that_is_told_to_end_while_its_model_loads_ends_at_once() -> None:
+    with service() as process:
+        while not children(process.pid):
+            assert process.poll() is None
+        (child,) = children(process.pid)
+        process.terminate()
+        assert process.wait(LIMIT_S) == 143
+        child.wait(LIMIT_S)
+
+
+def test_verifying_with_a_model_that_is_gone_is_unavailable(mortal: ModelProcess) -> None:
+    async def scene() -> None:
+        explainer = Explainer(mortal, limits=Limits(), metrics=Metrics())
+        mortal.kill()
+        with pytest.raises(UnavailableError):
+            await explainer.submit(replace(GREY, verify=True))
+        explainer.close()
+
+    asyncio.run(scene())

@@ -1,0 +1,106 @@
+"""What the service counts of itself."""
+
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.runtime.model_process import ModelProcess
+from app.settings import Settings
+from app.telemetry.metrics import Failure, Metrics, Refusal
+
+
+@pytest.fixture
+def fresh(model: ModelProcess) -> Iterator[TestClient]:
+    """A service that has not been asked anything yet."""
+    with TestClient(create_app(Settings(), model)) as client:
+        yield client
+
+
+def samples(client: TestClient) -> dict[str, float]:
+    lines = client.get("/metrics").text.splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def test_requests_are_counted_by_route_and_status(fresh: TestClient, cat_png: bytes) -> None:
+    fresh.post("/explain", content=cat_png, headers={"Content-Type": "image/png"})
+    fresh.post("/explain?rule=nonsense", content=cat_png, headers={"Content-Type": "image/png"})
+    fresh.get("/explain")
+    counted = samples(fresh)
+    for status in (200, 422, 405):
+        assert counted[f'lrpserve_requests_total{{route="/explain",status="{status}"}}'] == 1
+    assert counted['lrpserve_request_duration_seconds_count{route="/explain"}'] == 3
+
+
+def test_stages_and_leaks_are_measured(fresh: TestClient, cat_png: bytes) -> None:
+    answer = fresh.post("/explain", content=cat_png, headers={"Content-Type": "image/png"}).json()
+    counted = samples(fresh)
+    for stage in ("decode", "queue", "model", "render"):
+        assert counted[f'lrpserve_stage_duration_seconds_count{{stage="{stage}"}}'] == 1
+    assert counted["lrpserve_leak_sum"] == pytest.approx(abs(answer["relevance"]["leak"]))
+
+
+def test_bad_pictures_are_counted_by_reason(fresh: TestClient) -> None:
+    for body in (b"no picture", b"neither", b"\x89PNG\r\n\x1a\n"):
+        fresh.post("/predict", content=body, headers={"Content-Type": "image/png"})
+    assert samples(fresh)['lrpserve_bad_pictures_total{reason="unreadable-image"}'] == 3
+
+
+def test_no_label_is_a_users_invention(fresh: TestClient) -> None:
+    for address in ("/nothing/évil", "/model?évil=1", "/v2/models/évil/infer", "/static-offline-docs/évil"):
+        fresh.request("EVIL", address)
+        fresh.get(address, headers={"X-Request-ID": "evil", "User-Agent": "evil", "Host": "evil"})
+    text = fresh.get("/metrics").text
+    assert not re.findall("(?i)[eé]vil|%C3%A9vil", text)
+    assert 'lrpserve_requests_total{route="other",status="404"}' in text
+
+
+def test_prometheus_own_reader_understands_it(fresh: TestClient) -> None:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+    from prometheus_client.parser import text_string_to_metric_families as classic
+
+    plain = fresh.get("/metrics", headers={"Accept": "text/plain"})
+    modern = fresh.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert modern.headers["Content-Type"].startswith("application/openmetrics-text")
+    read = open_metrics(modern.text)  # type: ignore[no-untyped-call] # it has no types
+    for families in (classic(plain.text), read):
+        names = {family.name.removesuffix("_total") for family in families}
+        assert names >= {
+            f"lrpserve_{name}"
+            for name in (
+                "requests", "stage_duration_seconds", "batch_size", "queue_depth", "refused", "cancelled",
+                "bad_pictures", "leak", "failures", "model_info",
+            )
+        }  # fmt: skip
+
+
+def test_what_the_batcher_reports_is_shown() -> None:
+    metrics, waiting = Metrics(), [1, 2, 3]
+    metrics.batch(8)
+    metrics.queue_depth(lambda: len(waiting))
+    metrics.cancelled()
+    for reason in get_args(Refusal):
+        metrics.refused(reason)
+    for failure in get_args(Failure):
+        metrics.failed(failure)
+    text = metrics.exposed("")[0].decode()
+    for line in (
+        'batch_size_bucket{le="4.0"} 0.0',
+        'batch_size_bucket{le="8.0"} 1.0',
+        "queue_depth 3.0",
+        "cancelled_total 1.0",
+        'refused_total{reason="queue_full"} 1.0',
+        'failures_total{reason="non_finite"} 1.0',
+    ):
+        assert "lrpserve_" + line in text
+
+
+def test_two_services_in_one_process_count_apart(fresh: TestClient, model: ModelProcess) -> None:
+    with TestClient(create_app(Settings(), model)) as other:
+        other.get("/model")
+        assert 'lrpserve_requests_total{route="/model",status="200"}' in samples(other)
+    assert 'lrpserve_requests_total{route="/model",status="200"}' not in samples(fresh)
