@@ -89,7 +89,7 @@ def predict(
 ) -> None:
     """Class scores without a server: lrpserve predict cat.jpg."""
     from app.modalities.image.decoding import Fit
-    from app.serving.pipeline import Timings
+    from app.serving.timings import Timings
 
     def scored(path: Path) -> None:
         answer = asyncio.run(pipeline.predict(path.read_bytes(), Fit.CROP, top_k, Timings()))
@@ -122,11 +122,12 @@ def explain(
     """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
     from app.lrp.composites import assignments
     from app.modalities.image.heatmap import Style, parse_size, parse_view
-    from app.serving.pipeline import How, Timings
     from app.serving.rendering import as_it_is
+    from app.serving.requests import ExplainOptions
+    from app.serving.timings import Timings
 
     style = Style(colormap=colormap, view=parse_view(view), size=parse_size(size))
-    how = How(
+    options = ExplainOptions(
         rule=rule,
         parameters=dict(assignments(",".join(parameter or []))),
         layers=tuple(layers or ()),
@@ -137,16 +138,16 @@ def explain(
     heatmap_of = _heatmaps(source, output)
 
     def explained(path: Path) -> None:
-        done = asyncio.run(pipeline.explain(path.read_bytes(), how, Timings(), as_it_is))
-        heatmap_of(path).write_bytes(done.heatmap.png)
-        receipt = done.receipt
-        said = f"{receipt.prediction.label} {receipt.prediction.probability:.1%}"
+        explanation = asyncio.run(pipeline.explain(path.read_bytes(), options, Timings(), as_it_is))
+        heatmap_of(path).write_bytes(explanation.heatmap.png)
+        report = explanation.report
+        said = f"{report.prediction.label} {report.prediction.probability:.1%}"
         typer.echo(f"{path}: {said} -> {heatmap_of(path)}")
-        for warning in receipt.warnings:
+        for warning in report.warnings:
             typer.echo(f"  note: {warning}", err=True)
 
     with closing(_pipeline(_settings(device=device, model=model))) as pipeline:
-        pipeline.check(how)  # what is wrong with every picture is said once
+        pipeline.check(options)  # what is wrong with every picture is said once
         _each(source, explained)
 
 
@@ -253,12 +254,12 @@ def _warn_of_unknown_variables() -> None:
 def _pipeline(settings: Settings) -> "Pipeline":
     from app.main import create_pipeline
     from app.models.local import LocalModel
-    from app.runtime.workers import ThreadWorkers
+    from app.runtime.threads import ThreadExecutor
     from app.telemetry.metrics import Metrics
 
     network = LocalModel.load(settings.model, settings.device, settings.cores)
     return create_pipeline(
-        network, settings, Metrics(), lambda _: None, lambda pictures: ThreadWorkers(pictures, 1)
+        network, settings, Metrics(), lambda _: None, lambda renderer: ThreadExecutor(renderer, 1)
     )
 
 

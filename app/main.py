@@ -24,14 +24,14 @@ from app.api.protocols.open_inference import InferenceRequest
 from app.api.routes import about, batch, compare, explain, health, page, redoc
 from app.api.routes.about import AboutModel, Limits, about_model
 from app.models.protocol import Model
+from app.runtime.executor import Executor
 from app.runtime.model_process import ModelProcess
-from app.runtime.workers import ProcessWorkers, Workers
+from app.runtime.processes import ProcessExecutor
 from app.serving.pipeline import Pipeline
 from app.serving.readiness import Readiness
-from app.serving.rendering import Pictures
-from app.serving.reports import Engines, Receipts
-from app.serving.scheduler import Explainer
-from app.serving.scheduler import Limits as ModelLimits
+from app.serving.rendering import Renderer
+from app.serving.reports import Engines, ReportWriter
+from app.serving.scheduler import BatchLimits, Scheduler
 from app.settings import Settings
 from app.system import available_cores
 from app.telemetry.logs import fields
@@ -86,11 +86,11 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
             readiness.fail()
             app.state.on_death()
 
-        def hire(pictures: Pictures) -> ProcessWorkers[Pictures]:
+        def start_renderers(renderer: Renderer) -> ProcessExecutor[Renderer]:
             count = settings.picture_processes or min(settings.cores or available_cores(), MOST_PROCESSES)
-            return ProcessWorkers(pictures, count, deadline_s=settings.queue_deadline_s, on_death=fail)
+            return ProcessExecutor(renderer, count, deadline_s=settings.queue_deadline_s, on_death=fail)
 
-        pipeline = create_pipeline(model, settings, metrics, fail, hire)
+        pipeline = create_pipeline(model, settings, metrics, fail, start_renderers)
         warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail))
         log.info("started", extra=fields(model=card.name, version=card.version, device=described.device))
         yield State(pipeline=pipeline, about_model=about_this, readiness=readiness, metrics=metrics)
@@ -156,23 +156,23 @@ def create_pipeline(
     settings: Settings,
     metrics: Metrics,
     on_death: Callable[[BaseException], None],
-    hire: Callable[[Pictures], Workers[Pictures]],
+    start_renderers: Callable[[Renderer], Executor[Renderer]],
 ) -> Pipeline:
-    """The journey of a request through ``model``, for the service and the command line alike.
+    """The pipeline for requests to ``model``, for the service and the command line alike.
 
-    ``hire`` says who opens and draws pictures.
+    ``start_renderers`` makes the executor that decodes and renders.
     """
-    limits = ModelLimits(
+    limits = BatchLimits(
         settings.max_batch, settings.max_queue, settings.queue_deadline_s, settings.graceful_stop_s
     )
     described = model.description
-    receipts = Receipts(
+    reports = ReportWriter(
         described.card, Engines(described.engine, described.reference), settings.low_confidence
     )
     return Pipeline(
-        Explainer(model, limits=limits, metrics=metrics, on_death=on_death),
-        hire(Pictures(described.card, receipts, settings.max_pixels)),
-        receipts,
+        Scheduler(model, limits=limits, metrics=metrics, on_death=on_death),
+        start_renderers(Renderer(described.card, reports, settings.max_pixels)),
+        reports,
         max_requests=settings.max_batch + settings.max_queue,  # a batch that runs, and those that wait
         metrics=metrics,
     )

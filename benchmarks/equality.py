@@ -13,12 +13,12 @@ from importlib.metadata import version
 import torch
 from torch import Tensor, nn
 
-from app.lrp.attribution import seed
+from app.lrp.attribution import output_relevance
 from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
-from app.lrp.request import Question, Start
+from app.lrp.request import Start, Target
 from app.models.architectures.minivgg import MiniVGG
 from app.models.checkpoint import load
 from app.models.local import pixel_bounds
@@ -50,9 +50,9 @@ class Subject:
         return max(self._difference(inputs, composite) for inputs in self._inputs)
 
     def _difference(self, inputs: Tensor, composite: Composite) -> float:
-        start = seed([Question(row % 10, None, Start.LOGIT) for row in range(len(inputs))])
+        start = output_relevance([Target(row % 10, None, Start.LOGIT) for row in range(len(inputs))])
         ours, theirs = (
-            engine.explain(inputs, composite, start).relevance.double() for engine in self._engines
+            engine.attribute(inputs, composite, start).relevance.double() for engine in self._engines
         )
         return float((ours - theirs).norm() / theirs.norm())
 

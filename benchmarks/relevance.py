@@ -18,12 +18,12 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
-from app.lrp.attribution import seed
+from app.lrp.attribution import output_relevance
 from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
-from app.lrp.request import Question, Start
+from app.lrp.request import Start, Target
 from app.models.checkpoint import load
 from app.models.local import pixel_bounds
 from app.settings import shipped_model
@@ -61,7 +61,7 @@ def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[st
     composite = resolve(kinds(model), composite_name, {}, [])
     inputs = torch.randn(batch, *loaded.input_size, generator=torch.Generator().manual_seed(0))
     inputs = inputs.contiguous(memory_format=torch.channels_last)
-    start = seed([Question(None, None, Start.ONE)] * batch)
+    start = output_relevance([Target(None, None, Start.ONE)] * batch)
     net = model.to(memory_format=torch.channels_last)
     square = torch.randn(MATRIX_SIDE, MATRIX_SIDE)
 
@@ -71,8 +71,8 @@ def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[st
 
     return medians(
         {
-            "engine": lambda: engine.explain(inputs, composite, start),
-            "zennit": lambda: reference.explain(inputs, composite, start),
+            "engine": lambda: engine.attribute(inputs, composite, start),
+            "zennit": lambda: reference.attribute(inputs, composite, start),
             "forward": forward,
             "matmul": lambda: square @ square,
         },

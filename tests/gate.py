@@ -1,21 +1,19 @@
 """An engine that works when it is let, and as badly as it is told to: for tests of what happens meanwhile."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from torch import Tensor
 
-from app.lrp.attribution import Answers, Explanation, extremes
+from app.lrp.attribution import Attribution, Batch, BatchAttributions, extremes
 from app.lrp.engine.engine import Engine
-from app.lrp.request import Ask
 
 LIMIT_S = 60
 """Nothing takes as long, so that a test that would hang fails instead."""
 
-Fault = Callable[[Tensor, Sequence[Ask], Callable[[], Answers]], Answers]
-"""Answers in the engine's place, which is the last argument; or raises."""
+Fault = Callable[[Batch, Callable[[], BatchAttributions]], BatchAttributions]
+"""Runs a batch in the engine's place, which is the last argument; or raises."""
 
 
 class Gate:
@@ -23,19 +21,19 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
-        self.fault: Fault = lambda _inputs, _asks, answer: answer()
+        self.fault: Fault = lambda _batch, run: run()
         self._came = threading.Semaphore(0)
         self._open = threading.Event()
         self._open.set()
-        engines_own = Engine.answer
+        engines_own = Engine.run
 
-        def answer(engine: Engine, inputs: Tensor, asks: Sequence[Ask]) -> Answers:
-            self.sizes.append(len(inputs))
+        def run(engine: Engine, batch: Batch) -> BatchAttributions:
+            self.sizes.append(len(batch.inputs))
             self._came.release()
             assert self._open.wait(LIMIT_S)
-            return self.fault(inputs, asks, lambda: engines_own(engine, inputs, asks))
+            return self.fault(batch, lambda: engines_own(engine, batch))
 
-        monkeypatch.setattr(Engine, "answer", answer)
+        monkeypatch.setattr(Engine, "run", run)
 
     def shut(self) -> None:
         """Batches wait from now on."""
@@ -52,8 +50,8 @@ class Gate:
         assert self._came.acquire(timeout=LIMIT_S)
 
 
-def poisoned(explanation: Explanation, value: float) -> Explanation:
-    """The explanation with ``value``, which is no finite number, in its map."""
-    relevance = explanation.relevance.clone()
+def poisoned(attribution: Attribution, value: float) -> Attribution:
+    """The attribution with ``value``, which is no finite number, in its map."""
+    relevance = attribution.relevance.clone()
     relevance[0, 0, 0, 0] = value
-    return replace(explanation, relevance=relevance, extremes=extremes(relevance))
+    return replace(attribution, relevance=relevance, extremes=extremes(relevance))

@@ -5,14 +5,11 @@ Each batch is announced on stdout, as ``batch 3``, and waits for a word on stdin
 """
 
 import sys
-from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from app.lrp.attribution import Answers
+from app.lrp.attribution import Batch, BatchAttributions
 from app.lrp.engine.engine import Engine
-from app.lrp.request import Ask
 from app.main import create_app
 from app.models.local import LocalModel
 from app.server import run
@@ -21,18 +18,18 @@ from app.telemetry.logs import configure
 
 
 def main() -> None:
-    engines_own = Engine.answer
+    engines_own = Engine.run
 
-    def answer(engine: Engine, inputs: Tensor, asks: Sequence[Ask]) -> Answers:
-        print("batch", len(inputs), flush=True)
+    def held(engine: Engine, batch: Batch) -> BatchAttributions:
+        print("batch", len(batch.inputs), flush=True)
         match sys.stdin.readline().strip():
             case "lose":
                 raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
             case "die":
                 raise SystemExit
-        return engines_own(engine, inputs, asks)
+        return engines_own(engine, batch)
 
-    Engine.answer = answer  # type: ignore[method-assign,assignment] # this process is for that
+    Engine.run = held  # type: ignore[method-assign,assignment] # this process is for that
     configure("json")
     settings = Settings()
     run(create_app(settings, LocalModel.load(settings.model, "cpu", None)), settings)

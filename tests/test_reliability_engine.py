@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
@@ -19,11 +19,9 @@ from fastapi import FastAPI
 from gate import LIMIT_S, Gate, poisoned
 from PIL import Image
 from starlette.testclient import TestClient
-from torch import Tensor
 
-from app.lrp.attribution import Answers
+from app.lrp.attribution import Batch, BatchAttributions
 from app.lrp.engine.engine import Engine
-from app.lrp.request import Ask
 from app.main import create_app
 from app.models.local import LocalModel
 from app.settings import Settings, shipped_model
@@ -154,12 +152,14 @@ def test_row_22_probes_answer_while_the_model_is_busy_and_the_queue_is_full(
         assert [answer.result().status_code for answer in busy] == [200] * 2
 
 
-def all_poisoned(with_what: float) -> Callable[..., Answers]:
+def all_poisoned(with_what: float) -> Callable[..., BatchAttributions]:
     """Relevance that is not all numbers."""
 
-    def fault(_inputs: Tensor, _asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
-        answers = answer()
-        return Answers(answers.logits, tuple(poisoned(one, with_what) for one in answers.explanations))
+    def fault(_batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
+        result = run()
+        return BatchAttributions(
+            result.logits, tuple(poisoned(one, with_what) for one in result.attributions)
+        )
 
     return fault
 
@@ -180,7 +180,7 @@ def test_row_27_relevance_that_is_not_finite_is_an_error_and_no_heatmap(
         counters = client.get("/metrics").text
         assert 'lrpserve_failures_total{reason="non_finite"} 1.0' in counters
         assert 'lrpserve_failures_total{reason="crash"} 0.0' in counters
-        gate.fault = lambda _inputs, _asks, answer: answer()
+        gate.fault = lambda _batch, run: run()
         assert client.post("/explain", content=cat_png, headers=PNG).status_code == 200
 
 
@@ -189,10 +189,10 @@ def test_row_23_a_crash_is_one_answer_of_eight_is_counted_and_says_nothing(
 ) -> None:
     bad = 3
 
-    def fault(_inputs: Tensor, asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
-        if any(ask.question.target == bad for ask in asks):
+    def fault(batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
+        if any(request.target.index == bad for request in batch.requests):
             raise ArithmeticError("secret")
-        return answer()
+        return run()
 
     with serving_to_a_client(cat_png) as client:
         solo = [client.post(f"/explain?target={target}&values=1").result().json() for target in range(8)]
@@ -220,10 +220,10 @@ def test_row_23_a_crash_is_one_answer_of_eight_is_counted_and_says_nothing(
 def test_row_23_a_crash_of_one_file_costs_the_others_of_its_request_nothing(
     gate: Gate, cat_png: bytes, cat_jpeg: bytes, form: str
 ) -> None:
-    def fault(inputs: Tensor, _asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
-        if any(bool((image == image[:, :1, :1]).all()) for image in inputs):
+    def fault(batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
+        if any(bool((image == image[:, :1, :1]).all()) for image in batch.inputs):
             raise ArithmeticError("secret")
-        return answer()
+        return run()
 
     grey = encode(Image.new("RGB", (40, 40), (9, 9, 9)))
     with TestClient(create_app(Settings(), LocalModel.load(shipped_model(), "cpu", None))) as client:
@@ -248,7 +248,7 @@ def test_row_29_when_the_device_is_lost_readiness_goes_at_once_and_all_who_wait_
 ) -> None:
     ended = threading.Event()
 
-    def lost(*_: object) -> Answers:
+    def lost(*_: object) -> BatchAttributions:
         raise torch.AcceleratorError("CUDA error: device-side assert triggered")
 
     with serving_to_a_client(cat_png) as client:
@@ -274,7 +274,7 @@ def test_row_29_when_the_device_is_lost_readiness_goes_at_once_and_all_who_wait_
 def test_row_29_a_warm_up_that_fails_ends_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
 
-    def fail(*_: object) -> Answers:
+    def fail(*_: object) -> BatchAttributions:
         raise ArithmeticError("from the first batch on")
 
     monkeypatch.setattr(Engine, "answer", fail)

@@ -14,7 +14,7 @@ from app.lrp.composites import COMPOSITES, LONGEST_OVERRIDE, MOST_OVERRIDES, RUL
 from app.lrp.request import Start
 from app.modalities.image.decoding import Fit
 from app.modalities.image.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size
-from app.serving.pipeline import MOST_COMPARED, Comparison, How
+from app.serving.requests import MAX_COMPARED, CompareOptions, ExplainOptions
 
 REPEATABLE = frozenset({"layers"})
 """Names that may come several times, wherever they are known."""
@@ -169,10 +169,10 @@ class MapParameters(PredictParameters):
             interpolation=self.interpolation,
         )
 
-    def common(self, view: View) -> How:
+    def common(self, view: View) -> ExplainOptions:
         """What the pipeline is asked for, but for rule and target; raises `InvalidParameterError`."""
         named = {"epsilon": self.epsilon, "gamma": self.gamma, "alpha": self.alpha, "beta": self.beta}
-        return How(
+        return ExplainOptions(
             parameters={name: value for name, value in named.items() if value is not None},
             layers=tuple(self.layers),
             start=self.start,
@@ -188,7 +188,7 @@ class _RuleAndTarget(MapParameters):
     """Of one explanation a picture."""
 
     rule: RuleName = Field(
-        How().rule,
+        ExplainOptions().rule,
         examples=["gamma"],
         description="A composite, or a single rule for every weighted layer; `GET /rules` explains them.",
     )
@@ -208,7 +208,7 @@ class _RuleAndTarget(MapParameters):
         description="The map, the map over the upload, or picture, map and colour bar side by side.",
     )
 
-    def how(self) -> How:
+    def options(self) -> ExplainOptions:
         """What the pipeline is asked for; raises `InvalidParameterError`."""
         common = self.common(self.view)
         return replace(common, rule=self.rule, target=self.target, versus=self.versus)
@@ -239,14 +239,14 @@ class CompareParameters(MapParameters):
 
     rule: list[RuleName] = Field(
         [],
-        max_length=MOST_COMPARED,
+        max_length=MAX_COMPARED,
         examples=[["gamma", "zero"]],
         description="Composites or rules, repeatable, each a row; default all composites. `epsilon`, `gamma`, "
         "`alpha` and `beta` go to those that have them.",
     )
     target: list[Name] = Field(
         [],
-        max_length=MOST_COMPARED,
+        max_length=MAX_COMPARED,
         examples=[["cat", "dog"]],
         description="Classes, repeatable, each a column: `cat`, `3`, or `all`; default the predicted one.",
     )
@@ -273,12 +273,12 @@ class CompareParameters(MapParameters):
         description=FORM_OF_ANSWER,
     )
 
-    def comparison(self) -> Comparison:
+    def comparison(self) -> CompareOptions:
         """What the pipeline is asked for; raises `InvalidParameterError`."""
         if self.size == "input":
             raise InvalidParameterError("size", "input is for one map; give model or a side in pixels")
-        how = replace(self.common(View.HEATMAP), versus=self.versus)
-        return Comparison(how, tuple(self.rule), tuple(self.target))
+        options = replace(self.common(View.HEATMAP), versus=self.versus)
+        return CompareOptions(options, tuple(self.rule), tuple(self.target))
 
 
 async def each_once(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""The relevance that is put in at the output, and what comes back."""
+"""A batch of explanation requests and its attributions, as tensors; and the relevance put in at the output."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,55 +6,65 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lrp.request import Question, Start
+from app.lrp.request import ExplanationRequest, Start, Target
 
-Seed = Callable[[Tensor], Tensor]
+OutputRelevance = Callable[[Tensor], Tensor]
 """Logits (B, C) -> relevance put in at the output (B, C)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Batch:
+    """Inputs and what is requested of them: ``requests[i]`` is about the input in row ``rows[i]``."""
+
+    inputs: Tensor
+    """(B, …)"""
+    requests: tuple[ExplanationRequest, ...]
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
     """Relevance of a batch of inputs."""
 
     logits: Tensor
     """(B, C)"""
-    start: Tensor
-    """(B, C), the relevance that was put in."""
+    output_relevance: Tensor
+    """(B, C), the relevance put in at the output."""
     relevance: Tensor
-    """(B, …) at the input of the layer that was asked for, shaped like that input."""
+    """(B, …), shaped like the input of the requested layer."""
     extremes: Tensor
-    """(B, 2), the smallest and the largest value of each map; not a number where one of its values is none."""
+    """(B, 2), the smallest and the largest value of each map; NaN if one of its values is NaN."""
     layers: tuple[str, ...]
-    """Names, first layer first."""
+    """Names, from the first layer to the last."""
     sums: Tensor
-    """(B, layers), the relevance that arrived at the input of each."""
+    """(B, layers), total relevance at the input of each layer."""
 
-    def cpu(self) -> "Explanation":
-        """The same in main memory."""
-        return Explanation(
+    def cpu(self) -> "Attribution":
+        """Return a copy in main memory."""
+        return Attribution(
             self.logits.cpu(),
-            self.start.cpu(),
+            self.output_relevance.cpu(),
             self.relevance.cpu(),
             self.extremes.cpu(),
             self.layers,
             self.sums.cpu(),
         )
 
-    def rows(self) -> Iterator["Explanation"]:
-        """The explanations of its inputs, each as a batch of one."""
-        tensors = (self.logits, self.start, self.relevance, self.extremes, self.sums)
+    def rows(self) -> Iterator["Attribution"]:
+        """Iterate over the attributions of its inputs, each a batch of one."""
+        tensors = (self.logits, self.output_relevance, self.relevance, self.extremes, self.sums)
         for logits, start, relevance, extremes, sums in zip(*(t.split(1) for t in tensors), strict=True):
-            yield Explanation(logits, start, relevance, extremes, self.layers, sums)
+            yield Attribution(logits, start, relevance, extremes, self.layers, sums)
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """All that was asked of a batch, in main memory."""
+class BatchAttributions:
+    """Result of a `Batch`, in main memory."""
 
     logits: Tensor
     """(B, C)"""
-    explanations: tuple[Explanation, ...]
-    """Each of a batch of one, in the order of the asks."""
+    attributions: tuple[Attribution, ...]
+    """One for each request, in their order, each a batch of one."""
 
 
 def extremes(relevance: Tensor) -> Tensor:
@@ -62,11 +72,11 @@ def extremes(relevance: Tensor) -> Tensor:
     return torch.stack(torch.aminmax(relevance.flatten(1), dim=1), 1)
 
 
-def seed(questions: Sequence[Question]) -> Seed:
-    """The relevance to put in for one question a row."""
+def output_relevance(targets: Sequence[Target]) -> OutputRelevance:
+    """Return the function that puts in the relevance of one target for each row."""
 
     def start(logits: Tensor) -> Tensor:
-        return torch.stack([_row(row, asked) for row, asked in zip(logits, questions, strict=True)])
+        return torch.stack([_row(row, target) for row, target in zip(logits, targets, strict=True)])
 
     return start
 
@@ -78,12 +88,11 @@ _QUANTITIES: Mapping[Start, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _row(logits: Tensor, asked: Question) -> Tensor:
-    """(C,) -> (C,)."""
-    quantity = _QUANTITIES[asked.start](logits)
-    target = int(logits.argmax()) if asked.target is None else asked.target
-    start = torch.zeros_like(logits)
-    start[target] += quantity[target]
-    if asked.versus is not None:
-        start[asked.versus] -= quantity[asked.versus]
+def _row(logits: Tensor, target: Target) -> Tensor:
+    quantity = _QUANTITIES[target.start](logits)  # (C,)
+    index = int(logits.argmax()) if target.index is None else target.index
+    start = torch.zeros_like(logits)  # (C,)
+    start[index] += quantity[index]
+    if target.versus is not None:
+        start[target.versus] -= quantity[target.versus]
     return start

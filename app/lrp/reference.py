@@ -16,10 +16,17 @@ from zennit import rules as zennit_rules
 from zennit.core import BasicHook, Hook
 from zennit.types import Activation, BatchNorm
 
-from app.lrp.attribution import Answers, Explanation, Seed, extremes, seed
+from app.lrp.attribution import (
+    Attribution,
+    Batch,
+    BatchAttributions,
+    OutputRelevance,
+    extremes,
+    output_relevance,
+)
 from app.lrp.composites import Composite, Rule
 from app.lrp.graph.canonize import WEIGHTED, canonized
-from app.lrp.request import Ask
+from app.lrp.request import ExplanationRequest
 
 Bounds = tuple[Tensor, Tensor]
 """The lowest and highest input of the first weighted layer, each broadcastable to it."""
@@ -37,12 +44,12 @@ class Reference:
 
     @torch.inference_mode(False)
     @torch.enable_grad()
-    def explain(
-        self, inputs: Tensor, composite: Composite, seed: Seed, layer: str | None = None
-    ) -> Explanation:
+    def attribute(
+        self, inputs: Tensor, composite: Composite, start: OutputRelevance, layer: str | None = None
+    ) -> Attribution:
         """Relevance of ``inputs`` (B, …) at the input of ``layer``, the pixels if none is named.
 
-        ``seed`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
+        ``start`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
         """
         names, at = tuple(name for name, _ in self._layers), composite.position(layer)
         x = inputs.detach().clone().requires_grad_()
@@ -52,22 +59,26 @@ class Reference:
                 arriving.append(x)
                 x = module(x)
             logits = x.detach()
-            start = seed(logits)
-            relevances = torch.autograd.grad(x, arriving, grad_outputs=start)
+            put_in = start(logits)
+            relevances = torch.autograd.grad(x, arriving, grad_outputs=put_in)
         sums = torch.stack([R.flatten(1).sum(1) for R in relevances], 1)
-        return Explanation(logits, start, relevances[at], extremes(relevances[at]), names, sums)
+        return Attribution(logits, put_in, relevances[at], extremes(relevances[at]), names, sums)
 
-    def answer(self, inputs: Tensor, asks: Sequence[Ask]) -> Answers:
-        """All that is asked of ``inputs`` (B, …): asks alike together, each kind by a pass of its own."""
-        explanations: dict[int, Explanation] = {}
-        for alike in _alike(asks):
-            first = asks[alike[0]]
-            rows, questions = [asks[i].row for i in alike], [asks[i].question for i in alike]
-            explained = self.explain(inputs[rows], first.composite, seed(questions), first.layer)
-            explanations |= zip(alike, explained.cpu().rows(), strict=True)
+    def run(self, batch: Batch) -> BatchAttributions:
+        """All that is requested of the inputs of ``batch``; one pass for each composite and layer."""
+        requests = batch.requests
+        attributions: dict[int, Attribution] = {}
+        for alike in _alike(requests):
+            first = requests[alike[0]]
+            rows, start = (
+                [batch.rows[i] for i in alike],
+                output_relevance([requests[i].target for i in alike]),
+            )
+            attribution = self.attribute(batch.inputs[rows], first.composite, start, first.layer)
+            attributions |= zip(alike, attribution.cpu().rows(), strict=True)
         with torch.no_grad():
-            logits = functools.reduce(lambda x, named: named[1](x), self._layers, inputs)
-        return Answers(logits.cpu(), tuple(explanations[i] for i in range(len(asks))))
+            logits = functools.reduce(lambda x, named: named[1](x), self._layers, batch.inputs)
+        return BatchAttributions(logits.cpu(), tuple(attributions[i] for i in range(len(requests))))
 
     def _bounds(self, x: Tensor) -> Bounds:
         """What the first weighted layer gets when the picture is all low, or all high."""
@@ -89,11 +100,11 @@ class Reference:
             yield
 
 
-def _alike(asks: Sequence[Ask]) -> Iterable[list[int]]:
-    """The positions of asks with one composite and one layer, kind by kind."""
+def _alike(requests: Sequence[ExplanationRequest]) -> Iterable[list[int]]:
+    """Indices of the requests with one composite and one layer, for each such pair."""
     kinds: dict[tuple[Composite, str | None], list[int]] = {}
-    for i, ask in enumerate(asks):
-        kinds.setdefault((ask.composite, ask.layer), []).append(i)
+    for i, request in enumerate(requests):
+        kinds.setdefault((request.composite, request.layer), []).append(i)
     return kinds.values()
 
 

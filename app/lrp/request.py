@@ -1,4 +1,4 @@
-"""What is asked of an explanation."""
+"""The request for one explanation: which rules, which class, how much relevance, at which layer."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,7 +7,7 @@ from app.lrp.composites import Composite
 
 
 class Start(StrEnum):
-    """How much relevance is put in at the class that is explained."""
+    """Relevance put in at the output, for the class that is explained."""
 
     ONE = "one"
     LOGIT = "logit"
@@ -15,25 +15,22 @@ class Start(StrEnum):
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which class is explained, against which other, by how much.
+class Target:
+    """The class that is explained, and the relevance put in at the output for it."""
 
-    Without a ``target`` it is the class with the highest score. With ``versus`` the same quantity at that
-    class is taken off, so that the map says what speaks for the one rather than the other.
-    """
-
-    target: int | None = None
+    index: int | None = None
+    """Index of the class; ``None``: the class with the highest logit."""
     versus: int | None = None
+    """Index of a class to contrast with: its own ``start`` is subtracted at its output."""
     start: Start = Start.ONE
 
 
 @dataclass(frozen=True, eq=False)
-class Ask:
-    """One explanation that is wanted of one input of a batch."""
+class ExplanationRequest:
+    """One explanation of one input, in terms of a network's classes and layers."""
 
-    row: int
-    """Of the input in the batch."""
     composite: Composite
-    question: Question = field(default_factory=Question)
+    """Rule of each layer."""
+    target: Target = field(default_factory=Target)
     layer: str | None = None
-    """At whose input the map lies; none is the pixels."""
+    """Name of the layer whose input is attributed; ``None``: the network's input."""

@@ -1,7 +1,6 @@
 """A network on its device, and what explains it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -12,21 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import RefusedToStartError
-from app.lrp.attribution import Explanation
+from app.lrp.attribution import Attribution, Batch
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops.affine import NotCompilableError
+from app.lrp.explanation import Explanation
 from app.lrp.graph.canonize import kinds, leaf_layers
 from app.models.card import ModelCard
 from app.models.checkpoint import load
-from app.models.protocol import (
-    Description,
-    Done,
-    Job,
-    LayerDescription,
-    ModelLostError,
-    NoMemoryError,
-    Outcome,
-)
+from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.system import available_cores, keep_freed_memory
 
 if TYPE_CHECKING:
@@ -64,7 +56,7 @@ class LocalModel:
         model, card = load(card_path)
         return cls(model, card, pick_device(device))
 
-    def run(self, jobs: Sequence[Job]) -> list[Done]:
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """See `app.models.protocol.Model`."""
         try:
             return self._run(jobs)
@@ -85,21 +77,21 @@ class LocalModel:
     def kill(self) -> None:
         """See `app.models.protocol.Model`; a thread cannot be killed."""
 
-    def _run(self, jobs: Sequence[Job]) -> list[Done]:
-        asks = [replace(ask, row=row) for row, job in enumerate(jobs) for ask in job.asks]
-        inputs = torch.from_numpy(np.stack([job.image for job in jobs])).to(self._device)  # (B, 3, 32, 32)
-        answers = self._engine.answer(inputs, asks)
-        outcomes = map(_outcome, answers.explanations)
+    def _run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        result = self._engine.run(_batch(jobs, self._device))
+        explanations = map(_explanation, result.attributions)
         return [
-            Done(logits, tuple(next(outcomes) for _ in job.asks), self._verified(job, inputs[row : row + 1]))
-            for row, (job, logits) in enumerate(zip(jobs, answers.logits.tolist(), strict=True))
+            JobResult(
+                logits,
+                tuple(next(explanations) for _ in job.requests),
+                self._verified(job) if job.verify else None,
+            )
+            for job, logits in zip(jobs, result.logits.tolist(), strict=True)
         ]
 
-    def _verified(self, job: Job, image: Tensor) -> tuple[Outcome, ...] | None:
-        if not job.verify:
-            return None
-        asks = [replace(ask, row=0) for ask in job.asks]
-        return tuple(map(_outcome, self._reference.answer(image, asks).explanations))
+    def _verified(self, job: Job) -> tuple[Explanation, ...]:
+        result = self._reference.run(_batch([job], self._device))
+        return tuple(map(_explanation, result.attributions))
 
     def _compiled(self) -> "Engine | Reference":
         """Our own engine, or Zennit for what that cannot compile."""
@@ -135,15 +127,21 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _outcome(explanation: Explanation) -> Outcome:
-    """An explanation of one input in numbers."""
-    smallest, largest = explanation.extremes[0].tolist()
-    return Outcome(
-        explanation.start[0].tolist(),
-        explanation.relevance[0].float().numpy(),
+def _batch(jobs: Sequence[Job], device: torch.device) -> Batch:
+    inputs = torch.from_numpy(np.stack([job.input for job in jobs])).to(device)  # (B, C, H, W)
+    requests = tuple(request for job in jobs for request in job.requests)
+    return Batch(inputs, requests, tuple(row for row, job in enumerate(jobs) for _ in job.requests))
+
+
+def _explanation(attribution: Attribution) -> Explanation:
+    """Convert an attribution, a batch of one, to NumPy and plain numbers."""
+    smallest, largest = attribution.extremes[0].tolist()
+    return Explanation(
+        attribution.output_relevance[0].tolist(),
+        attribution.relevance[0].float().numpy(),
         smallest,
         largest,
-        tuple(zip(explanation.layers, explanation.sums[0].tolist(), strict=True)),
+        tuple(zip(attribution.layers, attribution.sums[0].tolist(), strict=True)),
     )
 
 

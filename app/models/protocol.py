@@ -1,60 +1,44 @@
-"""What a model is asked and what it answers, in numbers that travel between processes: nothing of torch's."""
+"""The model interface: jobs, results and descriptions, all of which travel between processes without torch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from app.lrp.composites import Chain
-from app.lrp.request import Ask
+from app.lrp.explanation import Explanation
+from app.lrp.request import ExplanationRequest
 from app.models.card import ModelCard
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One picture, normalised (3, 32, 32), and what is asked of it: nothing but its logits, if no ``asks``."""
+    """One input and what is requested of it; without ``requests`` only its logits are computed."""
 
-    image: Floats
-    asks: tuple[Ask, ...] = ()
-    """Their rows count for nothing."""
+    input: npt.NDArray[np.float32]
+    """As the network takes it, without a batch dimension: (channels, height, width)."""
+    requests: tuple[ExplanationRequest, ...] = ()
     verify: bool = False
-    """Whether the reference is to explain the same."""
+    """Whether the reference computes the same explanations as well."""
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What came of one ask."""
-
-    start: list[float]
-    """The relevance that was put in at each class."""
-    relevance: npt.NDArray[np.floating[Any]]
-    """Shaped like the input of the layer that was asked for; (3, 32, 32) for the pixels."""
-    smallest: float
-    largest: float
-    """Of the map; not a number where one of its values is none."""
-    sums: tuple[tuple[str, float], ...]
-    """Each layer's name and the relevance that arrived at its input, first layer first."""
-
-
-@dataclass(frozen=True, eq=False)
-class Done:
-    """What came of a job."""
+class JobResult:
+    """Result of a `Job`."""
 
     logits: list[float]
-    """Of each class."""
-    outcomes: tuple[Outcome, ...]
-    """In the order of the asks."""
-    verified: tuple[Outcome, ...] | None
-    """The same by the reference, if that was asked for."""
+    """One for each class."""
+    explanations: tuple[Explanation, ...]
+    """In the order of the requests."""
+    verified: tuple[Explanation, ...] | None
+    """The same explanations by the reference; ``None`` unless requested."""
 
 
 @dataclass(frozen=True)
 class LayerDescription:
-    """One layer for people: its name, its class and its own words."""
+    """A layer's name, class name and ``repr``."""
 
     name: str
     kind: str
@@ -63,14 +47,14 @@ class LayerDescription:
 
 @dataclass(frozen=True)
 class Description:
-    """What there is to know of a model without running it."""
+    """What is known of a model without running it."""
 
     card: ModelCard
     device: str
     engine: str
-    """Who computes relevance: our engine, or the reference where that cannot."""
+    """Name of what computes relevance: the project's engine, or the reference for networks it cannot compile."""
     reference: str
-    """Who verifies it."""
+    """Name and version of what verifies it."""
     chain: Chain
     layers: tuple[LayerDescription, ...]
 
@@ -80,7 +64,7 @@ class NoMemoryError(Exception):
 
 
 class ModelLostError(BaseException):
-    """The accelerator does not answer any more, or the model's process is gone: nothing here brings it back."""
+    """The accelerator no longer responds, or the model's process has ended; not recoverable in this process."""
 
 
 class Model(Protocol):
@@ -90,20 +74,20 @@ class Model(Protocol):
 
     @property
     def description(self) -> Description:
-        """What there is to know of it; raises `RefusedToStartError` where it cannot be run."""
+        """Description of the model; raises `RefusedToStartError` where it cannot be run."""
 
-    def run(self, jobs: Sequence[Job]) -> list[Done]:
-        """One for each job; threads that call take turns.
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        """Return one result for each job. Concurrent calls are serialized.
 
-        Raises `NoMemoryError` where the jobs are too many for the machine's memory, `ModelLostError` where there
-        is nothing more to hope for.
+        Raises `NoMemoryError` where the jobs do not fit into memory together, `ModelLostError` where the model
+        cannot run any more.
         """
 
     def prepare_reference(self) -> None:
-        """Get ready to verify, which takes seconds the first time; from any thread."""
+        """Load the reference, which takes seconds the first time. Thread-safe."""
 
     def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
-        """Have ``on_loss`` called, from any thread, should it be lost while nobody asks it anything."""
+        """Call ``on_loss``, from any thread, if the model is lost while no job runs."""
 
     def kill(self) -> None:
-        """End it whatever it does, where that is possible; from any thread."""
+        """End the model's process at once, if it has one. Thread-safe."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
 from app.errors import DeadlineError, InternalError, UnavailableError
+from app.runtime.executor import Timed
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +26,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Refusal = Literal["queue_full", "deadline", "draining", "broken"]
 """Why an item was not run although nothing was wrong with it."""
-
-
-@dataclass(frozen=True)
-class Batched(Generic[Result]):
-    """A result, the seconds that its item waited, and those that its batch took."""
-
-    result: Result
-    queue_s: float
-    run_s: float
 
 
 class Observer(Protocol):
@@ -52,7 +44,7 @@ class _Waiting(Generic[Item, Result]):
     weight: int
     since: float
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Batched[Result]]
+    future: asyncio.Future[Timed[Result]]
 
 
 class Batcher(Generic[Item, Result]):
@@ -89,7 +81,7 @@ class Batcher(Generic[Item, Result]):
         """Items in the queue."""
         return len(self._waiting)
 
-    async def submit(self, item: Item) -> Batched[Result]:
+    async def submit(self, item: Item) -> Timed[Result]:
         """The item's result.
 
         Raises `UnavailableError` where the queue is full or closed, `DeadlineError` where it waited too long,
@@ -221,7 +213,7 @@ def _deliver(
             if isinstance(result, Exception):
                 waiting.future.set_exception(result)
             else:
-                waiting.future.set_result(Batched(result, started - waiting.since, run_s))
+                waiting.future.set_result(Timed(result, started - waiting.since, run_s))
 
     for loop in {waiting.loop for waiting in batch}:
         with contextlib.suppress(RuntimeError):  # closed: nobody waits there any more

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import RefusedToStartError
-from app.models.protocol import Description, Done, Job, Model, ModelLostError, NoMemoryError
+from app.models.protocol import Description, Job, JobResult, Model, ModelLostError, NoMemoryError
 from app.runtime.remote_errors import portable
 
 END_LIMIT_S = 5.0
@@ -70,12 +70,12 @@ class ModelProcess:
             ) from None
         return described
 
-    def run(self, jobs: Sequence[Job]) -> list[Done]:
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """See `app.models.protocol.Model`."""
         with self._running:
             _ = self.description  # comes before all answers
             _send(self._jobs, jobs)
-            done: list[Done] = _result(self._jobs)
+            done: list[JobResult] = _result(self._jobs)
             return done
 
     def prepare_reference(self) -> None:

@@ -1,4 +1,4 @@
-"""What is done to pictures, before the model and after it: uploads are opened, explanations are drawn.
+"""What is done to pictures, before the model and after it: uploads are sample, explanations are drawn.
 
 All of it can be done in another process: what goes in and what comes out are numbers, small pictures and words.
 """
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from app.errors import InvalidParameterError
-from app.lrp.request import Ask
+from app.lrp.request import ExplanationRequest
 from app.modalities.image.decoding import (
     Facts,
     Fit,
@@ -41,9 +41,9 @@ from app.modalities.image.heatmap import (
     scale_of,
 )
 from app.models.card import ModelCard
-from app.models.protocol import Done
-from app.serving.reports import Receipts
-from app.serving.schemas import CompareAnswer, ExplainAnswer, ExplainReceipt, HeatmapReport, PredictAnswer
+from app.models.protocol import JobResult
+from app.serving.reports import ReportWriter
+from app.serving.schemas import CompareAnswer, ExplainAnswer, ExplanationReport, HeatmapReport, PredictAnswer
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ KEPT_ON_SHEET: Any = {
 
 
 @dataclass(frozen=True)
-class Opened:
+class Sample:
     """What is kept of an upload until it is answered. However large it was, this is as small as what is drawn."""
 
     facts: Facts
@@ -75,42 +75,31 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Look:
-    """How explanations are to be shown."""
-
-    style: Style
-    top_k: int | None = None
-    """So many scores; none is all."""
-
-
-@dataclass(frozen=True)
-class Explained:
+class RenderedExplanation:
     """One explanation in every form that it may be answered in. ``relevance`` is (3, 32, 32) or the layer's
     shape; ``pixels``, uint8 (32, 32, 3), is what the model saw.
     """
 
-    receipt: ExplainReceipt
+    report: ExplanationReport
     heatmap: Heatmap
     relevance: Floats
     pixels: npt.NDArray[np.uint8]
 
     def answer(self, *, values: bool = False) -> ExplainAnswer:
         """The JSON answer, with the map and what the model saw as nested numbers if ``values``."""
-        fields = dict(self.receipt)
+        fields = dict(self.report)
         if values:
-            fields["relevance"] = self.receipt.relevance.model_copy(
-                update={"values": self.relevance.tolist()}
-            )
-            fields["input"] = self.receipt.input.model_copy(update={"pixels": self.pixels.tolist()})
+            fields["relevance"] = self.report.relevance.model_copy(update={"values": self.relevance.tolist()})
+            fields["input"] = self.report.input.model_copy(update={"pixels": self.pixels.tolist()})
         return ExplainAnswer(**fields, heatmap=_report(self.heatmap))
 
 
 @dataclass(frozen=True)
-class Compared:
+class RenderedComparison:
     """Explanations on one scale, rule by rule and target by target, and all of them in one picture."""
 
     predicted: PredictAnswer
-    explained: list[Explained]
+    explained: list[RenderedExplanation]
     sheet: Heatmap
 
     def answer(self, *, values: bool = False) -> CompareAnswer:
@@ -122,16 +111,16 @@ class Compared:
         )
 
 
-class Pictures:
+class Renderer:
     """Opens uploads and draws explanations, in terms of one model's card."""
 
-    def __init__(self, card: ModelCard, receipts: Receipts, max_pixels: int) -> None:
-        self._receipts = receipts
+    def __init__(self, card: ModelCard, reports: ReportWriter, max_pixels: int) -> None:
+        self._reports = reports
         self._side = card.input_size[-1]
         self._normalisation = card.normalisation.mean, card.normalisation.std
         self._max_pixels = max_pixels
 
-    def open(self, data: Upload, fit: Fit, style: Style) -> Opened:
+    def decode(self, data: Upload, fit: Fit, style: Style) -> Sample:
         """The picture in ``data``; raises what `app.modalities.image.decoding.decode` does."""
         picture = from_pixels(data) if isinstance(data, np.ndarray) else decode(data, self._max_pixels)
         seen = fit_to_model(picture, fit, self._side)
@@ -139,53 +128,67 @@ class Pictures:
             image = normalise(data, *self._normalisation)
         else:
             image = to_input(seen.image, *self._normalisation)
-        return Opened(facts(picture, seen), image, np.asarray(seen.image), backdrop_of(picture, style))
+        return Sample(facts(picture, seen), image, np.asarray(seen.image), backdrop_of(picture, style))
 
-    def explain(self, opened: Opened, ask: Ask, done: Done, look: Look, write: Callable[[Explained], T]) -> T:
+    def explain(
+        self,
+        sample: Sample,
+        request: ExplanationRequest,
+        result: JobResult,
+        style: Style,
+        top_k: int | None,
+        write: Callable[[RenderedExplanation], T],
+    ) -> T:
         """What ``write`` makes of the explanation that ``ask`` asked for and that is ``done``."""
-        predicted = self._receipts.prediction(opened.facts, done.logits, look.top_k)
-        return write(self._explained(opened, predicted, ask, done, 0, look.style, None))
+        predicted = self._reports.prediction(sample.facts, result.logits, top_k)
+        return write(self._explained(sample, predicted, request, result, 0, style, None))
 
     def compare(
-        self, opened: Opened, asks: Sequence[Ask], done: Done, look: Look, write: Callable[[Compared], T]
+        self,
+        sample: Sample,
+        requests: Sequence[ExplanationRequest],
+        result: JobResult,
+        style: Style,
+        top_k: int | None,
+        write: Callable[[RenderedComparison], T],
     ) -> T:
         """What ``write`` makes of several explanations.
 
         Raises `InvalidParameterError` where they are more than is drawn at once.
         """
-        _refuse_too_large(len(asks), longest_side(look.style, opened.backdrop.size))
-        predicted = self._receipts.prediction(opened.facts, done.logits, look.top_k)
-        scale = scale_of([outcome.relevance for outcome in done.outcomes], look.style)
+        _refuse_too_large(len(requests), longest_side(style, sample.backdrop.size))
+        predicted = self._reports.prediction(sample.facts, result.logits, top_k)
+        scale = scale_of([explanation.relevance for explanation in result.explanations], style)
         explained = [
-            self._explained(opened, predicted, ask, done, index, look.style, scale)
-            for index, ask in enumerate(asks)
+            self._explained(sample, predicted, request, result, index, style, scale)
+            for index, request in enumerate(requests)
         ]
-        return write(Compared(predicted, explained, _sheet(opened, explained, look.style, scale)))
+        return write(RenderedComparison(predicted, explained, _sheet(sample, explained, style, scale)))
 
     def _explained(
         self,
-        opened: Opened,
+        sample: Sample,
         predicted: PredictAnswer,
-        ask: Ask,
-        done: Done,
+        request: ExplanationRequest,
+        result: JobResult,
         index: int,
         style: Style,
         scale: Scale | None,
-    ) -> Explained:
-        """Explanation ``index`` of what is ``done``, with its receipt, on its own scale if none is given."""
-        outcome = done.outcomes[index]
-        verified = None if done.verified is None else done.verified[index]
-        receipt = self._receipts.explanation(predicted, outcome, ask, verified)
+    ) -> RenderedExplanation:
+        """Explanation ``index`` of what is ``done``, with its report, on its own scale if none is given."""
+        explanation = result.explanations[index]
+        verified = None if result.verified is None else result.verified[index]
+        report = self._reports.explanation(predicted, request, explanation, verified)
         heatmap = render(
-            outcome.relevance,
+            explanation.relevance,
             style,
-            opened.backdrop,
-            opened.facts.rectangle,
-            {**receipt.model_dump(mode="json"), "versions": _versions()},
-            _captions(receipt),
+            sample.backdrop,
+            sample.facts.rectangle,
+            {**report.model_dump(mode="json"), "versions": _versions()},
+            _captions(report),
             scale,
         )
-        return Explained(receipt, heatmap, outcome.relevance, opened.pixels)
+        return RenderedExplanation(report, heatmap, explanation.relevance, sample.pixels)
 
 
 def as_it_is(thing: T) -> T:
@@ -202,18 +205,18 @@ def _refuse_too_large(count: int, side: int) -> None:
         )
 
 
-def _sheet(opened: Opened, explained: Sequence[Explained], style: Style, scale: Scale) -> Heatmap:
+def _sheet(sample: Sample, explained: Sequence[RenderedExplanation], style: Style, scale: Scale) -> Heatmap:
     rows: dict[str, list[Floats]] = {}
     for one in explained:
-        rows.setdefault(one.receipt.rule.name, []).append(one.relevance)
+        rows.setdefault(one.report.rule.name, []).append(one.relevance)
     first = explained[: len(explained) // len(rows)]
     metadata = {
-        **PredictAnswer.model_validate(explained[0].receipt, from_attributes=True).model_dump(mode="json"),
-        "explanations": [one.receipt.model_dump(mode="json", include=KEPT_ON_SHEET) for one in explained],
+        **PredictAnswer.model_validate(explained[0].report, from_attributes=True).model_dump(mode="json"),
+        "explanations": [one.report.model_dump(mode="json", include=KEPT_ON_SHEET) for one in explained],
         "versions": _versions(),
     }
-    columns = [_captions(one.receipt).relevance for one in first]
-    return contact_sheet(rows, columns, style, scale, Image.fromarray(opened.pixels), metadata)
+    columns = [_captions(one.report).relevance for one in first]
+    return contact_sheet(rows, columns, style, scale, Image.fromarray(sample.pixels), metadata)
 
 
 def _report(heatmap: Heatmap) -> HeatmapReport:
@@ -228,8 +231,8 @@ def _report(heatmap: Heatmap) -> HeatmapReport:
     )
 
 
-def _captions(receipt: ExplainReceipt) -> Captions:
-    best, target, versus = receipt.prediction, receipt.target, receipt.versus
+def _captions(report: ExplanationReport) -> Captions:
+    best, target, versus = report.prediction, report.target, report.versus
     rather_than = f" rather than {versus.label}" if versus else ""
     return Captions(f"{best.label} {best.probability:.0%}", f"why {target.label}{rather_than}?")
 

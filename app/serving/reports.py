@@ -8,27 +8,24 @@ import numpy as np
 
 from app.errors import InvalidParameterError
 from app.lrp.composites import Composite
-from app.lrp.request import Ask
+from app.lrp.explanation import NEGLIGIBLE, Explanation
+from app.lrp.request import ExplanationRequest
 from app.modalities.image.decoding import Facts
 from app.models.card import ModelCard
-from app.models.protocol import Outcome
 from app.serving.schemas import (
     ClassReference,
     Crop,
-    ExplainReceipt,
+    ExplanationReport,
     InputReport,
     LayerRule,
     LayerSum,
     ModelReference,
     PredictAnswer,
-    RelevanceReceipt,
+    RelevanceReport,
     RuleReport,
     Score,
     Verification,
 )
-
-NEXT_TO_NOTHING = 1e-9
-"""Relevance below this share of what was put in is rounding, not an explanation."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +36,13 @@ class Engines:
     reference: str
 
 
-class Receipts:
+class ReportWriter:
     """Writes answers in the terms of one model's card."""
 
     def __init__(self, card: ModelCard, engines: Engines, low_confidence: float) -> None:
         self._card = card
         self._engines = engines
         self._low_confidence = low_confidence
-        numbers = {str(index): index for index in range(len(card.classes))}
-        self._indices = numbers | {label: index for index, label in enumerate(card.classes)}
 
     def prediction(self, upload: Facts, logits: Sequence[float], top_k: int | None) -> PredictAnswer:
         """Scores by falling probability, the first ``top_k`` of them."""
@@ -75,33 +70,25 @@ class Receipts:
         )
 
     def explanation(
-        self, predicted: PredictAnswer, outcome: Outcome, ask: Ask, verified: Outcome | None
-    ) -> ExplainReceipt:
-        """The receipt of one explanation, the ``outcome`` of ``ask``, of what was ``predicted``; ``verified`` is
-        the same by the reference.
-        """
-        question = ask.question
-        target = predicted.prediction.index if question.target is None else question.target
-        if question.versus == target:
+        self,
+        predicted: PredictAnswer,
+        request: ExplanationRequest,
+        explanation: Explanation,
+        verified: Explanation | None,
+    ) -> ExplanationReport:
+        """Report of one explanation of what was ``predicted``; ``verified`` is the same one by the reference."""
+        versus = request.target.versus
+        target = predicted.prediction.index if request.target.index is None else request.target.index
+        if versus == target:
             raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
-        relevance = _relevance_receipt(outcome, self._engines, verified)
-        return ExplainReceipt(
+        relevance = _relevance_report(explanation, self._engines, verified)
+        return ExplanationReport(
             **{**dict(predicted), "warnings": predicted.warnings + _relevance_doubts(relevance)},
             target=self._class(target),
-            versus=None if question.versus is None else self._class(question.versus),
-            rule=_rule_report(ask.composite),
-            layer=ask.layer,
+            versus=None if versus is None else self._class(versus),
+            rule=_rule_report(request.composite),
+            layer=request.layer,
             relevance=relevance,
-        )
-
-    def class_index(self, parameter: str, text: str) -> int:
-        """A class by label or number; raises `InvalidParameterError`."""
-        if text in self._indices:
-            return self._indices[text]
-        classes = self._card.classes
-        raise InvalidParameterError(
-            parameter,
-            f"no class {text!r}; use a number from 0 to {len(classes) - 1} or one of {', '.join(classes)}",
         )
 
     def _class(self, index: int) -> ClassReference:
@@ -116,13 +103,6 @@ class Receipts:
         ]
 
 
-def leak(outcome: Outcome) -> float | None:
-    """Share of what was put in that did not reach the first layer; None where that was nothing on balance."""
-    start, size = math.fsum(outcome.start), math.fsum(map(abs, outcome.start))
-    balanced = abs(start) <= NEXT_TO_NOTHING * size
-    return None if balanced else 1 - outcome.sums[0][1] / start
-
-
 def _softmax(logits: Sequence[float]) -> list[float]:
     highest = max(logits)
     exponentials = [math.exp(logit - highest) for logit in logits]
@@ -130,21 +110,23 @@ def _softmax(logits: Sequence[float]) -> list[float]:
     return [exponential / total for exponential in exponentials]
 
 
-def _relevance_receipt(outcome: Outcome, engines: Engines, verified: Outcome | None) -> RelevanceReceipt:
-    return RelevanceReceipt(
-        start=math.fsum(outcome.start),
-        sum=float(outcome.relevance.sum(dtype=np.float64)),
-        min=outcome.smallest,
-        max=outcome.largest,
-        leak=leak(outcome),
-        layers=[LayerSum(name=name, sum=total) for name, total in outcome.sums],
+def _relevance_report(
+    explanation: Explanation, engines: Engines, verified: Explanation | None
+) -> RelevanceReport:
+    return RelevanceReport(
+        start=math.fsum(explanation.output_relevance),
+        sum=float(explanation.relevance.sum(dtype=np.float64)),
+        min=explanation.smallest,
+        max=explanation.largest,
+        leak=explanation.leak,
+        layers=[LayerSum(name=name, sum=total) for name, total in explanation.layer_sums],
         engine=engines.engine,
-        verify=None if verified is None else _verification(outcome, verified, engines),
+        verify=None if verified is None else _verification(explanation, verified, engines),
     )
 
 
-def _verification(outcome: Outcome, again: Outcome, engines: Engines) -> Verification:
-    ours, theirs = (one.relevance.astype(np.float64).ravel() for one in (outcome, again))
+def _verification(explanation: Explanation, again: Explanation, engines: Engines) -> Verification:
+    ours, theirs = (one.relevance.astype(np.float64).ravel() for one in (explanation, again))
     norm = float(np.linalg.norm(theirs))
     distance = float(np.linalg.norm(ours - theirs))
     return Verification(
@@ -155,9 +137,9 @@ def _verification(outcome: Outcome, again: Outcome, engines: Engines) -> Verific
     )
 
 
-def _relevance_doubts(relevance: RelevanceReceipt) -> list[str]:
+def _relevance_doubts(relevance: RelevanceReport) -> list[str]:
     doubts = []
-    if max(relevance.max, -relevance.min) <= NEXT_TO_NOTHING * max(1.0, abs(relevance.start)):
+    if max(relevance.max, -relevance.min) <= NEGLIGIBLE * max(1.0, abs(relevance.start)):
         doubts.append("the map is all but zero: nothing to see does not mean nothing mattered")
     if relevance.leak is not None and abs(relevance.leak) > 0.5:
         doubts.append(

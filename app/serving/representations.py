@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 
 from app.modalities.image.decoding import Floats
-from app.serving.rendering import Compared, Explained
+from app.serving.rendering import RenderedComparison, RenderedExplanation
 from app.serving.schemas import PredictAnswer
 
 
@@ -57,7 +57,7 @@ class Tensors:
     heatmap_png: bytes | None = None
 
 
-def explanation(explained: Explained, form: Format, *, values: bool) -> Written:
+def explanation(explained: RenderedExplanation, form: Format, *, values: bool) -> Written:
     """What ``/explain`` answers; JSON with the map as nested numbers if ``values``."""
     if form is Format.JSON:
         return Written(explained.answer(values=values).model_dump_json().encode())
@@ -65,23 +65,23 @@ def explanation(explained: Explained, form: Format, *, values: bool) -> Written:
     return Written(body, _headers(explained))
 
 
-def comparison(compared: Compared, form: Format, *, values: bool) -> Written:
+def comparison(compared: RenderedComparison, form: Format, *, values: bool) -> Written:
     """What ``/compare`` answers."""
     if form is Format.PNG:
         return Written(compared.sheet.png)
     return Written(compared.answer(values=values).model_dump_json().encode())
 
 
-def parts(explained: Explained, *, values: bool) -> Parts:
+def parts(explained: RenderedExplanation, *, values: bool) -> Parts:
     """What answers with several explanations are put together from."""
     answer = explained.answer(values=values)
     prediction = answer.model_dump_json(include=set(PredictAnswer.model_fields))
     return Parts(answer.model_dump_json().encode(), prediction.encode(), explained.heatmap.png)
 
 
-def tensors(explained: Explained) -> Tensors:
+def tensors(explained: RenderedExplanation) -> Tensors:
     """Scores, relevance and heatmap as arrays."""
-    return Tensors(*scores(explained.receipt), explained.relevance, explained.heatmap.png)
+    return Tensors(*scores(explained.report), explained.relevance, explained.heatmap.png)
 
 
 def scores(answer: PredictAnswer) -> tuple[list[float], list[float]]:
@@ -96,13 +96,13 @@ def _npy(relevance: Floats) -> bytes:
     return buffer.getvalue()
 
 
-def _headers(explained: Explained) -> dict[str, str]:
-    receipt = explained.receipt
-    probabilities = {score.label: round(score.probability, 6) for score in receipt.scores}
+def _headers(explained: RenderedExplanation) -> dict[str, str]:
+    report = explained.report
+    probabilities = {score.label: round(score.probability, 6) for score in report.scores}
     return {
-        "X-Prediction": _ascii(receipt.prediction.label),
-        "X-Probability": f"{receipt.prediction.probability:.6f}",
-        "X-Target": _ascii(receipt.target.label),
+        "X-Prediction": _ascii(report.prediction.label),
+        "X-Probability": f"{report.prediction.probability:.6f}",
+        "X-Target": _ascii(report.target.label),
         "X-Scores": json.dumps(probabilities, separators=(",", ":")),
     }
 

@@ -9,15 +9,16 @@ from functools import lru_cache
 
 from app.errors import InternalError, UnavailableError
 from app.lrp.composites import Composite, resolve
-from app.models.protocol import Description, Done, Job, Model, ModelLostError, NoMemoryError
-from app.runtime.batcher import Batched, Batcher
+from app.models.protocol import Description, Job, JobResult, Model, ModelLostError, NoMemoryError
+from app.runtime.batcher import Batcher
+from app.runtime.executor import Timed
 from app.telemetry.metrics import Metrics
 
 COMPOSITES_KEPT = 256
 
 
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """How the model takes its work."""
 
     max_batch: int = 32
@@ -28,7 +29,7 @@ class Limits:
     """For what runs or waits when all is to end; then the model is killed."""
 
 
-class Explainer:
+class Scheduler:
     """Scores and relevance of pictures. Whatever is asked while the model works is its next batch.
 
     One model, although two could run side by side: each with half of the cores, they answered 32 clients no
@@ -39,7 +40,7 @@ class Explainer:
         self,
         model: Model,
         *,
-        limits: Limits,
+        limits: BatchLimits,
         metrics: Metrics,
         on_death: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
@@ -50,12 +51,12 @@ class Explainer:
         self._last_batch_s = limits.last_batch_s
         self._on_death = on_death
         self._over = threading.Lock()
-        self._batcher = Batcher[Job, Done](
+        self._batcher = Batcher[Job, JobResult](
             self._run,
             max_batch=limits.max_batch,
             max_queue=limits.max_queue,
             deadline_s=limits.deadline_s,
-            weigh=lambda job: max(1, len(job.asks)),
+            weigh=lambda job: max(1, len(job.requests)),
             observer=metrics,
             on_death=self._die,
         )
@@ -75,7 +76,7 @@ class Explainer:
         """Which layer gets which rule; raises `InvalidParameterError`."""
         return self._resolved(rule, tuple(parameters.items()), tuple(overrides))
 
-    async def submit(self, job: Job) -> Batched[Done]:
+    async def submit(self, job: Job) -> Timed[JobResult]:
         """What comes of ``job``; raises what `Batcher.submit` does."""
         if job.verify:
             await self._prepare_reference()
@@ -101,19 +102,19 @@ class Explainer:
         if self._over.acquire(blocking=False):
             self._on_death(error)
 
-    def _run(self, jobs: list[Job]) -> list[Done | Exception]:
+    def _run(self, jobs: list[Job]) -> list[JobResult | Exception]:
         """One answer for each job; on the batcher's thread."""
         try:
-            return [self._checked(done) for done in self._model.run(jobs)]
+            return [self._checked(result) for result in self._model.run(jobs)]
         except NoMemoryError:
             if len(jobs) > 1:
                 raise  # halves of the batch may fit
             self._metrics.refused("out_of_memory")
             raise UnavailableError("not enough memory for this picture now; try again in a second") from None
 
-    def _checked(self, done: Done) -> Done | Exception:
-        extremes = [value for outcome in done.outcomes for value in (outcome.smallest, outcome.largest)]
-        if all(map(math.isfinite, [*done.logits, *extremes])):
-            return done
+    def _checked(self, result: JobResult) -> JobResult | Exception:
+        extremes = [value for one in result.explanations for value in (one.smallest, one.largest)]
+        if all(map(math.isfinite, [*result.logits, *extremes])):
+            return result
         self._metrics.failed("non_finite")
         return InternalError("scores or relevance are not finite")

@@ -102,7 +102,7 @@ class Verification(Answer):
     largest: float = Field(description="Largest difference of a single value.", examples=[3.4e-9])
 
 
-class RelevanceReceipt(Answer):
+class RelevanceReport(Answer):
     """Where the relevance went: nothing is lost silently."""
 
     start: float = Field(description="Relevance put in at the output.")
@@ -128,14 +128,14 @@ class RelevanceReceipt(Answer):
     )
 
 
-class ExplainReceipt(PredictAnswer):
+class ExplanationReport(PredictAnswer):
     """An explanation without its picture: what a saved heatmap carries with it."""
 
     target: ClassReference
     versus: ClassReference | None
     rule: RuleReport
     layer: str | None = Field(description="The layer at whose input the map lies; null: the pixels.")
-    relevance: RelevanceReceipt
+    relevance: RelevanceReport
 
 
 class HeatmapReport(Answer):
@@ -150,7 +150,7 @@ class HeatmapReport(Answer):
     data: str = Field(description="The PNG, base64.")
 
 
-class ExplainAnswer(ExplainReceipt):
+class ExplainAnswer(ExplanationReport):
     """Class scores, relevance receipt and heatmap of one picture."""
 
     heatmap: HeatmapReport

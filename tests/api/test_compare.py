@@ -210,7 +210,7 @@ def test_versus_one_of_the_targets_is_refused_saying_what_to_do(
 def test_more_explanations_than_allowed_are_refused_by_number(
     client: TestClient, cat_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.pipeline.MOST_COMPARED", 8)
+    monkeypatch.setattr("app.serving.requests.MAX_COMPARED", 8)
     answer = compare(client, cat_png, ASKED)
     assert answer.status_code == 422
     assert "3 rules × 3 targets are over 8" in answer.json()["detail"]

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from app.server import options
-from app.serving.pipeline import Door
+from app.serving.admission import Door
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 

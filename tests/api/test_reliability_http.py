@@ -26,7 +26,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.runtime.batcher import QUEUE_FULL
 from app.runtime.model_process import ModelProcess
-from app.serving.pipeline import Door
+from app.serving.admission import Door
 from app.settings import MIB, Settings
 
 SMALL = Settings(max_body_bytes=2 * MIB, read_deadline_s=0.2)

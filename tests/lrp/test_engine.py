@@ -15,27 +15,27 @@ from torch._subclasses import FakeTensorMode
 from torchvision.models import vgg11_bn, vgg13
 from zennit.canonizers import SequentialMergeBatchNorm
 
-from app.lrp.attribution import Explanation, seed
+from app.lrp.attribution import Attribution, Batch, output_relevance
 from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
 from app.lrp.engine import steps
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
-from app.lrp.request import Ask, Question, Start
+from app.lrp.request import ExplanationRequest, Start, Target
 from app.models.architectures.minivgg import MiniVGG
 from app.models.checkpoint import load
 from app.settings import shipped_model
 
 EVERY_RULE = [*COMPOSITES, *RULES]
-QUESTIONS = [Question(), Question(3, 5), Question(2, None, Start.LOGIT)]
+QUESTIONS = [Target(), Target(3, 5), Target(2, None, Start.LOGIT)]
 
 
 def bounds(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return torch.full((1, 3, 1, 1), -2.0, dtype=dtype), torch.full((1, 3, 1, 1), 2.0, dtype=dtype)
 
 
-def difference(ours: Explanation, theirs: Explanation) -> float:
+def difference(ours: Attribution, theirs: Attribution) -> float:
     return float((ours.relevance - theirs.relevance).norm() / theirs.relevance.norm())
 
 
@@ -46,7 +46,7 @@ def test_engine_equals_zennit_on_the_shipped_network(rule: str, dtype: torch.dty
     inputs = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=dtype)
     composite = resolve(kinds(model), rule, {}, [])
     ours, theirs = (
-        engine(model, *bounds(dtype)).explain(inputs, composite, seed(QUESTIONS))
+        engine(model, *bounds(dtype)).attribute(inputs, composite, output_relevance(QUESTIONS))
         for engine in (Engine, Reference)
     )
     assert difference(ours, theirs) <= tolerance
@@ -74,9 +74,9 @@ def test_engine_equals_zennit_on_other_chains(rule: str, *, bias: bool) -> None:
     ).double()
     inputs = torch.randn(17, 3, 21, 21, dtype=torch.float64)
     composite = resolve(kinds(model), rule, {}, [])
-    start = seed([Question(i % 10) for i in range(17)])
+    start = output_relevance([Target(i % 10) for i in range(17)])
     ours, theirs = (
-        engine(model, *bounds(torch.float64)).explain(inputs, composite, start)
+        engine(model, *bounds(torch.float64)).attribute(inputs, composite, start)
         for engine in (Engine, Reference)
     )
     assert difference(ours, theirs) <= 1e-10
@@ -88,7 +88,9 @@ def test_layer_gives_the_relevance_at_its_input() -> None:
     composite = resolve(kinds(model), "epsilon_plus", {}, ["features.0:w_square"])
     for layer in ("features.6", "classifier.1"):
         ours, theirs = (
-            engine(model, *bounds(torch.float64)).explain(inputs, composite, seed([Question()] * 2), layer)
+            engine(model, *bounds(torch.float64)).attribute(
+                inputs, composite, output_relevance([Target()] * 2), layer
+            )
             for engine in (Engine, Reference)
         )
         assert difference(ours, theirs) <= 1e-10
@@ -99,12 +101,12 @@ def test_threads_do_not_spoil_each_other() -> None:
     engine = Engine(model, *bounds(torch.float32))
     inputs = torch.randn(1, 3, 32, 32)
     composites = [resolve(kinds(model), rule, {}, []) for rule in ("epsilon_plus_flat", "epsilon_gamma_box")]
-    alone = [engine.explain(inputs, c, seed([Question()])).relevance for c in composites]
+    alone = [engine.attribute(inputs, c, output_relevance([Target()])).relevance for c in composites]
     wrong: list[int] = []
 
     def work(which: int) -> None:
         for _ in range(5):
-            again = engine.explain(inputs, composites[which], seed([Question()])).relevance
+            again = engine.attribute(inputs, composites[which], output_relevance([Target()])).relevance
             if not torch.allclose(again, alone[which], rtol=1e-4, atol=1e-6):
                 wrong.append(which)
 
@@ -246,9 +248,9 @@ def random_start(logits: Tensor) -> Tensor:
 
 def both(
     model: nn.Module, inputs: Tensor, composite: Composite, layer: str | None = None
-) -> tuple[Explanation, Explanation]:
+) -> tuple[Attribution, Attribution]:
     ours, theirs = (
-        engine(model, *SCALARS).explain(inputs, composite, random_start, layer)
+        engine(model, *SCALARS).attribute(inputs, composite, random_start, layer)
         for engine in (Engine, Reference)
     )
     return ours, theirs
@@ -299,10 +301,10 @@ SEEN_BY_ORACLE = ("dense only", "no activation", "flattened picture", "stride th
 def test_engine_equals_matrix_algebra(name: str, rule: str) -> None:
     model, inputs = chain_of(name, bias=True, batch=2)
     composite = resolve(kinds(model), rule, {}, [])
-    ours = Engine(model, *SCALARS).explain(inputs, composite, random_start)
+    ours = Engine(model, *SCALARS).attribute(inputs, composite, random_start)
     rules = [(given.name, dict(given.parameters)) for _, given in composite.layers]
     for row, x in enumerate(inputs):
-        explained = oracle.explain(model, x.numpy(), rules, ours.start[row].numpy(), -2.0, 2.0)
+        explained = oracle.explain(model, x.numpy(), rules, ours.output_relevance[row].numpy(), -2.0, 2.0)
         expected = explained.relevances[0]
         np.testing.assert_allclose(ours.logits[row].numpy(), explained.logits, rtol=1e-10)
         assert np.linalg.norm(ours.relevance[row].numpy() - expected) <= 1e-10 * np.linalg.norm(expected)
@@ -315,7 +317,7 @@ def test_bounds_go_through_the_layers_below_the_first_weights(rule: str) -> None
     low, high = (torch.tensor(edge, dtype=F64).view(1, 2, 1, 1) for edge in ([-1.0, -2.0], [3.0, 4.0]))
     inputs, composite = torch.rand(2, 2, 2, 2, dtype=F64), resolve(kinds(model), rule, {}, [])
     ours, theirs = (
-        engine(model, low, high).explain(inputs, composite, random_start) for engine in (Engine, Reference)
+        engine(model, low, high).attribute(inputs, composite, random_start) for engine in (Engine, Reference)
     )
     assert difference(ours, theirs) <= 1e-10
 
@@ -342,12 +344,12 @@ def test_relevance_at_every_layer_is_zennits(layer: str | None) -> None:
 def test_eight_threads_get_what_one_alone_gets() -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=2)
     composites = [resolve(kinds(model), rule, {}, []) for rule in EVERY_RULE]
-    alone = [Engine(model, *SCALARS).explain(inputs, c, random_start).relevance for c in composites]
+    alone = [Engine(model, *SCALARS).attribute(inputs, c, random_start).relevance for c in composites]
     engine = Engine(model, *SCALARS)  # new: the threads compile at once as well
     jobs = list(range(len(composites))) * 8
     with ThreadPoolExecutor(8) as pool:
         answers = list(
-            pool.map(lambda i: engine.explain(inputs, composites[i], random_start).relevance, jobs)
+            pool.map(lambda i: engine.attribute(inputs, composites[i], random_start).relevance, jobs)
         )
     assert all(torch.equal(answer, alone[i]) for i, answer in zip(jobs, answers, strict=True))
 
@@ -356,7 +358,7 @@ def test_the_model_and_the_inputs_are_left_as_they_were() -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=2)
     weights, asked = {key: value.clone() for key, value in model.state_dict().items()}, inputs.clone()
     for rule in EVERY_RULE:
-        Engine(model, *SCALARS).explain(inputs, resolve(kinds(model), rule, {}, []), random_start)
+        Engine(model, *SCALARS).attribute(inputs, resolve(kinds(model), rule, {}, []), random_start)
     assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
     assert torch.equal(inputs, asked)
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model)
@@ -379,10 +381,10 @@ def test_folded_batch_norm_is_what_zennits_canonizer_makes_of_it(rule: str) -> N
     before = copy.deepcopy(model)
     canonizer = SequentialMergeBatchNorm()
     merged = canonizer.apply(model)
-    theirs = Reference(model, *SCALARS).explain(inputs, resolve(kinds(model), rule, {}, []), random_start)
+    theirs = Reference(model, *SCALARS).attribute(inputs, resolve(kinds(model), rule, {}, []), random_start)
     for one in merged:
         one.remove()
-    ours = Engine(before, *SCALARS).explain(inputs, resolve(kinds(before), rule, {}, []), random_start)
+    ours = Engine(before, *SCALARS).attribute(inputs, resolve(kinds(before), rule, {}, []), random_start)
     torch.testing.assert_close(ours.logits, before(inputs).detach())
     assert difference(ours, theirs) <= 1e-4  # it leaves each norm's own ε of 1e-5 standing
 
@@ -402,14 +404,14 @@ def test_engine_equals_zennit_on_torchvisions_vgg(build: Callable[[], nn.Module]
 
 
 MIXED = [
-    ("epsilon_plus_flat", Question(), None, 0),
-    ("epsilon_gamma_box", Question(1), None, 0),
-    ("epsilon_plus_flat", Question(2, 3), "3", 0),
-    ("epsilon", Question(4, None, Start.LOGIT), None, 2),
-    ("epsilon_plus", Question(0), None, 1),
-    ("epsilon_plus_flat", Question(1), None, 2),
-    ("flat", Question(1, None, Start.PROBABILITY), "7", 1),
-    ("epsilon_gamma_box", Question(), None, 2),
+    ("epsilon_plus_flat", Target(), None, 0),
+    ("epsilon_gamma_box", Target(1), None, 0),
+    ("epsilon_plus_flat", Target(2, 3), "3", 0),
+    ("epsilon", Target(4, None, Start.LOGIT), None, 2),
+    ("epsilon_plus", Target(0), None, 1),
+    ("epsilon_plus_flat", Target(1), None, 2),
+    ("flat", Target(1, None, Start.PROBABILITY), "7", 1),
+    ("epsilon_gamma_box", Target(), None, 2),
 ]
 
 
@@ -417,15 +419,19 @@ MIXED = [
 def test_whatever_is_asked_of_a_batch_gets_what_it_gets_alone(engine: type[Engine | Reference]) -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
     explainer = engine(model, *SCALARS)
-    asks = [Ask(row, resolve(kinds(model), rule, {}, []), asked, layer) for rule, asked, layer, row in MIXED]
-    answers = explainer.answer(inputs, asks)
-    torch.testing.assert_close(answers.logits, model(inputs).detach())
-    for ask, together in zip(asks, answers.explanations, strict=True):
-        alone = Reference(model, *SCALARS).explain(
-            inputs[ask.row : ask.row + 1], ask.composite, seed([ask.question]), ask.layer
+    requests = tuple(
+        ExplanationRequest(resolve(kinds(model), rule, {}, []), asked, layer)
+        for rule, asked, layer, _ in MIXED
+    )
+    rows = tuple(row for *_, row in MIXED)
+    result = explainer.run(Batch(inputs, requests, rows))
+    torch.testing.assert_close(result.logits, model(inputs).detach())
+    for request, row, together in zip(requests, rows, result.attributions, strict=True):
+        alone = Reference(model, *SCALARS).attribute(
+            inputs[row : row + 1], request.composite, output_relevance([request.target]), request.layer
         )
         assert difference(together, alone) <= 1e-10
-        torch.testing.assert_close(together.start, alone.start)
+        torch.testing.assert_close(together.output_relevance, alone.output_relevance)
         assert together.layers == alone.layers
         torch.testing.assert_close(together.sums, alone.sums, rtol=1e-8, atol=1e-10)
         torch.testing.assert_close(together.extremes, alone.extremes)
@@ -433,9 +439,9 @@ def test_whatever_is_asked_of_a_batch_gets_what_it_gets_alone(engine: type[Engin
 
 def test_nothing_asked_is_the_logits_alone() -> None:
     model, inputs = chain_of("dense only", bias=True, batch=2)
-    answers = Engine(model, *SCALARS).answer(inputs, [])
-    assert answers.explanations == ()
-    torch.testing.assert_close(answers.logits, model(inputs).detach())
+    result = Engine(model, *SCALARS).run(Batch(inputs, (), ()))
+    assert result.attributions == ()
+    torch.testing.assert_close(result.logits, model(inputs).detach())
 
 
 def test_composites_share_the_way_back_as_far_as_their_rules_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,8 +456,10 @@ def test_composites_share_the_way_back_as_far_as_their_rules_agree(monkeypatch: 
 
     monkeypatch.setattr(Engine, "_step", counted)
     names = ("epsilon_plus_flat", "epsilon_plus", "epsilon_plus_flat")
-    asks = [Ask(0, resolve(kinds(model), name, {}, []), Question(i)) for i, name in enumerate(names)]
-    engine.answer(torch.randn(1, 3, 32, 32), asks)
+    requests = tuple(
+        ExplanationRequest(resolve(kinds(model), name, {}, []), Target(i)) for i, name in enumerate(names)
+    )
+    engine.run(Batch(torch.randn(1, 3, 32, 32), requests, (0, 0, 0)))
     layers = [index for index, _ in steps]
     assert layers == [*reversed(range(1, 17)), 0, 0]  # they differ in the first layer only
     assert sorted(rows for index, rows in steps if index == 0) == [1, 2]
@@ -464,7 +472,7 @@ def test_a_model_on_a_gpu_is_explained_there(rule: str, monkeypatch: pytest.Monk
     with FakeTensorMode(), torch.device("cuda"):
         model = MiniVGG().eval()
         low, high = (bound.to("cuda") for bound in bounds(torch.float32))
-        explanation = Engine(model, low, high).explain(
+        explanation = Engine(model, low, high).attribute(
             torch.randn(2, 3, 32, 32), resolve(kinds(model), rule, {}, []), lambda z: z
         )
     assert explanation.relevance.device.type == "cuda"
@@ -476,9 +484,9 @@ def test_a_model_on_a_gpu_is_explained_there(rule: str, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("rule", EVERY_RULE)
 def test_a_real_gpu_gives_the_cpus_numbers(rule: str) -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
-    ask = [Ask(i, resolve(kinds(model), rule, {}, []), Question(i)) for i in range(3)]
-    expected = Engine(model, *SCALARS).answer(inputs, ask)
+    requests = tuple(ExplanationRequest(resolve(kinds(model), rule, {}, []), Target(i)) for i in range(3))
+    expected = Engine(model, *SCALARS).run(Batch(inputs, requests, (0, 1, 2)))
     low, high = (bound.cuda() for bound in SCALARS)
-    there = Engine(model.cuda(), low, high).answer(inputs.cuda(), ask)
-    for mine, other in zip(there.explanations, expected.explanations, strict=True):
+    there = Engine(model.cuda(), low, high).run(Batch(inputs.cuda(), requests, (0, 1, 2)))
+    for mine, other in zip(there.attributions, expected.attributions, strict=True):
         assert difference(mine, other) <= 1e-10

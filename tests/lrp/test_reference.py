@@ -16,11 +16,11 @@ from zennit import rules as zennit_rules
 from zennit.attribution import Gradient
 
 from app.errors import InvalidParameterError
-from app.lrp.attribution import Explanation, seed
+from app.lrp.attribution import Attribution, output_relevance
 from app.lrp.composites import COMPOSITES, RULES, Composite, Rule, resolve
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
-from app.lrp.request import Question, Start
+from app.lrp.request import Start, Target
 from app.models.architectures.minivgg import MiniVGG
 
 LOW, HIGH = -2.0, 2.5
@@ -85,12 +85,12 @@ def random_start(logits: Tensor) -> Tensor:
 
 
 def at_target(target: int | None = None) -> Callable[[Tensor], Tensor]:
-    return lambda logits: seed([Question(target)] * len(logits))(logits)
+    return lambda logits: output_relevance([Target(target)] * len(logits))(logits)
 
 
 def explain(model: nn.Module, x: Tensor, rule: str, parameters: Mapping[str, float] | None = None) -> Tensor:
     composite = resolve(kinds(model), rule, parameters or {}, ())
-    return reference_of(model).explain(x, composite, random_start).relevance
+    return reference_of(model).attribute(x, composite, random_start).relevance
 
 
 def everywhere(model: nn.Module, name: str, **parameters: float) -> Composite:
@@ -113,8 +113,8 @@ def test_rules_give_the_numbers_computed_by_hand(rule: str) -> None:
     parameters, expected = oracle.HAND[rule]
     composite = resolve(kinds(model), rule, parameters, ())
     x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
-    explanation = reference_of(model, -3.0, 3.0).explain(x, composite, lambda logits: logits)
-    assert explanation.start.tolist() == [[2.5, 2.5]]
+    explanation = reference_of(model, -3.0, 3.0).attribute(x, composite, lambda logits: logits)
+    assert explanation.output_relevance.tolist() == [[2.5, 2.5]]
     np.testing.assert_allclose(explanation.relevance[0].numpy(), expected, atol=5e-6)
 
 
@@ -127,7 +127,7 @@ def test_the_talks_example_is_reproduced() -> None:
     reference, composite = reference_of(model), resolve(kinds(model), "zero", {}, ())
     expected = {"1": [0.28, 0.27, 0.245, 0.205], "0": [0.168, 0.112, 0.72]}
     for layer, R in expected.items():
-        explanation = reference.explain(torch.ones(1, 3), composite, talks_outputs, layer)
+        explanation = reference.attribute(torch.ones(1, 3), composite, talks_outputs, layer)
         torch.testing.assert_close(explanation.relevance, torch.tensor([R]))
         assert float(explanation.relevance.sum()) == pytest.approx(1)
 
@@ -180,12 +180,12 @@ def check_against_oracle(model: nn.Sequential, x: Tensor, composite: Composite) 
     rules = [(rule.name, dict(rule.parameters)) for _, rule in composite.layers]
     reference = reference_of(model)
     explanations = [
-        reference.explain(x, composite, random_start, layer)
+        reference.attribute(x, composite, random_start, layer)
         for layer, rule in composite.layers
         if rule.name not in {"pass", "norm"}
     ]
     for row in range(len(x)):
-        start = explanations[0].start[row].numpy()
+        start = explanations[0].output_relevance[row].numpy()
         expected = oracle.explain(model, x[row].numpy(), rules, start, LOW, HIGH)
         np.testing.assert_allclose(explanations[0].logits[row].numpy(), expected.logits, rtol=1e-10)
         sums = explanations[0].sums[row].tolist()
@@ -258,7 +258,7 @@ def test_the_served_network_is_explained_as_zennit_does_it() -> None:
     )
     expected = zennits(copy.deepcopy(model), x, zennit_composites.EpsilonGammaBox(low, high))
     composite = resolve(kinds(model), "epsilon_gamma_box", {}, ())
-    explanation = Reference(model, low, high).explain(x, composite, random_start)
+    explanation = Reference(model, low, high).attribute(x, composite, random_start)
     assert torch.equal(explanation.relevance, expected)
 
 
@@ -286,7 +286,11 @@ def test_captum_agrees_where_inputs_are_not_negative_and_there_is_no_bias(
     target = int(model(x).argmax())
     expected = LRP(theirs).attribute(x.clone().requires_grad_(), target=target).detach()
     composite = resolve(kinds(model), rule, parameters, ())
-    ours = reference_of(model).explain(x, composite, seed([Question(target, start=Start.LOGIT)])).relevance
+    ours = (
+        reference_of(model)
+        .attribute(x, composite, output_relevance([Target(target, start=Start.LOGIT)]))
+        .relevance
+    )
     assert distance(ours, expected) < 1e-4  # its stabilizer is 1e-9, Zennit's 1e-6
 
 
@@ -301,7 +305,7 @@ def test_lrp_0_is_input_times_gradient(name: str) -> None:
     weights = random_start(logits)
     (gradient,) = torch.autograd.grad(logits, x, weights)
     composite = resolve(kinds(model), "zero", {}, ())
-    relevance = reference_of(model).explain(x, composite, lambda z: weights * z).relevance
+    relevance = reference_of(model).attribute(x, composite, lambda z: weights * z).relevance
     torch.testing.assert_close(relevance, (x * gradient).detach(), rtol=1e-10, atol=1e-12)
 
 
@@ -313,7 +317,9 @@ def test_what_lrp_0_does_not_give_to_the_input_is_what_biases_contribute(name: s
     logit = model(x)[0, 1]
     contributed = sum((b * g).sum() for b, g in zip(biases, torch.autograd.grad(logit, biases), strict=True))
     composite = resolve(kinds(model), "zero", {}, ())
-    explanation = reference_of(model).explain(x, composite, seed([Question(1, start=Start.LOGIT)]))
+    explanation = reference_of(model).attribute(
+        x, composite, output_relevance([Target(1, start=Start.LOGIT)])
+    )
     torch.testing.assert_close(explanation.relevance.sum() + contributed, logit, rtol=1e-10, atol=1e-12)
 
 
@@ -322,8 +328,10 @@ def test_relevance_is_linear_in_what_is_put_in(rule: str) -> None:
     model = network("padded with bias")
     x, composite = inputs_for(model), resolve(kinds(model), rule, {}, ())
     reference = reference_of(model)
-    cat, dog = (reference.explain(x, composite, at_target(target)).relevance for target in (3, 1))
-    rather = reference.explain(x, composite, lambda z: seed([Question(3, versus=1)] * len(z))(z)).relevance
+    cat, dog = (reference.attribute(x, composite, at_target(target)).relevance for target in (3, 1))
+    rather = reference.attribute(
+        x, composite, lambda z: output_relevance([Target(3, versus=1)] * len(z))(z)
+    ).relevance
     torch.testing.assert_close(rather, cat - dog, rtol=1e-9, atol=1e-12)
 
 
@@ -331,16 +339,16 @@ def test_relevance_is_linear_in_what_is_put_in(rule: str) -> None:
 def test_without_biases_a_vanishing_epsilon_conserves(name: str) -> None:
     model = network(name)
     composite = everywhere(model, "epsilon", epsilon=1e-15)
-    explanation = reference_of(model).explain(inputs_for(model), composite, random_start)
+    explanation = reference_of(model).attribute(inputs_for(model), composite, random_start)
     for total in explanation.sums.T:
-        torch.testing.assert_close(total, explanation.start.sum(1), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(total, explanation.output_relevance.sum(1), rtol=1e-9, atol=1e-9)
 
 
 def test_lrp_0_gives_nothing_where_an_output_is_zero() -> None:
     model = nn.Sequential(nn.Linear(2, 1, bias=False)).double()
     model[0].weight = nn.Parameter(torch.tensor([[1.0, -1.0]], dtype=torch.float64))
     x = torch.ones(1, 2, dtype=torch.float64)
-    explanation = reference_of(model).explain(x, resolve(kinds(model), "zero", {}, ()), torch.ones_like)
+    explanation = reference_of(model).attribute(x, resolve(kinds(model), "zero", {}, ()), torch.ones_like)
     assert explanation.relevance.tolist() == [[0.0, 0.0]]
 
 
@@ -358,24 +366,26 @@ def test_a_black_picture_and_dead_units_give_finite_relevance(rule: str) -> None
 def test_each_row_of_a_batch_is_explained_as_if_alone(rule: str) -> None:
     model = network("padded with bias")
     x, composite = inputs_for(model, batch=3), resolve(kinds(model), rule, {}, ())
-    questions = [Question(), Question(2, versus=0), Question(1, start=Start.PROBABILITY)]
-    together = reference_of(model).explain(x, composite, seed(questions), "3")
+    questions = [Target(), Target(2, versus=0), Target(1, start=Start.PROBABILITY)]
+    together = reference_of(model).attribute(x, composite, output_relevance(questions), "3")
     for row, question in enumerate(questions):
-        alone = reference_of(model).explain(x[row : row + 1], composite, seed([question]), "3")
+        alone = reference_of(model).attribute(x[row : row + 1], composite, output_relevance([question]), "3")
         torch.testing.assert_close(together.relevance[row], alone.relevance[0], rtol=1e-10, atol=1e-14)
-        torch.testing.assert_close(together.start[row], alone.start[0], rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(
+            together.output_relevance[row], alone.output_relevance[0], rtol=1e-10, atol=1e-14
+        )
 
 
 def test_starts_are_one_the_logit_or_the_probability() -> None:
     logits = torch.tensor([[1.0, 3.0, 2.0]] * 5)
     probabilities = logits[0].softmax(0)
-    start = seed(
+    start = output_relevance(
         [
-            Question(),
-            Question(0, start=Start.LOGIT),
-            Question(start=Start.PROBABILITY),
-            Question(2, versus=0),
-            Question(2, versus=1, start=Start.LOGIT),
+            Target(),
+            Target(0, start=Start.LOGIT),
+            Target(start=Start.PROBABILITY),
+            Target(2, versus=0),
+            Target(2, versus=1, start=Start.LOGIT),
         ]
     )(logits)
     expected = [[0, 1, 0], [1, 0, 0], [0, float(probabilities[1]), 0], [-1, 0, 1], [0, -3, 2]]
@@ -384,7 +394,7 @@ def test_starts_are_one_the_logit_or_the_probability() -> None:
 
 def test_as_many_questions_as_rows_are_needed() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        seed([Question()])(torch.zeros(2, 3))
+        output_relevance([Target()])(torch.zeros(2, 3))
 
 
 def test_relevance_is_shaped_like_the_input_of_the_layer_that_was_asked_for() -> None:
@@ -392,7 +402,7 @@ def test_relevance_is_shaped_like_the_input_of_the_layer_that_was_asked_for() ->
     reference, composite = reference_of(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
     x = torch.zeros(2, 3, 32, 32)
     shapes = {
-        layer: reference.explain(x, composite, at_target(), layer).relevance.shape
+        layer: reference.attribute(x, composite, at_target(), layer).relevance.shape
         for layer in (None, "features.0", "features.3", "classifier.0", "classifier.4")
     }
     assert shapes == {
@@ -407,17 +417,17 @@ def test_relevance_is_shaped_like_the_input_of_the_layer_that_was_asked_for() ->
 def test_sums_name_every_layer_and_total_what_arrives_there() -> None:
     model = network("padded with bias")
     x, composite = inputs_for(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
-    explanation = reference_of(model).explain(x, composite, random_start)
+    explanation = reference_of(model).attribute(x, composite, random_start)
     assert explanation.layers == tuple(str(i) for i in range(7))
     for name, total in zip(explanation.layers, explanation.sums.T, strict=True):
-        at_layer = reference_of(model).explain(x, composite, random_start, name).relevance
+        at_layer = reference_of(model).attribute(x, composite, random_start, name).relevance
         torch.testing.assert_close(total, at_layer.flatten(1).sum(1))
 
 
 def test_an_unknown_layer_is_refused_by_name() -> None:
     model = network("dense with bias")
     with pytest.raises(InvalidParameterError, match=r"no layer 'conv'; there are 0, 1, 2") as caught:
-        reference_of(model).explain(
+        reference_of(model).attribute(
             inputs_for(model), resolve(kinds(model), "zero", {}, ()), random_start, "conv"
         )
     assert caught.value.parameter == "layer"
@@ -429,12 +439,12 @@ def test_bounds_go_through_the_layers_below_the_first_weighted_one() -> None:
     low, high = torch.tensor([-1.0, -2.0]).view(1, 2, 1, 1), torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
     x = torch.rand(2, 2, 2, 2, dtype=torch.float64)
     composite = resolve(kinds(flat), "z_box", {}, ())
-    ours = Reference(flat, low, high).explain(x, composite, random_start).relevance
+    ours = Reference(flat, low, high).attribute(x, composite, random_start).relevance
     wide = Reference(
         nn.Sequential(flat[1]), low.expand(1, 2, 2, 2).flatten(1), high.expand(1, 2, 2, 2).flatten(1)
     )
     renamed = Composite("z_box", (), (("0", Rule("z_box")),))
-    expected = wide.explain(x.flatten(1), renamed, random_start).relevance
+    expected = wide.attribute(x.flatten(1), renamed, random_start).relevance
     assert torch.equal(ours.flatten(1), expected)
 
 
@@ -481,7 +491,7 @@ def test_after_an_exception_between_the_passes_the_next_request_is_clean() -> No
     model = network("padded with bias")
     reference, composite = reference_of(model), resolve(kinds(model), "alpha_beta", {}, ())
     with pytest.raises(RuntimeError, match="on purpose"):
-        reference.explain(inputs_for(model), composite, fail)
+        reference.attribute(inputs_for(model), composite, fail)
     check_clean(model, reference)
 
 
@@ -492,7 +502,7 @@ def test_after_an_exception_on_the_way_back_the_next_request_is_clean(
     reference, composite = reference_of(model), resolve(kinds(model), "alpha_beta", {}, ())
     monkeypatch.setattr(zennit_core.Stabilizer, "__call__", fail)
     with pytest.raises(RuntimeError, match="on purpose"):
-        reference.explain(inputs_for(model), composite, random_start)
+        reference.attribute(inputs_for(model), composite, random_start)
     monkeypatch.undo()
     check_clean(model, reference)
 
@@ -504,7 +514,7 @@ def test_after_an_exception_while_hooks_are_registered_the_next_request_is_clean
     reference, composite = reference_of(model), resolve(kinds(model), "alpha_beta", {}, ())
     monkeypatch.setattr(zennit_rules.Pass, "register", fail)  # the second layer, a ReLU, has it
     with pytest.raises(RuntimeError, match="on purpose"):
-        reference.explain(inputs_for(model), composite, random_start)
+        reference.attribute(inputs_for(model), composite, random_start)
     monkeypatch.undo()
     check_clean(model, reference)
 
@@ -513,8 +523,8 @@ def check_clean(model: nn.Module, reference: Reference) -> None:
     """``reference`` has no hooks and answers like a new one."""
     assert hooks_of(reference) == 0
     x, composite = inputs_for(network("padded with bias")), resolve(kinds(model), "z_plus", {}, ())
-    again = reference.explain(x, composite, random_start)
-    assert torch.equal(again.relevance, reference_of(model).explain(x, composite, random_start).relevance)
+    again = reference.attribute(x, composite, random_start)
+    assert torch.equal(again.relevance, reference_of(model).attribute(x, composite, random_start).relevance)
     assert torch.equal(again.logits, model(x).detach())
 
 
@@ -529,7 +539,7 @@ def hooks_of(reference: Reference) -> int:
 def test_no_hook_stays_after_an_explanation() -> None:
     model = network("padded with bias")
     reference = reference_of(model)
-    reference.explain(inputs_for(model), resolve(kinds(model), "gamma", {}, ()), random_start)
+    reference.attribute(inputs_for(model), resolve(kinds(model), "gamma", {}, ()), random_start)
     assert hooks_of(reference) == 0
 
 
@@ -537,15 +547,15 @@ def test_it_works_where_gradients_are_off_and_returns_plain_tensors() -> None:
     model = network("padded with bias")
     x, composite = inputs_for(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
     reference = reference_of(model)
-    expected = reference.explain(x, composite, random_start).relevance
+    expected = reference.attribute(x, composite, random_start).relevance
     for off in (torch.no_grad, torch.inference_mode):
         with off():
-            explanation = reference.explain(x * 1, composite, random_start)
+            explanation = reference.attribute(x * 1, composite, random_start)
         assert torch.equal(explanation.relevance, expected)
         assert not any(tensor.requires_grad for tensor in tensors_of(explanation))
 
 
-def tensors_of(explanation: Explanation) -> list[Tensor]:
+def tensors_of(explanation: Attribution) -> list[Tensor]:
     return [getattr(explanation, name) for name in ("logits", "start", "relevance", "extremes", "sums")]
 
 
@@ -554,7 +564,7 @@ def tensors_of(explanation: Explanation) -> list[Tensor]:
 def test_the_device_of_the_model_is_used() -> None:
     model = network("padded with bias")
     x, composite = inputs_for(model), resolve(kinds(model), "epsilon_gamma_box", {}, ())
-    expected = reference_of(model).explain(x, composite, random_start).relevance
-    on_device = reference_of(model.cuda()).explain(x.cuda(), composite, random_start)
+    expected = reference_of(model).attribute(x, composite, random_start).relevance
+    on_device = reference_of(model.cuda()).attribute(x.cuda(), composite, random_start)
     assert on_device.relevance.is_cuda
     assert distance(on_device.relevance.cpu(), expected) < 1e-10

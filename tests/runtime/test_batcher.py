@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app.errors import DeadlineError, InternalError, UnavailableError
-from app.runtime.batcher import Batched, Batcher, Refusal
+from app.runtime.batcher import Batcher, Refusal
+from app.runtime.executor import Timed
 
 LIMIT_S = 30
 """Nothing takes as long, so that a test that would hang fails instead."""
@@ -87,13 +88,13 @@ def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(bounded())
 
 
-def submit(batcher: Batcher[int, int], *items: int) -> list[asyncio.Task[Batched[int]]]:
+def submit(batcher: Batcher[int, int], *items: int) -> list[asyncio.Task[Timed[int]]]:
     return [asyncio.create_task(batcher.submit(item)) for item in items]
 
 
-async def outcomes(tasks: Sequence[asyncio.Task[Batched[int]]]) -> list[int | BaseException]:
+async def outcomes(tasks: Sequence[asyncio.Task[Timed[int]]]) -> list[int | BaseException]:
     done = await asyncio.gather(*tasks, return_exceptions=True)
-    return [one.result if isinstance(one, Batched) else one for one in done]
+    return [one.result if isinstance(one, Timed) else one for one in done]
 
 
 async def turn() -> None:

@@ -18,12 +18,12 @@ import pytest
 
 from app.errors import RefusedToStartError, UnavailableError
 from app.lrp.composites import resolve
-from app.lrp.request import Ask
+from app.lrp.request import ExplanationRequest
 from app.models.local import LocalModel
 from app.models.protocol import Job, ModelLostError, NoMemoryError
 from app.runtime.model_process import LOSSES, ModelProcess
 from app.runtime.remote_errors import RemoteError, portable
-from app.serving.scheduler import Explainer, Limits
+from app.serving.scheduler import BatchLimits, Scheduler
 from app.settings import shipped_model
 from app.telemetry.metrics import Metrics
 
@@ -50,16 +50,16 @@ def test_it_describes_and_answers_as_one_in_this_process_does(model: ModelProces
     local = LocalModel.load(shipped_model(), "cpu", None)
     assert model.description == local.description
     generator = np.random.default_rng(0)
-    ask = Ask(0, resolve(model.description.chain, "epsilon_plus_flat", {}, ()))
+    request = ExplanationRequest(resolve(model.description.chain, "epsilon_plus_flat", {}, ()))
     jobs = [
-        Job(generator.standard_normal((3, 32, 32), np.float32), (ask,) * number, verify=number == 2)
+        Job(generator.standard_normal((3, 32, 32), np.float32), (request,) * number, verify=number == 2)
         for number in range(3)
     ]
     model.prepare_reference()
     for there, here in zip(model.run(jobs), local.run(jobs), strict=True):
         np.testing.assert_allclose(there.logits, here.logits, rtol=1e-4, atol=1e-5)
-        assert len(there.outcomes) == len(here.outcomes)
-        for ours, theirs in zip(there.outcomes, here.outcomes, strict=True):
+        assert len(there.explanations) == len(here.explanations)
+        for ours, theirs in zip(there.explanations, here.explanations, strict=True):
             np.testing.assert_allclose(ours.relevance, theirs.relevance, rtol=1e-3, atol=1e-6)
             assert (ours.smallest, ours.largest) == (ours.relevance.min(), ours.relevance.max())
         assert (there.verified is None) == (here.verified is None)
@@ -98,12 +98,12 @@ def test_row_29_when_it_is_killed_who_waits_is_told_and_the_service_hears_of_it(
     deaths: list[BaseException] = []
 
     async def scene() -> None:
-        explainer = Explainer(mortal, limits=Limits(), metrics=Metrics(), on_death=deaths.append)
-        await explainer.submit(GREY)
+        scheduler = Scheduler(mortal, limits=BatchLimits(), metrics=Metrics(), on_death=deaths.append)
+        await scheduler.submit(GREY)
         mortal.kill()
         with pytest.raises(UnavailableError):
-            await explainer.submit(GREY)
-        explainer.close()
+            await scheduler.submit(GREY)
+        scheduler.close()
 
     asyncio.run(scene())
     assert [type(death) for death in deaths] == [ModelLostError]
@@ -113,12 +113,12 @@ def test_a_model_that_hangs_is_killed_when_all_is_to_end(mortal: ModelProcess) -
     (child,) = [child for child in children() if child.pid == mortal.pid]
 
     async def scene() -> None:
-        explainer = Explainer(mortal, limits=Limits(last_batch_s=0.2), metrics=Metrics())
-        await explainer.submit(GREY)
+        scheduler = Scheduler(mortal, limits=BatchLimits(last_batch_s=0.2), metrics=Metrics())
+        await scheduler.submit(GREY)
         child.suspend()
-        waiting = asyncio.create_task(explainer.submit(GREY))
+        waiting = asyncio.create_task(scheduler.submit(GREY))
         await asyncio.sleep(0)
-        await asyncio.to_thread(explainer.close)
+        await asyncio.to_thread(scheduler.close)
         with pytest.raises(UnavailableError):
             await waiting
 
@@ -203,10 +203,10 @@ def test_row_30_a_service_that_is_told_to_end_while_its_model_loads_ends_at_once
 
 def test_verifying_with_a_model_that_is_gone_is_unavailable(mortal: ModelProcess) -> None:
     async def scene() -> None:
-        explainer = Explainer(mortal, limits=Limits(), metrics=Metrics())
+        scheduler = Scheduler(mortal, limits=BatchLimits(), metrics=Metrics())
         mortal.kill()
         with pytest.raises(UnavailableError):
-            await explainer.submit(replace(GREY, verify=True))
-        explainer.close()
+            await scheduler.submit(replace(GREY, verify=True))
+        scheduler.close()
 
     asyncio.run(scene())

@@ -8,26 +8,27 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from gate import LIMIT_S, Gate, poisoned
 from PIL import Image
-from torch import Tensor
 from zennit import rules as zennit_rules
 
 from app.errors import InternalError, InvalidParameterError, RefusedToStartError, UnavailableError
-from app.lrp.attribution import Answers
+from app.lrp.attribution import Batch, BatchAttributions
 from app.lrp.composites import LONGEST_OVERRIDE, MOST_OVERRIDES
-from app.lrp.request import Ask, Question, Start
+from app.lrp.request import ExplanationRequest, Start, Target
 from app.modalities.image.decoding import to_input
 from app.models.local import LocalModel, pick_device
-from app.models.protocol import Done, Floats, Job, ModelLostError
-from app.runtime.batcher import Batched
-from app.serving.scheduler import COMPOSITES_KEPT, Explainer, Limits
+from app.models.protocol import Job, JobResult, ModelLostError
+from app.runtime.executor import Timed
+from app.serving.scheduler import COMPOSITES_KEPT, BatchLimits, Scheduler
 from app.settings import shipped_model
 from app.telemetry.metrics import Metrics
 
 CPU = torch.device("cpu")
+Floats = npt.NDArray[np.float32]
 GREY = np.zeros((3, 32, 32), np.float32)
 
 RULES: Sequence[tuple[str, dict[str, float], tuple[str, ...]]] = (
@@ -43,10 +44,10 @@ RULES: Sequence[tuple[str, dict[str, float], tuple[str, ...]]] = (
     ("z_plus", {}, ()),
 )
 QUESTIONS = (
-    (Question(), None),
-    (Question(target=3), None),
-    (Question(target=5, versus=3, start=Start.LOGIT), None),
-    (Question(start=Start.PROBABILITY), "features.6"),
+    (Target(), None),
+    (Target(3), None),
+    (Target(5, versus=3, start=Start.LOGIT), None),
+    (Target(start=Start.PROBABILITY), "features.6"),
 )
 
 
@@ -70,16 +71,16 @@ def pictures(cat: Image.Image, shipped: LocalModel) -> list[Floats]:
 
 
 @contextmanager
-def explaining(
+def scheduling(
     shipped: LocalModel,
-    limits: Limits | None = None,
+    limits: BatchLimits | None = None,
     on_death: Callable[[BaseException], None] = lambda _: None,
-) -> Iterator[tuple[Explainer, Metrics]]:
+) -> Iterator[tuple[Scheduler, Metrics]]:
     metrics = Metrics()
-    limits = limits or Limits(deadline_s=LIMIT_S)
-    explainer = Explainer(shipped, limits=limits, metrics=metrics, on_death=on_death)
-    yield explainer, metrics
-    explainer.close()
+    limits = limits or BatchLimits(deadline_s=LIMIT_S)
+    scheduler = Scheduler(shipped, limits=limits, metrics=metrics, on_death=on_death)
+    yield scheduler, metrics
+    scheduler.close()
 
 
 def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -92,32 +93,32 @@ def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(bounded())
 
 
-async def together(explainer: Explainer, gate: Gate, jobs: Sequence[Job]) -> list[Done | BaseException]:
+async def together(scheduler: Scheduler, gate: Gate, jobs: Sequence[Job]) -> list[JobResult | BaseException]:
     """What comes of ``jobs`` as one batch: they come while another is computed."""
     gate.shut()
-    first = asyncio.create_task(explainer.submit(Job(GREY)))
+    first = asyncio.create_task(scheduler.submit(Job(GREY)))
     await asyncio.to_thread(gate.wait)
-    tasks = [asyncio.create_task(explainer.submit(job)) for job in jobs]
+    tasks = [asyncio.create_task(scheduler.submit(job)) for job in jobs]
     await asyncio.sleep(0)
     gate.let()
     await first
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    return [outcome.result if isinstance(outcome, Batched) else outcome for outcome in outcomes]
+    return [outcome.result if isinstance(outcome, Timed) else outcome for outcome in outcomes]
 
 
-async def alone(explainer: Explainer, jobs: Sequence[Job]) -> list[Done]:
-    return [(await explainer.submit(job)).result for job in jobs]
+async def alone(scheduler: Scheduler, jobs: Sequence[Job]) -> list[JobResult]:
+    return [(await scheduler.submit(job)).result for job in jobs]
 
 
-def assert_equal(got: Done | BaseException, expected: Done) -> None:
+def assert_equal(got: JobResult | BaseException, expected: JobResult) -> None:
     """Up to the last bits, which depend on the batch's size."""
-    assert isinstance(got, Done), got
+    assert isinstance(got, JobResult), got
     np.testing.assert_allclose(got.logits, expected.logits, rtol=1e-4, atol=1e-5)
-    for ours, theirs in zip(got.outcomes, expected.outcomes, strict=True):
+    for ours, theirs in zip(got.explanations, expected.explanations, strict=True):
         size = float(np.abs(theirs.relevance).max())
         np.testing.assert_allclose(ours.relevance, theirs.relevance, rtol=1e-3, atol=1e-4 * size)
-        np.testing.assert_allclose(ours.start, theirs.start, rtol=1e-4, atol=1e-5)
-        assert [name for name, _ in ours.sums] == [name for name, _ in theirs.sums]
+        np.testing.assert_allclose(ours.output_relevance, theirs.output_relevance, rtol=1e-4, atol=1e-5)
+        assert [name for name, _ in ours.layer_sums] == [name for name, _ in theirs.layer_sums]
 
 
 def counted(metrics: Metrics, sample: str) -> float:
@@ -125,15 +126,15 @@ def counted(metrics: Metrics, sample: str) -> float:
     return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"lrpserve_{sample} "))
 
 
-def jobs_of(explainer: Explainer, pictures: Sequence[Floats]) -> list[Job]:
+def jobs_of(scheduler: Scheduler, pictures: Sequence[Floats]) -> list[Job]:
     """Every rule with every question, spread over the pictures; and one that asks for nothing but scores."""
     asked = [
         Job(
             pictures[(which + number) % len(pictures)],
-            (Ask(0, explainer.resolve(rule, parameters, overrides), question, layer),),
+            (ExplanationRequest(scheduler.resolve(rule, parameters, overrides), target, layer),),
         )
         for which, (rule, parameters, overrides) in enumerate(RULES)
-        for number, (question, layer) in enumerate(QUESTIONS)
+        for number, (target, layer) in enumerate(QUESTIONS)
     ]
     return [*asked, Job(pictures[0])]
 
@@ -142,18 +143,18 @@ def jobs_of(explainer: Explainer, pictures: Sequence[Floats]) -> list[Job]:
 def test_row_23_one_that_raises_in_a_batch_of_eight_fails_alone(
     shipped: LocalModel, gate: Gate, pictures: list[Floats], bad: int
 ) -> None:
-    def fault(inputs: Tensor, _asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
-        if any(np.array_equal(image, pictures[bad]) for image in inputs):
+    def fault(batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
+        if any(np.array_equal(image, pictures[bad]) for image in batch.inputs):
             raise ArithmeticError("this one")
-        return answer()
+        return run()
 
     async def scene() -> None:
-        with explaining(shipped) as (explainer, _):
-            ask = Ask(0, explainer.resolve("epsilon_plus_flat", {}, ()))
-            jobs = [Job(picture, (ask,)) for picture in pictures]
-            solo = await alone(explainer, jobs)
+        with scheduling(shipped) as (scheduler, _):
+            request = ExplanationRequest(scheduler.resolve("epsilon_plus_flat", {}, ()))
+            jobs = [Job(picture, (request,)) for picture in pictures]
+            solo = await alone(scheduler, jobs)
             gate.fault = fault
-            got = await together(explainer, gate, jobs)
+            got = await together(scheduler, gate, jobs)
             assert gate.sizes[1] == 8
             assert isinstance(got[bad], ArithmeticError)
             for which in set(range(8)) - {bad}:
@@ -166,10 +167,10 @@ def test_row_24_different_rules_and_parameters_at_once_equal_one_at_a_time(
     shipped: LocalModel, gate: Gate, pictures: list[Floats]
 ) -> None:
     async def scene() -> None:
-        with explaining(shipped, Limits(max_batch=64, deadline_s=LIMIT_S)) as (explainer, _):
-            jobs = jobs_of(explainer, pictures)
-            solo = await alone(explainer, jobs)
-            got = await together(explainer, gate, jobs)
+        with scheduling(shipped, BatchLimits(max_batch=64, deadline_s=LIMIT_S)) as (scheduler, _):
+            jobs = jobs_of(scheduler, pictures)
+            solo = await alone(scheduler, jobs)
+            got = await together(scheduler, gate, jobs)
             assert gate.sizes == [1, len(jobs)]
             for one, expected in zip(got, solo, strict=True):
                 assert_equal(one, expected)
@@ -181,18 +182,21 @@ def test_row_24_several_explanations_of_each_of_several_pictures_keep_to_their_o
     shipped: LocalModel, gate: Gate, pictures: list[Floats]
 ) -> None:
     async def scene() -> None:
-        with explaining(shipped, Limits(max_batch=64, deadline_s=LIMIT_S)) as (explainer, _):
-            asks = [job.asks[0] for job in jobs_of(explainer, pictures) if job.asks]
+        with scheduling(shipped, BatchLimits(max_batch=64, deadline_s=LIMIT_S)) as (scheduler, _):
+            requests = [job.requests[0] for job in jobs_of(scheduler, pictures) if job.requests]
             jobs = [
-                Job(pictures[0], tuple(asks[:7])),
+                Job(pictures[0], tuple(requests[:7])),
                 Job(pictures[1]),
-                Job(pictures[2], tuple(asks[4:20:3])),
+                Job(pictures[2], tuple(requests[4:20:3])),
             ]
-            solo = [await alone(explainer, [Job(job.image, (ask,)) for ask in job.asks]) for job in jobs]
-            for got, expected in zip(await together(explainer, gate, jobs), solo, strict=True):
-                assert isinstance(got, Done)
+            solo = [
+                await alone(scheduler, [Job(job.input, (request,)) for request in job.requests])
+                for job in jobs
+            ]
+            for got, expected in zip(await together(scheduler, gate, jobs), solo, strict=True):
+                assert isinstance(got, JobResult)
                 for index, one in enumerate(expected):
-                    assert_equal(replace(got, outcomes=got.outcomes[index : index + 1]), one)
+                    assert_equal(replace(got, explanations=got.explanations[index : index + 1]), one)
 
     play(scene)
 
@@ -201,16 +205,16 @@ def test_row_24_verified_ones_among_others_agree_with_the_reference(
     shipped: LocalModel, gate: Gate, pictures: list[Floats]
 ) -> None:
     async def scene() -> None:
-        with explaining(shipped, Limits(max_batch=64, deadline_s=LIMIT_S)) as (explainer, _):
-            jobs = jobs_of(explainer, pictures)
-            solo = await alone(explainer, jobs)
+        with scheduling(shipped, BatchLimits(max_batch=64, deadline_s=LIMIT_S)) as (scheduler, _):
+            jobs = jobs_of(scheduler, pictures)
+            solo = await alone(scheduler, jobs)
             mixed = [replace(job, verify=number % 3 == 0) for number, job in enumerate(jobs)]
-            await explainer.submit(mixed[0])  # the reference is there
-            for got, job, expected in zip(await together(explainer, gate, mixed), mixed, solo, strict=True):
+            await scheduler.submit(mixed[0])  # the reference is there
+            for got, job, expected in zip(await together(scheduler, gate, mixed), mixed, solo, strict=True):
                 assert_equal(got, expected)
-                assert isinstance(got, Done)
+                assert isinstance(got, JobResult)
                 assert (got.verified is not None) == job.verify
-                for ours, theirs in zip(got.outcomes, got.verified or got.outcomes, strict=True):
+                for ours, theirs in zip(got.explanations, got.verified or got.explanations, strict=True):
                     distance = np.linalg.norm(ours.relevance - theirs.relevance)
                     assert distance < 1e-4 * np.linalg.norm(theirs.relevance)
 
@@ -224,14 +228,18 @@ def test_row_25_after_an_exception_while_hooks_are_registered_the_next_request_i
         raise ArithmeticError("while registering")
 
     async def scene() -> None:
-        with explaining(shipped) as (explainer, _):
-            job = Job(pictures[0], (Ask(0, explainer.resolve("epsilon_plus_flat", {}, ())),), verify=True)
-            before = (await explainer.submit(job)).result
+        with scheduling(shipped) as (scheduler, _):
+            job = Job(
+                pictures[0],
+                (ExplanationRequest(scheduler.resolve("epsilon_plus_flat", {}, ())),),
+                verify=True,
+            )
+            before = (await scheduler.submit(job)).result
             with monkeypatch.context() as patched:
                 patched.setattr(zennit_rules.Pass, "register", fail)  # the second layer, a ReLU, has it
                 with pytest.raises(ArithmeticError):
-                    await explainer.submit(job)
-            after = (await explainer.submit(job)).result
+                    await scheduler.submit(job)
+            after = (await scheduler.submit(job)).result
             assert before.verified
             assert after.verified
             assert np.array_equal(before.verified[0].relevance, after.verified[0].relevance)
@@ -243,18 +251,18 @@ def test_row_25_after_an_exception_while_hooks_are_registered_the_next_request_i
 def test_row_27_what_is_not_finite_is_an_error_of_its_own_and_counted(
     shipped: LocalModel, gate: Gate, pictures: list[Floats], poison: float
 ) -> None:
-    def fault(_inputs: Tensor, _asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
-        answers = answer()
-        ours = [poisoned(one, poison) if i == 2 else one for i, one in enumerate(answers.explanations)]
-        return Answers(answers.logits, tuple(ours))
+    def fault(_batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
+        result = run()
+        ours = [poisoned(one, poison) if i == 2 else one for i, one in enumerate(result.attributions)]
+        return BatchAttributions(result.logits, tuple(ours))
 
     async def scene() -> None:
-        with explaining(shipped) as (explainer, metrics):
-            ask = Ask(0, explainer.resolve("epsilon_plus_flat", {}, ()))
-            jobs = [Job(picture, (ask,)) for picture in pictures]
-            solo = await alone(explainer, jobs)
+        with scheduling(shipped) as (scheduler, metrics):
+            request = ExplanationRequest(scheduler.resolve("epsilon_plus_flat", {}, ()))
+            jobs = [Job(picture, (request,)) for picture in pictures]
+            solo = await alone(scheduler, jobs)
             gate.fault = fault
-            got = await together(explainer, gate, jobs)
+            got = await together(scheduler, gate, jobs)
             assert isinstance(got.pop(2), InternalError)
             solo.pop(2)
             for one, expected in zip(got, solo, strict=True):
@@ -277,18 +285,18 @@ def exhausted() -> RuntimeError:
 def test_row_28_a_batch_that_does_not_fit_is_halved(
     shipped: LocalModel, gate: Gate, pictures: list[Floats], error: Exception
 ) -> None:
-    def fault(inputs: Tensor, _asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
-        if len(inputs) > 4:
+    def fault(batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
+        if len(batch.inputs) > 4:
             raise error
-        return answer()
+        return run()
 
     async def scene() -> None:
-        with explaining(shipped) as (explainer, metrics):
-            ask = Ask(0, explainer.resolve("epsilon_plus_flat", {}, ()))
-            jobs = [Job(picture, (ask,)) for picture in pictures]
-            solo = await alone(explainer, jobs)
+        with scheduling(shipped) as (scheduler, metrics):
+            request = ExplanationRequest(scheduler.resolve("epsilon_plus_flat", {}, ()))
+            jobs = [Job(picture, (request,)) for picture in pictures]
+            solo = await alone(scheduler, jobs)
             gate.fault = fault
-            for one, expected in zip(await together(explainer, gate, jobs), solo, strict=True):
+            for one, expected in zip(await together(scheduler, gate, jobs), solo, strict=True):
                 assert_equal(one, expected)
             assert gate.sizes == [1, 8, 4, 4]
             assert counted(metrics, 'refused_total{reason="out_of_memory"}') == 0
@@ -300,18 +308,18 @@ def test_row_28_a_batch_that_does_not_fit_is_halved(
 def test_row_28_what_does_not_fit_alone_is_unavailable_and_the_thread_lives(
     shipped: LocalModel, gate: Gate, pictures: list[Floats], error: Exception
 ) -> None:
-    def fault(*_: object) -> Answers:
+    def fault(*_: object) -> BatchAttributions:
         raise error
 
     async def scene() -> None:
         deaths: list[BaseException] = []
-        with explaining(shipped, on_death=deaths.append) as (explainer, metrics):
+        with scheduling(shipped, on_death=deaths.append) as (scheduler, metrics):
             gate.fault = fault
             with pytest.raises(UnavailableError, match="memory"):
-                await explainer.submit(Job(pictures[0]))
+                await scheduler.submit(Job(pictures[0]))
             assert counted(metrics, 'refused_total{reason="out_of_memory"}') == 1
-            gate.fault = lambda _inputs, _asks, answer: answer()
-            assert len((await explainer.submit(Job(pictures[0]))).result.logits) == 10
+            gate.fault = lambda _batch, run: run()
+            assert len((await scheduler.submit(Job(pictures[0]))).result.logits) == 10
         assert deaths == []
 
     play(scene)
@@ -320,19 +328,19 @@ def test_row_28_what_does_not_fit_alone_is_unavailable_and_the_thread_lives(
 def test_row_29_a_lost_device_ends_the_thread_and_is_not_blamed_on_a_picture(
     shipped: LocalModel, gate: Gate, pictures: list[Floats]
 ) -> None:
-    def fault(inputs: Tensor, _asks: Sequence[Ask], answer: Callable[[], Answers]) -> Answers:
-        if len(inputs) > 1:
+    def fault(batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
+        if len(batch.inputs) > 1:
             raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
-        return answer()
+        return run()
 
     async def scene() -> None:
         deaths: list[BaseException] = []
-        with explaining(shipped, on_death=deaths.append) as (explainer, _):
+        with scheduling(shipped, on_death=deaths.append) as (scheduler, _):
             gate.fault = fault
-            got = await together(explainer, gate, [Job(picture) for picture in pictures])
+            got = await together(scheduler, gate, [Job(picture) for picture in pictures])
             assert all(isinstance(one, UnavailableError) for one in got)
             with pytest.raises(UnavailableError):
-                await explainer.submit(Job(pictures[0]))
+                await scheduler.submit(Job(pictures[0]))
         assert [type(death) for death in deaths] == [ModelLostError]
         assert gate.sizes == [1, 8]  # not halved: nothing would come of it
 
@@ -347,10 +355,10 @@ def test_row_29_a_device_lost_while_pictures_go_there_is_noticed(
 
     async def scene() -> None:
         deaths: list[BaseException] = []
-        with explaining(shipped, on_death=deaths.append) as (explainer, _), monkeypatch.context() as patched:
+        with scheduling(shipped, on_death=deaths.append) as (scheduler, _), monkeypatch.context() as patched:
             patched.setattr(torch, "from_numpy", fail)
             with pytest.raises(UnavailableError):
-                await explainer.submit(Job(pictures[0]))
+                await scheduler.submit(Job(pictures[0]))
         assert [type(death) for death in deaths] == [ModelLostError]
 
     play(scene)
@@ -368,13 +376,13 @@ def test_an_unknown_or_missing_device_is_refused_by_name() -> None:
 
 def test_what_is_kept_of_requests_is_small_however_long_they_are(shipped: LocalModel) -> None:
     blanks = " " * (LONGEST_OVERRIDE - 40)
-    with explaining(shipped) as (explainer, _):
+    with scheduling(shipped) as (scheduler, _):
         tracemalloc.start()
         for number in range(COMPOSITES_KEPT + 50):
             override = f"features.*:gamma(gamma=1.{number:03}"
-            explainer.resolve("zero", {}, [f"{override}{blanks[i:]})" for i in range(MOST_OVERRIDES)])
+            scheduler.resolve("zero", {}, [f"{override}{blanks[i:]})" for i in range(MOST_OVERRIDES)])
             with pytest.raises(InvalidParameterError, match="characters are over"):
-                explainer.resolve("zero", {}, [f"{override}{' ' * 1_000_000})"])
+                scheduler.resolve("zero", {}, [f"{override}{' ' * 1_000_000})"])
         kept, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert kept < 5 * 2**20

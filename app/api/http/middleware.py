@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.http.early_refusal import is_computed, request_id
 from app.api.http.problems import answer
 from app.errors import TooLargeError, TooSlowError, UnavailableError
-from app.serving.pipeline import Pipeline, Timings
+from app.serving.pipeline import Pipeline
+from app.serving.timings import Timings
 from app.telemetry.logs import fields
 from app.telemetry.metrics import UNREAD, Metrics
 

@@ -15,7 +15,7 @@ from app.api.http.disconnect import while_connected
 from app.api.http.problems import WORDS, in_words, place
 from app.api.parameters import REPEATABLE
 from app.errors import BadRequestError, HTTPError, InvalidParameterError, NotFoundError, TooLargeError
-from app.serving.pipeline import Timings
+from app.serving.timings import Timings
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
@@ -69,7 +69,7 @@ def parse(request: Request, kind: type[Body], content: bytes) -> Body:
         raise BadRequestError(f"{name}: {words}" if name else words) from None
 
 
-def options(kind: type[Asked], given: Mapping[str, Any], without: Collection[str] = ()) -> Asked:
+def parse_options(kind: type[Asked], given: Mapping[str, Any], without: Collection[str] = ()) -> Asked:
     """The options of our own routes, which are query parameters there, out of JSON.
 
     ``without`` names those that make no sense here. Raises `InvalidParameterError`.

@@ -23,16 +23,17 @@ from app.api.protocols.common import (
     ModelName,
     Option,
     known,
-    options,
     parse,
+    parse_options,
     picture,
     refuse_too_many,
     together,
 )
 from app.api.routes.health import refuse_unready
 from app.serving import representations
-from app.serving.pipeline import Pipeline, Timings
+from app.serving.pipeline import Pipeline
 from app.serving.schemas import ExplainAnswer, PredictAnswer
+from app.serving.timings import Timings
 
 router = APIRouter(prefix="/v1/models", tags=["KServe V1"], dependencies=[Depends(none_at_all)])
 
@@ -81,7 +82,7 @@ class Instance(BaseModel):
     @property
     def asked(self) -> ExplainParameters:
         """Its options; raises `InvalidParameterError`."""
-        return options(ExplainParameters, self.__pydantic_extra__, without=("format",))
+        return parse_options(ExplainParameters, self.__pydantic_extra__, without=("format",))
 
 
 class Instances(BaseModel):
@@ -159,9 +160,9 @@ async def predict(request: Request, instances: Sent) -> Predictions:
     pipeline: Pipeline = request.state.pipeline
 
     async def prediction(sent: Instance, timings: Timings) -> PredictAnswer:
-        how = sent.asked.how()
-        pipeline.check(how)
-        return await pipeline.predict(sent.file, how.fit, how.top_k, timings)
+        options = sent.asked.options()
+        pipeline.check(options)
+        return await pipeline.predict(sent.file, options.fit, options.top_k, timings)
 
     work = [partial(prediction, sent) for sent in instances]
     return Predictions(predictions=await together(request, work, "instances"))
@@ -178,7 +179,7 @@ async def explain(request: Request, instances: Sent) -> Response:
     async def explanation(sent: Instance, timings: Timings) -> representations.Parts:
         asked = sent.asked
         write = partial(representations.parts, values=asked.values)
-        return await pipeline.explain(sent.file, asked.how(), timings, write)
+        return await pipeline.explain(sent.file, asked.options(), timings, write)
 
     work = [partial(explanation, sent) for sent in instances]
     answers = await together(request, work, "instances")

@@ -27,17 +27,19 @@ from app.api.protocols.common import (
     Scalar,
     Version,
     known,
-    options,
     parse,
+    parse_options,
     picture,
     together,
 )
 from app.api.routes.health import refuse_unready
 from app.errors import BadRequestError, InvalidParameterError
 from app.modalities.image.decoding import Fit
-from app.serving.pipeline import How, Pipeline, Timings
+from app.serving.pipeline import Pipeline
 from app.serving.rendering import Upload
 from app.serving.representations import Tensors, scores, tensors
+from app.serving.requests import ExplainOptions
+from app.serving.timings import Timings
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], dependencies=[Depends(none_at_all)])
 
@@ -274,10 +276,10 @@ async def infer(
     parameters = asked.json.parameters.__pydantic_extra__
     pipeline: Pipeline = request.state.pipeline
     if model.endswith(EXPLAINS):
-        how = replace(options(ExplainParameters, parameters, NOT_HERE).how(), top_k=None)
-        work = [partial(_explain, pipeline, how, image) for image in images]
+        options = replace(parse_options(ExplainParameters, parameters, NOT_HERE).options(), top_k=None)
+        work = [partial(_explain, pipeline, options, image) for image in images]
     else:
-        fit = options(PredictParameters, parameters, NOT_HERE).fit
+        fit = parse_options(PredictParameters, parameters, NOT_HERE).fit
         work = [partial(_predict, pipeline, fit, image) for image in images]
     inferred = await together(request, work, "image")
     outputs = [_tensor(output, asked.json, inferred) for output in wanted]
@@ -294,8 +296,8 @@ async def _predict(pipeline: Pipeline, fit: Fit, image: Upload, timings: Timings
     return Tensors(*scores(await pipeline.predict(image, fit, None, timings)))
 
 
-async def _explain(pipeline: Pipeline, how: How, image: Upload, timings: Timings) -> Tensors:
-    return await pipeline.explain(image, how, timings, tensors)
+async def _explain(pipeline: Pipeline, options: ExplainOptions, image: Upload, timings: Timings) -> Tensors:
+    return await pipeline.explain(image, options, timings, tensors)
 
 
 def _wanted(asked: InferenceRequest, offered: Sequence[str]) -> list[RequestOutput]:

@@ -21,19 +21,20 @@ from app.api.openapi import problems
 from app.api.parameters import BatchParameters, each_once
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
 from app.serving import representations
-from app.serving.pipeline import Pipeline, Timings
+from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
 from app.serving.schemas import BatchAnswer
+from app.serving.timings import Timings
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of one file."""
+class FileResult:
+    """Outcome of one file: its explanation, or what was raised."""
 
     file: str
-    result: representations.Parts | Exception
+    outcome: representations.Parts | Exception
 
 
 @router.post(
@@ -58,51 +59,52 @@ async def explain_batch(request: Request, asked: Annotated[BatchParameters, Quer
     """
     form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.ZIP])
     pipeline: Pipeline = request.state.pipeline
-    how = asked.how()
-    pipeline.check(how)
+    options = asked.options()
+    pipeline.check(options)
     files = await read_files(request, request.state.about_model.limits.max_pictures)
     timings = [Timings() for _ in files]
     write = partial(representations.parts, values=asked.values)
-    outcomes = await while_connected(
+    results = await while_connected(
         request,
         asyncio.gather(
             *(
-                _outcome(file, pipeline.explain(file.data, how, clock, write))
+                _result(file, pipeline.explain(file.data, options, clock, write))
                 for file, clock in zip(files, timings, strict=True)
             )
         ),
     )
     request.state.timings.longest_of(timings)
-    results = b'{"results":[%s]}' % b",".join([_result(request, outcome) for outcome in outcomes])
-    body = results if form is Format.JSON else await asyncio.to_thread(_zip, outcomes, results)
+    content = b'{"results":[%s]}' % b",".join([_json(request, result) for result in results])
+    body = content if form is Format.JSON else await asyncio.to_thread(_zip, results, content)
     return respond(representations.Written(body), form)
 
 
-async def _outcome(file: NamedFile, explanation: Awaitable[representations.Parts]) -> Outcome:
+async def _result(file: NamedFile, explanation: Awaitable[representations.Parts]) -> FileResult:
     try:
-        return Outcome(file.name, await explanation)
+        return FileResult(file.name, await explanation)
     except Exception as error:  # noqa: BLE001 # each gets the answer that a request of its own would have got
-        return Outcome(file.name, error)
+        return FileResult(file.name, error)
 
 
-def _result(request: Request, outcome: Outcome) -> bytes:
+def _json(request: Request, result: FileResult) -> bytes:
     """A `BatchResult` in JSON, around an explanation that is JSON already."""
     explanation, problem = b"null", b"null"
-    if isinstance(outcome.result, representations.Parts):
-        explanation = outcome.result.explanation
+    if isinstance(result.outcome, representations.Parts):
+        explanation = result.outcome.explanation
     else:
-        problem = problem_of(outcome.result, request).model_dump_json().encode()
-    file = json.dumps(outcome.file).encode()
+        problem = problem_of(result.outcome, request).model_dump_json().encode()
+    file = json.dumps(result.file).encode()
     return b'{"file":%s,"explanation":%s,"problem":%s}' % (file, explanation, problem)
 
 
-def _zip(outcomes: Sequence[Outcome], results: bytes) -> bytes:
+def _zip(results: Sequence[FileResult], content: bytes) -> bytes:
+    """An archive of the heatmaps and ``content``, the JSON of all results."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:  # stored: PNGs are compressed
-        for index, outcome in enumerate(outcomes):
-            if isinstance(outcome.result, representations.Parts):
-                archive.writestr(f"{index:03d}-{_safe(outcome.file)}.png", outcome.result.png)
-        archive.writestr("results.json", results)
+        for index, result in enumerate(results):
+            if isinstance(result.outcome, representations.Parts):
+                archive.writestr(f"{index:03d}-{_safe(result.file)}.png", result.outcome.png)
+        archive.writestr("results.json", content)
     return buffer.getvalue()
 
 

@@ -71,11 +71,11 @@ async def explain(request: Request, asked: Annotated[ExplainParameters, Query()]
     `application/x-npy`; `format=` does the same for a browser.
     """
     form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.PNG, Format.NPY])
-    how = asked.how()
+    options = asked.options()
     pipeline: Pipeline = request.state.pipeline
     data = await read_upload(request)
     write = partial(representations.explanation, form=form, values=asked.values)
-    work = pipeline.explain(data, how, request.state.timings, write)
+    work = pipeline.explain(data, options, request.state.timings, write)
     return respond(await while_connected(request, work), form)
 
 

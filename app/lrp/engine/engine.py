@@ -20,7 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from app.lrp.attribution import Answers, Explanation, Seed, extremes, seed
+from app.lrp.attribution import (
+    Attribution,
+    Batch,
+    BatchAttributions,
+    OutputRelevance,
+    extremes,
+    output_relevance,
+)
 from app.lrp.composites import Composite, Rule
 from app.lrp.engine.ops.affine import NotCompilableError, affine, channels_last
 from app.lrp.engine.steps import (
@@ -35,7 +42,6 @@ from app.lrp.engine.steps import (
     Weighted,
 )
 from app.lrp.graph.canonize import canonized
-from app.lrp.request import Ask
 from app.lrp.rules import FUNCTIONS
 
 INPUT_BLIND = frozenset({"flat", "w_square", "z_box"})
@@ -66,7 +72,7 @@ class _Trace:
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Relevance ``R`` (n, …) of the asks ``members``, which have had the same rules so far."""
+    """Relevance ``R`` (n, …) of the requests ``members``, which have had the same rules so far."""
 
     members: list[int]
     R: Tensor
@@ -95,45 +101,46 @@ class Engine:
         self._descent = lru_cache(BACKS_KEPT)(self._compile_back)
 
     @torch.inference_mode()
-    def explain(
-        self, inputs: Tensor, composite: Composite, seed: Seed, layer: str | None = None
-    ) -> Explanation:
+    def attribute(
+        self, inputs: Tensor, composite: Composite, start: OutputRelevance, layer: str | None = None
+    ) -> Attribution:
         """Relevance of ``inputs`` (B, …) at the input of ``layer``, the pixels if none is named.
 
-        ``seed`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
+        ``start`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
         """
         at, rows = composite.position(layer), list(range(len(inputs)))
         chain = self._chain(composite, inputs)
         trace = self._forward(inputs, [chain])
         logits = trace.values[-1]
-        start = relevance = seed(logits)
+        relevance = put_in = start(logits)
         sums: list[Tensor] = []
-        for index, pieces, total in self._down(trace, start, rows, [chain] * len(rows)):
+        for index, pieces, total in self._down(trace, put_in, rows, [chain] * len(rows)):
             sums.append(total)
             if index == at:
                 relevance = pieces[0].R
-        return Explanation(logits, start, relevance, extremes(relevance), self._names, _upwards(sums))
+        return Attribution(logits, put_in, relevance, extremes(relevance), self._names, _upwards(sums))
 
     @torch.inference_mode()
-    def answer(self, inputs: Tensor, asks: Sequence[Ask]) -> Answers:
-        """All that is asked of ``inputs`` (B, …), by one forward pass; explanations in the order of ``asks``."""
-        chains = {ask.composite: self._chain(ask.composite, inputs) for ask in asks}
-        trace = self._forward(inputs, list(chains.values()))
+    def run(self, batch: Batch) -> BatchAttributions:
+        """All that is requested of the inputs of ``batch``, by one forward pass."""
+        requests = batch.requests
+        chains = {request.composite: self._chain(request.composite, batch.inputs) for request in requests}
+        trace = self._forward(batch.inputs, list(chains.values()))
         logits = trace.values[-1]
         # Neighbours are those whose ways back are the same the longest.
         order = sorted(
-            range(len(asks)), key=lambda i: [id(step) for step in reversed(chains[asks[i].composite])]
+            range(len(requests)), key=lambda i: [id(step) for step in reversed(chains[requests[i].composite])]
         )
-        ordered = [asks[i] for i in order]
+        ordered = [requests[i] for i in order]
         if not ordered:
-            return Answers(logits.cpu(), ())
-        rows = [ask.row for ask in ordered]
-        start = seed([ask.question for ask in ordered])(logits[rows])
-        ats = [ask.composite.position(ask.layer) for ask in ordered]
+            return BatchAttributions(logits.cpu(), ())
+        rows = [batch.rows[i] for i in order]
+        start = output_relevance([request.target for request in ordered])(logits[rows])
+        ats = [request.composite.position(request.layer) for request in ordered]
         maps: dict[int, tuple[Tensor, Tensor]] = {}
         sums: list[Tensor] = []
         for index, pieces, total in self._down(
-            trace, start, rows, [chains[ask.composite] for ask in ordered]
+            trace, start, rows, [chains[request.composite] for request in ordered]
         ):
             sums.append(total)
             for piece in pieces if index in ats else ():
@@ -141,11 +148,11 @@ class Engine:
                     piece.members, piece.R.cpu().split(1), extremes(piece.R).cpu().split(1), strict=True
                 )
                 maps |= {m: (R, ends) for m, R, ends in rows_of if ats[m] == index}
-        per_ask = logits[rows].cpu().split(1), start.cpu().split(1), _upwards(sums).cpu().split(1)
-        explanations: list[Any] = [None] * len(asks)
-        for m, (own_logits, own_start, own_sums) in enumerate(zip(*per_ask, strict=True)):
-            explanations[order[m]] = Explanation(own_logits, own_start, *maps[m], self._names, own_sums)
-        return Answers(logits.cpu(), tuple(explanations))
+        per_request = logits[rows].cpu().split(1), start.cpu().split(1), _upwards(sums).cpu().split(1)
+        attributions: list[Any] = [None] * len(requests)
+        for m, (own_logits, own_start, own_sums) in enumerate(zip(*per_request, strict=True)):
+            attributions[order[m]] = Attribution(own_logits, own_start, *maps[m], self._names, own_sums)
+        return BatchAttributions(logits.cpu(), tuple(attributions))
 
     def _forward(self, inputs: Tensor, chains: Sequence["_Chain"]) -> _Trace:
         """Keeps what a ReLU shuts only where one of the ``chains`` looks at it again."""
@@ -161,9 +168,9 @@ class Engine:
     def _down(
         self, trace: _Trace, start: Tensor, rows: Sequence[int], chains: Sequence["_Chain"]
     ) -> Iterator[tuple[int, list[_Piece], Tensor]]:
-        """From the last layer to the first: its index, the relevance at its input, and each ask's sum there.
+        """From the last layer to the first: its index, the relevance at its input, and each request's sum there.
 
-        ``rows[m]`` is the input of which ask ``m`` is, ``chains[m]`` its way back; equal ones stand together.
+        ``rows[m]`` is the input of which request ``m`` is, ``chains[m]`` its way back; equal ones stand together.
         """
         pieces, sums = [_Piece(list(range(len(rows))), start)], start.sum(1)
         for index in reversed(range(len(self._layers))):

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from app.errors import DeadlineError, InvalidParameterError
+from app.runtime.processes import ProcessExecutor, WorkerLostError
 from app.runtime.remote_errors import RemoteError
-from app.runtime.workers import ProcessWorkers, ThreadWorkers, WorkerLostError
+from app.runtime.threads import ThreadExecutor
 
 LIMIT_S = 60.0
 
@@ -61,9 +62,9 @@ class Stillborn(Tools):
 @asynccontextmanager
 async def employed(
     count: int = 1, deadline_s: float = LIMIT_S, limit_s: float = LIMIT_S
-) -> AsyncIterator[ProcessWorkers[Tools]]:
+) -> AsyncIterator[ProcessExecutor[Tools]]:
     deaths: list[BaseException] = []
-    workers = ProcessWorkers(
+    workers = ProcessExecutor(
         Tools("Hello"), count, deadline_s=deadline_s, limit_s=limit_s, on_death=deaths.append
     )
     async with asyncio.timeout(LIMIT_S):
@@ -73,19 +74,19 @@ async def employed(
     assert not deaths
 
 
-async def pids_of(workers: ProcessWorkers[Tools], count: int) -> set[int]:
+async def pids_of(workers: ProcessExecutor[Tools], count: int) -> set[int]:
     """When so many are up."""
     pids: set[int] = set()
     while len(pids) < count:
-        pids |= {done.result for done in await asyncio.gather(*(workers.do(Tools.pid) for _ in range(8)))}
+        pids |= {done.result for done in await asyncio.gather(*(workers.call(Tools.pid) for _ in range(8)))}
     return pids
 
 
 def test_work_is_done_in_other_processes_side_by_side() -> None:
     async def scene() -> None:
         async with employed(2) as workers:
-            assert (await workers.do(Tools.say, "you", loudly=True)).result == "Hello, you!"
-            assert (await workers.do_if_in_time(Tools.say, "you")).result == "Hello, you"
+            assert (await workers.call(Tools.say, "you", loudly=True)).result == "Hello, you!"
+            assert (await workers.call_before_deadline(Tools.say, "you")).result == "Hello, you"
             assert os.getpid() not in await pids_of(workers, 2)
 
     asyncio.run(scene())
@@ -95,7 +96,7 @@ def test_large_work_arrives_whole() -> None:
     async def scene() -> None:
         async with employed() as workers:
             text = "x" * 20_000_000
-            assert len((await workers.do(Tools.say, text)).result) == len(text) + len("Hello, ")
+            assert len((await workers.call(Tools.say, text)).result) == len(text) + len("Hello, ")
 
     asyncio.run(scene())
 
@@ -104,13 +105,13 @@ def test_our_errors_come_back_as_they_are_and_others_in_no_users_words() -> None
     async def scene() -> None:
         async with employed() as workers:
             with pytest.raises(InvalidParameterError) as refused:
-                await workers.do(Tools.refuse)
+                await workers.call(Tools.refuse)
             assert (refused.value.parameter, refused.value.message) == ("epsilon", "must be positive")
             for work in (Tools.fail, Tools.unsendable):
                 with pytest.raises(RemoteError) as failed:
-                    await workers.do(work)
+                    await workers.call(work)
                 assert "SECRET" not in failed.value.detail
-            assert (await workers.do(Tools.say, "again")).result == "Hello, again"
+            assert (await workers.call(Tools.say, "again")).result == "Hello, again"
 
     asyncio.run(scene())
 
@@ -118,9 +119,9 @@ def test_our_errors_come_back_as_they_are_and_others_in_no_users_words() -> None
 def test_a_worker_that_dies_takes_nothing_along_but_its_work() -> None:
     async def scene() -> None:
         async with employed() as workers:
-            before = (await workers.do(Tools.pid)).result
-            dying = asyncio.ensure_future(workers.do(Tools.die))
-            behind = asyncio.ensure_future(workers.do(Tools.pid))
+            before = (await workers.call(Tools.pid)).result
+            dying = asyncio.ensure_future(workers.call(Tools.die))
+            behind = asyncio.ensure_future(workers.call(Tools.pid))
             with pytest.raises(WorkerLostError):
                 await dying
             assert (await behind).result != before
@@ -131,12 +132,12 @@ def test_a_worker_that_dies_takes_nothing_along_but_its_work() -> None:
 def test_a_worker_that_dies_idle_costs_nobody_anything() -> None:
     async def scene() -> None:
         async with employed() as workers:
-            process = psutil.Process((await workers.do(Tools.pid)).result)
+            process = psutil.Process((await workers.call(Tools.pid)).result)
             process.kill()
             while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 await asyncio.sleep(0)
             await asyncio.sleep(0.05)  # what the system says of it arrives
-            assert (await workers.do(Tools.say, "you")).result == "Hello, you"
+            assert (await workers.call(Tools.say, "you")).result == "Hello, you"
 
     asyncio.run(scene())
 
@@ -144,10 +145,10 @@ def test_a_worker_that_dies_idle_costs_nobody_anything() -> None:
 def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
     async def scene() -> None:
         async with employed(limit_s=0.5) as workers:
-            before = (await workers.do(Tools.pid)).result
+            before = (await workers.call(Tools.pid)).result
             with pytest.raises(WorkerLostError):
-                await workers.do(Tools.sleep, LIMIT_S)
-            assert (await workers.do(Tools.pid)).result != before
+                await workers.call(Tools.sleep, LIMIT_S)
+            assert (await workers.call(Tools.pid)).result != before
 
     asyncio.run(scene())
 
@@ -155,13 +156,13 @@ def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
 def test_whose_sender_has_left_is_not_done() -> None:
     async def scene() -> None:
         async with employed() as workers:
-            running = asyncio.ensure_future(workers.do(Tools.sleep, 0.2))
+            running = asyncio.ensure_future(workers.call(Tools.sleep, 0.2))
             await asyncio.sleep(0)
-            leaving = asyncio.ensure_future(workers.do(Tools.die))
+            leaving = asyncio.ensure_future(workers.call(Tools.die))
             await asyncio.sleep(0)
             leaving.cancel()
             await running
-            assert (await workers.do(Tools.say, "you")).result == "Hello, you"
+            assert (await workers.call(Tools.say, "you")).result == "Hello, you"
 
     asyncio.run(scene())
 
@@ -169,10 +170,10 @@ def test_whose_sender_has_left_is_not_done() -> None:
 def test_who_leaves_while_it_is_done_disturbs_nobody() -> None:
     async def scene() -> None:
         async with employed() as workers:
-            leaving = asyncio.ensure_future(workers.do(Tools.sleep, 0.2))
+            leaving = asyncio.ensure_future(workers.call(Tools.sleep, 0.2))
             await asyncio.sleep(0.05)
             leaving.cancel()
-            assert (await workers.do(Tools.say, "you")).result == "Hello, you"
+            assert (await workers.call(Tools.say, "you")).result == "Hello, you"
 
     asyncio.run(scene())
 
@@ -186,12 +187,12 @@ def test_what_need_not_be_in_time_is_done_first_and_the_rest_in_order() -> None:
             done.append(name)
 
         async with employed() as workers:
-            running = asyncio.ensure_future(workers.do(Tools.sleep, 0.2))
+            running = asyncio.ensure_future(workers.call(Tools.sleep, 0.2))
             await asyncio.sleep(0)
             await asyncio.gather(
-                note("open 1", workers.do_if_in_time(Tools.pid)),
-                note("open 2", workers.do_if_in_time(Tools.pid)),
-                note("draw", workers.do(Tools.pid)),
+                note("open 1", workers.call_before_deadline(Tools.pid)),
+                note("open 2", workers.call_before_deadline(Tools.pid)),
+                note("draw", workers.call(Tools.pid)),
                 running,
             )
         return done
@@ -202,12 +203,12 @@ def test_what_need_not_be_in_time_is_done_first_and_the_rest_in_order() -> None:
 def test_whose_turn_comes_too_late_is_told_so_and_not_done() -> None:
     async def scene() -> None:
         async with employed(deadline_s=0.1) as workers:
-            running = asyncio.ensure_future(workers.do(Tools.sleep, 0.5))
+            running = asyncio.ensure_future(workers.call(Tools.sleep, 0.5))
             await asyncio.sleep(0)
             with pytest.raises(DeadlineError, match=r"waited 0\.1 s"):
-                await workers.do_if_in_time(Tools.die)
+                await workers.call_before_deadline(Tools.die)
             await running
-            assert (await workers.do_if_in_time(Tools.say, "you")).result == "Hello, you"
+            assert (await workers.call_before_deadline(Tools.say, "you")).result == "Hello, you"
 
     asyncio.run(scene())
 
@@ -216,7 +217,7 @@ def test_processes_that_do_not_start_are_reported_and_nobody_waits_for_them() ->
     deaths: list[BaseException] = []
 
     async def scene() -> None:
-        workers = ProcessWorkers(Stillborn(""), 2, deadline_s=LIMIT_S, on_death=deaths.append)
+        workers = ProcessExecutor(Stillborn(""), 2, deadline_s=LIMIT_S, on_death=deaths.append)
         with pytest.raises(EOFError):
             await asyncio.wait_for(workers.ready(), LIMIT_S)
         workers.close()
@@ -237,8 +238,8 @@ def test_processes_end_with_those_who_made_them() -> None:
 def test_what_waits_when_all_ends_is_given_up() -> None:
     async def scene() -> None:
         async with employed() as workers:
-            running = asyncio.ensure_future(workers.do(Tools.sleep, LIMIT_S))
-            waiting = asyncio.ensure_future(workers.do(Tools.pid))
+            running = asyncio.ensure_future(workers.call(Tools.sleep, LIMIT_S))
+            waiting = asyncio.ensure_future(workers.call(Tools.pid))
             await asyncio.sleep(0.05)
         for future in (running, waiting):
             with pytest.raises(asyncio.CancelledError):
@@ -250,9 +251,9 @@ def test_what_waits_when_all_ends_is_given_up() -> None:
 def test_the_wait_for_a_worker_is_told_and_counted() -> None:
     async def scene() -> None:
         async with employed() as workers:
-            running = asyncio.ensure_future(workers.do(Tools.sleep, 0.2))
+            running = asyncio.ensure_future(workers.call(Tools.sleep, 0.2))
             await asyncio.sleep(0)
-            second = asyncio.ensure_future(workers.do(Tools.sleep, 0))
+            second = asyncio.ensure_future(workers.call(Tools.sleep, 0))
             await asyncio.sleep(0.05)
             assert workers.waiting == 1
             assert (await running).queue_s < 0.1 < (await second).queue_s
@@ -264,7 +265,7 @@ def test_the_wait_for_a_worker_is_told_and_counted() -> None:
 def test_what_libraries_say_about_an_upload_is_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
     async def scene() -> None:
         async with employed() as workers:
-            await workers.do(Tools.chatter)
+            await workers.call(Tools.chatter)
 
     asyncio.run(scene())
     said = capfd.readouterr().err
@@ -273,11 +274,11 @@ def test_what_libraries_say_about_an_upload_is_not_logged(capfd: pytest.CaptureF
 
 
 def test_threads_do_the_same_for_any_loop() -> None:
-    workers = ThreadWorkers(Tools("Hello"), 1)
+    workers = ThreadExecutor(Tools("Hello"), 1)
 
     async def scene() -> str:
         await workers.ready()
-        return (await workers.do_if_in_time(Tools.say, "you")).result
+        return (await workers.call_before_deadline(Tools.say, "you")).result
 
     assert {asyncio.run(scene()) for _ in range(2)} == {"Hello, you"}
     workers.close()

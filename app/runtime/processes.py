@@ -1,10 +1,7 @@
-"""Does work elsewhere, for an event loop that only waits.
+"""An executor of processes: workers that may crash or hang without harm to the service.
 
 Python runs one thread of a process at a time. Threads that decode and draw beside the event loop would make each
-of its steps wait for them, up to milliseconds: under load a refusal or a probe then takes hundreds. So a service
-has `ProcessWorkers`; a command that explains a few pictures has `ThreadWorkers`.
-
-Neither knows what is done. Work is a method of the ``tools`` that each worker has, and its arguments.
+of its steps wait for them, up to milliseconds: under load a refusal or a probe then takes hundreds.
 """
 
 import asyncio
@@ -19,16 +16,15 @@ import signal
 import socket
 import struct
 import sys
-import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from app.errors import DeadlineError, LRPServeError
+from app.runtime.executor import Timed
 from app.runtime.remote_errors import portable
 
 log = logging.getLogger(__name__)
@@ -36,8 +32,7 @@ log = logging.getLogger(__name__)
 SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with threads would hang
 P = ParamSpec("P")
 T = TypeVar("T")
-Tools = TypeVar("Tools")
-Tools_co = TypeVar("Tools_co", covariant=True)
+Context = TypeVar("Context")
 
 WORK_LIMIT_S = 30.0
 """For one piece of work; the largest picture that is taken needs one. Then its process is killed."""
@@ -54,72 +49,6 @@ class WorkerLostError(LRPServeError):
     """The process that had the work has died, or was killed over it."""
 
 
-@dataclass(frozen=True)
-class Done(Generic[T]):
-    """What came of work, and the seconds that it had waited for a worker."""
-
-    result: T
-    queue_s: float
-
-
-class Workers(Protocol[Tools_co]):
-    """Who does work elsewhere."""
-
-    @property
-    def waiting(self) -> int:
-        """How much work waits for a worker."""
-
-    async def do(
-        self, work: Callable[Concatenate[Tools_co, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Done[T]:
-        """The result of ``work(tools, *args, **kwargs)``, or whatever it raised."""
-
-    async def do_if_in_time(
-        self, work: Callable[Concatenate[Tools_co, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Done[T]:
-        """The same, behind all that need not be in time; raises `DeadlineError` if its turn comes too late."""
-
-    async def ready(self) -> None:
-        """Returns when there is somebody to do work."""
-
-    def close(self) -> None:
-        """Do no more."""
-
-
-class ThreadWorkers(Generic[Tools]):
-    """Threads of this process; `Workers` whom any event loop may ask, and who know no deadline."""
-
-    def __init__(self, tools: Tools, count: int) -> None:
-        self._tools = tools
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="worker")
-
-    @property
-    def waiting(self) -> int:
-        """See `Workers`; nobody counts here."""
-        return 0
-
-    async def do(
-        self, work: Callable[Concatenate[Tools, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Done[T]:
-        """See `Workers`."""
-        put = time.perf_counter()
-
-        def done() -> Done[T]:
-            queue_s = time.perf_counter() - put
-            return Done(work(self._tools, *args, **kwargs), queue_s)
-
-        return await asyncio.get_running_loop().run_in_executor(self._pool, done)
-
-    do_if_in_time = do
-
-    async def ready(self) -> None:
-        """See `Workers`."""
-
-    def close(self) -> None:
-        """See `Workers`; what has begun is finished."""
-        self._pool.shutdown(wait=True)
-
-
 @dataclass(order=True)
 class _Waiting:
     """Work that waits for a worker; ordered by who comes first."""
@@ -132,8 +61,8 @@ class _Waiting:
     until: float = field(compare=False)
 
 
-class ProcessWorkers(Generic[Tools]):
-    """Processes that do one piece of work at a time each; `Workers` of the event loop that makes them.
+class ProcessExecutor(Generic[Context]):
+    """Processes that do one piece of work at a time each; `Executor` of the event loop that makes them.
 
     One that dies, or needs longer than `WORK_LIMIT_S`, takes nothing along but its work, and another takes its
     place. They end with this object, or with this process, however that ends.
@@ -141,7 +70,7 @@ class ProcessWorkers(Generic[Tools]):
 
     def __init__(
         self,
-        tools: Tools,
+        context: Context,
         count: int,
         *,
         deadline_s: float,
@@ -149,7 +78,7 @@ class ProcessWorkers(Generic[Tools]):
         limit_s: float = WORK_LIMIT_S,
     ) -> None:
         """``on_death`` is called where a process does not even start, so that nobody does any work."""
-        self._tools, self._deadline_s, self._limit_s = tools, deadline_s, limit_s
+        self._context, self._deadline_s, self._limit_s = context, deadline_s, limit_s
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.PriorityQueue[_Waiting] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
@@ -159,29 +88,31 @@ class ProcessWorkers(Generic[Tools]):
 
     @property
     def waiting(self) -> int:
-        """See `Workers`."""
+        """See `Executor`."""
         return self._waiting.qsize()
 
-    async def do(
-        self, work: Callable[Concatenate[Tools, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Done[T]:
-        """See `Workers`."""
-        done: Done[T] = await self._put(False, float("inf"), (work, args, kwargs))
-        return done
+    async def call(
+        self, function: Callable[Concatenate[Context, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Timed[T]:
+        """See `Executor`."""
+        timed: Timed[T] = await self._put(False, float("inf"), (function, args, kwargs))
+        return timed
 
-    async def do_if_in_time(
-        self, work: Callable[Concatenate[Tools, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Done[T]:
-        """See `Workers`."""
-        done: Done[T] = await self._put(True, self._loop.time() + self._deadline_s, (work, args, kwargs))
-        return done
+    async def call_before_deadline(
+        self, function: Callable[Concatenate[Context, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Timed[T]:
+        """See `Executor`."""
+        timed: Timed[T] = await self._put(
+            True, self._loop.time() + self._deadline_s, (function, args, kwargs)
+        )
+        return timed
 
     async def ready(self) -> None:
-        """See `Workers`."""
+        """See `Executor`."""
         await asyncio.shield(self._ready)
 
     def close(self) -> None:
-        """See `Workers`; what has begun is given up."""
+        """See `Executor`; what has begun is given up."""
         for place in self._places:
             place.cancel()
         while not self._waiting.empty():
@@ -200,7 +131,7 @@ class ProcessWorkers(Generic[Tools]):
         """Have a process at this place, and another when that is lost."""
         try:
             while True:
-                with contextlib.closing(await _Worker.hire(self._tools)) as worker:
+                with contextlib.closing(await _Worker.hire(self._context)) as worker:
                     _settle(self._ready, None, None)
                     await self._employ(worker)
                 log.warning("a worker was lost and is replaced")
@@ -232,7 +163,8 @@ class ProcessWorkers(Generic[Tools]):
             except asyncio.CancelledError:  # all is to end
                 waiting.future.cancel()
                 raise
-            _settle(waiting.future, Done(result, now - waiting.since), error)
+            run_s = self._loop.time() - now
+            _settle(waiting.future, Timed(result, now - waiting.since, run_s), error)
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
@@ -255,11 +187,11 @@ class _Worker:
         self._end = weakref.finalize(self, process.kill)
 
     @classmethod
-    async def hire(cls, tools: object) -> "_Worker":
+    async def hire(cls, context: object) -> "_Worker":
         """One that takes work; raises EOFError or OSError where its process does not come up."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = SPAWN.Process(target=_serve, args=(theirs, tools), name="worker", daemon=True)
+            process = SPAWN.Process(target=_serve, args=(theirs, context), name="worker", daemon=True)
             process.start()
         worker = cls(process, *await asyncio.open_connection(sock=ours, limit=READ_AHEAD_BYTES))
         try:
@@ -291,7 +223,7 @@ class _Worker:
         return pickle.loads(await self._reader.readexactly(length))  # noqa: S301 # our own process wrote it
 
 
-def _serve(wire: socket.socket, tools: object) -> None:  # pragma: no cover # in a process of its own
+def _serve(wire: socket.socket, context: object) -> None:  # pragma: no cover # in a process of its own
     """A worker's process: does what comes until the other end is closed, as it is when the service has died."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches all; the service says when work is over
         signal.signal(number, signal.SIG_IGN)
@@ -301,7 +233,7 @@ def _serve(wire: socket.socket, tools: object) -> None:  # pragma: no cover # in
     with contextlib.suppress(EOFError, OSError), wire, wire.makefile("rwb") as messages:
         _send(messages, pickle.dumps(None))
         while header := messages.read(LENGTH.size):
-            _send(messages, _outcome(tools, messages.read(*LENGTH.unpack(header))))
+            _send(messages, _outcome(context, messages.read(*LENGTH.unpack(header))))
 
 
 def _hush_libraries() -> None:  # pragma: no cover # as above
@@ -311,10 +243,10 @@ def _hush_libraries() -> None:  # pragma: no cover # as above
         os.dup2(nowhere.fileno(), 2)
 
 
-def _outcome(tools: object, message: bytes) -> bytes:  # pragma: no cover # as above
+def _outcome(context: object, message: bytes) -> bytes:  # pragma: no cover # as above
     try:
         work, args, kwargs = pickle.loads(message)  # noqa: S301 # as above
-        return pickle.dumps((work(tools, *args, **kwargs), None), pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps((work(context, *args, **kwargs), None), pickle.HIGHEST_PROTOCOL)
     except BaseException as error:  # noqa: BLE001 # whatever it is belongs to whoever sent the work
         return pickle.dumps((None, portable(error)))
 

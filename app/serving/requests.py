@@ -1,0 +1,134 @@
+"""Options as clients give them, and the explanation requests that they mean for one model."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from app.errors import InvalidParameterError
+from app.lrp.composites import COMPOSITES, Composite, rule_info
+from app.lrp.request import ExplanationRequest, Start, Target
+from app.modalities.image.decoding import Fit
+from app.modalities.image.heatmap import Style
+
+ALL = "all"
+"""As a target of a comparison: every class."""
+MAX_COMPARED = 150
+"""Explanations of one comparison: all thirteen rules for ten classes, and some."""
+
+Resolve = Callable[[str, dict[str, float], Sequence[str]], Composite]
+"""Rule name, its parameters and overrides -> the rule of each layer of the network."""
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Options of one explanation; defaults and meaning as in the HTTP contract."""
+
+    rule: str = "epsilon_plus_flat"
+    parameters: dict[str, float] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    target: str | None = None
+    versus: str | None = None
+    start: Start = Start.ONE
+    layer: str | None = None
+    fit: Fit = Fit.CROP
+    style: Style = field(default_factory=Style)
+    top_k: int | None = None
+    verify: bool = False
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Several rules for several targets of one input; ``options`` holds what they share."""
+
+    options: ExplainOptions = field(default_factory=ExplainOptions)
+    rules: tuple[str, ...] = ()
+    """Empty: all composites."""
+    targets: tuple[str, ...] = ()
+    """Empty: the predicted class."""
+
+
+class RequestFactory:
+    """Makes explanation requests for a network with these classes."""
+
+    def __init__(self, classes: Sequence[str], resolve: Resolve) -> None:
+        self._classes = classes
+        self._resolve = resolve
+        numbers = {str(index): index for index in range(len(classes))}
+        self._indices = numbers | {label: index for index, label in enumerate(classes)}
+
+    def explanation(self, options: ExplainOptions) -> ExplanationRequest:
+        """Return the request that ``options`` describe; raises `InvalidParameterError`."""
+        composite = self._resolve(options.rule, options.parameters, options.layers)
+        composite.position(options.layer)  # raises here, for this request alone, not for its batch
+        target = None if options.target is None else self._index("target", options.target)
+        versus = None if options.versus is None else self._index("versus", options.versus)
+        if versus is not None and versus == target:
+            raise InvalidParameterError("versus", "is the target itself; name another class")
+        return ExplanationRequest(composite, Target(target, versus, options.start), options.layer)
+
+    def comparison(self, compared: CompareOptions) -> tuple[ExplanationRequest, ...]:
+        """Return the requests of a comparison, rule by rule and target by target.
+
+        Each rule gets those of the parameters that it has. Raises `InvalidParameterError`.
+        """
+        options, rules = compared.options, compared.rules or tuple(COMPOSITES)
+        targets = self._targets(compared)
+        known = {rule: {parameter.name for parameter in rule_info(rule).parameters} for rule in rules}
+        _check_comparison(options, rules, targets, known)
+        return tuple(
+            self.explanation(
+                replace(
+                    options,
+                    rule=rule,
+                    target=target,
+                    parameters={
+                        name: value for name, value in options.parameters.items() if name in known[rule]
+                    },
+                )
+            )
+            for rule in rules
+            for target in targets
+        )
+
+    def _targets(self, compared: CompareOptions) -> tuple[str | None, ...]:
+        """Labels of the compared classes; ``None`` is the predicted one."""
+        if ALL in compared.targets:
+            if len(compared.targets) > 1:
+                raise InvalidParameterError("target", f"{ALL} is every class; leave the others out")
+            targets = tuple(self._classes)
+        else:
+            targets = tuple(self._label("target", text) for text in compared.targets)
+        versus = compared.options.versus
+        if versus is not None and (label := self._label("versus", versus)) in targets:
+            advice = f"leave versus out, or name targets other than {label}"
+            raise InvalidParameterError("versus", f"{label} is one of the targets; {advice}")
+        return targets or (None,)
+
+    def _label(self, parameter: str, text: str) -> str:
+        return self._classes[self._index(parameter, text)]
+
+    def _index(self, parameter: str, text: str) -> int:
+        """Index of a class given by label or number."""
+        if text in self._indices:
+            return self._indices[text]
+        known = f"use a number from 0 to {len(self._classes) - 1} or one of {', '.join(self._classes)}"
+        raise InvalidParameterError(parameter, f"no class {text!r}; {known}")
+
+
+def _check_comparison(
+    options: ExplainOptions,
+    rules: Sequence[str],
+    targets: Sequence[str | None],
+    known: dict[str, set[str]],
+) -> None:
+    for parameter in options.parameters:
+        if not any(parameter in names for names in known.values()):
+            raise InvalidParameterError(parameter, f"none of {', '.join(rules)} takes it; leave it out")
+    for name, chosen in (("rule", rules), ("target", targets)):
+        if twice := [one for one, times in Counter(chosen).items() if times > 1]:
+            raise InvalidParameterError(name, f"{twice[0]} is given twice; give it once")
+    if len(rules) * len(targets) > MAX_COMPARED:
+        raise InvalidParameterError(
+            "target",
+            f"{len(rules)} rules × {len(targets)} targets are over {MAX_COMPARED}; compare fewer",
+        )
