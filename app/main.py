@@ -18,11 +18,12 @@ from app.api.http import problems
 from app.api.http.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
 from app.api.http.middleware import BodyLimits, HeadAsGet, RefuseWhenFull, RequestContext
 from app.api.http.problems import Problem
-from app.api.protocols import kserve_v1, open_inference
+from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances
-from app.api.protocols.open_inference import InferenceRequest
+from app.api.protocols.open_inference import routes as open_inference
+from app.api.protocols.open_inference.schemas import InferenceRequest
 from app.api.routes import about, batch, compare, explain, health, page, redoc
-from app.api.routes.about import AboutModel, Limits, about_model
+from app.api.schemas import AboutModel, Limits, about_model
 from app.models.protocol import Model
 from app.runtime.executor import Executor
 from app.runtime.model_process import ModelProcess

@@ -21,9 +21,11 @@ from app.main import create_pipeline
 from app.modalities.image.decoding import Picture, fit_to_model
 from app.modalities.image.heatmap import CHUNK, Style, View
 from app.models.local import LocalModel
-from app.runtime.workers import ThreadWorkers
-from app.serving.pipeline import Comparison, How, Pipeline, Timings
-from app.serving.rendering import Explained, as_it_is
+from app.runtime.threads import ThreadExecutor
+from app.serving.pipeline import Pipeline
+from app.serving.rendering import RenderedExplanation, as_it_is
+from app.serving.requests import CompareOptions, ExplainOptions
+from app.serving.timings import Timings
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from docs import blocks
@@ -54,18 +56,18 @@ class Artist:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
-    def explain(self, photo: Image.Image, how: How) -> Explained:
+    def explain(self, photo: Image.Image, options: ExplainOptions) -> RenderedExplanation:
         """The explanation of a photo."""
-        return asyncio.run(self._pipeline.explain(_png(photo), how, Timings(), as_it_is))
+        return asyncio.run(self._pipeline.explain(_png(photo), options, Timings(), as_it_is))
 
-    def sheet(self, photo: Image.Image, comparison: Comparison) -> bytes:
+    def sheet(self, photo: Image.Image, comparison: CompareOptions) -> bytes:
         """The contact sheet of a comparison."""
         return asyncio.run(self._pipeline.compare(_png(photo), comparison, Timings(), as_it_is)).sheet.png
 
-    def map_tile(self, photo: Image.Image, how: How, title: str) -> Tile:
+    def map_tile(self, photo: Image.Image, options: ExplainOptions, title: str) -> Tile:
         """A heatmap on its own scale, with what it sums up to."""
-        explained = self.explain(photo, replace(how, style=Style(size=TILE)))
-        leak = explained.receipt.relevance.leak
+        explained = self.explain(photo, replace(options, style=Style(size=TILE)))
+        leak = explained.report.relevance.leak
         strongest = explained.heatmap.vmax
         words = f"±{strongest:.2g}" + ("" if leak is None else f", leak {leak:.2f}")
         return Tile(_opened(explained.heatmap.png), (title, words))
@@ -77,27 +79,27 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
     settings = Settings(device="cpu")
     model = LocalModel.load(settings.model, settings.device, settings.cores)
     pipeline = create_pipeline(
-        model, settings, Metrics(), lambda _: None, lambda pictures: ThreadWorkers(pictures, 1)
+        model, settings, Metrics(), lambda _: None, lambda renderer: ThreadExecutor(renderer, 1)
     )
     try:
         artist = Artist(pipeline)
         cat, coffee = _photo(data.chelsea), _photo(data.coffee)
-        _save(folder / "cat.png", artist.explain(cat, How(style=SIDE_BY_SIDE)).heatmap.png)
-        _save(folder / "coffee.png", artist.explain(coffee, How(style=SIDE_BY_SIDE)).heatmap.png)
-        versus = How(target="cat", versus="dog", start=Start.LOGIT, style=SIDE_BY_SIDE)
+        _save(folder / "cat.png", artist.explain(cat, ExplainOptions(style=SIDE_BY_SIDE)).heatmap.png)
+        _save(folder / "coffee.png", artist.explain(coffee, ExplainOptions(style=SIDE_BY_SIDE)).heatmap.png)
+        versus = ExplainOptions(target="cat", versus="dog", start=Start.LOGIT, style=SIDE_BY_SIDE)
         _save(folder / "cat-not-dog.png", artist.explain(cat, versus).heatmap.png)
         _seen(artist, cat).save(folder / "seen.png", optimize=True)
         _layers(artist, cat).save(folder / "layers.png", optimize=True)
         _rules(artist, cat).save(folder / "rules.png", optimize=True)
         _parameters(artist, cat).save(folder / "parameters.png", optimize=True)
-        several = Comparison(
-            How(start=Start.LOGIT, style=Style(size=128)),
+        several = CompareOptions(
+            ExplainOptions(start=Start.LOGIT, style=Style(size=128)),
             rules=("epsilon_plus_flat", "epsilon_alpha2_beta1_flat"),
             targets=("cat", "dog", "frog", "bird"),
         )
         _save(folder / "one-scale.png", artist.sheet(cat, several))
         return {
-            "first-explanation.md": _receipt(artist, cat),
+            "first-explanation.md": _layer_sums(artist, cat),
             "which-rule-when.md": {**_frog(artist, cat, folder), **_alike(artist, cat, coffee)},
         }
     finally:
@@ -106,7 +108,7 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
 
 def _seen(artist: Artist, photo: Image.Image) -> Image.Image:
     """What is sent, what the network sees of it, and its map over the photo."""
-    explained = artist.explain(photo, How(style=Style(view=View.OVERLAY, size=2 * TILE)))
+    explained = artist.explain(photo, ExplainOptions(style=Style(view=View.OVERLAY, size=2 * TILE)))
     small = fit_to_model(Picture(photo, "PNG")).image.resize((TILE, TILE), Image.Resampling.NEAREST)
     return _grid(
         [
@@ -122,29 +124,29 @@ def _layers(artist: Artist, photo: Image.Image) -> Image.Image:
     """The same explanation stopped at each convolution and at the dense layer."""
     tiles = []
     for layer in ("classifier.1", "features.9", "features.6", "features.3", "features.0"):
-        explained = artist.explain(photo, How(layer=layer, style=Style(size=TILE)))
-        arrived = {total.name: total.sum for total in explained.receipt.relevance.layers}[layer]
+        explained = artist.explain(photo, ExplainOptions(layer=layer, style=Style(size=TILE)))
+        arrived = {total.name: total.sum for total in explained.report.relevance.layers}[layer]
         tiles.append(Tile(_opened(explained.heatmap.png), (layer, f"{arrived:.2f} of 1 arrive")))
     return _grid(tiles, 5)
 
 
-def _receipt(artist: Artist, photo: Image.Image) -> dict[str, str]:
+def _layer_sums(artist: Artist, photo: Image.Image) -> dict[str, str]:
     """How much relevance arrives at each layer, from the last to the first."""
-    explained = artist.explain(photo, How()).receipt
-    receipt, rules = explained.relevance, {layer.name: layer.rule for layer in explained.rule.layers}
+    explained = artist.explain(photo, ExplainOptions()).report
+    relevance, rules = explained.relevance, {layer.name: layer.rule for layer in explained.rule.layers}
     rows = [
         [f"`{total.name}`", rules[total.name], f"{total.sum:.3f}"]
-        for total in reversed(receipt.layers)
+        for total in reversed(relevance.layers)
         if rules[total.name] != "pass"
     ]
-    start = ["the output", "", f"{receipt.start:.3f}"]
+    start = ["the output", "", f"{relevance.start:.3f}"]
     return {"layers": blocks.table(["arrives at the input of", "by the rule", "relevance"], [start, *rows])}
 
 
 def _rules(artist: Artist, photo: Image.Image) -> Image.Image:
     """Every composite and every rule, each on its own scale."""
     seen = fit_to_model(Picture(photo, "PNG")).image.resize((TILE, TILE), Image.Resampling.NEAREST)
-    tiles = [artist.map_tile(photo, How(rule=name), name) for name in (*COMPOSITES, *RULES)]
+    tiles = [artist.map_tile(photo, ExplainOptions(rule=name), name) for name in (*COMPOSITES, *RULES)]
     return _grid([Tile(seen, ("the picture", "as the network sees it")), *tiles], 5)
 
 
@@ -152,7 +154,9 @@ def _parameters(artist: Artist, photo: Image.Image) -> Image.Image:
     """What a parameter does to a rule, value by value."""
     rows = (("epsilon", "epsilon", (1e-6, 0.1, 1, 10)), ("gamma", "gamma", (0, 0.25, 1, 100)))
     tiles = [
-        artist.map_tile(photo, How(rule=rule, parameters={name: float(value)}), f"{name}={value:g}")
+        artist.map_tile(
+            photo, ExplainOptions(rule=rule, parameters={name: float(value)}), f"{name}={value:g}"
+        )
         for rule, name, values in rows
         for value in values
     ]
@@ -165,7 +169,7 @@ def _alike(artist: Artist, cat: Image.Image, coffee: Image.Image) -> dict[str, s
     for name in (*COMPOSITES, *RULES):
         asked = ((cat, "cat"), (cat, "frog"), (coffee, None))
         maps = [
-            artist.explain(photo, How(rule=name, target=target)).relevance.sum(0).ravel()
+            artist.explain(photo, ExplainOptions(rule=name, target=target)).relevance.sum(0).ravel()
             for photo, target in asked
         ]
         (_, classes, pictures), *_ = np.corrcoef(maps)
@@ -176,7 +180,7 @@ def _alike(artist: Artist, cat: Image.Image, coffee: Image.Image) -> dict[str, s
 def _frog(artist: Artist, cat: Image.Image, folder: Path) -> dict[str, str]:
     """A crop of the cat that the network takes for a frog, why, and what becomes of it when that is changed."""
     crop = _turned(cat, EYE_TURN)
-    frog = How(target="frog", style=SIDE_BY_SIDE)
+    frog = ExplainOptions(target="frog", style=SIDE_BY_SIDE)
     crop.save(folder / "frog.png", optimize=True)
     _save(folder / "frog-why.png", artist.explain(crop, frog).heatmap.png)
     _save(
@@ -195,7 +199,7 @@ def _frog(artist: Artist, cat: Image.Image, folder: Path) -> dict[str, str]:
     }
     tiles, rows = [], []
     for name, photo in trials.items():
-        scores = {score.label: score.probability for score in artist.explain(photo, frog).receipt.scores}
+        scores = {score.label: score.probability for score in artist.explain(photo, frog).report.scores}
         best = max(scores, key=lambda label: scores[label])
         rows.append([name, f"{scores['frog']:.0%}", f"{scores['cat']:.0%}", f"{best} {scores[best]:.0%}"])
         tiles.append(
@@ -268,11 +272,11 @@ def _opened(png: bytes) -> Image.Image:
 
 
 def _save(path: Path, png: bytes) -> None:
-    """As the service sent it, receipt and all, but packed tighter."""
+    """As the service sent it, report and all, but packed tighter."""
     with Image.open(io.BytesIO(png)) as image:
-        receipt = PngImagePlugin.PngInfo()
-        receipt.add_itxt(CHUNK, image.info[CHUNK])
-        image.save(path, pnginfo=receipt, optimize=True)
+        chunk = PngImagePlugin.PngInfo()
+        chunk.add_itxt(CHUNK, image.info[CHUNK])
+        image.save(path, pnginfo=chunk, optimize=True)
 
 
 def main() -> None:

@@ -1,21 +1,19 @@
 """What the serving protocols, KServe V1 and Open Inference V2, have in common."""
 
-import asyncio
 import base64
 import binascii
 import math
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Path, Request
+from fastapi import Path
 from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
-from app.api.http.disconnect import while_connected
 from app.api.http.problems import WORDS, in_words, place
 from app.api.parameters import REPEATABLE
+from app.api.schemas import AboutModel
 from app.errors import BadRequestError, HTTPError, InvalidParameterError, NotFoundError, TooLargeError
-from app.serving.timings import Timings
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
@@ -51,14 +49,13 @@ STATUSES = (400, 404, 408, 413, 415, 422, 503, 504)
 """What may go wrong with a request that asks for something to be computed."""
 
 
-def parse(request: Request, kind: type[Body], content: bytes) -> Body:
+def parse(about: AboutModel, kind: type[Body], content: bytes) -> Body:
     """A request's JSON; raises 400 saying what is wrong where, without quoting it.
 
     Raises 413 for more values or names than a request can have: 8 MiB of ``[],`` would hold the event loop for
     seconds and unfold to a gigabyte, and so would the errors of as many unknown names. Counting commas,
     brackets and colons takes a millisecond.
     """
-    about = request.state.about_model
     pictures = about.limits.max_pictures
     _refuse_more(content, b",[{", 2 * pictures * math.prod(about.input_size), "values")
     _refuse_more(content, b":", pictures * NAMES_A_PICTURE, "names")
@@ -99,29 +96,16 @@ def picture(element: bytes) -> bytes:
         return element
 
 
-def refuse_too_many(pictures: int, most: int, name: str) -> None:
-    """Raise 413 for more pictures than one request may have."""
+def check_count(pictures: int, most: int, name: str) -> None:
+    """Raise 400 for a request without pictures, 413 for more than it may have."""
+    if not pictures:
+        raise BadRequestError(f"{name} is empty; send at least one picture")
     if pictures > most:
         raise TooLargeError(f"{name} has {pictures} pictures; send at most {most} at once")
 
 
-async def together(request: Request, work: Sequence[Callable[[Timings], Awaitable[T]]], name: str) -> list[T]:
-    """The results of all items of one request, computed at the same time, so that they fill one batch.
-
-    The first error counts and says which item it is about. The longest of each stage is reported.
-    """
-    limit: int = request.state.about_model.limits.max_pictures
-    if not work:
-        raise BadRequestError(f"{name} is empty; send at least one picture")
-    refuse_too_many(len(work), limit, name)
-    timings = [Timings() for _ in work]
-    outcomes = await while_connected(
-        request,
-        asyncio.gather(
-            *(item(clock) for item, clock in zip(work, timings, strict=True)), return_exceptions=True
-        ),
-    )
-    request.state.timings.longest_of(timings)
+def results_or_error(outcomes: Sequence[T | Exception], name: str) -> list[T]:
+    """Return the results if all items have one; else raise the first error, which then names its item."""
     return [_result(outcome, f"{name}[{index}]") for index, outcome in enumerate(outcomes)]
 
 
@@ -131,10 +115,10 @@ def known(asked: str, served: Sequence[str]) -> None:
         raise NotFoundError(f"no such model or version is served here; there is {' and '.join(served)}")
 
 
-def _result(outcome: T | BaseException, place: str) -> T:
+def _result(outcome: T | Exception, place: str) -> T:
     if isinstance(outcome, HTTPError):
         outcome.detail = f"{place}: {outcome.detail}"
-    if isinstance(outcome, BaseException):
+    if isinstance(outcome, Exception):
         raise outcome
     return outcome
 

@@ -15,6 +15,8 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from app.api.concurrency import RunAll
+from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep
 from app.api.http.upload import refuse_compressed
 from app.api.openapi import json_body, protocol_errors
 from app.api.parameters import ExplainParameters, none_at_all
@@ -22,16 +24,15 @@ from app.api.protocols.common import (
     STATUSES,
     ModelName,
     Option,
+    check_count,
     known,
     parse,
     parse_options,
     picture,
-    refuse_too_many,
-    together,
+    results_or_error,
 )
 from app.api.routes.health import refuse_unready
 from app.serving import representations
-from app.serving.pipeline import Pipeline
 from app.serving.schemas import ExplainAnswer, PredictAnswer
 from app.serving.timings import Timings
 
@@ -99,7 +100,7 @@ class Instances(BaseModel):
     def _not_too_many(cls, given: Any, info: ValidationInfo) -> Any:
         """Before each is looked at: there may be a hundred thousand."""
         if isinstance(given, list):
-            refuse_too_many(len(given), cast("int", info.context), "instances")
+            check_count(len(given), cast("int", info.context), "instances")
         return given
 
 
@@ -128,61 +129,61 @@ class Explanations(Predictions):
     explanations: list[ExplainAnswer]
 
 
-async def read_instances(request: Request) -> list[Instance]:
+async def read_instances(request: Request, about: AboutModelDep) -> list[Instance]:
     """The pictures in the body, whatever its Content-Type says."""
     refuse_compressed(request)
-    return parse(request, Instances, await request.body()).instances
+    return parse(about, Instances, await request.body()).instances
 
 
 Sent = Annotated[list[Instance], Depends(read_instances)]
 
 
-async def served(request: Request, model: ModelName) -> None:
+async def served(about: AboutModelDep, model: ModelName) -> None:
     """Raise 404 for another model."""
-    known(model, [request.state.about_model.name])
+    known(model, [about.name])
 
 
 @router.get("", summary="KServe V1: the models that are served", responses=protocol_errors(422))
-async def models(request: Request) -> Models:
+async def models(about: AboutModelDep) -> Models:
     """The one model; its explanations are under the same name."""
-    return Models(models=[request.state.about_model.name])
+    return Models(models=[about.name])
 
 
 @router.post(
     "/{model}:predict", summary="KServe V1: class scores of pictures", responses=protocol_errors(*STATUSES),
     dependencies=[Depends(served)], openapi_extra=json_body(Instances),
 )  # fmt: skip
-async def predict(request: Request, instances: Sent) -> Predictions:
+async def predict(
+    instances: Sent, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]
+) -> Predictions:
     """Each prediction is what `/predict` answers. One bad picture is an error for all.
 
     Options that only `:explain` uses are checked and have no effect, so that both take the same instances.
     """
-    pipeline: Pipeline = request.state.pipeline
 
     async def prediction(sent: Instance, timings: Timings) -> PredictAnswer:
         options = sent.asked.options()
         pipeline.check(options)
         return await pipeline.predict(sent.file, options.fit, options.top_k, timings)
 
-    work = [partial(prediction, sent) for sent in instances]
-    return Predictions(predictions=await together(request, work, "instances"))
+    outcomes = await run_all([partial(prediction, sent) for sent in instances])
+    return Predictions(predictions=results_or_error(outcomes, "instances"))
 
 
 @router.post(
     "/{model}:explain", summary="KServe V1: explanations of pictures", responses=protocol_errors(*STATUSES),
     response_model=Explanations, dependencies=[Depends(served)], openapi_extra=json_body(Instances),
 )  # fmt: skip
-async def explain(request: Request, instances: Sent) -> Response:
+async def explain(instances: Sent, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]) -> Response:
     """Each explanation is what `/explain` answers. One bad picture is an error for all."""
-    pipeline: Pipeline = request.state.pipeline
 
     async def explanation(sent: Instance, timings: Timings) -> representations.Parts:
         asked = sent.asked
         write = partial(representations.parts, values=asked.values)
         return await pipeline.explain(sent.file, asked.options(), timings, write)
 
-    work = [partial(explanation, sent) for sent in instances]
-    answers = await together(request, work, "instances")
+    outcomes = await run_all([partial(explanation, sent) for sent in instances])
+    answers = results_or_error(outcomes, "instances")
     predictions = b",".join([answer.prediction for answer in answers])
     explanations = b",".join([answer.explanation for answer in answers])
     body = b'{"predictions":[%s],"explanations":[%s]}' % (predictions, explanations)
@@ -194,7 +195,7 @@ async def explain(request: Request, instances: Sent) -> Response:
     "/{model}", summary="KServe V1: is the model ready?", responses=protocol_errors(404, 422, 503),
     dependencies=[Depends(served)],
 )  # fmt: skip
-async def ready(request: Request, model: ModelName) -> ModelReady:
+async def ready(readiness: ReadinessDep, model: ModelName) -> ModelReady:
     """200 once a warm-up explanation has run, 503 before."""
-    refuse_unready(request)
+    refuse_unready(readiness)
     return ModelReady(name=model, ready=True)

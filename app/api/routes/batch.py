@@ -5,7 +5,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
@@ -13,18 +13,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.api.http.disconnect import while_connected
+from app.api.concurrency import RunAll
+from app.api.dependencies import AboutModelDep, PipelineDep
 from app.api.http.negotiation import choose
 from app.api.http.problems import problem_of
-from app.api.http.upload import NamedFile, files_body, read_files
+from app.api.http.upload import files_body, read_files
 from app.api.openapi import problems
 from app.api.parameters import BatchParameters, each_once
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
 from app.serving import representations
-from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
 from app.serving.schemas import BatchAnswer
-from app.serving.timings import Timings
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
 
@@ -51,39 +50,28 @@ class FileResult:
     },
     openapi_extra=files_body(),
 )
-async def explain_batch(request: Request, asked: Annotated[BatchParameters, Query()]) -> Response:
+async def explain_batch(
+    request: Request,
+    asked: Annotated[BatchParameters, Query()],
+    pipeline: PipelineDep,
+    about: AboutModelDep,
+    run_all: Annotated[RunAll, Depends()],
+) -> Response:
     """Send several pictures as parts `file`, get each explained.
 
     One that cannot be read gets a problem in its place and costs the others nothing. All of them together
     have the size limit of a body.
     """
     form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.ZIP])
-    pipeline: Pipeline = request.state.pipeline
     options = asked.options()
     pipeline.check(options)
-    files = await read_files(request, request.state.about_model.limits.max_pictures)
-    timings = [Timings() for _ in files]
+    files = await read_files(request, about.limits.max_pictures)
     write = partial(representations.parts, values=asked.values)
-    results = await while_connected(
-        request,
-        asyncio.gather(
-            *(
-                _result(file, pipeline.explain(file.data, options, clock, write))
-                for file, clock in zip(files, timings, strict=True)
-            )
-        ),
-    )
-    request.state.timings.longest_of(timings)
+    outcomes = await run_all([partial(pipeline.explain, file.data, options, write=write) for file in files])
+    results = [FileResult(file.name, outcome) for file, outcome in zip(files, outcomes, strict=True)]
     content = b'{"results":[%s]}' % b",".join([_json(request, result) for result in results])
     body = content if form is Format.JSON else await asyncio.to_thread(_zip, results, content)
     return respond(representations.Written(body), form)
-
-
-async def _result(file: NamedFile, explanation: Awaitable[representations.Parts]) -> FileResult:
-    try:
-        return FileResult(file.name, await explanation)
-    except Exception as error:  # noqa: BLE001 # each gets the answer that a request of its own would have got
-        return FileResult(file.name, error)
 
 
 def _json(request: Request, result: FileResult) -> bytes:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from app.api.dependencies import PipelineDep, TimingsDep
 from app.api.http.disconnect import while_connected
 from app.api.http.negotiation import choose
 from app.api.http.upload import read_upload, request_body
@@ -12,7 +13,6 @@ from app.api.openapi import problems
 from app.api.parameters import CompareParameters, each_once_but_rules_and_targets
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
 from app.serving import representations
-from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
 from app.serving.schemas import CompareAnswer
 
@@ -34,15 +34,19 @@ router = APIRouter(tags=["explain"], dependencies=[Depends(each_once_but_rules_a
     },
     openapi_extra=request_body(),
 )
-async def compare(request: Request, asked: Annotated[CompareParameters, Query()]) -> Response:
+async def compare(
+    request: Request,
+    asked: Annotated[CompareParameters, Query()],
+    pipeline: PipelineDep,
+    timings: TimingsDep,
+) -> Response:
     """Send a picture, see it explained by each `rule` for each `target`.
 
     All maps share one scale, so that what is stronger looks stronger. The network runs once.
     """
     form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.PNG])
-    pipeline: Pipeline = request.state.pipeline
     comparison = asked.comparison()
     data = await read_upload(request)
     write = partial(representations.comparison, form=form, values=asked.values)
-    work = pipeline.compare(data, comparison, request.state.timings, write)
+    work = pipeline.compare(data, comparison, timings, write)
     return respond(await while_connected(request, work), form)

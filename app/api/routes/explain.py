@@ -5,13 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from app.api.dependencies import PipelineDep, TimingsDep
 from app.api.http.disconnect import while_connected
 from app.api.http.negotiation import choose
 from app.api.http.upload import read_upload, request_body
 from app.api.openapi import problems
 from app.api.parameters import ExplainParameters, PredictParameters, each_once
 from app.serving import representations
-from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
 from app.serving.schemas import ExplainAnswer, PredictAnswer
 
@@ -27,12 +27,16 @@ UPLOAD_PROBLEMS = (400, 406, 408, 413, 415, 422, 503, 504)
     responses=problems(*UPLOAD_PROBLEMS),
     openapi_extra=request_body(),
 )
-async def predict(request: Request, asked: Annotated[PredictParameters, Query()]) -> Response:
+async def predict(
+    request: Request,
+    asked: Annotated[PredictParameters, Query()],
+    pipeline: PipelineDep,
+    timings: TimingsDep,
+) -> Response:
     """Send a picture, get the probability of every class."""
     choose(None, request.headers.get("accept", ""), [Format.JSON])
-    pipeline: Pipeline = request.state.pipeline
     data = await read_upload(request)
-    work = pipeline.predict(data, asked.fit, asked.top_k, request.state.timings)
+    work = pipeline.predict(data, asked.fit, asked.top_k, timings)
     answer = await while_connected(request, work)
     return Response(answer.model_dump_json(), media_type=Format.JSON.media_type)
 
@@ -64,7 +68,12 @@ async def predict(request: Request, asked: Annotated[PredictParameters, Query()]
     },
     openapi_extra=request_body(),
 )
-async def explain(request: Request, asked: Annotated[ExplainParameters, Query()]) -> Response:
+async def explain(
+    request: Request,
+    asked: Annotated[ExplainParameters, Query()],
+    pipeline: PipelineDep,
+    timings: TimingsDep,
+) -> Response:
     """Send a picture, see which pixels spoke for a class and which against.
 
     The `Accept` header picks the form of the answer: `application/json`, `image/png` or
@@ -72,10 +81,9 @@ async def explain(request: Request, asked: Annotated[ExplainParameters, Query()]
     """
     form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.PNG, Format.NPY])
     options = asked.options()
-    pipeline: Pipeline = request.state.pipeline
     data = await read_upload(request)
     write = partial(representations.explanation, form=form, values=asked.values)
-    work = pipeline.explain(data, options, request.state.timings, write)
+    work = pipeline.explain(data, options, timings, write)
     return respond(await while_connected(request, work), form)
 
 

@@ -6,9 +6,10 @@ service must not be taken for dead over them.
 
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import BaseModel
 
+from app.api.dependencies import ReadinessDep
 from app.api.openapi import problems, protocol_errors
 from app.errors import UnavailableError
 from app.serving.readiness import Readiness
@@ -53,9 +54,9 @@ async def livez() -> Alive:
 
 
 @router.get(READY, summary="Should it be sent requests?", responses=problems(503))
-async def readyz(request: Request) -> Ready:
+async def readyz(readiness: ReadinessDep) -> Ready:
     """200 once a warm-up explanation has run, until the process is to end; 503 before and after."""
-    refuse_unready(request)
+    refuse_unready(readiness)
     return Ready()
 
 
@@ -66,15 +67,14 @@ async def server_live() -> ServerLive:
 
 
 @router.get(V2_READY, summary="Open Inference Protocol: is the server ready?", responses=protocol_errors(503))
-async def server_ready(request: Request) -> ServerReady:
+async def server_ready(readiness: ReadinessDep) -> ServerReady:
     """200 once a warm-up explanation has run, 503 before."""
-    refuse_unready(request)
+    refuse_unready(readiness)
     return ServerReady()
 
 
-def refuse_unready(request: Request) -> None:
+def refuse_unready(readiness: Readiness) -> None:
     """Raise 503 where something is in the way."""
-    readiness: Readiness = request.state.readiness
     if readiness.obstacle:
         raise UnavailableError(f"the service is {readiness.obstacle}; try again in a second")
 

@@ -1,0 +1,197 @@
+"""The Open Inference Protocol, V2: ``/v2``, metadata and ``infer``, with Triton's binary tensors.
+
+It has no verb for explanations, so there are two models: the network, and the same with ``-lrp`` behind
+its name, which has relevance and heatmaps among its outputs.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from app.api.concurrency import RunAll
+from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep
+from app.api.http.upload import refuse_compressed
+from app.api.openapi import BINARY_ANSWER, JSON_LENGTH, json_or_binary, protocol_errors
+from app.api.parameters import ExplainParameters, PredictParameters, none_at_all
+from app.api.protocols.common import (
+    STATUSES,
+    ModelName,
+    Version,
+    check_count,
+    known,
+    parse,
+    parse_options,
+    results_or_error,
+)
+from app.api.protocols.open_inference.schemas import (
+    InferenceReady,
+    InferenceRequest,
+    InferenceResponse,
+    ModelMetadata,
+    RequestOutput,
+    ServerMetadata,
+    TensorMetadata,
+)
+from app.api.protocols.open_inference.tensors import Asked, images, tensor
+from app.api.routes.health import refuse_unready
+from app.errors import BadRequestError, InvalidParameterError
+from app.modalities.image.decoding import Fit
+from app.serving.pipeline import Pipeline
+from app.serving.rendering import Upload
+from app.serving.representations import Tensors, scores, tensors
+from app.serving.requests import ExplainOptions
+from app.serving.timings import Timings
+
+router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], dependencies=[Depends(none_at_all)])
+
+PLATFORM = "pytorch_safetensors"
+EXPLAINS = "-lrp"
+"""Behind the network's name: the model that explains it."""
+JSON_LENGTHS = re.compile("[0-9]{1,18}")
+"""What the length of the JSON may be: of thousands of digits Python makes no number."""
+NOT_HERE = ("format", "values", "top_k")
+"""Options of `/explain` that would change the shape of the answer."""
+
+
+async def read_request(request: Request, about: AboutModelDep) -> Asked:
+    """The request in the body, whatever its Content-Type says; raises 400, 413 or 415."""
+    refuse_compressed(request)
+    body = await request.body()
+    length = request.headers.get(JSON_LENGTH, str(len(body)))
+    if not JSON_LENGTHS.fullmatch(length) or int(length) > len(body):
+        raise BadRequestError(f"{JSON_LENGTH} is not a part of the body's {len(body)} bytes")
+    return Asked(parse(about, InferenceRequest, body[: int(length)]), body[int(length) :])
+
+
+async def served(about: AboutModelDep, model: ModelName) -> None:
+    """Raise 404 for another model."""
+    known(model, [about.name, about.name + EXPLAINS])
+
+
+async def served_version(about: AboutModelDep, version: Version) -> None:
+    """Raise 404 for another version."""
+    known(version, [about.version])
+
+
+SERVED = [Depends(served)]
+VERSION_SERVED = [*SERVED, Depends(served_version)]
+VERSIONS = "/models/{model}/versions/{version}"
+
+
+@router.get("", summary="Open Inference Protocol: what the server is", responses=protocol_errors(422))
+async def server(request: Request) -> ServerMetadata:
+    """Name, version and extensions."""
+    return ServerMetadata(name="lrpserve", version=request.app.version, extensions=["binary_tensor_data"])
+
+
+@router.get(
+    VERSIONS,
+    summary="The same of one version",
+    dependencies=VERSION_SERVED,
+    responses=protocol_errors(404, 422),
+)
+@router.get(
+    "/models/{model}", summary="Open Inference Protocol: what a model takes and gives",
+    dependencies=SERVED, responses=protocol_errors(404, 422),
+)  # fmt: skip
+async def metadata(about: AboutModelDep, model: ModelName) -> ModelMetadata:
+    """Inputs and outputs. An image may be sent as BYTES, too: [N] picture files, base64 in JSON."""
+    image, classes = [-1, *about.input_size], [-1, len(about.classes)]
+    outputs = {"logits": ("FP32", classes), "probabilities": ("FP32", classes)}
+    if model.endswith(EXPLAINS):
+        outputs |= {"relevance": ("FP32", image), "heatmap_png": ("BYTES", [-1])}
+    return ModelMetadata(
+        name=model,
+        versions=[about.version],
+        platform=PLATFORM,
+        inputs=[TensorMetadata(name="image", datatype="FP32", shape=image)],
+        outputs=[
+            TensorMetadata(name=name, datatype=datatype, shape=shape)
+            for name, (datatype, shape) in outputs.items()
+        ],
+    )
+
+
+@router.get(
+    VERSIONS + "/ready", summary="The same of one version", dependencies=VERSION_SERVED,
+    responses=protocol_errors(404, 422, 503),
+)  # fmt: skip
+@router.get(
+    "/models/{model}/ready", summary="Open Inference Protocol: is a model ready?", dependencies=SERVED,
+    responses=protocol_errors(404, 422, 503),
+)  # fmt: skip
+async def ready(readiness: ReadinessDep, model: ModelName) -> InferenceReady:
+    """200 once a warm-up explanation has run, 503 before."""
+    refuse_unready(readiness)
+    return InferenceReady(name=model, ready=True)
+
+
+@router.post(
+    VERSIONS + "/infer", summary="The same of one version", dependencies=VERSION_SERVED,
+    response_model=InferenceResponse, responses={**protocol_errors(*STATUSES), **BINARY_ANSWER},
+    openapi_extra=json_or_binary(InferenceRequest),
+)  # fmt: skip
+@router.post(
+    "/models/{model}/infer", summary="Open Inference Protocol: scores, relevance and heatmaps of pictures",
+    dependencies=SERVED, response_model=InferenceResponse,
+    responses={**protocol_errors(*STATUSES), **BINARY_ANSWER}, openapi_extra=json_or_binary(InferenceRequest),
+)  # fmt: skip
+async def infer(
+    model: ModelName,
+    asked: Annotated[Asked, Depends(read_request)],
+    about: AboutModelDep,
+    pipeline: PipelineDep,
+    run_all: Annotated[RunAll, Depends()],
+) -> Response:
+    """`image` is FP32 [N, 3, 32, 32] in 0…1, or BYTES [N]: picture files, base64 in JSON.
+
+    With Triton's binary tensors, BYTES are the files themselves, and so is `heatmap_png`.
+    """
+    described = await metadata(about, model)
+    wanted = _wanted(asked.json, [output.name for output in described.outputs])
+    pictures = images(asked, about.input_size)
+    parameters = asked.json.parameters.__pydantic_extra__
+    if model.endswith(EXPLAINS):
+        options = replace(parse_options(ExplainParameters, parameters, NOT_HERE).options(), top_k=None)
+        work = [partial(_explain, pipeline, options, image) for image in pictures]
+    else:
+        fit = parse_options(PredictParameters, parameters, NOT_HERE).fit
+        work = [partial(_predict, pipeline, fit, image) for image in pictures]
+    check_count(len(work), about.limits.max_pictures, "image")
+    inferred = results_or_error(await run_all(work), "image")
+    outputs = [tensor(output, asked.json, inferred) for output in wanted]
+    answer = InferenceResponse(
+        model_name=model,
+        model_version=about.version,
+        id=asked.json.id,
+        outputs=[described for described, _ in outputs],
+    )
+    return _respond(answer, [binary for _, binary in outputs if binary is not None])
+
+
+async def _predict(pipeline: Pipeline, fit: Fit, image: Upload, timings: Timings) -> Tensors:
+    return Tensors(*scores(await pipeline.predict(image, fit, None, timings)))
+
+
+async def _explain(pipeline: Pipeline, options: ExplainOptions, image: Upload, timings: Timings) -> Tensors:
+    return await pipeline.explain(image, options, timings, tensors)
+
+
+def _wanted(asked: InferenceRequest, offered: Sequence[str]) -> list[RequestOutput]:
+    """The outputs to send, in the order asked for; all where none is named."""
+    for output in asked.outputs:
+        if output.name not in offered:
+            raise InvalidParameterError("outputs", f"no {output.name!r}; there are {', '.join(offered)}")
+    return asked.outputs or [RequestOutput(name=name) for name in offered]
+
+
+def _respond(answer: InferenceResponse, binary: Sequence[bytes]) -> Response:
+    head = answer.model_dump_json(exclude_defaults=True).encode()
+    if not binary:
+        return Response(head, media_type="application/json")
+    body = b"".join([head, *binary])
+    return Response(body, media_type="application/octet-stream", headers={JSON_LENGTH: str(len(head))})

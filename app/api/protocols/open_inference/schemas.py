@@ -1,0 +1,121 @@
+"""JSON of the Open Inference Protocol: requests, answers and metadata."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+
+from app.api.protocols.common import Scalar
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class TensorMetadata(_Message):
+    """One input or output; -1 is the number of pictures."""
+
+    name: str = Field(examples=["image"])
+    datatype: str = Field(examples=["FP32"])
+    shape: list[int] = Field(examples=[[-1, 3, 32, 32]])
+
+
+class ServerMetadata(_Message):
+    """What the server is."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ModelMetadata(_Message):
+    """What a model takes and gives."""
+
+    name: str = Field(examples=["minivgg-cifar10"])
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class InferenceReady(_Message):
+    """The model takes requests."""
+
+    name: str
+    ready: bool
+
+
+class InputParameters(_Message):
+    """Of an input tensor."""
+
+    binary_data_size: NonNegativeInt | None = Field(
+        None, description="So many bytes behind the JSON are the data."
+    )
+
+
+class RequestInput(_Message):
+    """Pictures: their pixels, or their files."""
+
+    name: Literal["image"]
+    shape: list[NonNegativeInt] = Field(
+        min_length=1,
+        max_length=4,
+        description="[N, 3, 32, 32] of FP32, [N] or [N, 1] of BYTES.",
+        examples=[[1]],
+    )
+    datatype: Literal["FP32", "BYTES"]
+    parameters: InputParameters = InputParameters()
+    data: list[Any] | None = Field(
+        None, description="FP32: pixels in 0…1; BYTES: picture files, base64.", examples=[["iVBORw0KGgo…"]]
+    )
+
+
+class OutputParameters(_Message):
+    """Of a requested output."""
+
+    binary_data: bool | None = Field(None, description="Send its data behind the JSON.")
+
+
+class RequestOutput(_Message):
+    """One output that is wanted."""
+
+    name: str = Field(examples=["logits"])
+    parameters: OutputParameters = OutputParameters()
+
+
+class RequestParameters(_Message):
+    """The options of `/explain`."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Scalar]
+
+    binary_data_output: bool = Field(
+        False, description="Send all outputs' data behind the JSON, but for those that say otherwise."
+    )
+
+
+class InferenceRequest(_Message):
+    """Pictures, what is wanted of them, and the options of `/explain` as parameters."""
+
+    id: str | None = None
+    parameters: RequestParameters = Field(RequestParameters(), examples=[{"target": "cat"}])
+    inputs: list[RequestInput] = Field(min_length=1, max_length=1)
+    outputs: list[RequestOutput] = Field([], max_length=4, description="None: all.")
+
+
+class ResponseOutput(_Message):
+    """One tensor, in row-major order."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, int] = {}
+    data: list[float] | list[str] | None = None
+
+
+class InferenceResponse(_Message):
+    """The tensors that were asked for."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[ResponseOutput]

@@ -1,0 +1,115 @@
+"""Tensors of the Open Inference Protocol: pictures out of them, results into them, as JSON or as bytes."""
+
+import base64
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.api.protocols.common import picture
+from app.api.protocols.open_inference.schemas import InferenceRequest, RequestOutput, ResponseOutput
+from app.errors import BadRequestError, InvalidParameterError
+from app.serving.rendering import Upload
+from app.serving.representations import Tensors
+
+LENGTH = struct.Struct("<I")
+"""Before each element of a binary BYTES tensor."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, with the bytes behind its JSON."""
+
+    json: InferenceRequest
+    binary: bytes
+
+
+def images(asked: Asked, input_size: Sequence[int]) -> list[Upload]:
+    """The pictures of the request: tensors (3, 32, 32) in 0…1, or files."""
+    tensor = asked.json.inputs[0]
+    size = tensor.parameters.binary_data_size
+    if (size is None) == (tensor.data is None):
+        raise BadRequestError(
+            "image: send either data, or binary_data_size and so many bytes behind the JSON"
+        )
+    if size is not None and size != len(asked.binary):
+        raise BadRequestError(
+            f"image: binary_data_size is {size}, but {len(asked.binary)} bytes are behind the JSON"
+        )
+    files = tensor.datatype == "BYTES"
+    if (tensor.shape[1:] not in ([], [1])) if files else (tensor.shape[1:] != list(input_size)):
+        expected = "[N]" if files else f"[N, {', '.join(map(str, input_size))}]"
+        raise BadRequestError(f"image: {tensor.datatype} of shape {tensor.shape}; {expected} is expected")
+    if files:
+        elements = list(_elements(asked.binary)) if tensor.data is None else _texts(tensor.data)
+        if len(elements) != math.prod(tensor.shape):
+            raise BadRequestError(f"image: {len(elements)} elements for the shape {tensor.shape}")
+        return list(map(picture, elements))
+    return list(_pixels(tensor.data, asked.binary, tensor.shape))
+
+
+def _pixels(data: list[Any] | None, binary: bytes, shape: Sequence[int]) -> Floats:
+    """(N, 3, 32, 32) out of numbers, nested or flat, or of their bytes."""
+    try:
+        values = np.frombuffer(binary, "<f4") if data is None else _numbers(data)
+        pixels = values.reshape(shape)
+    except (ValueError, TypeError, OverflowError):
+        raise BadRequestError(f"image: the data are not FP32 numbers for the shape {list(shape)}") from None
+    if not ((pixels >= 0) & (pixels <= 1)).all():  # false for NaN, too
+        raise InvalidParameterError("image", "pixels must be from 0 to 1; divide bytes by 255")
+    return pixels
+
+
+def _numbers(data: list[Any]) -> Floats:
+    """Nested or flat numbers as an array; raises what NumPy does. To it "0.5" and true are numbers as well."""
+    values = np.asarray(data, object)
+    if not set(map(type, values.flat)) <= {int, float}:
+        raise TypeError
+    return values.astype(np.float32)
+
+
+def _texts(data: list[Any]) -> list[bytes]:
+    if not all(isinstance(element, str) for element in data):
+        raise BadRequestError("image: BYTES are given as a flat list of base64 strings")
+    return [element.encode() for element in data]
+
+
+def _elements(binary: bytes) -> Iterator[bytes]:
+    """The elements of a binary BYTES tensor, each with its length before it."""
+    position = 0
+    while position < len(binary):
+        start = position + LENGTH.size
+        position = start + (LENGTH.unpack_from(binary, position)[0] if start <= len(binary) else 0)
+        if start > len(binary) or position > len(binary):
+            raise BadRequestError("image: the binary data end within an element")
+        yield binary[start:position]
+
+
+def tensor(
+    output: RequestOutput, asked: InferenceRequest, inferred: Sequence[Tensors]
+) -> tuple[ResponseOutput, bytes | None]:
+    """One output of all pictures, and its bytes where it is to go behind the JSON."""
+    asked_for = output.parameters.binary_data
+    binary = asked.parameters.binary_data_output if asked_for is None else asked_for
+    values = [getattr(one, output.name) for one in inferred]
+    if output.name == "heatmap_png":
+        shape, datatype = [len(values)], "BYTES"
+        content = b"".join(LENGTH.pack(len(png)) + png for png in values) if binary else b""
+        data: Any = [base64.b64encode(png).decode() for png in values]
+    else:
+        array = np.asarray(values, "<f4")
+        shape, datatype = list(array.shape), "FP32"
+        content, data = array.tobytes(), array.ravel().tolist()
+    described: Mapping[str, Any] = (
+        {"parameters": {"binary_data_size": len(content)}} if binary else {"data": data}
+    )
+    return (
+        ResponseOutput(name=output.name, datatype=datatype, shape=shape, **described),
+        content if binary else None,
+    )

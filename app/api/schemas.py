@@ -1,0 +1,108 @@
+"""Answers about the service: the model, rules and colour maps."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.lrp.composites import CompositeInfo, RuleInfo
+from app.models.card import Normalisation, TrainingRecord
+from app.models.protocol import Description
+
+
+class Layer(BaseModel):
+    """One layer of the network."""
+
+    name: str = Field(examples=["features.0"])
+    kind: str = Field(examples=["Conv2d"])
+    description: str = Field(examples=["Conv2d(3, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))"])
+
+
+class Limits(BaseModel):
+    """What the service takes."""
+
+    max_body_bytes: int
+    max_pixels: int
+    max_pictures: int
+
+
+class AboutModel(BaseModel):
+    """The network that answers here."""
+
+    name: str
+    version: str
+    architecture: str
+    layers: list[Layer]
+    classes: list[str]
+    normalisation: Normalisation
+    input_size: list[int] = Field(description="Channels, height, width.")
+    sha256: str = Field(description="Of the weights file.")
+    accuracy: float | None = Field(description="Share of the test pictures that it gets right, if measured.")
+    training: TrainingRecord | None
+    device: str
+    limits: Limits
+
+
+class AboutParameter(BaseModel):
+    """One parameter of a rule."""
+
+    name: str
+    default: float
+    minimum: float | None
+    maximum: float | None
+    exclusive_minimum: bool
+    description: str
+
+
+class AboutRule(BaseModel):
+    """One rule or composite."""
+
+    name: str
+    kind: Literal["composite", "rule"]
+    title: str
+    formula: str
+    parameters: list[AboutParameter]
+    when: str
+    source: str
+
+
+class AboutColormap(BaseModel):
+    """One colour map."""
+
+    name: str
+    kind: str
+    colour_blind_safe: bool
+    description: str
+    colours: list[str] = Field(
+        description="From its lower end to its upper, evenly spaced: to draw a legend with."
+    )
+
+
+def about_model(described: Description, limits: Limits) -> AboutModel:
+    """The answer of ``GET /model``."""
+    card = described.card
+    test = card.training.test if card.training else None
+    return AboutModel(
+        name=card.name,
+        version=card.version,
+        architecture=card.architecture,
+        layers=[Layer.model_validate(layer, from_attributes=True) for layer in described.layers],
+        classes=list(card.classes),
+        normalisation=card.normalisation,
+        input_size=list(card.input_size),
+        sha256=card.sha256,
+        accuracy=test.accuracy if test else None,
+        training=card.training,
+        device=described.device,
+        limits=limits,
+    )
+
+
+def about_rule(kind: Literal["composite", "rule"], info: RuleInfo | CompositeInfo) -> AboutRule:
+    """One entry of ``GET /rules``."""
+    fields: dict[str, Any] = {
+        name: getattr(info, name) for name in ("name", "title", "formula", "when", "source")
+    }
+    parameters = [
+        AboutParameter.model_validate(parameter, from_attributes=True) for parameter in info.parameters
+    ]
+    return AboutRule(kind=kind, parameters=parameters, **fields)
