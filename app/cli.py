@@ -1,4 +1,4 @@
-"""The command ``lrpserve``. Heavy imports wait inside the commands, so that ``--help`` is quick."""
+"""The command ``lrpserve``. Heavy modules are imported inside the commands, so that ``--help`` is quick."""
 
 import asyncio
 import json
@@ -6,24 +6,20 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
+from app.console import REFUSED, complain, for_each, heatmap_paths, measured_table, message
 from app.errors import DataError, LRPServeError, RefusedToStartError
 from app.settings import Settings, unknown_variables, variable
 from app.telemetry.logs import configure
 
 if TYPE_CHECKING:
-    from app.models.card import Measured
     from app.serving.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -35,11 +31,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TERMINATED = 128 + signal.SIGTERM
-"""Exit code where the service is told to end before it listens, as a shell says it."""
-REFUSED = 2
-"""Exit code where an input, a file or a setting cannot be used."""
+"""Exit code where the service is terminated before it listens: a shell's own for that signal."""
 
 Source = Annotated[Path, typer.Argument(help="A picture, or a folder of them.", exists=True)]
 Model = Annotated[Path | None, typer.Option(help="Card (JSON) of the model; default the shipped one.")]
@@ -47,11 +40,11 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 def main() -> None:
-    """Run the command line; what is wrong is said in one line, without a traceback."""
+    """Run the command line; errors are printed in one line, without a traceback."""
     try:
         cli()
     except (LRPServeError, OSError) as error:
-        _complain(_words(error))
+        complain(message(error))
         sys.exit(REFUSED)
 
 
@@ -63,19 +56,19 @@ def serve(
     model: Model = None,
 ) -> None:
     """Start the service; Swagger UI is at /docs."""
-    # As the first process of a container it would not hear of its end before it is told how to take it.
+    # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     settings = _settings(host=host, port=port, device=device, model=model)
     from app.runtime.model_process import ModelProcess
 
     configure(settings.log_format)
     _warn_of_unknown_variables()
-    model_of_its_own = ModelProcess(settings.model, settings.device, settings.cores)
-    from app.main import create_app  # meanwhile
+    model_process = ModelProcess(settings.model, settings.device, settings.cores)
+    from app.main import create_app  # while the model loads
     from app.server import run
 
-    app = create_app(settings, model_of_its_own)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which uvicorn replaces, and hands it on to in the end
+    app = create_app(settings, model_process)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # uvicorn installs its own and restores this one
     run(app, settings)
 
 
@@ -97,7 +90,7 @@ def predict(
         typer.echo(_line(path, answer.model_dump(mode="json")) if as_json else f"{path}: {scores}")
 
     with closing(_pipeline(_settings(device=device, model=model))) as pipeline:
-        _each(source, scored)
+        for_each(source, scored)
 
 
 @cli.command()
@@ -135,7 +128,7 @@ def explain(
         versus=versus,
         style=style,
     )
-    heatmap_of = _heatmaps(source, output)
+    heatmap_of = heatmap_paths(source, output)
 
     def explained(path: Path) -> None:
         explanation = asyncio.run(pipeline.explain(path.read_bytes(), options, Timings(), as_it_is))
@@ -147,8 +140,8 @@ def explain(
             typer.echo(f"  note: {warning}", err=True)
 
     with closing(_pipeline(_settings(device=device, model=model))) as pipeline:
-        pipeline.check(options)  # what is wrong with every picture is said once
-        _each(source, explained)
+        pipeline.check(options)  # errors that concern every picture are reported once
+        for_each(source, explained)
 
 
 @cli.command()
@@ -206,45 +199,28 @@ def evaluate(
     if as_json:
         typer.echo(measured.model_dump_json())
     else:
-        Console().print(_measured_table(measured, card.classes))
-
-
-def _measured_table(measured: "Measured", classes: Sequence[str]) -> Table:
-    table = Table(
-        title=f"{measured.accuracy:.2%} of {measured.count} pictures, calibration error "
-        f"{measured.calibration_error:.4f}",
-        caption="rows: what it is; columns: what the network says",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),  # ten classes fit into 80 columns
-    )
-    table.add_column("class", no_wrap=True)
-    table.add_column("right", justify="right", no_wrap=True)
-    for name in classes:
-        table.add_column(name[:4], justify="right", no_wrap=True)
-    for name, row in zip(classes, measured.confusion, strict=True):
-        accuracy = measured.per_class.get(name)  # None for a class without pictures
-        table.add_row(name, "–" if accuracy is None else f"{accuracy:.1%}", *map(str, row))
-    return table
+        Console().print(measured_table(measured, card.classes))
 
 
 def _settings(**given: object) -> Settings:
-    """The environment's settings, with what the command line says on top; `RefusedToStartError` if one is bad."""
+    """Settings from the command line, else the environment; raises `RefusedToStartError` for an invalid one."""
     chosen = {name: value for name, value in given.items() if value is not None}
     try:
         return Settings.model_validate(chosen)
     except ValidationError as error:
         first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")  # which pydantic puts before our own words
+        text = first["msg"].removeprefix("Value error, ")  # pydantic's own prefix
         name = ".".join(map(str, first["loc"]))
         place = (
             f"setting {name} ({variable(name)})" if name else "settings"
-        )  # one, or how several go together
-        raise RefusedToStartError(f"{place}: {message}") from None
+        )  # one, or a combination of several
+        raise RefusedToStartError(f"{place}: {text}") from None
 
 
 def _warn_of_unknown_variables() -> None:
-    """Say what is probably a slip. It is no reason not to start: others give the environment such names as well,
-    as Docker Compose's LRP_IMAGE, or Kubernetes for a Service that is called "lrp".
+    """Log a warning for each LRP_* variable that is no setting.
+
+    They are no error: Docker Compose sets LRP_IMAGE, and Kubernetes such names for a Service called "lrp".
     """
     for name, meant in unknown_variables(os.environ).items():
         advice = f"; is {meant} meant?" if meant else ""
@@ -261,60 +237,6 @@ def _pipeline(settings: Settings) -> "Pipeline":
     return create_pipeline(
         network, settings, Metrics(), lambda _: None, lambda renderer: ThreadExecutor(renderer, 1)
     )
-
-
-def _each(source: Path, work: Callable[[Path], None]) -> None:
-    """Do ``work`` for the pictures of ``source``. One that fails is named, and costs the others nothing; in the
-    end the exit code says that one did.
-    """
-    failed = False
-    for path in _progress(source):
-        try:
-            work(path)
-        except LRPServeError as error:
-            failed = True
-            _complain(f"{path}: {_words(error)}")
-        except OSError as error:  # it names the file that it is about, which may be the heatmap
-            if error.filename is None:  # as where nobody reads what is said any more
-                raise
-            failed = True
-            _complain(_words(error))
-    if failed:
-        raise typer.Exit(REFUSED)
-
-
-def _progress(source: Path) -> Iterator[Path]:
-    """The pictures of ``source``; a folder of them with a progress bar."""
-    if source.is_file():
-        yield source
-        return
-    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
-    if not paths:
-        raise DataError(f"{source}: no picture in this folder")
-    yield from track(paths, description="pictures", console=Console(stderr=True))
-
-
-def _heatmaps(source: Path, output: Path | None) -> Callable[[Path], Path]:
-    """Where the heatmap of each picture goes; makes the folder for many."""
-    if source.is_file():
-        return lambda path: output or path.with_name(_name(path))
-    folder = output or source / "heatmaps"
-    folder.mkdir(parents=True, exist_ok=True)
-    return lambda path: folder / _name(path)
-
-
-def _name(path: Path) -> str:
-    return f"{path.stem}.heatmap.png"
-
-
-def _complain(words: str) -> None:
-    Console(stderr=True, highlight=False).print(f"lrpserve: {words}", markup=False, soft_wrap=True)
-
-
-def _words(error: LRPServeError | OSError) -> str:
-    if isinstance(error, LRPServeError):
-        return error.detail
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def _line(path: Path, answer: dict[str, object]) -> str:

@@ -17,7 +17,7 @@ FLOORS = (
     ("app.runtime",),
     ("app.training", "app.serving"),
     ("app.api",),
-    ("app.main", "app.server"),
+    ("app.main", "app.server", "app.console"),
     ("app.cli",),
 )
 """From the lowest to the highest. Neighbours on one floor do not import each other."""
