@@ -1,4 +1,4 @@
-"""What is said of an explanation: scores, receipts and warnings, out of numbers."""
+"""Reports of predictions and explanations: scores, relevance and warnings, made from numbers."""
 
 import math
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ from app.serving.schemas import (
 
 @dataclass(frozen=True)
 class Engines:
-    """Who computes explanations, and who verifies them."""
+    """Names of what computes explanations and of what verifies them."""
 
     engine: str
     reference: str
 
 
 class ReportWriter:
-    """Writes answers in the terms of one model's card."""
+    """Writes reports in terms of one model's card."""
 
     def __init__(self, card: ModelCard, engines: Engines, low_confidence: float) -> None:
         self._card = card
@@ -45,7 +45,7 @@ class ReportWriter:
         self._low_confidence = low_confidence
 
     def prediction(self, upload: Facts, logits: Sequence[float], top_k: int | None) -> PredictAnswer:
-        """Scores by falling probability, the first ``top_k`` of them."""
+        """Report scores by falling probability: all, or the first ``top_k``."""
         probabilities = _softmax(logits)
         scores = [
             Score(index=i, label=self._card.classes[i], logit=logit, probability=probability)
@@ -66,7 +66,7 @@ class ReportWriter:
                     left=rectangle.left, top=rectangle.top, width=rectangle.width, height=rectangle.height
                 ),
             ),
-            warnings=[*upload.warnings, *self._doubts(scores[0])],
+            warnings=[*upload.warnings, *self._warnings(scores[0])],
         )
 
     def explanation(
@@ -76,14 +76,14 @@ class ReportWriter:
         explanation: Explanation,
         verified: Explanation | None,
     ) -> ExplanationReport:
-        """Report of one explanation of what was ``predicted``; ``verified`` is the same one by the reference."""
+        """Report one explanation of what was ``predicted``; ``verified`` is the same one by the reference."""
         versus = request.target.versus
         target = predicted.prediction.index if request.target.index is None else request.target.index
         if versus == target:
             raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
         relevance = _relevance_report(explanation, self._engines, verified)
         return ExplanationReport(
-            **{**dict(predicted), "warnings": predicted.warnings + _relevance_doubts(relevance)},
+            **{**dict(predicted), "warnings": predicted.warnings + _relevance_warnings(relevance)},
             target=self._class(target),
             versus=None if versus is None else self._class(versus),
             rule=_rule_report(request.composite),
@@ -94,7 +94,7 @@ class ReportWriter:
     def _class(self, index: int) -> ClassReference:
         return ClassReference(index=index, label=self._card.classes[index])
 
-    def _doubts(self, best: Score) -> list[str]:
+    def _warnings(self, best: Score) -> list[str]:
         if best.probability >= self._low_confidence:
             return []
         return [
@@ -137,16 +137,16 @@ def _verification(explanation: Explanation, again: Explanation, engines: Engines
     )
 
 
-def _relevance_doubts(relevance: RelevanceReport) -> list[str]:
-    doubts = []
+def _relevance_warnings(relevance: RelevanceReport) -> list[str]:
+    found = []
     if max(relevance.max, -relevance.min) <= NEGLIGIBLE * max(1.0, abs(relevance.start)):
-        doubts.append("the map is all but zero: nothing to see does not mean nothing mattered")
+        found.append("the map is all but zero: nothing to see does not mean nothing mattered")
     if relevance.leak is not None and abs(relevance.leak) > 0.5:
-        doubts.append(
+        found.append(
             f"leak {relevance.leak:.2f}: over half of the relevance did not reach the pixels as it was put "
             "in; see relevance.layers for where it changed"
         )
-    return doubts
+    return found
 
 
 def _rule_report(composite: Composite) -> RuleReport:

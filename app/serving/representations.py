@@ -1,5 +1,6 @@
-"""Explanations in the forms that they are answered in. Written where they are drawn, in another process, which
-needs nothing of the web.
+"""Bodies of responses: JSON, PNG, NumPy and the parts that responses with several explanations are made of.
+
+These functions run in the processes that draw, and import nothing of the web framework.
 """
 
 import io
@@ -15,7 +16,7 @@ from app.serving.schemas import PredictAnswer
 
 
 class Format(StrEnum):
-    """A form of answer, as ``format=`` names it."""
+    """A representation of an answer, as ``format=`` names it."""
 
     JSON = "json"
     PNG = "png"
@@ -24,15 +25,21 @@ class Format(StrEnum):
 
     @property
     def media_type(self) -> str:
-        """The media type it is sent as."""
-        return (
-            "image/png" if self is Format.PNG else f"application/{'x-' if self is Format.NPY else ''}{self}"
-        )
+        """Its media type, such as ``application/x-npy``."""
+        return _MEDIA_TYPES[self]
+
+
+_MEDIA_TYPES = {
+    Format.JSON: "application/json",
+    Format.PNG: "image/png",
+    Format.NPY: "application/x-npy",
+    Format.ZIP: "application/zip",
+}
 
 
 @dataclass(frozen=True)
-class Written:
-    """The body of an answer, and headers of its own."""
+class Representation:
+    """The body of a response, and the headers that go with it."""
 
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
@@ -40,7 +47,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Parts:
-    """JSON of an explanation and of the prediction in it, and the heatmap as a file."""
+    """JSON of an explanation and of the prediction in it, and the heatmap as a PNG file."""
 
     explanation: bytes
     prediction: bytes
@@ -49,7 +56,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Tensors:
-    """What the Open Inference Protocol says of one picture; scores in the order of the classes."""
+    """Output tensors of the Open Inference Protocol for one picture; scores in the order of the classes."""
 
     logits: list[float]
     probabilities: list[float]
@@ -57,35 +64,35 @@ class Tensors:
     heatmap_png: bytes | None = None
 
 
-def explanation(explained: RenderedExplanation, form: Format, *, values: bool) -> Written:
-    """What ``/explain`` answers; JSON with the map as nested numbers if ``values``."""
+def explanation(explained: RenderedExplanation, form: Format, *, values: bool) -> Representation:
+    """Response of ``/explain``; JSON contains the map as nested numbers if ``values``."""
     if form is Format.JSON:
-        return Written(explained.answer(values=values).model_dump_json().encode())
+        return Representation(explained.answer(values=values).model_dump_json().encode())
     body = explained.heatmap.png if form is Format.PNG else _npy(explained.relevance)
-    return Written(body, _headers(explained))
+    return Representation(body, _headers(explained))
 
 
-def comparison(compared: RenderedComparison, form: Format, *, values: bool) -> Written:
-    """What ``/compare`` answers."""
+def comparison(compared: RenderedComparison, form: Format, *, values: bool) -> Representation:
+    """Response of ``/compare``; ``values`` as in `explanation`."""
     if form is Format.PNG:
-        return Written(compared.sheet.png)
-    return Written(compared.answer(values=values).model_dump_json().encode())
+        return Representation(compared.sheet.png)
+    return Representation(compared.answer(values=values).model_dump_json().encode())
 
 
 def parts(explained: RenderedExplanation, *, values: bool) -> Parts:
-    """What answers with several explanations are put together from."""
+    """Parts of a response with several explanations."""
     answer = explained.answer(values=values)
     prediction = answer.model_dump_json(include=set(PredictAnswer.model_fields))
     return Parts(answer.model_dump_json().encode(), prediction.encode(), explained.heatmap.png)
 
 
 def tensors(explained: RenderedExplanation) -> Tensors:
-    """Scores, relevance and heatmap as arrays."""
+    """Scores, relevance and heatmap as tensors."""
     return Tensors(*scores(explained.report), explained.relevance, explained.heatmap.png)
 
 
 def scores(answer: PredictAnswer) -> tuple[list[float], list[float]]:
-    """Logits and probabilities in the order of the classes."""
+    """Logits and probabilities, in the order of the classes."""
     ordered = sorted(answer.scores, key=lambda score: score.index)
     return [score.logit for score in ordered], [score.probability for score in ordered]
 
@@ -108,5 +115,5 @@ def _headers(explained: RenderedExplanation) -> dict[str, str]:
 
 
 def _ascii(label: str) -> str:
-    """Headers are ASCII: other letters go as JSON escapes, as in X-Scores."""
+    """Escape a label as JSON does, since headers are ASCII."""
     return json.dumps(label)[1:-1]

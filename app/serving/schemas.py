@@ -1,4 +1,4 @@
-"""What is answered: the same objects for JSON, for the chunk in a PNG and for the command line."""
+"""Responses as pydantic models, shared by JSON, the chunk in a PNG and the command line."""
 
 from typing import Literal
 
@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Answer(BaseModel):
-    """Common ground of all answers: they are written once and their fields are exact."""
+    """Base of all responses: frozen, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelReference(Answer):
-    """Which weights answered."""
+    """The weights that computed the response."""
 
     name: str = Field(examples=["minivgg-cifar10"])
     version: str = Field(
@@ -21,7 +21,7 @@ class ModelReference(Answer):
 
 
 class Score(Answer):
-    """One class and what the network says of it."""
+    """Logit and probability of one class."""
 
     index: int = Field(ge=0, examples=[3])
     label: str = Field(examples=["cat"])
@@ -30,7 +30,7 @@ class Score(Answer):
 
 
 class Crop(Answer):
-    """The rectangle of the upload that the model saw, in its pixels; padding may stick out of it."""
+    """Rectangle of the upload that the model saw, in the upload's pixels; with padding it exceeds the upload."""
 
     left: int
     top: int
@@ -39,7 +39,7 @@ class Crop(Answer):
 
 
 class InputReport(Answer):
-    """What arrived."""
+    """The uploaded picture."""
 
     format: str = Field(description="Read from the bytes.", examples=["JPEG"])
     width: int = Field(description="Pixels, after EXIF orientation.", examples=[451])
@@ -60,18 +60,18 @@ class PredictAnswer(Answer):
     prediction: Score
     scores: list[Score] = Field(description="By falling probability.")
     input: InputReport
-    warnings: list[str] = Field(description="What to know before trusting this answer; often empty.")
+    warnings: list[str] = Field(description="Reasons to doubt this answer; often empty.")
 
 
 class ClassReference(Answer):
-    """A class by number and name."""
+    """A class by index and label."""
 
     index: int = Field(ge=0, examples=[3])
     label: str = Field(examples=["cat"])
 
 
 class LayerRule(Answer):
-    """The rule that one layer got."""
+    """Rule of one layer."""
 
     name: str = Field(examples=["features.0"])
     rule: str = Field(examples=["flat"])
@@ -79,7 +79,7 @@ class LayerRule(Answer):
 
 
 class RuleReport(Answer):
-    """What was asked for, and what it meant for each layer."""
+    """The requested rule or composite, and the rule of each layer."""
 
     name: str = Field(examples=["epsilon_plus_flat"])
     parameters: dict[str, float]
@@ -87,23 +87,23 @@ class RuleReport(Answer):
 
 
 class LayerSum(Answer):
-    """How much relevance arrives at the input of one layer."""
+    """Total relevance at the input of one layer."""
 
     name: str
     sum: float
 
 
 class Verification(Answer):
-    """The same explanation, computed again by the reference."""
+    """Comparison with the same explanation by the reference."""
 
-    engine: str = Field(description="Who computed the answer.", examples=["lrpserve"])
-    reference: str = Field(description="Who computed it again.", examples=["zennit 1.0.0"])
+    engine: str = Field(description="Engine that computed the answer.", examples=["lrpserve"])
+    reference: str = Field(description="Engine that it is compared with.", examples=["zennit 1.0.0"])
     difference: float = Field(description="‖R − R_ref‖ / ‖R_ref‖ over the map.", examples=[2.1e-7])
     largest: float = Field(description="Largest difference of a single value.", examples=[3.4e-9])
 
 
 class RelevanceReport(Answer):
-    """Where the relevance went: nothing is lost silently."""
+    """Relevance at the output, in each layer and in the map."""
 
     start: float = Field(description="Relevance put in at the output.")
     sum: float = Field(description="Sum of the map.")
@@ -111,11 +111,11 @@ class RelevanceReport(Answer):
     max: float = Field(description="Largest single value of the map, channels apart.")
     leak: float | None = Field(
         description="Share of `start` that did not reach the pixels: absorbed by biases, ε and zero "
-        "denominators. Null where nothing was put in on balance, as with `versus`."
+        "denominators. Null where `start` is zero, as it may be with `versus`."
     )
     layers: list[LayerSum] = Field(description="From the first layer to the last.")
     engine: str = Field(
-        description="Who computed it: our own engine, or the reference for networks that it cannot compile.",
+        description="Engine that computed it: `lrpserve`, or the reference for networks that it cannot compile.",
         examples=["lrpserve"],
     )
     verify: Verification | None = Field(
@@ -129,17 +129,17 @@ class RelevanceReport(Answer):
 
 
 class ExplanationReport(PredictAnswer):
-    """An explanation without its picture: what a saved heatmap carries with it."""
+    """An explanation without its picture; saved heatmaps contain it as metadata."""
 
     target: ClassReference
     versus: ClassReference | None
     rule: RuleReport
-    layer: str | None = Field(description="The layer at whose input the map lies; null: the pixels.")
+    layer: str | None = Field(description="Layer whose input is attributed; null: the pixels.")
     relevance: RelevanceReport
 
 
 class HeatmapReport(Answer):
-    """The picture, and the scale that its colours mean."""
+    """The heatmap and the scale of its colours."""
 
     media_type: Literal["image/png"]
     width: int
@@ -151,13 +151,13 @@ class HeatmapReport(Answer):
 
 
 class ExplainAnswer(ExplanationReport):
-    """Class scores, relevance receipt and heatmap of one picture."""
+    """Class scores, relevance and heatmap of one picture."""
 
     heatmap: HeatmapReport
 
 
 class CompareAnswer(PredictAnswer):
-    """Several explanations of one picture on one scale."""
+    """Several explanations of one picture on one colour scale."""
 
     explanations: list[ExplainAnswer] = Field(
         description="Rule by rule in the order asked for, and for each rule target by target."
@@ -166,12 +166,12 @@ class CompareAnswer(PredictAnswer):
 
 
 class BatchResult(Answer):
-    """What came of one file of a batch: an explanation or a problem."""
+    """Explanation of one file of a batch, or what is wrong with it."""
 
     file: str = Field(description="Its name, as sent.", examples=["cat.jpg"])
     explanation: ExplainAnswer | None = None
     problem: dict[str, object] | None = Field(
-        default=None, description="RFC 9457 problem, as a request of its own would have got."
+        default=None, description="RFC 9457 problem, as a request with this file alone gets."
     )
 
 

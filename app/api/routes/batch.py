@@ -71,7 +71,7 @@ async def explain_batch(
     results = [FileResult(file.name, outcome) for file, outcome in zip(files, outcomes, strict=True)]
     content = b'{"results":[%s]}' % b",".join([_json(request, result) for result in results])
     body = content if form is Format.JSON else await asyncio.to_thread(_zip, results, content)
-    return respond(representations.Written(body), form)
+    return respond(representations.Representation(body), form)
 
 
 def _json(request: Request, result: FileResult) -> bytes:

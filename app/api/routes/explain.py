@@ -87,6 +87,6 @@ async def explain(
     return respond(await while_connected(request, work), form)
 
 
-def respond(written: representations.Written, form: Format) -> Response:
-    """The answer whose body is ``written``, where others might have been asked for."""
-    return Response(written.body, media_type=form.media_type, headers={"Vary": "Accept", **written.headers})
+def respond(content: representations.Representation, form: Format) -> Response:
+    """A response with ``content``, one of several representations that the client may accept."""
+    return Response(content.body, media_type=form.media_type, headers={"Vary": "Accept", **content.headers})
