@@ -2,7 +2,9 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.errors import HTTPError, RequestError
+from app.api.http.problem_types import PROBLEM_TYPES
+from app.api.http.problems import TYPE_PREFIX
+from app.errors import LRPServeError
 from app.lrp.composites import COMPOSITES, RULES, CompositeInfo, RuleInfo
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -55,18 +57,19 @@ def metrics() -> str:
 
 
 def statuses() -> str:
-    """Every error with a status, by status."""
-    kinds: set[type[HTTPError]] = {
-        *(kind for parent in (HTTPError, RequestError) for kind in parent.__subclasses__())
-    }
+    """Every problem type by status, with the first sentences of its errors' docstrings."""
+    when: dict[tuple[int, str], list[str]] = {}
+    for error, kind in PROBLEM_TYPES.items():
+        if issubclass(error, LRPServeError):
+            when.setdefault((kind.status, kind.slug), []).append(_first_sentence(error))
     rows = [
-        [str(kind.status), f"`urn:lrpserve:problem:{kind.slug}`", _first_sentence(kind)]
-        for kind in sorted(kinds - {RequestError}, key=lambda kind: (kind.status, kind.slug))
+        [str(status), f"`{TYPE_PREFIX}{slug}`", " ".join(sentences)]
+        for (status, slug), sentences in sorted(when.items())
     ]
     return table(["status", "`type`", "when"], rows)
 
 
-def _first_sentence(kind: type[HTTPError]) -> str:
+def _first_sentence(kind: type[LRPServeError]) -> str:
     return (kind.__doc__ or "").split("\n\n")[0].strip()
 
 

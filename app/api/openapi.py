@@ -1,7 +1,7 @@
 """What OpenAPI says about errors, the same for every route, and about what FastAPI does not see."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,39 +9,51 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from app.api.http.errors import (
+    BadRequestError,
+    NotAcceptableError,
+    NotFoundError,
+    TooSlowError,
+    UnauthorizedError,
+    UnsupportedMediaTypeError,
+)
+from app.api.http.problem_types import problem_type
 from app.api.http.problems import MEDIA_TYPE, TYPE_PREFIX, Problem, ProtocolError
 from app.api.http.upload import SEND_ONE
+from app.errors import (
+    DeadlineError,
+    InvalidParameterError,
+    LRPServeError,
+    TooLargeError,
+    UnavailableError,
+)
 
 CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
-EXAMPLES = {
-    400: ("Bad request", "bad-request", f"the picture is empty; {SEND_ONE}"),
+EXAMPLES: Mapping[int, tuple[type[LRPServeError], str]] = {
+    400: (BadRequestError, f"the picture is empty; {SEND_ONE}"),
     401: (
-        "Unauthorized",
-        "unauthorized",
+        UnauthorizedError,
         "a key is needed; send one of the service's keys as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
     ),
-    404: ("Not found", "not-found", "no such model or version is served here; there is minivgg-cifar10"),
+    404: (NotFoundError, "no such model or version is served here; there is minivgg-cifar10"),
     406: (
-        "Not acceptable",
-        "not-acceptable",
+        NotAcceptableError,
         "cannot answer as text/html; this address has application/json, image/png, application/x-npy",
     ),
-    408: ("Request timeout", "too-slow", "the body did not arrive within 15 s; send it faster or smaller"),
+    408: (TooSlowError, "the body did not arrive within 15 s; send it faster or smaller"),
     413: (
-        "Content too large",
-        "too-large",
+        TooLargeError,
         "the body is larger than 8 MiB; send a smaller picture: the model sees 32×32 pixels of it",
     ),
-    415: ("Unsupported media type", "unsupported-media-type", f"text/plain is no picture; {SEND_ONE}"),
+    415: (UnsupportedMediaTypeError, f"text/plain is no picture; {SEND_ONE}"),
     422: (
-        "Invalid parameter",
-        "invalid-parameter",
+        InvalidParameterError,
         f"target: no class 'tiger'; use a number from 0 to 9 or one of {CLASSES}",
     ),
-    503: ("Service unavailable", "unavailable", "the service is warming up; try again in a second"),
-    504: ("Gateway timeout", "deadline", "waited 5 s without a turn and was not computed; try again later"),
+    503: (UnavailableError, "the service is warming up; try again in a second"),
+    504: (DeadlineError, "waited 5 s without a turn and was not computed; try again later"),
 }
-"""Title, slug and detail of an error as it happens; a test makes them happen."""
+"""Type and detail of an error that a client may receive, by status."""
 
 BINARY = "application/octet-stream"
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -111,27 +123,28 @@ def protocol_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _protocol_error(status: int) -> dict[str, Any]:
-    title, _, detail = EXAMPLES[status]
+    error, detail = EXAMPLES[status]
     return {
         "model": ProtocolError,
-        "description": title,
+        "description": problem_type(error).title,
         "content": {"application/json": {"example": {"error": detail}}},
     }
 
 
 def _problem(status: int) -> dict[str, Any]:
-    title, slug, detail = EXAMPLES[status]
+    error, detail = EXAMPLES[status]
+    kind = problem_type(error)
     parameter, _, message = detail.partition(": ")
     example = {
-        "type": TYPE_PREFIX + slug,
-        "title": title,
+        "type": TYPE_PREFIX + kind.slug,
+        "title": kind.title,
         "status": status,
         "detail": detail,
         "instance": "0d9c6c1f2f0e4f3b9a55b0a4f1f6b7c8",
         "errors": [{"loc": ["query", parameter], "msg": message}] if status == 422 else [],
     }
     return {
-        "description": title,
+        "description": kind.title,
         "content": {
             MEDIA_TYPE: {"schema": {"$ref": SCHEMAS.format(model=Problem.__name__)}, "example": example}
         },

@@ -123,7 +123,7 @@ class Pipeline:
             work = self._renderers.call_before_deadline(Renderer.decode, data, fit, style)
             return await _timed("decode", work, timings)
         except RequestError as error:
-            self._metrics.bad_picture(error.slug)
+            self._metrics.bad_picture(error)
             raise
         except DeadlineError:
             self._metrics.refused("deadline")

@@ -1,17 +1,25 @@
 """What is counted about the service, for Prometheus. Labels have few values, none that a user can invent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from app.errors import EmptyImageError, RequestError, TooLargeError, UnreadableImageError
+
 Refusal = Literal["queue_full", "deadline", "draining", "out_of_memory", "broken"]
 """Why a request was not computed although nothing was wrong with it."""
 Failure = Literal["crash", "non_finite"]
 """What went wrong on our side."""
 
+BAD_PICTURES: Mapping[type[RequestError], str] = {
+    EmptyImageError: "bad-request",
+    TooLargeError: "too-large",
+    UnreadableImageError: "unreadable-image",
+}
+"""Label of a refused picture, by the type of the error."""
 UNREAD = "other"
 """The route of a request that was not looked at any closer."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -99,9 +107,9 @@ class Metrics:
         """A client left before its answer."""
         self._cancelled.inc()
 
-    def bad_picture(self, reason: str) -> None:
-        """A picture was refused; ``reason`` is an error's slug."""
-        self._bad_pictures.labels(reason).inc()
+    def bad_picture(self, error: RequestError) -> None:
+        """Count a picture that was refused with ``error``."""
+        self._bad_pictures.labels(BAD_PICTURES.get(type(error), UNREAD)).inc()
 
     def leak(self, share: float) -> None:
         """An explanation lost this share of its relevance on the way, or gained it where negative."""

@@ -14,7 +14,8 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import BadRequestError, RefusedToStartError, UnauthorizedError
+from app.api.http.errors import BadRequestError, UnauthorizedError
+from app.errors import RefusedToStartError
 from app.settings import Settings
 
 log = logging.getLogger(__name__)

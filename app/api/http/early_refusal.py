@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from app.api.http.problems import PROTOCOLS, content_of, problem_in_its_words
+from app.api.http.problem_types import PROBLEM_TYPES
+from app.api.http.problems import PROTOCOLS, content_of, problem_of_public
 from app.errors import UnavailableError
 from app.runtime.batcher import QUEUE_FULL
 from app.serving.pipeline import Pipeline
@@ -73,7 +74,7 @@ class Doorman:
         if not pipeline.is_full(self._inside):
             return None
         metrics: Metrics = state["metrics"]
-        metrics.refused_unread("queue_full", UnavailableError.status)
+        metrics.refused_unread("queue_full", PROBLEM_TYPES[UnavailableError].status)
         self._note()
         given = next((value for name, value in headers if name == b"x-request-id"), b"")
         sane = request_id(given.decode("latin-1"))
@@ -106,16 +107,16 @@ def request_id(sent: str) -> str:
 @lru_cache(ANSWERS_KEPT)
 def _answer(detail: str, in_protocol: bool, keep_alive: bool, id_length: int) -> bytes:
     """The answer to all such requests, with as many `PLACEHOLDER` as their ID has letters in its place."""
-    error, request_id = UnavailableError(detail), PLACEHOLDER * id_length
-    problem = problem_in_its_words(error, request_id)
+    problem = problem_of_public(UnavailableError(detail), PLACEHOLDER * id_length)
     content, media_type = content_of(problem, PROTOCOLS[0] if in_protocol else "")
+    headers = PROBLEM_TYPES[UnavailableError].headers
     head = REFUSAL.format(
-        status=error.status,
-        title=error.title,
+        status=problem.status,
+        title=problem.title,
         media_type=media_type,
         length=len(content.encode()),
-        headers="".join(f"{name.lower()}: {value}\r\n" for name, value in error.headers.items()),
-        request_id=request_id,
+        headers="".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items()),
+        request_id=problem.instance,
         connection="keep-alive" if keep_alive else "close",
     )
     return head.encode("latin-1") + content.encode()

@@ -10,8 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http.early_refusal import is_computed, request_id
+from app.api.http.errors import TooSlowError
 from app.api.http.problems import answer
-from app.errors import TooLargeError, TooSlowError, UnavailableError
+from app.errors import TooLargeError, UnavailableError
 from app.serving.pipeline import Pipeline
 from app.serving.timings import Timings
 from app.telemetry.logs import fields

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.errors import NotAcceptableError
+from app.api.http.errors import NotAcceptableError
 from app.serving.representations import Format
 
 

@@ -1,8 +1,9 @@
-"""Errors as RFC 9457 problem details: one form for ours, FastAPI's and Starlette's."""
+"""Converts errors to RFC 9457 problem details: the project's own, FastAPI's and Starlette's."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
@@ -11,13 +12,9 @@ from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from app.errors import (
-    HTTPError,
-    InternalError,
-    InvalidParameterError,
-    MethodNotAllowedError,
-    NotFoundError,
-)
+from app.api.http.errors import MethodNotAllowedError, NotFoundError
+from app.api.http.problem_types import problem_type
+from app.errors import InternalError, InvalidParameterError, PublicError
 from app.telemetry.logs import fields
 
 log = logging.getLogger(__name__)
@@ -25,13 +22,13 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:lrpserve:problem:"
 PROTOCOLS = ("/v1", "/v2")
-"""Below these addresses errors have the serving protocols' own form."""
+"""Prefixes of the addresses whose errors have the form of the serving protocols."""
 QUOTE_THE_ID = "Something went wrong on our side. Quote the X-Request-ID when you report it."
 
-MOST_ERRORS = 10
-"""Parameters of one request that an answer speaks of."""
-LONGEST_NAME, LONGEST_MESSAGE, LONGEST_DETAIL = 100, 500, 1000
-"""Characters of an answer's parts that a client's own may fill."""
+MAX_ERRORS = 10
+"""Number of invalid parameters that one answer lists."""
+MAX_NAME, MAX_MESSAGE, MAX_DETAIL = 100, 500, 1000
+"""Length in characters of fields that may repeat what the client sent."""
 WORDS: Mapping[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -57,25 +54,27 @@ WORDS: Mapping[str, str] = {
     "too_short": "has {actual_length} entries; give at least {min_length}",
     "value_error": "{error}",
 }
-"""What pydantic finds, by its name for it, in words for people."""
+"""Messages by the type of pydantic's error."""
 
 
-def shortened(text: str, most: int) -> str:
-    """``text`` without its middle where it is longer: what a client sent is repeated there, of any length."""
-    left_out = len(text) - most
-    return text if left_out <= 0 else f"{text[: most // 2]} … {left_out} more … {text[-(most // 2) :]}"
+def shortened(text: str, max_length: int) -> str:
+    """Return ``text``, with its middle left out if it is longer than ``max_length``."""
+    left_out = len(text) - max_length
+    if left_out <= 0:
+        return text
+    return f"{text[: max_length // 2]} … {left_out} more … {text[-(max_length // 2) :]}"
 
 
-def cut(most: int) -> AfterValidator:
-    """`shortened` for a field."""
-    return AfterValidator(partial(shortened, most=most))
+def cut(max_length: int) -> AfterValidator:
+    """Return a validator that applies `shortened` to a field."""
+    return AfterValidator(partial(shortened, max_length=max_length))
 
 
 class ParameterProblem(BaseModel):
     """One parameter and what is wrong with it."""
 
-    loc: list[Annotated[str, cut(LONGEST_NAME)] | int] = Field(examples=[["query", "epsilon"]])
-    msg: Annotated[str, cut(LONGEST_MESSAGE)] = Field(examples=["must be a finite number"])
+    loc: list[Annotated[str, cut(MAX_NAME)] | int] = Field(examples=[["query", "epsilon"]])
+    msg: Annotated[str, cut(MAX_MESSAGE)] = Field(examples=["must be a finite number"])
 
 
 class Problem(BaseModel):
@@ -84,16 +83,16 @@ class Problem(BaseModel):
     type: str = Field(examples=[TYPE_PREFIX + "invalid-parameter"])
     title: str = Field(examples=["Invalid parameter"])
     status: int = Field(examples=[422])
-    detail: Annotated[str, cut(LONGEST_DETAIL)] = Field(
+    detail: Annotated[str, cut(MAX_DETAIL)] = Field(
         description="What is wrong and what to do.",
         examples=["epsilon: must be a finite number"],
     )
     instance: str = Field(description="The request's ID.", examples=["8e0f7c1d5b1a4a6f"])
-    errors: list[ParameterProblem] = Field([], description=f"The first {MOST_ERRORS}.")
+    errors: list[ParameterProblem] = Field([], description=f"The first {MAX_ERRORS}.")
 
 
 class ProtocolError(BaseModel):
-    """An error as the serving protocols have it."""
+    """An error in the form of the serving protocols."""
 
     error: str = Field(
         description="What is wrong and what to do.", examples=["no model 'vgg16' is served here"]
@@ -101,31 +100,36 @@ class ProtocolError(BaseModel):
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` as a problem."""
+    """Register a handler that answers every error of ``app`` as a problem."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return answer(request, error)  # a plain function would take a thread, and wait for one under load
+        return answer(
+            request, error
+        )  # Starlette runs a plain function in a thread, which delays it under load
 
-    for kind in (HTTPError, RequestValidationError, HTTPException):
+    for kind in (PublicError, InternalError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)
 
 
 def answer(request: Request, error: Exception) -> Response:
-    """``error`` as an answer."""
+    """Return the HTTP response for ``error``."""
     problem = problem_of(error, request)
     content, media_type = content_of(problem, request.url.path)
     return Response(content, problem.status, _headers(error), media_type)
 
 
 def content_of(problem: Problem, path: str) -> tuple[str, str]:
-    """A problem as it is written at this address, and its media type."""
+    """Return the body for ``problem`` at the address ``path``, and its media type."""
     if path.startswith(PROTOCOLS):
         return ProtocolError(error=problem.detail).model_dump_json(), "application/json"
     return problem.model_dump_json(), MEDIA_TYPE
 
 
 def problem_of(error: Exception, request: Request) -> Problem:
-    """``error`` in words for the client; what is not meant for it is logged and says only the request's ID."""
+    """Return the problem for ``error``.
+
+    An error that is not public is logged; its problem contains the request's ID only.
+    """
     request_id = request.state.request_id
     if isinstance(error, RequestValidationError):
         return _of_parameters(error.errors(), request_id)
@@ -134,22 +138,23 @@ def problem_of(error: Exception, request: Request) -> Problem:
     if isinstance(error, InvalidParameterError):
         errors = [ParameterProblem(loc=["query", error.parameter], msg=error.message)]
         return _problem(type(error), error.detail, request_id, errors)
-    if isinstance(error, HTTPError) and not isinstance(error, InternalError):
-        return problem_in_its_words(error, request_id)
+    if isinstance(error, PublicError):
+        return problem_of_public(error, request_id)
     log.error("failed", extra=fields(id=request_id), exc_info=error)
-    if not isinstance(error, InternalError):  # that one was counted where it was raised
+    if not isinstance(error, InternalError):  # which is counted where it is raised
         request.state.metrics.failed("crash")
     return _problem(InternalError, QUOTE_THE_ID, request_id)
 
 
-def problem_in_its_words(error: HTTPError, request_id: str) -> Problem:
-    """``error`` with the detail that it was raised with."""
+def problem_of_public(error: PublicError, request_id: str) -> Problem:
+    """Return the problem for an error whose detail is shown."""
     return _problem(type(error), error.detail, request_id)
 
 
 def _problem(
-    kind: type[HTTPError], detail: str, request_id: str, errors: Sequence[ParameterProblem] = ()
+    error: type[Exception], detail: str, request_id: str, errors: Sequence[ParameterProblem] = ()
 ) -> Problem:
+    kind = problem_type(error)
     return Problem(
         type=TYPE_PREFIX + kind.slug,
         title=kind.title,
@@ -161,35 +166,35 @@ def _problem(
 
 
 def _headers(error: Exception) -> Mapping[str, str] | None:
-    return error.headers if isinstance(error, (HTTPError, HTTPException)) else None
+    return error.headers if isinstance(error, HTTPException) else problem_type(type(error)).headers
 
 
 def _of_parameters(found: Sequence[Mapping[str, Any]], request_id: str) -> Problem:
-    # The values themselves are left out: echoing NaN would break the answer's own JSON.
-    errors = [ParameterProblem(loc=list(one["loc"]), msg=in_words(one)) for one in found[:MOST_ERRORS]]
+    # The values are left out: NaN would make the answer's JSON invalid.
+    errors = [ParameterProblem(loc=list(one["loc"]), msg=in_words(one)) for one in found[:MAX_ERRORS]]
     sentences = [f"{place(problem.loc[1:])}: {problem.msg}" for problem in errors]
-    if len(found) > MOST_ERRORS:
-        sentences.append(f"and {len(found) - MOST_ERRORS} more")
-    return _problem(InvalidParameterError, "; ".join(sentences), request_id, errors)
+    if len(found) > MAX_ERRORS:
+        sentences.append(f"and {len(found) - MAX_ERRORS} more")
+    return _problem(RequestValidationError, "; ".join(sentences), request_id, errors)
 
 
 def in_words(error: Mapping[str, Any]) -> str:
-    """What is wrong, of one of pydantic's errors."""
+    """Return the message for one of pydantic's errors."""
     words = WORDS.get(error["type"])
     return words.format_map(error.get("ctx", {})) if words else str(error["msg"])
 
 
 def place(loc: Sequence[str | int]) -> str:
-    """Where it is, as one would write it: ``instances[0].rule``."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{shortened(part, LONGEST_NAME)}" for part in loc)
+    """Return a location in the form ``instances[0].rule``."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{shortened(part, MAX_NAME)}" for part in loc)
     return "".join(parts).removeprefix(".")
 
 
 def _in_our_terms(request: Request, error: HTTPException) -> Exception:
-    """What Starlette raises where it finds no route, as ours; anything else nobody foresaw."""
-    if error.status_code == NotFoundError.status:
+    """Convert what Starlette raises if no route matches; return any other error as it is."""
+    if error.status_code == HTTPStatus.NOT_FOUND:
         return NotFoundError("There is nothing at this address; /docs lists what there is.")
-    if error.status_code == MethodNotAllowedError.status:
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "another method")
         return MethodNotAllowedError(f"This address does not take {request.method}; use {allowed}.")
     return error

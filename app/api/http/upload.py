@@ -10,7 +10,8 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from app.errors import BadRequestError, TooLargeError, UnavailableError, UnsupportedMediaTypeError
+from app.api.http.errors import BadRequestError, UnsupportedMediaTypeError
+from app.errors import TooLargeError, UnavailableError
 
 SEND_ONE = "send one picture as multipart part 'file' or as the raw body with its image type"
 MAX_PARTS = 8  # one is right; a few more are parsed only to be able to say what is wrong

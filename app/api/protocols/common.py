@@ -10,10 +10,11 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Path
 from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
+from app.api.http.errors import BadRequestError, NotFoundError
 from app.api.http.problems import WORDS, in_words, place
 from app.api.parameters import REPEATABLE
 from app.api.schemas import AboutModel
-from app.errors import BadRequestError, HTTPError, InvalidParameterError, NotFoundError, TooLargeError
+from app.errors import InvalidParameterError, LRPServeError, TooLargeError
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
@@ -116,7 +117,7 @@ def known(asked: str, served: Sequence[str]) -> None:
 
 
 def _result(outcome: T | Exception, place: str) -> T:
-    if isinstance(outcome, HTTPError):
+    if isinstance(outcome, LRPServeError):
         outcome.detail = f"{place}: {outcome.detail}"
     if isinstance(outcome, Exception):
         raise outcome

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from app.errors import BadRequestError, RequestError, TooLargeError, UnreadableImageError
+from app.errors import EmptyImageError, RequestError, TooLargeError, UnreadableImageError
 from app.modalities.image.file_checks import METADATA_BYTES, check_container, png_pixels
 
 Floats = npt.NDArray[np.float32]
@@ -117,12 +117,12 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     """The picture in a file's bytes; its format is read from them and from nothing else.
 
     Of an animation the first frame counts. ICC profiles are ignored: CIFAR-10 was made without.
-    Raises BadRequestError for no bytes, TooLargeError for more than ``max_pixels`` or a side beyond
+    Raises EmptyImageError for no bytes, TooLargeError for more than ``max_pixels`` or a side beyond
     MAX_SIDE (read from the header, nothing is decoded) and UnreadableImageError for all else that is
     not a whole picture.
     """
     if not data:
-        raise BadRequestError(f"The picture is empty (0 bytes). Send a {FORMAT_NAMES} file.")
+        raise EmptyImageError(f"The picture is empty (0 bytes). Send a {FORMAT_NAMES} file.")
     if png_pixels(data) > max_pixels:
         raise _too_many_pixels(max_pixels)
     check_container(data)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin
 from skimage import data as photos
 
-from app.errors import BadRequestError, RequestError, TooLargeError, UnreadableImageError
+from app.errors import EmptyImageError, RequestError, TooLargeError, UnreadableImageError
 from app.modalities.image.decoding import (
     FORMATS,
     PAD_COLOUR,
@@ -326,7 +326,7 @@ def test_a_compressed_bomb_in_a_text_or_profile_is_unreadable(kind: bytes) -> No
 
 
 def test_no_bytes_are_a_bad_request() -> None:
-    with pytest.raises(BadRequestError, match="empty"):
+    with pytest.raises(EmptyImageError, match="empty"):
         decode(b"", LIMIT)
 
 

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.concurrency import RunAll
 from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep
+from app.api.http.errors import BadRequestError
 from app.api.http.upload import refuse_compressed
 from app.api.openapi import BINARY_ANSWER, JSON_LENGTH, json_or_binary, protocol_errors
 from app.api.parameters import ExplainParameters, PredictParameters, none_at_all
@@ -38,7 +39,7 @@ from app.api.protocols.open_inference.schemas import (
 )
 from app.api.protocols.open_inference.tensors import Asked, images, tensor
 from app.api.routes.health import refuse_unready
-from app.errors import BadRequestError, InvalidParameterError
+from app.errors import InvalidParameterError
 from app.modalities.image.decoding import Fit
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import Upload

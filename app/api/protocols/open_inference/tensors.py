@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.api.http.errors import BadRequestError
 from app.api.protocols.common import picture
 from app.api.protocols.open_inference.schemas import InferenceRequest, RequestOutput, ResponseOutput
-from app.errors import BadRequestError, InvalidParameterError
+from app.errors import InvalidParameterError
 from app.serving.rendering import Upload
 from app.serving.representations import Tensors
 
