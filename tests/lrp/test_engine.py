@@ -17,8 +17,8 @@ from zennit.canonizers import SequentialMergeBatchNorm
 
 from app.lrp.attribution import Attribution, Batch, output_relevance
 from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
-from app.lrp.engine import steps
 from app.lrp.engine.engine import Engine
+from app.lrp.engine.ops import weighted
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
@@ -468,7 +468,7 @@ def test_composites_share_the_way_back_as_far_as_their_rules_agree(monkeypatch: 
 @pytest.mark.parametrize("rule", EVERY_RULE)
 def test_a_model_on_a_gpu_is_explained_there(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With tensors that have a device but no content, which finds what stays behind on the CPU."""
-    monkeypatch.setattr(steps, "_sign_of", lambda _: 0)  # it looks at the content
+    monkeypatch.setattr(weighted, "_sign_of", lambda _: 0)  # it looks at the content
     with FakeTensorMode(), torch.device("cuda"):
         model = MiniVGG().eval()
         low, high = (bound.to("cuda") for bound in bounds(torch.float32))

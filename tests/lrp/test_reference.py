@@ -556,7 +556,9 @@ def test_it_works_where_gradients_are_off_and_returns_plain_tensors() -> None:
 
 
 def tensors_of(explanation: Attribution) -> list[Tensor]:
-    return [getattr(explanation, name) for name in ("logits", "start", "relevance", "extremes", "sums")]
+    return [
+        getattr(explanation, name) for name in ("logits", "output_relevance", "relevance", "extremes", "sums")
+    ]
 
 
 @pytest.mark.gpu

@@ -1,6 +1,6 @@
 """Relevance by one forward pass and one transposed pass: no autograd, no hooks, nothing swapped.
 
-A network is compiled once into a chain of steps, forward and, for each rule, back (`app.lrp.engine.steps`).
+A network is compiled once into a chain of steps, forward and, for each rule, back (`app.lrp.engine.ops`).
 A step is a pure function with its weights precomputed, so that any number of threads may share it. Whatever is
 asked of a batch shares one forward pass, and on the way back goes together as far as the rules are the same:
 
@@ -30,17 +30,10 @@ from app.lrp.attribution import (
 )
 from app.lrp.composites import Composite, Rule
 from app.lrp.engine.ops.affine import NotCompilableError, affine, channels_last
-from app.lrp.engine.steps import (
-    AveragePooling,
-    Back,
-    Context,
-    Forward,
-    MaxPooling,
-    Passing,
-    Rows,
-    Seen,
-    Weighted,
-)
+from app.lrp.engine.ops.passing import Passing
+from app.lrp.engine.ops.pooling import AveragePooling, MaxPooling
+from app.lrp.engine.ops.weighted import Context, Weighted
+from app.lrp.engine.steps import Back, Forward, Rows, Seen
 from app.lrp.graph.canonize import canonized
 from app.lrp.rules import FUNCTIONS
 
