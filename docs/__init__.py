@@ -1,1 +1,1 @@
-"""The documentation, and the commands that draw its pictures and fill in its tables."""
+"""Documentation, and the commands that draw its pictures and write its tables."""

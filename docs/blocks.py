@@ -1,4 +1,4 @@
-"""Parts of a page that a command prints: between two comments, and replaced as a whole.
+"""Generated blocks of a page: the text between two comments, which a command replaces as a whole.
 
 <!-- settings, printed by `make docs` -->
 | variable | default | meaning |
@@ -16,25 +16,25 @@ BLOCK = re.compile(
 
 
 def read(page: str) -> dict[str, str]:
-    """The blocks of a page, by name."""
+    """Return the blocks of a page by name."""
     return {match["name"]: match["text"].strip() for match in BLOCK.finditer((PAGES / page).read_text())}
 
 
 def fill(page: str, texts: dict[str, str]) -> None:
-    """Put ``texts`` into the blocks of these names; the page must have each of them."""
-    absent = set(texts) - set(read(page))
-    if absent:
-        raise KeyError(f"{page} has no block {', '.join(sorted(absent))}")
+    """Replace the blocks named in ``texts``. Raises `KeyError` if the page lacks one of them."""
+    missing = set(texts) - set(read(page))
+    if missing:
+        raise KeyError(f"{page} has no block {', '.join(sorted(missing))}")
 
-    def filled(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         text = texts.get(match["name"], match["text"]).strip()
         return f"{match['head']}\n{text}\n\n{match['end']}"
 
     path = PAGES / page
-    path.write_text(BLOCK.sub(filled, path.read_text()))
+    path.write_text(BLOCK.sub(replacement, path.read_text()))
 
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; bars in cells are escaped."""
+    """Return a Markdown table. Vertical bars in cells are escaped."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,7 +1,7 @@
-"""Draw every picture of the documentation, from photos that may be shipped. Run with ``make docs``.
+"""Draw the pictures of the documentation from photos with a free licence. Run with ``make docs``.
 
 The photos come with scikit-image: Chelsea the cat, by Stefan van der Walt, CC0; the cup of coffee, by Rachel
-Michetti, courtesy of Pikolo Espresso Bar, CC0. What is drawn of them is by the pipeline that serves requests.
+Michetti, courtesy of Pikolo Espresso Bar, CC0. Heatmaps are drawn by the pipeline that serves requests.
 """
 
 import asyncio
@@ -35,46 +35,48 @@ TILE, GAP, INK = 160, 12, (32, 32, 32)
 SIDE_BY_SIDE = Style(view=View.SIDE_BY_SIDE, size=256)
 
 EYE_CROP, EYE_TURN = (71, 67, 236, 232), 270
-"""A square of Chelsea around one eye, turned by so many degrees anticlockwise."""
+"""Crop of Chelsea around one eye, (left, top, right, bottom) in pixels; rotation in degrees, anticlockwise."""
 SPOT = 20
-"""Radius of the spots that are painted over, in the crop's 165 pixels."""
+"""Radius of the covering spots in pixels of the crop, whose side is 165."""
 INNER_CORNER, UPPER_LID, CHEEK = (98, 112), (122, 68), (36, 38)
 EYE = (85, 65, 148, 132)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A small picture and the words below it."""
+    """A small picture and its caption, line by line."""
 
     image: Image.Image
     lines: tuple[str, ...]
 
 
-class Artist:
-    """Explains photos and draws what comes of it."""
+class PhotoExplainer:
+    """Runs photos through the pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     def explain(self, photo: Image.Image, options: ExplainOptions) -> RenderedExplanation:
-        """The explanation of a photo."""
-        return asyncio.run(self._pipeline.explain(_png(photo), options, Timings(), as_it_is))
+        """Explain a photo."""
+        return asyncio.run(self._pipeline.explain(_encode_png(photo), options, Timings(), as_it_is))
 
     def sheet(self, photo: Image.Image, comparison: CompareOptions) -> bytes:
-        """The contact sheet of a comparison."""
-        return asyncio.run(self._pipeline.compare(_png(photo), comparison, Timings(), as_it_is)).sheet.png
+        """Return the sheet of a comparison as PNG."""
+        return asyncio.run(
+            self._pipeline.compare(_encode_png(photo), comparison, Timings(), as_it_is)
+        ).sheet.png
 
     def map_tile(self, photo: Image.Image, options: ExplainOptions, title: str) -> Tile:
-        """A heatmap on its own scale, with what it sums up to."""
+        """Draw a heatmap on its own scale, with its largest relevance and its leak as caption."""
         explained = self.explain(photo, replace(options, style=Style(size=TILE)))
         leak = explained.report.relevance.leak
         strongest = explained.heatmap.vmax
-        words = f"±{strongest:.2g}" + ("" if leak is None else f", leak {leak:.2f}")
-        return Tile(_opened(explained.heatmap.png), (title, words))
+        figures = f"±{strongest:.2g}" + ("" if leak is None else f", leak {leak:.2f}")
+        return Tile(_decode_png(explained.heatmap.png), (title, figures))
 
 
 def draw(folder: Path) -> dict[str, dict[str, str]]:
-    """Write all pictures into ``folder``; returns what is to be printed in which page's blocks."""
+    """Write all pictures into ``folder`` and return the text of each generated block, by page."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(device="cpu")
     model = LocalModel.load(settings.model, settings.device, settings.cores)
@@ -82,79 +84,81 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
         model, settings, Metrics(), lambda _: None, lambda renderer: ThreadExecutor(renderer, 1)
     )
     try:
-        artist = Artist(pipeline)
+        explainer = PhotoExplainer(pipeline)
         cat, coffee = _photo(data.chelsea), _photo(data.coffee)
-        _save(folder / "cat.png", artist.explain(cat, ExplainOptions(style=SIDE_BY_SIDE)).heatmap.png)
-        _save(folder / "coffee.png", artist.explain(coffee, ExplainOptions(style=SIDE_BY_SIDE)).heatmap.png)
+        _save(folder / "cat.png", explainer.explain(cat, ExplainOptions(style=SIDE_BY_SIDE)).heatmap.png)
+        _save(
+            folder / "coffee.png", explainer.explain(coffee, ExplainOptions(style=SIDE_BY_SIDE)).heatmap.png
+        )
         versus = ExplainOptions(target="cat", versus="dog", start=Start.LOGIT, style=SIDE_BY_SIDE)
-        _save(folder / "cat-not-dog.png", artist.explain(cat, versus).heatmap.png)
-        _seen(artist, cat).save(folder / "seen.png", optimize=True)
-        _layers(artist, cat).save(folder / "layers.png", optimize=True)
-        _rules(artist, cat).save(folder / "rules.png", optimize=True)
-        _parameters(artist, cat).save(folder / "parameters.png", optimize=True)
+        _save(folder / "cat-not-dog.png", explainer.explain(cat, versus).heatmap.png)
+        _input_and_heatmap(explainer, cat).save(folder / "seen.png", optimize=True)
+        _layers(explainer, cat).save(folder / "layers.png", optimize=True)
+        _rules(explainer, cat).save(folder / "rules.png", optimize=True)
+        _parameters(explainer, cat).save(folder / "parameters.png", optimize=True)
         several = CompareOptions(
             ExplainOptions(start=Start.LOGIT, style=Style(size=128)),
             rules=("epsilon_plus_flat", "epsilon_alpha2_beta1_flat"),
             targets=("cat", "dog", "frog", "bird"),
         )
-        _save(folder / "one-scale.png", artist.sheet(cat, several))
+        _save(folder / "one-scale.png", explainer.sheet(cat, several))
         return {
-            "first-explanation.md": _layer_sums(artist, cat),
-            "which-rule-when.md": {**_frog(artist, cat, folder), **_alike(artist, cat, coffee)},
+            "first-explanation.md": _layer_sums(explainer, cat),
+            "which-rule-when.md": {**_frog(explainer, cat, folder), **_correlation(explainer, cat, coffee)},
         }
     finally:
         pipeline.close()
 
 
-def _seen(artist: Artist, photo: Image.Image) -> Image.Image:
-    """What is sent, what the network sees of it, and its map over the photo."""
-    explained = artist.explain(photo, ExplainOptions(style=Style(view=View.OVERLAY, size=2 * TILE)))
+def _input_and_heatmap(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
+    """Draw the photo, the network's input, and the heatmap over the photo."""
+    explained = explainer.explain(photo, ExplainOptions(style=Style(view=View.OVERLAY, size=2 * TILE)))
     small = fit_to_model(Picture(photo, "PNG")).image.resize((TILE, TILE), Image.Resampling.NEAREST)
     return _grid(
         [
-            Tile(_tall(photo), ("the photo",)),
+            Tile(_fit_height(photo), ("the photo",)),
             Tile(small, ("what the network sees",)),
-            Tile(_tall(_opened(explained.heatmap.png)), ("why cat? over the photo",)),
+            Tile(_fit_height(_decode_png(explained.heatmap.png)), ("why cat? over the photo",)),
         ],
         3,
     )
 
 
-def _layers(artist: Artist, photo: Image.Image) -> Image.Image:
-    """The same explanation stopped at each convolution and at the dense layer."""
+def _layers(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
+    """Draw one explanation at the input of each convolution and of the first dense layer."""
     tiles = []
     for layer in ("classifier.1", "features.9", "features.6", "features.3", "features.0"):
-        explained = artist.explain(photo, ExplainOptions(layer=layer, style=Style(size=TILE)))
+        explained = explainer.explain(photo, ExplainOptions(layer=layer, style=Style(size=TILE)))
         arrived = {total.name: total.sum for total in explained.report.relevance.layers}[layer]
-        tiles.append(Tile(_opened(explained.heatmap.png), (layer, f"{arrived:.2f} of 1 arrive")))
+        tiles.append(Tile(_decode_png(explained.heatmap.png), (layer, f"{arrived:.2f} of 1 arrive")))
     return _grid(tiles, 5)
 
 
-def _layer_sums(artist: Artist, photo: Image.Image) -> dict[str, str]:
-    """How much relevance arrives at each layer, from the last to the first."""
-    explained = artist.explain(photo, ExplainOptions()).report
+def _layer_sums(explainer: PhotoExplainer, photo: Image.Image) -> dict[str, str]:
+    """Table of the relevance at each layer's input, from the output to the pixels."""
+    explained = explainer.explain(photo, ExplainOptions()).report
     relevance, rules = explained.relevance, {layer.name: layer.rule for layer in explained.rule.layers}
     rows = [
         [f"`{total.name}`", rules[total.name], f"{total.sum:.3f}"]
         for total in reversed(relevance.layers)
         if rules[total.name] != "pass"
     ]
-    start = ["the output", "", f"{relevance.start:.3f}"]
-    return {"layers": blocks.table(["arrives at the input of", "by the rule", "relevance"], [start, *rows])}
+    start = ["output", "", f"{relevance.start:.3f}"]
+    return {"layers": blocks.table(["layer", "rule", "relevance at its input"], [start, *rows])}
 
 
-def _rules(artist: Artist, photo: Image.Image) -> Image.Image:
-    """Every composite and every rule, each on its own scale."""
+def _rules(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
+    """Draw the heatmap of every composite and rule, each on its own scale."""
     seen = fit_to_model(Picture(photo, "PNG")).image.resize((TILE, TILE), Image.Resampling.NEAREST)
-    tiles = [artist.map_tile(photo, ExplainOptions(rule=name), name) for name in (*COMPOSITES, *RULES)]
+    tiles = [explainer.map_tile(photo, ExplainOptions(rule=name), name) for name in (*COMPOSITES, *RULES)]
     return _grid([Tile(seen, ("the picture", "as the network sees it")), *tiles], 5)
 
 
-def _parameters(artist: Artist, photo: Image.Image) -> Image.Image:
-    """What a parameter does to a rule, value by value."""
+def _parameters(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
+    """Draw the heatmap of two rules for several values of their parameter."""
     rows = (("epsilon", "epsilon", (1e-6, 0.1, 1, 10)), ("gamma", "gamma", (0, 0.25, 1, 100)))
     tiles = [
-        artist.map_tile(
+        explainer.map_tile(
             photo, ExplainOptions(rule=rule, parameters={name: float(value)}), f"{name}={value:g}"
         )
         for rule, name, values in rows
@@ -163,58 +167,58 @@ def _parameters(artist: Artist, photo: Image.Image) -> Image.Image:
     return _grid(tiles, 4)
 
 
-def _alike(artist: Artist, cat: Image.Image, coffee: Image.Image) -> dict[str, str]:
-    """How alike each rule's maps are of two classes of one picture, and of two pictures: their correlation."""
+def _correlation(explainer: PhotoExplainer, cat: Image.Image, coffee: Image.Image) -> dict[str, str]:
+    """Table of each rule's correlation between maps of two classes, and between maps of two pictures."""
     rows = []
     for name in (*COMPOSITES, *RULES):
-        asked = ((cat, "cat"), (cat, "frog"), (coffee, None))
+        cases = ((cat, "cat"), (cat, "frog"), (coffee, None))
         maps = [
-            artist.explain(photo, ExplainOptions(rule=name, target=target)).relevance.sum(0).ravel()
-            for photo, target in asked
+            explainer.explain(photo, ExplainOptions(rule=name, target=target)).relevance.sum(0).ravel()
+            for photo, target in cases
         ]
         (_, classes, pictures), *_ = np.corrcoef(maps)
         rows.append([f"`{name}`", f"{classes:.2f}", f"{pictures:.2f}"])
-    return {"alike": blocks.table(["rule", "*cat* and *frog*, one picture", "two pictures"], rows)}
+    return {"correlation": blocks.table(["rule", "*cat* and *frog*, one picture", "two pictures"], rows)}
 
 
-def _frog(artist: Artist, cat: Image.Image, folder: Path) -> dict[str, str]:
-    """A crop of the cat that the network takes for a frog, why, and what becomes of it when that is changed."""
-    crop = _turned(cat, EYE_TURN)
+def _frog(explainer: PhotoExplainer, cat: Image.Image, folder: Path) -> dict[str, str]:
+    """Draw a crop of the cat that is classified as a frog, its heatmaps, and changed crops with their scores."""
+    crop = _eye_crop(cat, EYE_TURN)
     frog = ExplainOptions(target="frog", style=SIDE_BY_SIDE)
     crop.save(folder / "frog.png", optimize=True)
-    _save(folder / "frog-why.png", artist.explain(crop, frog).heatmap.png)
+    _save(folder / "frog-why.png", explainer.explain(crop, frog).heatmap.png)
     _save(
         folder / "frog-not-cat.png",
-        artist.explain(crop, replace(frog, versus="cat", start=Start.LOGIT)).heatmap.png,
+        explainer.explain(crop, replace(frog, versus="cat", start=Start.LOGIT)).heatmap.png,
     )
     trials = {
-        "as it is": crop,
+        "unchanged": crop,
         "a spot over the reddest place": _covered(crop, INNER_CORNER),
         "the same spot over the bluest place": _covered(crop, UPPER_LID),
         "the same spot on the cheek, where the map is white": _covered(crop, CHEEK),
         "without colour": crop.convert("L").convert("RGB"),
         "the eye greener": _recoloured(crop, 25),
-        "not turned": _turned(cat, 0),
+        "not turned": _eye_crop(cat, 0),
         "the whole face, turned": cat.crop((75, 0, 375, 300)).rotate(EYE_TURN),
     }
     tiles, rows = [], []
     for name, photo in trials.items():
-        scores = {score.label: score.probability for score in artist.explain(photo, frog).report.scores}
+        scores = {score.label: score.probability for score in explainer.explain(photo, frog).report.scores}
         best = max(scores, key=lambda label: scores[label])
         rows.append([name, f"{scores['frog']:.0%}", f"{scores['cat']:.0%}", f"{best} {scores[best]:.0%}"])
         tiles.append(
             Tile(photo.resize((TILE, TILE), Image.Resampling.LANCZOS), (f"{best} {scores[best]:.0%}",))
         )
     _grid(tiles, 4).save(folder / "frog-trials.png", optimize=True)
-    return {"frog": blocks.table(["the crop", "frog", "cat", "answer"], rows)}
+    return {"frog": blocks.table(["the crop", "frog", "cat", "prediction"], rows)}
 
 
-def _turned(cat: Image.Image, degrees: int) -> Image.Image:
+def _eye_crop(cat: Image.Image, degrees: int) -> Image.Image:
     return cat.crop(EYE_CROP).rotate(degrees)
 
 
 def _covered(crop: Image.Image, centre: tuple[int, int]) -> Image.Image:
-    """With a disc of the fur's own colour over this place."""
+    """Cover a place with a disc in the median colour, which is the fur's."""
     covered = crop.copy()
     fur = tuple(int(value) for value in np.median(np.asarray(crop).reshape(-1, 3), 0))
     x, y = centre
@@ -223,7 +227,7 @@ def _covered(crop: Image.Image, centre: tuple[int, int]) -> Image.Image:
 
 
 def _recoloured(crop: Image.Image, hue: int) -> Image.Image:
-    """With the eye's hue moved by so many of 256 steps."""
+    """Shift the hue of the eye by ``hue`` of 256 steps."""
     values = np.asarray(crop.convert("HSV")).copy()
     values[..., 0] = (values[..., 0].astype(int) + hue) % 256
     mask = Image.new("L", crop.size)
@@ -234,12 +238,12 @@ def _recoloured(crop: Image.Image, hue: int) -> Image.Image:
 
 
 def _grid(tiles: Sequence[Tile], columns: int) -> Image.Image:
-    """Tiles in rows, with their words below them."""
+    """Arrange tiles in rows, with their captions below them."""
     font = ImageFont.load_default(13)
     line = 18
-    words = max(len(tile.lines) for tile in tiles) * line
+    caption_height = max(len(tile.lines) for tile in tiles) * line
     widths = [max(tile.image.width for tile in tiles[column::columns]) + GAP for column in range(columns)]
-    height = max(tile.image.height for tile in tiles) + words + GAP
+    height = max(tile.image.height for tile in tiles) + caption_height + GAP
     rows = -(-len(tiles) // columns)
     sheet = Image.new("RGB", (sum(widths) + GAP, rows * height + GAP), "white")
     draw = ImageDraw.Draw(sheet)
@@ -252,8 +256,8 @@ def _grid(tiles: Sequence[Tile], columns: int) -> Image.Image:
     return sheet
 
 
-def _tall(photo: Image.Image) -> Image.Image:
-    """As high as a tile, its proportions kept."""
+def _fit_height(photo: Image.Image) -> Image.Image:
+    """Resize a photo to the height of a tile, keeping its aspect ratio."""
     return photo.resize((round(photo.width * TILE / photo.height), TILE), Image.Resampling.LANCZOS)
 
 
@@ -261,18 +265,18 @@ def _photo(load_pixels: Callable[[], Any]) -> Image.Image:
     return Image.fromarray(np.asarray(load_pixels()))
 
 
-def _png(photo: Image.Image) -> bytes:
+def _encode_png(photo: Image.Image) -> bytes:
     buffer = io.BytesIO()
     photo.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _opened(png: bytes) -> Image.Image:
+def _decode_png(png: bytes) -> Image.Image:
     return Image.open(io.BytesIO(png)).convert("RGB")
 
 
 def _save(path: Path, png: bytes) -> None:
-    """As the service sent it, report and all, but packed tighter."""
+    """Write a PNG with its report, compressed better than the service does."""
     with Image.open(io.BytesIO(png)) as image:
         chunk = PngImagePlugin.PngInfo()
         chunk.add_itxt(CHUNK, image.info[CHUNK])
@@ -280,7 +284,7 @@ def _save(path: Path, png: bytes) -> None:
 
 
 def main() -> None:
-    """Draw, and print what the pages say of it into them."""
+    """Draw all pictures, and write the generated blocks into the pages."""
     for page, texts in draw(IMAGES).items():
         blocks.fill(page, texts)
         print("\n\n".join(texts.values()))
