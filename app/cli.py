@@ -113,7 +113,7 @@ def explain(
     model: Model = None,
 ) -> None:
     """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
-    from app.lrp.composites import assignments
+    from app.lrp.overrides import assignments
     from app.modalities.image.heatmap import Style, parse_size, parse_view
     from app.serving.rendering import as_it_is
     from app.serving.requests import ExplainOptions

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from app.lrp.attribution import output_relevance
-from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
+from app.lrp.composites import COMPOSITES, Composite, resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
 from app.lrp.request import Start, Target
+from app.lrp.rules import RULES
 from app.models.architectures.minivgg import MiniVGG
 from app.models.checkpoint import load
 from app.models.local import pixel_bounds

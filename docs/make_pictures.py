@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from skimage import data
 
-from app.lrp.composites import COMPOSITES, RULES
+from app.lrp.composites import COMPOSITES
 from app.lrp.request import Start
+from app.lrp.rules import RULES
 from app.main import create_pipeline
 from app.modalities.image.decoding import Picture, fit_to_model
 from app.modalities.image.heatmap import CHUNK, Style, View

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.api.http.problem_types import PROBLEM_TYPES
 from app.api.http.problems import TYPE_PREFIX
 from app.errors import LRPServeError
-from app.lrp.composites import COMPOSITES, RULES, CompositeInfo, RuleInfo
+from app.lrp.composites import definitions
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from docs.blocks import fill, table
@@ -32,7 +32,6 @@ def settings() -> str:
 
 def rules() -> str:
     """What `GET /rules` lists, in its order."""
-    infos: list[CompositeInfo | RuleInfo] = [*COMPOSITES.values(), *RULES.values()]
     rows = [
         [
             f"`{info.name}`",
@@ -40,7 +39,7 @@ def rules() -> str:
             ", ".join(f"`{one.name}` {one.default:g}, {one.allowed}" for one in info.parameters) or "–",
             info.when,
         ]
-        for info in infos
+        for info in definitions()
     ]
     return table(["`rule=`", "formula", "parameters", "when"], rows)
 

@@ -29,7 +29,8 @@ from conftest import Server
 from starlette.testclient import TestClient
 from test_floors import FLOORS
 
-from app.lrp.composites import COMPOSITES, RULES
+from app.lrp.composites import COMPOSITES
+from app.lrp.rules import RULES
 from app.settings import Settings
 from benchmarks import equality
 from docs import blocks, make_pictures, make_tables

@@ -10,8 +10,10 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import COMPOSITES, LONGEST_OVERRIDE, MOST_OVERRIDES, RULES
+from app.lrp.composites import COMPOSITES
+from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import Start
+from app.lrp.rules import RULES
 from app.modalities.image.decoding import Fit
 from app.modalities.image.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size
 from app.serving.requests import MAX_COMPARED, CompareOptions, ExplainOptions
@@ -41,7 +43,7 @@ LONGEST_NAME = 200
 """Characters; labels of ImageNet, with all their synonyms, have up to 130. Nothing longer is looked up."""
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
 RuleName = Annotated[str, Field(max_length=LONGEST_NAME, json_schema_extra=one_of([*COMPOSITES, *RULES]))]
-Override = Annotated[str, Field(max_length=LONGEST_OVERRIDE)]
+Override = Annotated[str, Field(max_length=MAX_OVERRIDE_LENGTH)]
 
 FORM_OF_ANSWER = "Form of the answer, for an address bar; overrides the Accept header."
 
@@ -94,7 +96,7 @@ class MapParameters(PredictParameters):
     )
     layers: list[Override] = Field(
         [],
-        max_length=MOST_OVERRIDES,
+        max_length=MAX_OVERRIDES,
         examples=[["features.0:w_square"]],
         description="Overrides for layers by name or glob, repeatable, the last match wins: "
         "`features.0:w_square`, `features.*:gamma(gamma=0.5)`.",

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.lrp.composites import CompositeInfo, RuleInfo
+from app.lrp.definition import Definition
 from app.models.card import Normalisation, TrainingRecord
 from app.models.protocol import Description
 
@@ -97,7 +97,7 @@ def about_model(described: Description, limits: Limits) -> AboutModel:
     )
 
 
-def about_rule(kind: Literal["composite", "rule"], info: RuleInfo | CompositeInfo) -> AboutRule:
+def about_rule(kind: Literal["composite", "rule"], info: Definition) -> AboutRule:
     """One entry of ``GET /rules``."""
     fields: dict[str, Any] = {
         name: getattr(info, name) for name in ("name", "title", "formula", "when", "source")

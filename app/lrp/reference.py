@@ -6,16 +6,17 @@ it does so. Hence the copy of the model, and hence only one thread at a time may
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 
 import torch
 from torch import Tensor, nn
 from zennit import rules as zennit_rules
-from zennit.core import BasicHook, Hook
+from zennit.core import Hook
 from zennit.types import Activation, BatchNorm
 
+from app.lrp import rules as lrp_rules
 from app.lrp.attribution import (
     Attribution,
     Batch,
@@ -24,9 +25,10 @@ from app.lrp.attribution import (
     extremes,
     output_relevance,
 )
-from app.lrp.composites import Composite, Rule
+from app.lrp.composites import Composite
 from app.lrp.graph.canonize import WEIGHTED, canonized
 from app.lrp.request import ExplanationRequest
+from app.lrp.rules import RULES, AssignedRule
 
 Bounds = tuple[Tensor, Tensor]
 """The lowest and highest input of the first weighted layer, each broadcastable to it."""
@@ -116,37 +118,12 @@ def _own(layer: nn.Module) -> nn.Module:
     return layer
 
 
-def _hooks(layer: nn.Module, rule: Rule, bounds: Bounds) -> Iterable[Hook]:
-    """The hook that makes ``layer`` follow ``rule``; none where relevance follows the gradient."""
-    if rule.name != "pass":
-        return (_HOOKS[rule.name](rule, bounds),)
-    return (zennit_rules.Pass(),) if isinstance(layer, (Activation, BatchNorm)) else ()
-
-
-def _zero() -> Hook:
-    """LRP-0, Bach et al. 2015 eq. 56; Zennit has it only as ε = 0, which is 0/0 where an output is 0."""
-    return BasicHook(
-        input_modifiers=[lambda x: x],
-        param_modifiers=[zennit_rules.NoMod()],
-        output_modifiers=[lambda z: z],
-        gradient_mapper=lambda R, outputs: torch.where(outputs[0] == 0, 0, R / outputs[0]),
-        reducer=lambda inputs, gradients: inputs[0] * gradients[0],
-    )
-
-
-def _alpha_beta(rule: Rule) -> Hook:
-    alpha = rule.parameter("alpha")
-    return zennit_rules.AlphaBeta(alpha, alpha - 1)  # Zennit wants α − β to the last bit; 2.3 − 1.3 is not 1
-
-
-_HOOKS: Mapping[str, Callable[[Rule, Bounds], Hook]] = {
-    "zero": lambda _, __: _zero(),
-    "epsilon": lambda rule, _: zennit_rules.Epsilon(rule.parameter("epsilon")),
-    "z_plus": lambda _, __: zennit_rules.ZPlus(),
-    "alpha_beta": lambda rule, _: _alpha_beta(rule),
-    "gamma": lambda rule, _: zennit_rules.Gamma(rule.parameter("gamma")),
-    "z_box": lambda _, bounds: zennit_rules.ZBox(*bounds),
-    "w_square": lambda _, __: zennit_rules.WSquare(),
-    "flat": lambda _, __: zennit_rules.Flat(),
-    "norm": lambda _, __: zennit_rules.Norm(),
-}
+def _hooks(layer: nn.Module, rule: AssignedRule, bounds: Bounds) -> Iterable[Hook]:
+    """Return the hook that makes ``layer`` follow ``rule``; none where relevance follows the gradient."""
+    match rule.name:
+        case lrp_rules.NORM:
+            return (zennit_rules.Norm(),)
+        case lrp_rules.PASS:
+            return (zennit_rules.Pass(),) if isinstance(layer, (Activation, BatchNorm)) else ()
+        case name:
+            return (RULES[name].reference(zennit_rules, bounds, **dict(rule.parameters)),)

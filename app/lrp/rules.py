@@ -1,111 +1,107 @@
-"""Every rule of relevance propagation through a weighted layer, one pure function each.
+"""The table of rules. A rule is one row of `RULES`.
 
-All of them are sums of terms of one form. With sources u (the layer's input, its positive part, ones, …),
-each behind its own weights v, a term is
+From it follow ``GET /rules``, the query parameters and their ranges, the options of the serving protocols and of
+the command line, the page's controls, what the engine computes, and the hook of the reference, Zennit.
 
-    share · Σ u · vᵀ(R / s(Σ v u + c)),    s(z) = z + ε·sgn(z), sgn(0) = +1
-
-so a rule is fully described by its sources, weights, biases and share: a table that the engine compiles.
-Notation as in the papers: ``w``, ``b`` the layer's parameters, w⁺ = max(w, 0), w⁻ = min(w, 0).
+Notation as in the papers: ``w`` (out, in, …) and ``b`` (out,) are a layer's weights and bias, w⁺ = max(w, 0),
+w⁻ = min(w, 0).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from app.errors import InvalidParameterError
+from app.lrp.definition import Definition, Parameter, Values
+from app.lrp.sources import ANDEOL_2021, BACH_2015, BACH_2016, MONTAVON_2017, MONTAVON_2019
+from app.lrp.terms import Outputs, Part, Source, Term, Terms
 
-STABILIZER = 1e-6
-"""ε of the rules that have it only to be safe from division by zero; Zennit's default."""
+if TYPE_CHECKING:  # the server process reads the table and must not import torch
+    from torch import Tensor
 
+    Bias = Tensor | None
 
-class Source(Enum):
-    """What a weight is multiplied with."""
+PASS = "pass"  # noqa: S105 # not a password
+"""Rule of activations, max pooling, dropout and reshaping; it cannot be chosen. Relevance passes unchanged, in
+max pooling to the largest input of each window.
+"""
+NORM = "norm"
+"""Rule of average pooling; it cannot be chosen. Relevance is shared in proportion to the input."""
 
-    INPUT = auto()
-    POSITIVE = auto()  # max(input, 0)
-    NEGATIVE = auto()  # min(input, 0)
-    ONES = auto()
-    LOW = auto()  # the smallest value that the input may have
-    HIGH = auto()  # the largest
-
-
-class Outputs(Enum):
-    """The outputs whose relevance a term passes on."""
-
-    ALL = auto()
-    POSITIVE = auto()
-    NEGATIVE = auto()
+PARTITION_TOLERANCE = 1e-9
+"""Largest |α − β − 1| that counts as zero; the difference of two decimal fractions is never off by more."""
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One source and the weights, shaped like the layer's, that it goes through."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rule(Definition):
+    """A rule of one layer with weights."""
 
-    source: Source
-    weight: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One term of the form at the top of this module; ``bias`` is c, (out,)."""
-
-    parts: tuple[Part, ...]
-    bias: Tensor | None
-    share: float = 1.0
-    outputs: Outputs = Outputs.ALL
-    epsilon: float = STABILIZER
+    terms: Callable[..., Terms]
+    """``terms(w, b, **parameters)``: the rule for a layer with these weights, as the engine computes it."""
+    reference: Callable[..., Any]
+    """``reference(zennit, bounds, **parameters)``: the same rule as a hook of Zennit, given the module
+    ``zennit.rules`` and the smallest and the largest input of the layer.
+    """
+    reads_input: bool = True
+    """Whether inputs that are zero get no relevance."""
+    rule_above: str | None = None
+    """For a rule of the first layer only: the rule of the other layers if it is chosen for all of them."""
 
 
-RuleFunction = Callable[[Tensor, Tensor | None, Mapping[str, float]], tuple[Term, ...]]
+@dataclass(frozen=True)
+class AssignedRule:
+    """Name and parameters of the rule of one layer."""
+
+    name: str
+    parameters: tuple[tuple[str, float], ...] = ()
 
 
-def zero(w: Tensor, b: Tensor | None, _: Mapping[str, float]) -> tuple[Term, ...]:
-    """LRP-0, Bach et al. 2015 eq. 56: no stabilizer, and nothing where the output is 0."""
+def zero(w: "Tensor", b: "Bias") -> Terms:
+    """LRP-0, Bach et al. 2015 eq. 56: no stabilizer; an output of 0 redistributes nothing."""
     return (Term((Part(Source.INPUT, w),), b, epsilon=0.0),)
 
 
-def epsilon(w: Tensor, b: Tensor | None, parameters: Mapping[str, float]) -> tuple[Term, ...]:
+def epsilon(w: "Tensor", b: "Bias", epsilon: float) -> Terms:
     """LRP-ε, Bach et al. 2015 eq. 58."""
-    return (Term((Part(Source.INPUT, w),), b, epsilon=parameters["epsilon"]),)
+    return (Term((Part(Source.INPUT, w),), b, epsilon=epsilon),)
 
 
-def z_plus(w: Tensor, b: Tensor | None, _: Mapping[str, float]) -> tuple[Term, ...]:
-    """LRP-z⁺, Montavon et al. 2017, for inputs of any sign: what raises the output gets it all."""
+def z_plus(w: "Tensor", b: "Bias") -> Terms:
+    """LRP-z⁺, Montavon et al. 2017, for inputs of any sign: positive contributions get all relevance."""
     return (_raising(w, b, 1.0),)
 
 
-def alpha_beta(w: Tensor, b: Tensor | None, parameters: Mapping[str, float]) -> tuple[Term, ...]:
-    """LRP-αβ, Bach et al. 2015 eq. 60: what raises the output weighs α, what lowers it −β."""
-    raising = _raising(w, b, parameters["alpha"])
-    if parameters["beta"] == 0:
+def alpha_beta(w: "Tensor", b: "Bias", alpha: float, beta: float) -> Terms:
+    """LRP-αβ, Bach et al. 2015 eq. 60: positive contributions get α, negative ones −β."""
+    raising = _raising(w, b, alpha)
+    if beta == 0:
         return (raising,)
     lowering = Term(
         (Part(Source.POSITIVE, w.clamp(max=0)), Part(Source.NEGATIVE, w.clamp(min=0))),
         None if b is None else b.clamp(max=0),
-        share=-parameters["beta"],
+        share=-beta,
     )
     return (raising, lowering)
 
 
-def gamma(w: Tensor, b: Tensor | None, parameters: Mapping[str, float]) -> tuple[Term, ...]:
+def gamma(w: "Tensor", b: "Bias", gamma: float) -> Terms:
     """LRP-γ, Montavon et al. 2019, generalised to any sign by Andéol et al. 2021."""
-    raised, lowered = (w + parameters["gamma"] * part for part in (w.clamp(min=0), w.clamp(max=0)))
+    raised, lowered = (w + gamma * part for part in (w.clamp(min=0), w.clamp(max=0)))
     return (
         Term(
             (Part(Source.POSITIVE, raised), Part(Source.NEGATIVE, lowered)),
-            None if b is None else b + parameters["gamma"] * b.clamp(min=0),
+            None if b is None else b + gamma * b.clamp(min=0),
             outputs=Outputs.POSITIVE,
         ),
         Term(
             (Part(Source.POSITIVE, lowered), Part(Source.NEGATIVE, raised)),
-            None if b is None else b + parameters["gamma"] * b.clamp(max=0),
+            None if b is None else b + gamma * b.clamp(max=0),
             outputs=Outputs.NEGATIVE,
         ),
     )
 
 
-def z_box(w: Tensor, b: Tensor | None, _: Mapping[str, float]) -> tuple[Term, ...]:  # noqa: ARG001
+def z_box(w: "Tensor", b: "Bias") -> Terms:  # noqa: ARG001
     """LRP-z^B, Montavon et al. 2017, for a layer whose input lies between bounds; the bias cancels."""
     parts = (
         Part(Source.INPUT, w),
@@ -115,17 +111,17 @@ def z_box(w: Tensor, b: Tensor | None, _: Mapping[str, float]) -> tuple[Term, ..
     return (Term(parts, None),)
 
 
-def w_square(w: Tensor, b: Tensor | None, _: Mapping[str, float]) -> tuple[Term, ...]:
-    """LRP-w², Montavon et al. 2017: by the squared weights, whatever the input."""
+def w_square(w: "Tensor", b: "Bias") -> Terms:
+    """LRP-w², Montavon et al. 2017: in proportion to the squared weights, independent of the input."""
     return (Term((Part(Source.ONES, w.square()),), None if b is None else b.square()),)
 
 
-def flat(w: Tensor, b: Tensor | None, _: Mapping[str, float]) -> tuple[Term, ...]:  # noqa: ARG001
-    """LRP-flat, Bach et al. 2016: evenly over the receptive field, whatever input and weights."""
+def flat(w: "Tensor", b: "Bias") -> Terms:  # noqa: ARG001
+    """LRP-♭, Bach et al. 2016: evenly over the receptive field, independent of input and weights."""
     return (Term((Part(Source.ONES, w.new_ones(()).expand_as(w)),), None),)
 
 
-def _raising(w: Tensor, b: Tensor | None, share: float) -> Term:
+def _raising(w: "Tensor", b: "Bias", share: float) -> Term:
     return Term(
         (Part(Source.POSITIVE, w.clamp(min=0)), Part(Source.NEGATIVE, w.clamp(max=0))),
         None if b is None else b.clamp(min=0),
@@ -133,7 +129,157 @@ def _raising(w: Tensor, b: Tensor | None, share: float) -> Term:
     )
 
 
-FUNCTIONS: Mapping[str, RuleFunction] = {
-    function.__name__: function
-    for function in (zero, epsilon, z_plus, alpha_beta, gamma, z_box, w_square, flat)
+def partition(values: Values, given: Values) -> Values:
+    """Return ``values`` with α − β = 1: if only one of the two is ``given``, the other follows from it."""
+    if "beta" not in given:
+        return {**values, "beta": values["alpha"] - 1}
+    if "alpha" not in given:
+        return {**values, "alpha": values["beta"] + 1}
+    if abs(values["alpha"] - values["beta"] - 1) > PARTITION_TOLERANCE:
+        message = (
+            f"alpha − beta must be 1, and {values['alpha']:g} − {values['beta']:g} is not; give one of them"
+        )
+        raise InvalidParameterError("alpha", message)
+    return values
+
+
+def zennit_zero(zennit: Any) -> Any:
+    """LRP-0, Bach et al. 2015 eq. 56. Zennit has it only as ε = 0, which is 0/0 where an output is 0."""
+    return zennit.BasicHook(
+        input_modifiers=[lambda x: x],
+        param_modifiers=[zennit.NoMod()],
+        output_modifiers=[lambda z: z],
+        gradient_mapper=lambda R, outputs: (R / outputs[0]).masked_fill(outputs[0] == 0, 0),
+        reducer=lambda inputs, gradients: inputs[0] * gradients[0],
+    )
+
+
+EPSILON = Parameter(
+    "epsilon",
+    default=1e-6,
+    minimum=1e-12,  # float32 divides by it safely wherever an output is 0; for ε = 0 there is the rule `zero`
+    maximum=1e6,
+    description="ε, moves denominators away from 0; larger values absorb weak and contradictory evidence.",
+    query="ε, the stabilizer, for rules that have it; default `GET /rules`.",
+    example=0.01,
+)
+GAMMA = Parameter(
+    "gamma",
+    default=0.25,
+    minimum=0.0,
+    maximum=1e3,
+    description="γ, how much contributions of the output's own sign are favoured; 0 is ε, very large is z⁺.",
+    query="γ, how much positive weights are favoured, for rules that have it; default `GET /rules`.",
+    example=0.25,
+)
+ALPHA = Parameter(
+    "alpha",
+    default=2.0,
+    minimum=1.0,
+    maximum=100.0,
+    description="α, weight of what raises an output; α − β = 1, so one of the two is enough.",
+    query="α, weight of what speaks for the class, for rules that have it; α − β = 1.",
+    example=2.0,
+)
+BETA = Parameter(
+    "beta",
+    default=1.0,
+    minimum=0.0,
+    maximum=99.0,
+    description="β, weight of what lowers an output; α − β = 1, so one of the two is enough.",
+    query="β, weight of what speaks against the class, for rules that have it; α − β = 1.",
+    example=1.0,
+)
+
+RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Rule(
+            name="zero",
+            title="LRP-0",
+            formula="x · wᵀ(R / z), z = wx + b; 0 where z = 0",
+            when="To check others against: on a ReLU network without anything else it is input × gradient. "
+            "Noisy.",
+            source=f"{BACH_2015}, eq. 56",
+            terms=zero,
+            reference=lambda zennit, _: zennit_zero(zennit),
+        ),
+        Rule(
+            name="epsilon",
+            title="LRP-ε",
+            formula="x · wᵀ(R / s(z)), z = wx + b, s(z) = z + ε·sgn(z), sgn(0) = +1",
+            parameters=(EPSILON,),
+            when="Dense layers. Faithful to the function; sparse, with positive and negative evidence.",
+            source=f"{BACH_2015}, eq. 58",
+            terms=epsilon,
+            reference=lambda zennit, _, epsilon: zennit.Epsilon(epsilon),
+        ),
+        Rule(
+            name="z_plus",
+            title="LRP-z⁺",
+            formula="x⁺ · w⁺ᵀ(R / s(Z)) + x⁻ · w⁻ᵀ(R / s(Z)), Z = w⁺x⁺ + w⁻x⁻ + b⁺; ε = 1e-6",
+            when="Convolutions. Smooth and robust; only what raises an output counts: evidence against is lost.",
+            source=MONTAVON_2017,
+            terms=z_plus,
+            reference=lambda zennit, _: zennit.ZPlus(),
+        ),
+        Rule(
+            name="alpha_beta",
+            title="LRP-αβ",
+            formula="α · (x⁺ · w⁺ᵀ + x⁻ · w⁻ᵀ)(R / s(w⁺x⁺ + w⁻x⁻ + b⁺)) "
+            "− β · (x⁺ · w⁻ᵀ + x⁻ · w⁺ᵀ)(R / s(w⁻x⁺ + w⁺x⁻ + b⁻)); ε = 1e-6",
+            parameters=(ALPHA, BETA),
+            relate=partition,
+            when="Convolutions, where evidence against should show: α = 2, β = 1. α = 1, β = 0 is z⁺. "
+            "Units that nothing lowers leak relevance.",
+            source=f"{BACH_2015}, eq. 60",
+            terms=alpha_beta,
+            # Zennit requires α − β = 1 to the last bit, and 2.3 − 1.3 is not 1.
+            reference=lambda zennit, _, alpha, beta: zennit.AlphaBeta(alpha, alpha - 1),  # noqa: ARG005
+        ),
+        Rule(
+            name="gamma",
+            title="LRP-γ",
+            formula="Σ x · vᵀ(R / s(Σvx + c)); where z > 0: x⁺ with v = w + γw⁺, x⁻ with v = w + γw⁻, "
+            "c = b + γb⁺; where z < 0: x⁺ with w + γw⁻, x⁻ with w + γw⁺, c = b + γb⁻; where z = 0: 0; ε = 1e-6",
+            parameters=(GAMMA,),
+            when="Lower convolutions: between ε, faithful, and z⁺, smooth.",
+            source=f"{MONTAVON_2019}; for inputs of any sign {ANDEOL_2021}",
+            terms=gamma,
+            reference=lambda zennit, _, gamma: zennit.Gamma(gamma),
+        ),
+        Rule(
+            name="z_box",
+            title="LRP-z^B",
+            formula="x · wᵀ(Q) − l · w⁺ᵀ(Q) − h · w⁻ᵀ(Q), Q = R / s(wx − w⁺l − w⁻h); "
+            "l and h black and white as the network sees them; ε = 1e-6",
+            when="The pixel layer only, whose input has known bounds. Asked for all layers, those above get z⁺: "
+            "together they are the deep Taylor decomposition.",
+            source=MONTAVON_2017,
+            terms=z_box,
+            reference=lambda zennit, bounds: zennit.ZBox(*bounds),
+            reads_input=False,
+            rule_above="z_plus",
+        ),
+        Rule(
+            name="w_square",
+            title="LRP-w²",
+            formula="(w²)ᵀ(R / s(Σw² + b²)); ε = 1e-6",
+            when="The first layer, where inputs have no bounds: by weight, whatever the input.",
+            source=MONTAVON_2017,
+            terms=w_square,
+            reference=lambda zennit, _: zennit.WSquare(),
+            reads_input=False,
+        ),
+        Rule(
+            name="flat",
+            title="LRP-♭",
+            formula="1ᵀ(R / s(Σ1)), over each output's receptive field; ε = 1e-6",
+            when="The first layer, for maps that show regions and not texture: evenly, whatever the input.",
+            source=BACH_2016,
+            terms=flat,
+            reference=lambda zennit, _: zennit.Flat(),
+            reads_input=False,
+        ),
+    )
 }

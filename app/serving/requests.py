@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import COMPOSITES, Composite, rule_info
+from app.lrp.composites import COMPOSITES, Composite, definition
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.modalities.image.decoding import Fit
 from app.modalities.image.heatmap import Style
@@ -73,7 +73,7 @@ class RequestFactory:
         """
         options, rules = compared.options, compared.rules or tuple(COMPOSITES)
         targets = self._targets(compared)
-        known = {rule: {parameter.name for parameter in rule_info(rule).parameters} for rule in rules}
+        known = {rule: {parameter.name for parameter in definition(rule).parameters} for rule in rules}
         _check_comparison(options, rules, targets, known)
         return tuple(
             self.explanation(

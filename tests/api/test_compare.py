@@ -13,7 +13,8 @@ from conftest import encode
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.lrp.composites import COMPOSITES, RULES
+from app.lrp.composites import COMPOSITES
+from app.lrp.rules import RULES
 
 PNG = {"Content-Type": "image/png"}
 Query = list[tuple[str, str]]

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from schemathesis.core.parameters import ParameterLocation
 
-from app.lrp.composites import COMPOSITES, RULES
+from app.lrp.composites import COMPOSITES
+from app.lrp.rules import RULES
 from app.settings import shipped_model
 
 CARD = json.loads(shipped_model().read_text())

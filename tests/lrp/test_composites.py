@@ -1,26 +1,30 @@
-"""Which layer gets which rule, and what people are told when they ask for something that is not there."""
+"""Which layer gets which rule, and the errors for rules, parameters and overrides that are not valid."""
 
 import time
 from contextlib import suppress
 
 import pytest
+import torch
 from torch import nn
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import COMPOSITES, MOST_OVERRIDES, RULES, Composite, Info, Rule, resolve
+from app.lrp.composites import COMPOSITES, Composite, definitions, resolve, rule_parameters
+from app.lrp.definition import Definition
 from app.lrp.graph.canonize import kinds, leaf_layers
-from app.lrp.rules import FUNCTIONS
+from app.lrp.overrides import MAX_OVERRIDES
+from app.lrp.rules import RULES, AssignedRule, Rule
+from app.lrp.terms import Source
 from app.models.architectures.minivgg import MiniVGG
 
 CONVOLUTIONS = ("features.0", "features.3", "features.6", "features.9")
 DENSE = ("classifier.1", "classifier.4")
 WEIGHTED = (*CONVOLUTIONS, *DENSE)
-EVERYTHING: list[Info] = [*COMPOSITES.values(), *RULES.values()]
+EVERYTHING = definitions()
 
-EPSILON = Rule("epsilon", (("epsilon", 1e-6),))
-GAMMA = Rule("gamma", (("gamma", 0.25),))
-ALPHA_BETA = Rule("alpha_beta", (("alpha", 2.0), ("beta", 1.0)))
-Z_PLUS, FLAT, Z_BOX = Rule("z_plus"), Rule("flat"), Rule("z_box")
+EPSILON = AssignedRule("epsilon", (("epsilon", 1e-6),))
+GAMMA = AssignedRule("gamma", (("gamma", 0.25),))
+ALPHA_BETA = AssignedRule("alpha_beta", (("alpha", 2.0), ("beta", 1.0)))
+Z_PLUS, FLAT, Z_BOX = AssignedRule("z_plus"), AssignedRule("flat"), AssignedRule("z_box")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def dense_only() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
 
 
-def rules_of(composite: Composite) -> dict[str, Rule]:
+def rules_of(composite: Composite) -> dict[str, AssignedRule]:
     return {name: rule for name, rule in composite.layers if name in WEIGHTED}
 
 
@@ -48,7 +52,7 @@ def rules_of(composite: Composite) -> dict[str, Rule]:
     ],
 )
 def test_composites_give_rules_by_kind_of_layer(
-    model: MiniVGG, composite: str, first: Rule, convolution: Rule
+    model: MiniVGG, composite: str, first: AssignedRule, convolution: AssignedRule
 ) -> None:
     expected = (
         dict.fromkeys(CONVOLUTIONS, convolution) | {"features.0": first} | dict.fromkeys(DENSE, EPSILON)
@@ -67,7 +71,9 @@ def test_composites_give_rules_by_kind_of_layer(
         ("epsilon_alpha2_beta1_flat", FLAT),
     ],
 )
-def test_a_first_dense_layer_gets_its_own_rule(dense_only: nn.Module, composite: str, first: Rule) -> None:
+def test_a_first_dense_layer_gets_its_own_rule(
+    dense_only: nn.Module, composite: str, first: AssignedRule
+) -> None:
     assigned = dict(resolve(kinds(dense_only), composite, {}, []).layers)
 
     assert (assigned["1"], assigned["3"]) == (first, EPSILON)
@@ -113,8 +119,8 @@ def test_a_layer_that_stands_in_two_places_is_listed_twice() -> None:
 def test_parameters_reach_the_layers_whose_rule_takes_them(model: MiniVGG) -> None:
     assigned = rules_of(resolve(kinds(model), "epsilon_gamma_box", {"epsilon": 0.5, "gamma": 2.0}, []))
 
-    assert assigned["classifier.1"] == Rule("epsilon", (("epsilon", 0.5),))
-    assert assigned["features.3"] == Rule("gamma", (("gamma", 2.0),))
+    assert assigned["classifier.1"] == AssignedRule("epsilon", (("epsilon", 0.5),))
+    assert assigned["features.3"] == AssignedRule("gamma", (("gamma", 2.0),))
     assert assigned["features.0"] == Z_BOX
 
 
@@ -130,13 +136,13 @@ def test_an_override_changes_one_layer_and_leaves_the_rest(model: MiniVGG) -> No
 
     changed = rules_of(resolve(kinds(model), "epsilon_plus_flat", {}, ["features.3:gamma(gamma=0.5)"]))
 
-    assert changed == plain | {"features.3": Rule("gamma", (("gamma", 0.5),))}
+    assert changed == plain | {"features.3": AssignedRule("gamma", (("gamma", 0.5),))}
 
 
 def test_a_pattern_reaches_all_layers_that_match_and_only_those_with_weights(model: MiniVGG) -> None:
     composite = resolve(kinds(model), "epsilon_plus_flat", {}, ["features.*:w_square"])
 
-    assert {name for name, rule in composite.layers if rule == Rule("w_square")} == set(CONVOLUTIONS)
+    assert {name for name, rule in composite.layers if rule == AssignedRule("w_square")} == set(CONVOLUTIONS)
 
 
 def test_the_last_of_several_overrides_wins(model: MiniVGG) -> None:
@@ -150,7 +156,7 @@ def test_the_last_of_several_overrides_wins(model: MiniVGG) -> None:
 def test_an_override_takes_several_parameters_and_spaces(model: MiniVGG) -> None:
     assigned = rules_of(resolve(kinds(model), "zero", {}, ["features.3:alpha_beta( alpha = 3 , beta = 2 )"]))
 
-    assert assigned["features.3"] == Rule("alpha_beta", (("alpha", 3.0), ("beta", 2.0)))
+    assert assigned["features.3"] == AssignedRule("alpha_beta", (("alpha", 3.0), ("beta", 2.0)))
 
 
 def test_the_pixel_rule_may_be_given_to_the_first_layer(model: MiniVGG) -> None:
@@ -227,7 +233,7 @@ def test_errors_name_the_parameter_and_say_what_is_possible(
     "glob", ["*a" * 8, "[!a]*" * 4, "?" * 8 + "a" * 80, "*" * 8 + "b" * 80, "[a-z&&||~~--]*"]
 )
 def test_the_worst_globs_take_no_time(model: MiniVGG, glob: str) -> None:
-    worst = [f"{str(i) * (i % 3)}{glob}:zero" for i in range(MOST_OVERRIDES - 1)]
+    worst = [f"{str(i) * (i % 3)}{glob}:zero" for i in range(MAX_OVERRIDES - 1)]
 
     started = time.perf_counter()
     for override in worst:
@@ -243,13 +249,13 @@ def test_an_error_in_an_override_quotes_it(model: MiniVGG) -> None:
 
 
 @pytest.mark.parametrize("info", EVERYTHING, ids=lambda info: info.name)
-def test_every_rule_and_composite_is_fully_described(info: Info) -> None:
+def test_every_rule_and_composite_is_fully_described(info: Definition) -> None:
     assert all((info.title, info.formula, info.when, info.source))
     assert all(parameter.description for parameter in info.parameters)
 
 
 @pytest.mark.parametrize("info", EVERYTHING, ids=lambda info: info.name)
-def test_every_default_is_within_its_own_range(info: Info) -> None:
+def test_every_default_is_within_its_own_range(info: Definition) -> None:
     assert all(parameter.admits(parameter.default) for parameter in info.parameters)
 
 
@@ -258,11 +264,24 @@ def test_the_tables_are_keyed_by_name_and_share_none() -> None:
     assert not RULES.keys() & COMPOSITES.keys()
 
 
-def test_the_tables_hold_the_rules_that_are_computed() -> None:
-    assert set(RULES) == set(FUNCTIONS)
+def test_composites_are_made_of_rules_of_the_table() -> None:
     roles = [info.roles for info in COMPOSITES.values()]
     named = {name for role in roles for name in (role.dense, role.convolution, role.first_dense)}
     assert named | {role.first_convolution for role in roles} <= set(RULES)
+
+
+def test_a_name_means_one_parameter_wherever_it_is_taken() -> None:
+    names = [parameter.name for parameter in rule_parameters()]
+    assert sorted(set(names)) == sorted(names)
+    assert all(parameter.admits(parameter.example) and parameter.query for parameter in rule_parameters())
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
+def test_rules_that_read_their_input_have_no_constant_term(rule: Rule) -> None:
+    """Zero inputs of such a rule get no relevance, and the engine leaves them out."""
+    terms = rule.terms(torch.ones(2, 2), torch.ones(2), **rule.complete({}))
+    sources = {part.source for term in terms for part in term.parts}
+    assert rule.reads_input == sources.isdisjoint({Source.ONES, Source.LOW, Source.HIGH})
 
 
 def test_equal_requests_give_equal_composites_that_hash_alike(model: MiniVGG) -> None:

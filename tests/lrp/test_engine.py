@@ -16,13 +16,14 @@ from torchvision.models import vgg11_bn, vgg13
 from zennit.canonizers import SequentialMergeBatchNorm
 
 from app.lrp.attribution import Attribution, Batch, output_relevance
-from app.lrp.composites import COMPOSITES, RULES, Composite, resolve
+from app.lrp.composites import COMPOSITES, Composite, resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops import weighted
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
+from app.lrp.rules import RULES
 from app.models.architectures.minivgg import MiniVGG
 from app.models.checkpoint import load
 from app.settings import shipped_model

@@ -17,10 +17,11 @@ from zennit.attribution import Gradient
 
 from app.errors import InvalidParameterError
 from app.lrp.attribution import Attribution, output_relevance
-from app.lrp.composites import COMPOSITES, RULES, Composite, Rule, resolve
+from app.lrp.composites import COMPOSITES, Composite, resolve
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
 from app.lrp.request import Start, Target
+from app.lrp.rules import RULES, AssignedRule
 from app.models.architectures.minivgg import MiniVGG
 
 LOW, HIGH = -2.0, 2.5
@@ -95,7 +96,7 @@ def explain(model: nn.Module, x: Tensor, rule: str, parameters: Mapping[str, flo
 
 def everywhere(model: nn.Module, name: str, **parameters: float) -> Composite:
     """A rule with parameters that nobody may ask for over HTTP."""
-    rule = Rule(name, tuple(parameters.items()))
+    rule = AssignedRule(name, tuple(parameters.items()))
     layers = resolve(kinds(model), "epsilon", {}, ()).layers
     return Composite(name, (), tuple((n, rule if r.name == "epsilon" else r) for n, r in layers))
 
@@ -443,7 +444,7 @@ def test_bounds_go_through_the_layers_below_the_first_weighted_one() -> None:
     wide = Reference(
         nn.Sequential(flat[1]), low.expand(1, 2, 2, 2).flatten(1), high.expand(1, 2, 2, 2).flatten(1)
     )
-    renamed = Composite("z_box", (), (("0", Rule("z_box")),))
+    renamed = Composite("z_box", (), (("0", AssignedRule("z_box")),))
     expected = wide.attribute(x.flatten(1), renamed, random_start).relevance
     assert torch.equal(ours.flatten(1), expected)
 

@@ -17,7 +17,7 @@ from zennit import rules as zennit_rules
 
 from app.errors import InternalError, InvalidParameterError, RefusedToStartError, UnavailableError
 from app.lrp.attribution import Batch, BatchAttributions
-from app.lrp.composites import LONGEST_OVERRIDE, MOST_OVERRIDES
+from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.modalities.image.decoding import to_input
 from app.models.local import LocalModel, pick_device
@@ -375,12 +375,12 @@ def test_an_unknown_or_missing_device_is_refused_by_name() -> None:
 
 
 def test_what_is_kept_of_requests_is_small_however_long_they_are(shipped: LocalModel) -> None:
-    blanks = " " * (LONGEST_OVERRIDE - 40)
+    blanks = " " * (MAX_OVERRIDE_LENGTH - 40)
     with scheduling(shipped) as (scheduler, _):
         tracemalloc.start()
         for number in range(COMPOSITES_KEPT + 50):
             override = f"features.*:gamma(gamma=1.{number:03}"
-            scheduler.resolve("zero", {}, [f"{override}{blanks[i:]})" for i in range(MOST_OVERRIDES)])
+            scheduler.resolve("zero", {}, [f"{override}{blanks[i:]})" for i in range(MAX_OVERRIDES)])
             with pytest.raises(InvalidParameterError, match="characters are over"):
                 scheduler.resolve("zero", {}, [f"{override}{' ' * 1_000_000})"])
         kept, _ = tracemalloc.get_traced_memory()

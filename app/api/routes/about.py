@@ -7,7 +7,8 @@ from app.api.dependencies import AboutModelDep, MetricsDep
 from app.api.openapi import problems
 from app.api.parameters import none_at_all
 from app.api.schemas import AboutColormap, AboutModel, AboutRule, about_rule
-from app.lrp.composites import COMPOSITES, RULES
+from app.lrp.composites import COMPOSITES
+from app.lrp.rules import RULES
 from app.modalities.image.heatmap import colormaps, legend
 
 COUNTED = "lrpserve_batch_size_count 17.0"

@@ -28,17 +28,15 @@ from app.lrp.attribution import (
     extremes,
     output_relevance,
 )
-from app.lrp.composites import Composite, Rule
+from app.lrp.composites import Composite
 from app.lrp.engine.ops.affine import NotCompilableError, affine, channels_last
 from app.lrp.engine.ops.passing import Passing
 from app.lrp.engine.ops.pooling import AveragePooling, MaxPooling
 from app.lrp.engine.ops.weighted import Context, Weighted
 from app.lrp.engine.steps import Back, Forward, Rows, Seen
 from app.lrp.graph.canonize import canonized
-from app.lrp.rules import FUNCTIONS
+from app.lrp.rules import RULES, AssignedRule
 
-INPUT_BLIND = frozenset({"flat", "w_square", "z_box"})
-"""Rules that give relevance to inputs that are zero."""
 SHAPES_KEPT = 4
 """Input shapes and precisions that the forward pass stays compiled for."""
 BACKS_KEPT = 64
@@ -190,14 +188,14 @@ class Engine:
             for index, name in enumerate(self._names)
         )
 
-    def _is_silent(self, index: int, rules: dict[str, Rule]) -> bool:
+    def _is_silent(self, index: int, rules: dict[str, AssignedRule]) -> bool:
         """Whether no relevance arrives at the layer's output where that is not positive: a ReLU shut it."""
         above = list(zip(self._names, self._layers, strict=True))[index + 1 :]
         between = list(itertools.takewhile(lambda item: not isinstance(item[1], _WEIGHTED), above))
         if not isinstance(self._layers[index], _WEIGHTED) or len(between) == len(above):
             return False
         name, _ = above[len(between)]
-        return bool(between) and isinstance(between[0][1], nn.ReLU) and rules[name].name not in INPUT_BLIND
+        return bool(between) and isinstance(between[0][1], nn.ReLU) and RULES[rules[name].name].reads_input
 
     @torch.inference_mode()
     def _find_bounds(self, shape: torch.Size, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
@@ -224,14 +222,16 @@ class Engine:
 
     @torch.inference_mode()
     def _compile_back(
-        self, index: int, rule: Rule, silent: bool, shape: torch.Size, dtype: torch.dtype
+        self, index: int, rule: AssignedRule, silent: bool, shape: torch.Size, dtype: torch.dtype
     ) -> _Descent:
         layer, (low, high) = self._layers[index], self._bounds(shape, dtype)[index]
         if not isinstance(layer, _WEIGHTED):
             return _Descent(_pooling(layer, low.shape) or Passing(low.shape), silent)
         w, b = _own(layer, dtype)
         context = Context(affine(layer), self._is_nonnegative(index), silent, low, high)
-        return _Descent(Weighted(FUNCTIONS[rule.name](w, b, dict(rule.parameters)), w, b, context), silent)
+        return _Descent(
+            Weighted(RULES[rule.name].terms(w, b, **dict(rule.parameters)), w, b, context), silent
+        )
 
     def _is_nonnegative(self, index: int) -> bool:
         """Whether the input of layer ``index`` has no negative values: since the last weights came a ReLU."""

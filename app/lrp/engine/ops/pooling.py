@@ -10,7 +10,7 @@ from torch import Tensor
 from app.lrp.engine.ops.affine import channels_last
 from app.lrp.engine.ops.division import stabilized
 from app.lrp.engine.steps import Seen
-from app.lrp.rules import STABILIZER
+from app.lrp.terms import STABILIZER
 
 
 @dataclass(frozen=True, eq=False)

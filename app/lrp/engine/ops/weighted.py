@@ -18,7 +18,7 @@ from torch import Tensor
 from app.lrp.engine.ops.affine import Affine, channels_last
 from app.lrp.engine.ops.division import divided, stabilized
 from app.lrp.engine.steps import Seen
-from app.lrp.rules import Outputs, Part, Source, Term
+from app.lrp.terms import Outputs, Part, Source, Term
 
 
 @dataclass(frozen=True)
