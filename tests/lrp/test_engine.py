@@ -17,6 +17,7 @@ from zennit.canonizers import SequentialMergeBatchNorm
 
 from app.lrp.attribution import Attribution, Batch, output_relevance
 from app.lrp.composites import COMPOSITES, Composite, resolve
+from app.lrp.engine import run
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops import weighted
 from app.lrp.engine.ops.affine import NotCompilableError
@@ -449,13 +450,13 @@ def test_composites_share_the_way_back_as_far_as_their_rules_agree(monkeypatch: 
     model = MiniVGG().eval()
     engine = Engine(model, *bounds(torch.float32))
     steps: list[tuple[int, int]] = []  # layer, rows
-    step = Engine._step
+    propagate = run.propagate
 
-    def counted(self: Engine, trace: Any, index: int, piece: Any, *rest: Any) -> Any:
-        steps.append((index, len(piece.members)))
-        return step(self, trace, index, piece, *rest)
+    def counted(forward: Any, index: int, group: run.Group, *rest: Any) -> run.Group:
+        steps.append((index, len(group.members)))
+        return propagate(forward, index, group, *rest)
 
-    monkeypatch.setattr(Engine, "_step", counted)
+    monkeypatch.setattr(run, "propagate", counted)
     names = ("epsilon_plus_flat", "epsilon_plus", "epsilon_plus_flat")
     requests = tuple(
         ExplanationRequest(resolve(kinds(model), name, {}, []), Target(i)) for i, name in enumerate(names)

@@ -1,73 +1,44 @@
-"""What one layer saw on the way forward, in the rows that relevance comes back for; and what its two ways are."""
+"""What a compiled layer is: a function for the forward pass and, under its rule, one for relevance.
 
-from collections.abc import Sequence
+All of them are pure functions with their weights precomputed, which any number of threads may share.
+"""
+
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from app.lrp.engine.ops.affine import channels_last
-
-
-class Rows:
-    """Rows of a batch, one for each row of relevance on its way down; one input may be asked several times."""
-
-    def __init__(self, indices: Sequence[int]) -> None:
-        self.count = len(indices)
-        self._first = indices[0]
-        self._same = all(index == self._first for index in indices)
-        self._in_order = all(index == self._first + i for i, index in enumerate(indices))
-        self._indices = indices
-
-    def of(self, x: Tensor) -> Tensor:
-        """Those rows of ``x``; a single one, to be broadcast, where all are the same."""
-        if self._same:
-            return x.narrow(0, self._first, 1)
-        if self._in_order:
-            return x.narrow(0, self._first, self.count)
-        return channels_last(x[torch.tensor(self._indices, device=x.device)])
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What one layer saw on the way forward, in the rows that relevance comes back for."""
-
-    rows: Rows
-    whole_input: Tensor
-    whole_output: Tensor
-    whole_extra: Tensor | None
-
-    @property
-    def x(self) -> Tensor:
-        """The layer's input (n or 1, …)."""
-        return self.rows.of(self.whole_input)
-
-    @property
-    def z(self) -> Tensor:
-        """The layer's output (n or 1, …)."""
-        return self.rows.of(self.whole_output)
-
-    @property
-    def extra(self) -> Tensor:
-        """What the layer noted besides (n or 1, …)."""
-        assert self.whole_extra is not None
-        return self.rows.of(self.whole_extra)
+from app.lrp.engine.activations import Activations
 
 
 class Forward(Protocol):
-    """One layer on the way forward."""
+    """Forward function of a layer."""
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The layer's output for a batch, and what it notes for the way back."""
+        """Return the output (B, out, …) for ``x`` (B, in, …), and what the relevance needs besides."""
 
 
-class Back(Protocol):
-    """One layer on the way back, under its rule."""
+class Backward(Protocol):
+    """A layer under its rule."""
 
     @property
     def conserves(self) -> bool:
-        """Whether the input gets all the relevance of the output, no more and no less."""
+        """Whether the relevance of the input always sums to that of the output."""
 
-    def __call__(self, R: Tensor, seen: Seen) -> Tensor:
-        """Relevance of the output (n, …) -> relevance of the input (n, …)."""
+    def relevance(self, R: Tensor, activations: Activations) -> Tensor:
+        """Redistribute relevance: of the output (n, out, …) -> of the input (n, in, …)."""
+
+
+@dataclass(frozen=True, eq=False)
+class RelevanceStep:
+    """A layer under its rule, between a certain layer below it and a certain layer above."""
+
+    layer: Backward
+    masked: bool
+    """Whether the layer's output is masked by a ReLU: no relevance arrives where it is not positive. The ReLU's
+    output then takes the place of the layer's.
+    """
+
+
+Steps = tuple[RelevanceStep, ...]
+"""One step for each layer of a network, in the order in which layers run forward."""

@@ -1,11 +1,11 @@
-"""The layers of a chain, compiled: each a pure function forward and, under a rule, a pure function back.
+"""Relevance of layers with weights, convolutions and dense layers, term by term (`app.lrp.terms`).
 
-What can be known before the first picture arrives is used when a step is made:
+Everything that is known before the first input is used at compilation:
 
-- behind a ReLU the input has one sign, and half of every signed rule vanishes;
-- where a ReLU was shut no relevance arrives, unless the rule above gives some whatever the input;
-- ε divides by the forward pass itself, and rules that ignore the input divide by a constant;
-- where a denominator has but one sign, its stabilizer is a bias.
+- behind a ReLU the input is not negative, and half of every signed rule vanishes;
+- where a ReLU masks the output no relevance arrives, unless the rule of the layer above ignores its input;
+- ε divides by the output of the forward pass itself, and rules that ignore their input divide by a constant;
+- where a denominator can have only one sign, its stabilizer is part of the bias.
 """
 
 import math
@@ -15,65 +15,66 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from app.lrp.engine.activations import Activations
 from app.lrp.engine.ops.affine import Affine, channels_last
 from app.lrp.engine.ops.division import divided, stabilized
-from app.lrp.engine.steps import Seen
 from app.lrp.terms import Outputs, Part, Source, Term
 
 
 @dataclass(frozen=True)
-class Context:
-    """What is known of one weighted layer before any input arrives."""
+class LayerContext:
+    """What is known of one layer with weights before any input arrives."""
 
     affine: Affine
     nonnegative: bool
     """Its input has no negative values."""
-    silent: bool
+    masked: bool
     """No relevance arrives where its output is not positive."""
     low: Tensor
-    """The smallest input, (1, in, …). Behind the first layer with weights it tells nothing but the shape."""
+    """The smallest input, (1, in, …); beyond the first layer with weights only its shape means anything."""
     high: Tensor
+    """The largest input, likewise."""
 
 
 class Weighted:
-    """A convolution or a dense layer under its rule: one term, or several whose shares add up."""
+    """A convolution or a dense layer under its rule: the sum of its terms."""
 
     conserves = False
 
-    def __init__(self, terms: Sequence[Term], w: Tensor, b: Tensor | None, context: Context) -> None:
-        """``w`` and ``b`` are the layer's own, so that terms made of them are known to be the forward pass."""
+    def __init__(self, terms: Sequence[Term], w: Tensor, b: Tensor | None, context: LayerContext) -> None:
+        """``w`` and ``b`` are the layer's own: terms of these very tensors divide by its output."""
         self._terms = [
             _CompiledTerm(term, w, b, context)
             for term in terms
-            if not (context.silent and term.outputs is Outputs.NEGATIVE)
+            if not (context.masked and term.outputs is Outputs.NEGATIVE)
         ]
 
-    def __call__(self, R: Tensor, seen: Seen) -> Tensor:
-        """See `Back`."""
-        return _total(term(R, seen) for term in self._terms)
+    def relevance(self, R: Tensor, activations: Activations) -> Tensor:
+        """See `app.lrp.engine.steps.Backward`."""
+        return _total(term(R, activations) for term in self._terms)
 
 
 class _CompiledTerm:
-    """share · Σ u · vᵀ(R / s(Σ v u + c)), with all that does not depend on the input computed."""
+    """share · Σ u · vᵀ(R / s(Σ v u + c)), with everything precomputed that does not depend on the input."""
 
-    def __init__(self, term: Term, w: Tensor, b: Tensor | None, context: Context) -> None:
+    def __init__(self, term: Term, w: Tensor, b: Tensor | None, context: LayerContext) -> None:
         parts = [part for part in term.parts if not (context.nonnegative and part.source is Source.NEGATIVE)]
-        self._selects = None if context.silent else _SELECTS[term.outputs]
+        self._selects = None if context.masked else _SELECTS[term.outputs]
         self._quotient = _quotient(term, parts, w, b, context)
         self._shares = [_share(part, term.share, context) for part in parts]
 
-    def __call__(self, R: Tensor, seen: Seen) -> Tensor:
-        """Relevance of the output (n, out, …) -> this term's relevance of the input (n, in, …)."""
+    def __call__(self, R: Tensor, activations: Activations) -> Tensor:
+        """Return this term's share: relevance of the output (n, out, …) -> of the input (n, in, …)."""
         if self._selects is not None:
-            R = R * self._selects(seen.z, 0)
-        q = self._quotient(R, seen)
-        return _total(share(q, seen) for share in self._shares)
+            R = R * self._selects(activations.z, 0)
+        q = self._quotient(R, activations)
+        return _total(share(q, activations) for share in self._shares)
 
 
-Share = Callable[[Tensor, Seen], Tensor]
-"""q, and what the layer saw -> share · u · vᵀq."""
-Quotient = Callable[[Tensor, Seen], Tensor]
-"""R, and what the layer saw -> R / s(Σ v u + c)."""
+Share = Callable[[Tensor, Activations], Tensor]
+"""q (n, out, …) -> share · u · vᵀq (n, in, …)"""
+Quotient = Callable[[Tensor, Activations], Tensor]
+"""R (n, out, …) -> R / s(Σ v u + c) (n, out, …), or its sum over outputs (n, 1, …) for even weights"""
 
 _SELECTS: Mapping[Outputs, Callable[[Tensor, float], Tensor] | None] = {
     Outputs.ALL: None,
@@ -83,36 +84,40 @@ _SELECTS: Mapping[Outputs, Callable[[Tensor, float], Tensor] | None] = {
 _CONSTANT = frozenset({Source.ONES, Source.LOW, Source.HIGH})
 
 
-def _share(part: Part, share: float, context: Context) -> Share:
+def _share(part: Part, share: float, context: LayerContext) -> Share:
     transpose = context.affine.transpose(
         part.weight if share == 1 else share * part.weight, context.low.shape
     )
     if part.source is Source.ONES:
         return lambda q, _: transpose(q)
-    return lambda q, seen: transpose(q).mul_(_value(part.source, seen.x, context))
+    return lambda q, activations: transpose(q).mul_(_value(part.source, activations.x, context))
 
 
-def _quotient(term: Term, parts: Sequence[Part], w: Tensor, b: Tensor | None, context: Context) -> Quotient:
-    """The cheapest way to a term's quotient that its rule and the layer allow."""
+def _quotient(
+    term: Term, parts: Sequence[Part], w: Tensor, b: Tensor | None, context: LayerContext
+) -> Quotient:
+    """Return the cheapest function for the quotient of ``term``, of which only ``parts`` contribute."""
     if all(part.source in _CONSTANT for part in parts):
         inverse = channels_last(stabilized(_constant(term, parts, context), term.epsilon).reciprocal())
-        if context.affine.is_even(parts[0].weight):  # the denominators as well
+        if context.affine.is_even(parts[0].weight):  # then the denominators are even, too
             return lambda R, _: R.sum(1, keepdim=True) * inverse[:, :1]
         return lambda R, _: R * inverse
     signed = parts[0].source is Source.INPUT or (context.nonnegative and parts[0].source is Source.POSITIVE)
     if len(parts) == 1 and signed and parts[0].weight is w and term.bias is b:
-        if context.silent and term.epsilon > 0:
-            return lambda R, seen: R / (seen.z + term.epsilon)  # a ReLU has left no negative outputs
-        return lambda R, seen: divided(R, seen.z, term.epsilon)
+        if context.masked and term.epsilon > 0:
+            return lambda R, activations: (
+                R / (activations.z + term.epsilon)
+            )  # the ReLU's output has no negative values
+        return lambda R, activations: divided(R, activations.z, term.epsilon)
     return _by_forward(term, parts, context)
 
 
-def _by_forward(term: Term, parts: Sequence[Part], context: Context) -> Quotient:
-    """By a modified forward pass, with the stabilizer in its bias where the denominator's sign is known."""
+def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Quotient:
+    """Return the quotient by a modified forward pass, its bias including ε where the denominator has one sign."""
     varying = [part for part in parts if part.source not in _CONSTANT]
     fixed = [part for part in parts if part.source in _CONSTANT]
     offset = _constant(replace(term, bias=None), fixed, context) if fixed else None
-    # Where the outputs are positive so is the term's own sum; elsewhere there is no relevance to divide.
+    # Where the output is positive so is the sum (see `Term.outputs`); elsewhere there is no relevance to divide.
     floored = term.outputs is Outputs.POSITIVE and len(parts) == 1
     sign = 1 if floored else _sign(term, parts, context)
     bias = term.bias
@@ -125,8 +130,8 @@ def _by_forward(term: Term, parts: Sequence[Part], context: Context) -> Quotient
         for index, part in enumerate(varying)
     ]
 
-    def quotient(R: Tensor, seen: Seen) -> Tensor:
-        z = _total(forward(_value(source, seen.x, context)) for source, forward in maps)
+    def quotient(R: Tensor, activations: Activations) -> Tensor:
+        z = _total(forward(_value(source, activations.x, context)) for source, forward in maps)
         if offset is not None:
             z.add_(offset)
         if not sign:
@@ -136,8 +141,8 @@ def _by_forward(term: Term, parts: Sequence[Part], context: Context) -> Quotient
     return quotient
 
 
-def _sign(term: Term, parts: Sequence[Part], context: Context) -> int:
-    """1 or −1 where the term's sum can have but that sign, else 0."""
+def _sign(term: Term, parts: Sequence[Part], context: LayerContext) -> int:
+    """Return 1 or −1 if the sum of ``parts`` and bias can have only that sign, else 0."""
     signs = {_sign_of(term.bias)} if term.bias is not None else set()
     for part in parts:
         positive = part.source is Source.POSITIVE or (context.nonnegative and part.source is Source.INPUT)
@@ -152,8 +157,8 @@ def _sign_of(values: Tensor) -> int:
     return -1 if bool((values <= 0).all()) else 0
 
 
-def _constant(term: Term, parts: Sequence[Part], context: Context) -> Tensor:
-    """The sum of what does not depend on the input, (1, out, …)."""
+def _constant(term: Term, parts: Sequence[Part], context: LayerContext) -> Tensor:
+    """Return the sum of parts that do not depend on the input, and the bias, (1, out, …)."""
     bounds = {Source.LOW: context.low, Source.HIGH: context.high, Source.ONES: torch.ones_like(context.low)}
     first, *others = parts
     total = context.affine.map(first.weight, term.bias)(channels_last(bounds[first.source]))
@@ -162,7 +167,7 @@ def _constant(term: Term, parts: Sequence[Part], context: Context) -> Tensor:
     return total
 
 
-def _value(source: Source, x: Tensor, context: Context) -> Tensor:
+def _value(source: Source, x: Tensor, context: LayerContext) -> Tensor:
     match source:
         case Source.POSITIVE:
             return x if context.nonnegative else x.clamp(min=0)
@@ -177,7 +182,7 @@ def _value(source: Source, x: Tensor, context: Context) -> Tensor:
 
 
 def _total(tensors: Iterable[Tensor]) -> Tensor:
-    """Their sum, in the first of them."""
+    """Return the sum, computed in place in the first of ``tensors``."""
     first, *others = tensors
     for other in others:
         first.add_(other)
