@@ -132,13 +132,14 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
 
 def _include_rooms(app: FastAPI, *, locked: bool) -> None:
     """Add all routes, described as wanting a key if ``locked``; the probes never do."""
-    for rooms, unauthorized in (
-        ((explain, compare, batch, about), openapi.problems(401)),
-        ((kserve_v1, open_inference), openapi.protocol_errors(401)),
+    own = (explain.create_router(), compare.create_router(), batch.create_router(), about.router)
+    for routers, unauthorized in (
+        (own, openapi.problems(401)),
+        ((kserve_v1.router, open_inference.router), openapi.protocol_errors(401)),
     ):
-        for room in rooms:
+        for router in routers:
             app.include_router(
-                room.router,
+                router,
                 dependencies=KEY_FORMS if locked else [],
                 responses=unauthorized if locked else {},
             )

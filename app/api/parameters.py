@@ -10,10 +10,9 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import COMPOSITES
+from app.lrp.composites import definitions, rule_parameters
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import Start
-from app.lrp.rules import RULES
 from app.modalities.image.decoding import Fit
 from app.modalities.image.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size
 from app.serving.requests import MAX_COMPARED, CompareOptions, ExplainOptions
@@ -22,16 +21,14 @@ REPEATABLE = frozenset({"layers"})
 """Names that may come several times, wherever they are known."""
 
 
-def range_of(parameter: str) -> dict[str, Any]:
-    """Schema with the range that the rules give a parameter of theirs; it is checked where it is used."""
-    known = next(p for rule in RULES.values() for p in rule.parameters if p.name == parameter)
-    lower = "exclusiveMinimum" if known.exclusive_minimum else "minimum"
-    return {lower: known.minimum, "maximum": known.maximum}
-
-
 def one_of(names: list[str]) -> dict[str, Any]:
-    """Schema that offers ``names`` for choice; what is chosen is checked where it is used."""
+    """Return the JSON Schema of a choice among ``names``, which is checked where it is used."""
     return {"enum": names}
+
+
+def list_rules(schema: dict[str, Any]) -> None:
+    """Add to ``schema`` the names of all rules and composites."""
+    schema |= one_of([definition.name for definition in definitions()])
 
 
 def sides(*names: str) -> dict[str, Any]:
@@ -42,7 +39,7 @@ def sides(*names: str) -> dict[str, Any]:
 LONGEST_NAME = 200
 """Characters; labels of ImageNet, with all their synonyms, have up to 130. Nothing longer is looked up."""
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
-RuleName = Annotated[str, Field(max_length=LONGEST_NAME, json_schema_extra=one_of([*COMPOSITES, *RULES]))]
+RuleName = Annotated[str, Field(max_length=LONGEST_NAME, json_schema_extra=list_rules)]
 Override = Annotated[str, Field(max_length=MAX_OVERRIDE_LENGTH)]
 
 FORM_OF_ANSWER = "Form of the answer, for an address bar; overrides the Accept header."
@@ -68,32 +65,8 @@ class PredictParameters(BaseModel):
 
 
 class MapParameters(PredictParameters):
-    """Parameters of whatever answers with maps."""
+    """Parameters of endpoints that respond with maps; `app.api.rule_parameters` adds those of rules."""
 
-    epsilon: FiniteFloat | None = Field(
-        None,
-        description="ε, the stabilizer, for rules that have it; default `GET /rules`.",
-        examples=[0.01],
-        json_schema_extra=range_of("epsilon"),
-    )
-    gamma: FiniteFloat | None = Field(
-        None,
-        description="γ, how much positive weights are favoured, for rules that have it; default `GET /rules`.",
-        examples=[0.25],
-        json_schema_extra=range_of("gamma"),
-    )
-    alpha: FiniteFloat | None = Field(
-        None,
-        description="α, weight of what speaks for the class, for rules that have it; α − β = 1.",
-        examples=[2.0],
-        json_schema_extra=range_of("alpha"),
-    )
-    beta: FiniteFloat | None = Field(
-        None,
-        description="β, weight of what speaks against the class, for rules that have it; α − β = 1.",
-        examples=[1.0],
-        json_schema_extra=range_of("beta"),
-    )
     layers: list[Override] = Field(
         [],
         max_length=MAX_OVERRIDES,
@@ -171,11 +144,15 @@ class MapParameters(PredictParameters):
             interpolation=self.interpolation,
         )
 
+    def rule_parameters(self) -> dict[str, float]:
+        """Return those parameters of rules that are given, by name."""
+        given = {parameter.name: getattr(self, parameter.name) for parameter in rule_parameters()}
+        return {name: value for name, value in given.items() if value is not None}
+
     def common(self, view: View) -> ExplainOptions:
         """What the pipeline is asked for, but for rule and target; raises `InvalidParameterError`."""
-        named = {"epsilon": self.epsilon, "gamma": self.gamma, "alpha": self.alpha, "beta": self.beta}
         return ExplainOptions(
-            parameters={name: value for name, value in named.items() if value is not None},
+            parameters=self.rule_parameters(),
             layers=tuple(self.layers),
             start=self.start,
             layer=self.layer,
@@ -243,8 +220,8 @@ class CompareParameters(MapParameters):
         [],
         max_length=MAX_COMPARED,
         examples=[["gamma", "zero"]],
-        description="Composites or rules, repeatable, each a row; default all composites. `epsilon`, `gamma`, "
-        "`alpha` and `beta` go to those that have them.",
+        description="Composites or rules, repeatable, each a row; default all composites. Each gets those of "
+        "the given parameters that it has.",
     )
     target: list[Name] = Field(
         [],

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from app.api.parameters import ExplainParameters
 from app.api.protocols.common import picture
+from app.api.rule_parameters import with_rule_parameters
 from app.errors import RequestError
 from app.modalities.image.decoding import FORMATS, Fit, decode, fit_to_model
 
@@ -26,7 +27,7 @@ ANY_NUMBER = st.one_of(
     st.integers().map(str),
     st.sampled_from(["1e400", "-0", "0x1", "1_0", "١", "", " 1 "]),
 )
-NAMES = st.sampled_from(sorted(ExplainParameters.model_fields))
+NAMES = st.sampled_from(sorted(with_rule_parameters(ExplainParameters).model_fields))
 VALUES = st.sampled_from(["cat", "3", "gamma", "flat", "features.*:flat", "input", "png"])
 GLOBS = st.text("*?[]!-.:()=,af0", max_size=60).map(lambda glob: f"{glob}:zero")
 LONG = st.builds(

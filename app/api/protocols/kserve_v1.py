@@ -32,6 +32,7 @@ from app.api.protocols.common import (
     results_or_error,
 )
 from app.api.routes.health import refuse_unready
+from app.api.rule_parameters import with_rule_parameters
 from app.serving import representations
 from app.serving.schemas import ExplainAnswer, PredictAnswer
 from app.serving.timings import Timings
@@ -83,7 +84,8 @@ class Instance(BaseModel):
     @property
     def asked(self) -> ExplainParameters:
         """Its options; raises `InvalidParameterError`."""
-        return parse_options(ExplainParameters, self.__pydantic_extra__, without=("format",))
+        model = with_rule_parameters(ExplainParameters)
+        return parse_options(model, self.__pydantic_extra__, without=("format",))
 
 
 class Instances(BaseModel):

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.concurrency import RunAll
 from app.api.dependencies import AboutModelDep, PipelineDep
@@ -21,11 +21,10 @@ from app.api.http.upload import files_body, read_files
 from app.api.openapi import problems
 from app.api.parameters import BatchParameters, each_once
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
+from app.api.rule_parameters import query
 from app.serving import representations
 from app.serving.representations import Format
 from app.serving.schemas import BatchAnswer
-
-router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
 
 
 @dataclass(frozen=True)
@@ -36,42 +35,51 @@ class FileResult:
     outcome: representations.Parts | Exception
 
 
-@router.post(
-    "/explain/batch",
-    summary="Class scores and relevance heatmaps of several pictures",
-    response_class=Response,
-    responses={
-        200: {
-            "description": "Results in the order of the files; or a zip with a PNG for each, and results.json.",
-            "model": BatchAnswer,
-            "content": {Format.ZIP.media_type: {"schema": {"type": "string", "format": "binary"}}},
-        },
-        **problems(*UPLOAD_PROBLEMS),
-    },
-    openapi_extra=files_body(),
-)
-async def explain_batch(
-    request: Request,
-    asked: Annotated[BatchParameters, Query()],
-    pipeline: PipelineDep,
-    about: AboutModelDep,
-    run_all: Annotated[RunAll, Depends()],
-) -> Response:
-    """Send several pictures as parts `file`, get each explained.
+def create_router() -> APIRouter:
+    """Return the routes, whose query parameters include those of the rules in the table."""
+    router = APIRouter(tags=["explain"], dependencies=[Depends(each_once)])
 
-    One that cannot be read gets a problem in its place and costs the others nothing. All of them together
-    have the size limit of a body.
-    """
-    form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.ZIP])
-    options = asked.options()
-    pipeline.check(options)
-    files = await read_files(request, about.limits.max_pictures)
-    write = partial(representations.parts, values=asked.values)
-    outcomes = await run_all([partial(pipeline.explain, file.data, options, write=write) for file in files])
-    results = [FileResult(file.name, outcome) for file, outcome in zip(files, outcomes, strict=True)]
-    content = b'{"results":[%s]}' % b",".join([_json(request, result) for result in results])
-    body = content if form is Format.JSON else await asyncio.to_thread(_zip, results, content)
-    return respond(representations.Representation(body), form)
+    @router.post(
+        "/explain/batch",
+        summary="Class scores and relevance heatmaps of several pictures",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "Results in the order of the files; or a zip with a PNG for each, and "
+                "results.json.",
+                "model": BatchAnswer,
+                "content": {Format.ZIP.media_type: {"schema": {"type": "string", "format": "binary"}}},
+            },
+            **problems(*UPLOAD_PROBLEMS),
+        },
+        openapi_extra=files_body(),
+    )
+    async def explain_batch(
+        request: Request,
+        asked: Annotated[BatchParameters, Depends(query(BatchParameters))],
+        pipeline: PipelineDep,
+        about: AboutModelDep,
+        run_all: Annotated[RunAll, Depends()],
+    ) -> Response:
+        """Send several pictures as parts `file`, get each explained.
+
+        One that cannot be read gets a problem in its place and costs the others nothing. All of them together
+        have the size limit of a body.
+        """
+        form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.ZIP])
+        options = asked.options()
+        pipeline.check(options)
+        files = await read_files(request, about.limits.max_pictures)
+        write = partial(representations.parts, values=asked.values)
+        outcomes = await run_all(
+            [partial(pipeline.explain, file.data, options, write=write) for file in files]
+        )
+        results = [FileResult(file.name, outcome) for file, outcome in zip(files, outcomes, strict=True)]
+        content = b'{"results":[%s]}' % b",".join([_json(request, result) for result in results])
+        body = content if form is Format.JSON else await asyncio.to_thread(_zip, results, content)
+        return respond(representations.Representation(body), form)
+
+    return router
 
 
 def _json(request: Request, result: FileResult) -> bytes:

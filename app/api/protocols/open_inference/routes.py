@@ -39,6 +39,7 @@ from app.api.protocols.open_inference.schemas import (
 )
 from app.api.protocols.open_inference.tensors import Asked, images, tensor
 from app.api.routes.health import refuse_unready
+from app.api.rule_parameters import with_rule_parameters
 from app.errors import InvalidParameterError
 from app.modalities.image.decoding import Fit
 from app.serving.pipeline import Pipeline
@@ -157,7 +158,8 @@ async def infer(
     pictures = images(asked, about.input_size)
     parameters = asked.json.parameters.__pydantic_extra__
     if model.endswith(EXPLAINS):
-        options = replace(parse_options(ExplainParameters, parameters, NOT_HERE).options(), top_k=None)
+        model_of_options = with_rule_parameters(ExplainParameters)
+        options = replace(parse_options(model_of_options, parameters, NOT_HERE).options(), top_k=None)
         work = [partial(_explain, pipeline, options, image) for image in pictures]
     else:
         fit = parse_options(PredictParameters, parameters, NOT_HERE).fit

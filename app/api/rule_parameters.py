@@ -1,0 +1,51 @@
+"""Query parameters of rules, made from the table in `app.lrp.rules`."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar, cast
+
+from fastapi import Query
+from pydantic import Field, FiniteFloat, create_model
+
+from app.api.parameters import MapParameters, PredictParameters
+from app.lrp.composites import rule_parameters
+from app.lrp.definition import Parameter
+
+Model = TypeVar("Model", bound=MapParameters)
+
+
+def with_rule_parameters(model: type[Model]) -> type[Model]:
+    """Return ``model`` with a field for each parameter of a rule in the table."""
+    return cast("type[Model]", _extended(model, rule_parameters()))
+
+
+def query(model: type[Model]) -> Callable[..., Model]:
+    """Return a dependency that reads ``model``, with a field for each parameter of a rule, from the query."""
+
+    def read(asked: Any) -> Model:
+        return cast("Model", asked)
+
+    read.__annotations__["asked"] = Annotated[with_rule_parameters(model), Query()]
+    return read
+
+
+@lru_cache
+def _extended(model: type[MapParameters], parameters: tuple[Parameter, ...]) -> type[MapParameters]:
+    """Return a subclass of ``model`` with ``parameters`` after the fields of `PredictParameters`."""
+    fields: dict[str, Any] = {parameter.name: _field(parameter) for parameter in parameters}
+    of_rules = cast(
+        "type[MapParameters]", create_model("RuleParameters", __base__=PredictParameters, **fields)
+    )
+    return create_model(model.__name__, __base__=(model, of_rules))
+
+
+def _field(parameter: Parameter) -> tuple[Any, Any]:
+    """Return type and default of a query parameter; `app.lrp.definition` checks its range."""
+    lower = "exclusiveMinimum" if parameter.exclusive_minimum else "minimum"
+    field = Field(
+        None,
+        description=parameter.query,
+        examples=[parameter.example],
+        json_schema_extra={lower: parameter.minimum, "maximum": parameter.maximum},
+    )
+    return FiniteFloat | None, field
