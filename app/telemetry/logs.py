@@ -1,4 +1,9 @@
-"""One line an event: JSON for machines, words for a terminal. No content, no keys, no paths, no tracebacks."""
+"""Logging to standard error: one line per event, JSON for machines or text for a terminal.
+
+Lines contain no content, keys or paths of users, and no tracebacks. A thread of its own writes them: a call that
+writes itself releases the interpreter's lock, and under load the event loop spends a quarter of its time waiting
+to get it back.
+"""
 
 import contextlib
 import json
@@ -6,85 +11,123 @@ import logging
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
 from traceback import walk_tb
 from typing import Any, TextIO
 
 from app.errors import LRPServeError
 from app.settings import LogFormat
 
-WRITE_EVERY_S = 0.05
+WRITE_INTERVAL_S = 0.05
+MAX_QUEUED_LINES = 10_000
+"""About 3 MB; 20 s of 500 requests a second."""
 FIELDS = "fields"
-"""The attribute of a record that holds its structured part: ``log.info("…", extra=fields(id=…))``."""
+"""Attribute of a record with its structured part: ``log.info("…", extra=fields(id=…))``."""
 
 
 def fields(**values: object) -> dict[str, Any]:
-    """``extra`` of a logging call: ``values`` become the line's own fields."""
+    """Return the ``extra`` argument of a logging call; ``values`` become fields of the line."""
     return {FIELDS: values}
 
 
 def configure(form: LogFormat) -> None:
-    """Write every logger's lines, uvicorn's among them, to stderr; ``auto`` is text on a terminal, else JSON."""
-    handler = UnhurriedHandler(Unhurried(sys.stderr))
+    """Send the lines of all loggers, uvicorn's included, to stderr; ``auto`` is text on a terminal, else JSON."""
+    handler = LineHandler(sys.stderr)
     readable = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextLine() if readable else JSONLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-class Unhurried:
-    """Writes to ``stream`` what comes within `WRITE_EVERY_S` at once, from a thread of its own.
+class LineHandler(QueueHandler):
+    """Puts formatted lines into a queue, from which a thread writes them to ``stream``.
 
-    A line that is written by whoever logs it gives Python's interpreter away, and under load the event loop then
-    waits for it, with all requests: a quarter of its time.
+    At ``max_lines``, which are reached if nothing reads the stream, further lines are dropped; the next line that
+    fits is preceded by one with their number. The queue is a `SimpleQueue`, which is cheaper than a bounded
+    `queue.Queue`; the handler's lock makes the check of its size exact.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lines: deque[str] = deque()
-        self._some, self._writing = threading.Event(), threading.Lock()
-        threading.Thread(target=self._work, name="log", daemon=True).start()
+    queue: "SimpleQueue[str | None]"
 
-    @property
-    def waiting(self) -> int:
-        """Lines that are not written yet."""
-        return len(self._lines)
+    def __init__(self, stream: TextIO, max_lines: int = MAX_QUEUED_LINES) -> None:
+        super().__init__(SimpleQueue())
+        self._max_lines = max_lines
+        self._dropped = 0
+        self._writer: LineWriter | None = LineWriter(self.queue, stream)
+        self._writer.start()
 
-    def write(self, text: str) -> None:
-        """To be written soon."""
-        self._lines.append(text)
-        self._some.set()
+    def prepare(self, record: logging.LogRecord) -> str:
+        """Return the record's line. A queued record would keep alive what it refers to, such as uploads."""
+        return self.format(record)
 
-    def flush(self) -> None:
-        """What `logging` calls after each line; nothing is hurried."""
-
-    def write_all(self) -> None:
-        """Write what there is now. Where that cannot be, nobody is there to be told."""
-        with self._writing, contextlib.suppress(OSError, ValueError):
-            self._some.clear()
-            self._stream.write("".join(self._lines.popleft() for _ in range(len(self._lines))))
-            self._stream.flush()
-
-    def _work(self) -> None:
-        while self._some.wait():
-            time.sleep(WRITE_EVERY_S)
-            self.write_all()
-
-
-class UnhurriedHandler(logging.StreamHandler[Unhurried]):
-    """Has all written when it is closed, as `logging.shutdown` does."""
+    def enqueue(self, line: str) -> None:  # type: ignore[override] # what `prepare` returns, as in the base class
+        """Put a line into the queue, or count it as dropped."""
+        if self.queue.qsize() >= self._max_lines:
+            self._dropped += 1
+            return
+        self._report_dropped()
+        self.queue.put_nowait(line)
 
     def close(self) -> None:
-        """See `logging.Handler`."""
-        self.stream.write_all()
+        """Write all queued lines and end the thread; `logging.shutdown` calls it."""
+        if self._writer is not None:
+            self._report_dropped()
+            self._writer.stop()
+            self._writer = None
         super().close()
+
+    def _report_dropped(self) -> None:
+        if self._dropped:
+            record = logging.LogRecord(__name__, logging.WARNING, "", 0, "log lines dropped", None, None)
+            vars(record).update(fields(lines=self._dropped))
+            self.queue.put_nowait(self.format(record))
+            self._dropped = 0
+
+
+class LineWriter(QueueListener):
+    """Writes queued lines to ``stream`` from a thread, at most once per `WRITE_INTERVAL_S`."""
+
+    queue: "SimpleQueue[str | None]"
+
+    def __init__(self, lines: "SimpleQueue[str | None]", stream: TextIO) -> None:
+        super().__init__(lines)
+        self._stream = stream
+        self._buffer: list[str] = []
+        self._stopping = threading.Event()
+
+    def dequeue(self, block: bool) -> str | None:  # type: ignore[override] # lines, not records
+        """Return a line, ``None`` at the end; the first one of a batch after `WRITE_INTERVAL_S`."""
+        first = not self._buffer
+        line = self.queue.get(block)
+        if first and line is not None:
+            self._stopping.wait(WRITE_INTERVAL_S)
+        return line
+
+    def handle(self, line: str) -> None:  # type: ignore[override] # as above
+        """Write the batch if ``line`` is its last one."""
+        self._buffer.append(line + "\n")
+        if self.queue.empty():
+            self._write()
+
+    def stop(self) -> None:
+        """Write all queued lines and end the thread."""
+        self._stopping.set()
+        super().stop()
+        self._write()
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the stream is closed: nothing can report it
+            self._stream.write("".join(self._buffer))
+            self._stream.flush()
+        self._buffer.clear()
 
 
 class JSONLine(logging.Formatter):
-    """One JSON object."""
+    """Formats a record as a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """ISO 8601 time in UTC, level, message, and the record's fields."""
+        """Return time (ISO 8601, UTC), level, message and the record's fields."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = {
             "time": f"{moment}.{int(record.msecs):03}Z",
@@ -96,10 +139,10 @@ class JSONLine(logging.Formatter):
 
 
 class TextLine(logging.Formatter):
-    """The same for people."""
+    """Formats a record as text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Local time, level, message, and the record's fields as name=value."""
+        """Return local time, level, message and the record's fields as name=value."""
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         rest = "".join(f" {name}={value}" for name, value in _fields(record))
         return f"{moment} {record.levelname.lower():7} {record.getMessage()}{rest}"
@@ -112,7 +155,7 @@ def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
 
 
 def _error(error: BaseException) -> Iterator[tuple[str, object]]:
-    """What was raised and where. Only our own errors' words: others' may quote what a user sent."""
+    """Yield type and place of an error. The text of errors that are not the project's may quote a user's data."""
     yield "error", type(error).__name__
     if isinstance(error, LRPServeError):
         yield "detail", error.detail

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from app.errors import InternalError
 from app.main import create_app
 from app.runtime.model_process import ModelProcess
 from app.settings import LogFormat, Settings
-from app.telemetry.logs import JSONLine, TextLine, Unhurried, configure, fields
+from app.telemetry.logs import JSONLine, LineHandler, TextLine, configure, fields
 
 
 class Lines(logging.Handler):
@@ -135,41 +136,107 @@ def test_a_terminal_gets_words_and_a_machine_json(
         configure(form)
         assert isinstance(root.handlers[0].formatter, formatter)
         logging.getLogger("app").info("hello", extra=fields(id="x", ms={"total": 1.5}))
+        root.handlers[0].close()
     finally:
         root.handlers[:] = before
         root.setLevel(level)
-    while "hello" not in stream.getvalue():
-        time.sleep(0.01)
     assert stream.getvalue().count("\n") == 1
     if formatter is TextLine:
         assert stream.getvalue().endswith("info    hello id=x ms={'total': 1.5}\n")
 
 
-def test_lines_are_written_together_in_their_order_by_somebody_else() -> None:
-    writes: list[tuple[str, str]] = []
+class SlowStream(io.StringIO):
+    """Blocks the first write until it is released; records who writes what."""
 
-    class Stream(io.StringIO):
-        def write(self, text: str) -> int:
-            writes.append((threading.current_thread().name, text))
-            return len(text)
+    def __init__(self, *, blocked: bool = False) -> None:
+        super().__init__()
+        self.writes: list[tuple[str, str]] = []
+        self.entered, self.released = threading.Event(), threading.Event()
+        if not blocked:
+            self.released.set()
 
-    stream = Unhurried(Stream())
+    def write(self, text: str) -> int:
+        self.entered.set()
+        self.released.wait()
+        self.writes.append((threading.current_thread().name, text))
+        return len(text)
+
+    @property
+    def lines(self) -> list[str]:
+        return "".join(text for _, text in self.writes).splitlines()
+
+
+def message(text: object) -> logging.LogRecord:
+    return logging.LogRecord("app", logging.INFO, "", 0, str(text), None, None)
+
+
+def test_lines_are_written_together_in_their_order_by_another_thread() -> None:
+    stream = SlowStream()
+    handler = LineHandler(stream)
     for number in range(100):
-        stream.write(f"{number}\n")
-    while sum(text.count("\n") for _, text in writes) < 100:
+        handler.handle(message(number))
+    while len(stream.lines) < 100:
         time.sleep(0.01)
-    assert "".join(text for _, text in writes) == "".join(f"{number}\n" for number in range(100))
-    assert len(writes) < 100
-    assert {name for name, _ in writes} == {"log"}
+    assert stream.lines == [str(number) for number in range(100)]
+    assert len(stream.writes) < 100
+    assert threading.current_thread().name not in {name for name, _ in stream.writes}
+    handler.close()
 
 
-def test_a_stream_that_nobody_reads_any_more_costs_no_memory_and_no_thread() -> None:
+def test_all_lines_are_written_when_the_handler_is_closed() -> None:
+    stream = SlowStream()
+    handler = LineHandler(stream)
+    for number in range(1000):
+        handler.handle(message(number))
+    handler.close()
+    assert stream.lines == [str(number) for number in range(1000)]
+    handler.close()  # as `logging.shutdown` does again at exit
+
+
+@pytest.mark.parametrize("at_close", [False, True])
+def test_lines_beyond_the_bound_are_dropped_and_their_number_is_logged(at_close: bool) -> None:
+    stream = SlowStream(blocked=True)
+    handler = LineHandler(stream, max_lines=10)
+    handler.setFormatter(TextLine())
+    handler.handle(message("first"))
+    assert stream.entered.wait(60)
+    for number in range(25):
+        handler.handle(message(number))
+    assert handler.queue.qsize() == 10
+    stream.released.set()
+    if not at_close:
+        while handler.queue.qsize():
+            time.sleep(0.01)
+        handler.handle(message("last"))
+    handler.close()
+    written = [line.split(maxsplit=2)[2] for line in stream.lines]
+    last = [] if at_close else ["last"]
+    assert written == ["first", *map(str, range(10)), "log lines dropped lines=15", *last]
+
+
+def test_a_waiting_line_keeps_nothing_alive_that_its_record_refers_to() -> None:
+    class Upload:
+        pass
+
+    stream = SlowStream(blocked=True)
+    handler = LineHandler(stream)
+    upload = Upload()
+    left = weakref.ref(upload)
+    handler.handle(logging.LogRecord("app", logging.INFO, "", 0, "got %s", (upload,), None))
+    del upload
+    assert left() is None
+    stream.released.set()
+    handler.close()
+
+
+def test_a_closed_stream_costs_no_memory_and_does_not_end_the_thread() -> None:
     class Closed(io.StringIO):
         def write(self, _: str) -> int:
             raise BrokenPipeError
 
-    stream = Unhurried(Closed())
+    handler = LineHandler(Closed())
     for _ in range(2):
-        stream.write("line\n")
-        while stream.waiting:
+        handler.handle(message("line"))
+        while handler.queue.qsize():
             time.sleep(0.01)
+    handler.close()
