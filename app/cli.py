@@ -81,7 +81,7 @@ def predict(
     model: Model = None,
 ) -> None:
     """Class scores without a server: lrpserve predict cat.jpg."""
-    from app.modalities.image.decoding import Fit
+    from app.modalities.image.fitting import Fit
     from app.serving.timings import Timings
 
     def scored(path: Path) -> None:
@@ -114,7 +114,7 @@ def explain(
 ) -> None:
     """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
     from app.lrp.overrides import assignments
-    from app.modalities.image.heatmap import Style, parse_size, parse_view
+    from app.modalities.image.drawing.style import Style, parse_size, parse_view
     from app.serving.rendering import as_it_is
     from app.serving.requests import ExplainOptions
     from app.serving.timings import Timings

@@ -653,7 +653,8 @@ class Fuzzed:
 def fuzz_alone(seed: int, count: int) -> Fuzzed:
     """Decode ``count`` damaged pictures in this process."""
     from app.errors import RequestError
-    from app.modalities.image.decoding import Fit, decode, fit_to_model
+    from app.modalities.image.decoding import decode
+    from app.modalities.image.fitting import Fit, fit_to_model
     from app.settings import Settings
 
     chance, max_pixels = random.Random(seed), Settings().max_pixels

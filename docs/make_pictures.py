@@ -19,8 +19,10 @@ from app.lrp.composites import COMPOSITES
 from app.lrp.request import Start
 from app.lrp.rules import RULES
 from app.main import create_pipeline
-from app.modalities.image.decoding import Picture, fit_to_model
-from app.modalities.image.heatmap import CHUNK, Style, View
+from app.modalities.image.drawing.heatmap import CHUNK
+from app.modalities.image.drawing.style import Style, View
+from app.modalities.image.fitting import fit_to_model
+from app.modalities.image.picture import Picture
 from app.models.local import LocalModel
 from app.runtime.threads import ThreadExecutor
 from app.serving.pipeline import Pipeline

@@ -13,8 +13,9 @@ from app.errors import InvalidParameterError
 from app.lrp.composites import definitions, rule_parameters
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import Start
-from app.modalities.image.decoding import Fit
-from app.modalities.image.heatmap import COLORMAPS, Interpolation, Normalize, Sign, Style, View, parse_size
+from app.modalities.image.drawing.colormaps import COLORMAPS
+from app.modalities.image.drawing.style import Interpolation, Normalize, Sign, Style, View, parse_size
+from app.modalities.image.fitting import Fit
 from app.serving.requests import MAX_COMPARED, CompareOptions, ExplainOptions
 
 REPEATABLE = frozenset({"layers"})

@@ -7,8 +7,8 @@ from typing import TypeVar
 import numpy as np
 
 from app.errors import DeadlineError, RequestError
-from app.modalities.image.decoding import Fit
-from app.modalities.image.heatmap import Style
+from app.modalities.image.drawing.style import Style
+from app.modalities.image.fitting import Fit
 from app.models.protocol import Job, JobResult
 from app.runtime.executor import Executor, Timed
 from app.serving.admission import Door

@@ -17,29 +17,18 @@ from PIL import Image
 
 from app.errors import InvalidParameterError
 from app.lrp.request import ExplanationRequest
-from app.modalities.image.decoding import (
-    Facts,
-    Fit,
-    Floats,
-    decode,
-    facts,
-    fit_to_model,
-    from_pixels,
-    normalise,
-    to_input,
-)
-from app.modalities.image.heatmap import (
-    Backdrop,
-    Captions,
-    Heatmap,
-    Scale,
-    Style,
-    backdrop_of,
-    contact_sheet,
-    longest_side,
-    render,
-    scale_of,
-)
+from app.modalities.image.decoding import decode
+from app.modalities.image.drawing.backdrop import Backdrop, backdrop_of
+from app.modalities.image.drawing.captions import Captions
+from app.modalities.image.drawing.contact_sheet import contact_sheet
+from app.modalities.image.drawing.heatmap import Heatmap
+from app.modalities.image.drawing.layout import longest_side
+from app.modalities.image.drawing.render import render
+from app.modalities.image.drawing.scale import Scale, scale_of
+from app.modalities.image.drawing.style import Style
+from app.modalities.image.fitting import Fit, facts, fit_to_model
+from app.modalities.image.picture import Facts
+from app.modalities.image.preprocessing import Floats, from_pixels, normalise, to_input
 from app.models.card import ModelCard
 from app.models.protocol import JobResult
 from app.serving.reports import ReportWriter

@@ -10,7 +10,7 @@ from app.errors import InvalidParameterError
 from app.lrp.composites import Composite
 from app.lrp.explanation import NEGLIGIBLE, Explanation
 from app.lrp.request import ExplanationRequest
-from app.modalities.image.decoding import Facts
+from app.modalities.image.picture import Facts
 from app.models.card import ModelCard
 from app.serving.schemas import (
     ClassReference,

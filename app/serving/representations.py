@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from app.modalities.image.decoding import Floats
+from app.modalities.image.preprocessing import Floats
 from app.serving.rendering import RenderedComparison, RenderedExplanation
 from app.serving.schemas import PredictAnswer
 

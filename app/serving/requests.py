@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from app.errors import InvalidParameterError
 from app.lrp.composites import COMPOSITES, Composite, definition
 from app.lrp.request import ExplanationRequest, Start, Target
-from app.modalities.image.decoding import Fit
-from app.modalities.image.heatmap import Style
+from app.modalities.image.drawing.style import Style
+from app.modalities.image.fitting import Fit
 
 ALL = "all"
 """As a target of a comparison: every class."""

@@ -18,7 +18,8 @@ from app.api.parameters import ExplainParameters
 from app.api.protocols.common import picture
 from app.api.rule_parameters import with_rule_parameters
 from app.errors import RequestError
-from app.modalities.image.decoding import FORMATS, Fit, decode, fit_to_model
+from app.modalities.image.decoding import FORMATS, decode
+from app.modalities.image.fitting import Fit, fit_to_model
 
 GRADIENT = Image.linear_gradient("L").resize((40, 30))
 PICTURES = {form: encode(GRADIENT.convert("P" if form == "GIF" else "RGB"), form) for form in FORMATS}

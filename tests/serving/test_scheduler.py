@@ -19,7 +19,7 @@ from app.errors import InternalError, InvalidParameterError, RefusedToStartError
 from app.lrp.attribution import Batch, BatchAttributions
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import ExplanationRequest, Start, Target
-from app.modalities.image.decoding import to_input
+from app.modalities.image.preprocessing import to_input
 from app.models.local import LocalModel, pick_device
 from app.models.protocol import Job, JobResult, ModelLostError
 from app.runtime.executor import Timed

@@ -9,7 +9,7 @@ from app.api.parameters import none_at_all
 from app.api.schemas import AboutColormap, AboutModel, AboutRule, about_rule
 from app.lrp.composites import COMPOSITES
 from app.lrp.rules import RULES
-from app.modalities.image.heatmap import colormaps, legend
+from app.modalities.image.drawing.colormaps import COLORMAPS, legend
 
 COUNTED = "lrpserve_batch_size_count 17.0"
 router = APIRouter(tags=["about"], dependencies=[Depends(none_at_all)], responses=problems(422))
@@ -41,7 +41,7 @@ async def colour_maps() -> list[AboutColormap]:
             description=info.description,
             colours=legend(info),
         )
-        for info in colormaps()
+        for info in COLORMAPS.values()
     ]
 
 

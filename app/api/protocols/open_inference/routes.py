@@ -41,7 +41,7 @@ from app.api.protocols.open_inference.tensors import Asked, images, tensor
 from app.api.routes.health import refuse_unready
 from app.api.rule_parameters import with_rule_parameters
 from app.errors import InvalidParameterError
-from app.modalities.image.decoding import Fit
+from app.modalities.image.fitting import Fit
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import Upload
 from app.serving.representations import Tensors, scores, tensors

@@ -1,0 +1,1 @@
+"""Drawing of relevance as heatmaps."""

@@ -1,0 +1,39 @@
+"""The backdrop of a heatmap: what is drawn of the upload itself."""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from app.modalities.image.drawing.layout import fitted, longest_side, panel_side
+from app.modalities.image.drawing.style import Style, View
+from app.modalities.image.picture import Picture
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """What is drawn of an upload: ``size`` is its own (width, height), ``image`` is as large as it is drawn."""
+
+    size: tuple[int, int]
+    image: Image.Image | None
+    """``None`` where the style shows nothing of the upload."""
+
+    @property
+    def shown(self) -> Image.Image:
+        """The image of a style that shows one."""
+        assert self.image is not None, "the backdrop was made for another style"
+        return self.image
+
+
+def backdrop_of(picture: Picture, style: Style) -> Backdrop:
+    """Return what ``style`` shows of ``picture``; the picture itself is not needed any more."""
+    size = picture.image.size
+    match style.view:
+        case View.HEATMAP:
+            return Backdrop(size, None)
+        case View.OVERLAY:
+            side = longest_side(style, size)
+        case View.SIDE_BY_SIDE:
+            side = panel_side(style)
+    return Backdrop(
+        size, picture.image.resize(fitted(size, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    )

@@ -1,0 +1,67 @@
+"""Heatmaps: relevance in colours, enlarged, and written as PNG."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from app.modalities.image.drawing.colormaps import Colours
+from app.modalities.image.drawing.png import encode
+from app.modalities.image.drawing.scale import Grid, Scale
+from app.modalities.image.drawing.style import Interpolation, Style
+
+CHUNK = "lrp"
+"""Keyword of the iTXt chunk that holds the metadata of a PNG."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """``pixels``, which are repeated to fill ``size`` (width, height)."""
+
+    pixels: Colours
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, image: Image.Image) -> "Drawing":
+        """Return the drawing of an image at its own size."""
+        return cls(np.asarray(image), image.size)
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A PNG of relevance: ``vmin`` and ``vmax`` are what its lowest and highest colour stand for."""
+
+    png: bytes
+    width: int
+    height: int
+    colormap: str
+    vmin: float
+    vmax: float
+
+
+def to_heatmap(drawing: Drawing, style: Style, scale: Scale, metadata: Mapping[str, Any]) -> Heatmap:
+    """Write ``drawing`` as PNG with ``metadata`` as JSON in its iTXt chunk ``lrp``."""
+    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    png = encode(drawing.pixels, drawing.size, {CHUNK: text})
+    return Heatmap(png, *drawing.size, style.colormap, scale.vmin, scale.vmax)
+
+
+def enlarged(grid: Grid, scale: Scale, style: Style, size: tuple[int, int]) -> Image.Image:
+    """Draw ``grid`` in colours at ``size`` (width, height)."""
+    return Image.fromarray(coloured(grid, scale, style, size)).resize(size, Image.Resampling.NEAREST)
+
+
+def coloured(grid: Grid, scale: Scale, style: Style, size: tuple[int, int]) -> Colours:
+    """Return the colours of ``grid``, of its own shape or ``size``, to be enlarged by repeating pixels.
+
+    Values are interpolated, never colours.
+    """
+    if style.interpolation is Interpolation.NEAREST:
+        return scale.colours(grid)
+    smooth = Image.fromarray(grid.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    # Cubic curves overshoot: relevance that no pixel has, of the other sign even, must not be drawn.
+    within = np.asarray(smooth, np.float64).clip(grid.min(), grid.max())
+    return scale.colours(within)

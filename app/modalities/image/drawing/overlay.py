@@ -1,0 +1,32 @@
+"""The view ``overlay``: the map over the picture."""
+
+import numpy as np
+from PIL import Image
+
+from app.modalities.image.drawing.backdrop import Backdrop
+from app.modalities.image.drawing.heatmap import enlarged
+from app.modalities.image.drawing.layout import longest_side, placed
+from app.modalities.image.drawing.scale import Grid, Scale
+from app.modalities.image.drawing.style import Style
+from app.modalities.image.picture import Rectangle
+
+DIMMED = 0.35
+"""Share of the picture's contrast that is kept outside the rectangle that the model saw."""
+
+
+def draw_overlay(
+    grid: Grid, scale: Scale, style: Style, backdrop: Backdrop, rectangle: Rectangle
+) -> Image.Image:
+    """Draw ``grid`` over the ``rectangle`` of the picture, the more opaque the larger the relevance."""
+    size, box = placed(backdrop.size, rectangle, longest_side(style, backdrop.size))
+    colours = enlarged(grid, scale, style, (box.width, box.height))
+    # The root keeps weak relevance visible; full relevance hides two thirds of the picture, not all.
+    opacity = np.rint(np.sqrt(scale.strength(grid)) * 0.85 * 255).astype(np.uint8)
+    resampling = Image.Resampling[style.interpolation.name]
+    mask = Image.fromarray(opacity).resize((box.width, box.height), resampling)
+    overlay = Image.blend(Image.new("RGB", size, (200, 200, 200)), backdrop.shown, DIMMED)
+    seen = Image.new("L", size)
+    seen.paste(255, box.box)
+    overlay.paste(backdrop.shown.convert("L").convert("RGB"), mask=seen)
+    overlay.paste(colours, (box.left, box.top), mask)
+    return overlay

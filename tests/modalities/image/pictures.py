@@ -1,0 +1,41 @@
+"""Pictures and their files, for tests of what is done to uploads."""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data as photos
+
+from app.modalities.image.picture import Picture
+
+LIMIT = 25_000_000
+SAVED_AS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 95},
+    "WEBP": {"lossless": True},
+    "GIF": {},
+    "BMP": {},
+    "TIFF": {},
+}
+
+
+def photo() -> Image.Image:
+    """Chelsea the cat, 451×300, RGB."""
+    return Image.fromarray(np.asarray(photos.chelsea()))  # type: ignore[no-untyped-call] # it has no types
+
+
+def chelsea() -> Image.Image:
+    """The same photo at 90×60."""
+    return photo().resize((90, 60))
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def pixels(picture: Picture | Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(picture.image if isinstance(picture, Picture) else picture)
