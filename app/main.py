@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 MOST_PROCESSES = 8
 """That decode and draw, unless told otherwise: they keep up with a thousand requests a second and more."""
-LEFT_BEHIND = 10_000
-"""Objects after which Python looks for those that nobody needs; of 700 it would all the time under load."""
+GC_THRESHOLD = 10_000
+"""First threshold of `gc.set_threshold`; with the default, 700, collections are frequent under load."""
 DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
 which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
@@ -187,9 +187,9 @@ async def _warm_up(pipeline: Pipeline, readiness: Readiness, on_failure: Callabl
         log.critical("the warm-up failed", exc_info=error)
         on_failure(error)
         return
-    # What there is by now stays for good. Python's collector would go through all of it, torch included,
-    # whenever requests leave enough behind: 0.1 s in which nothing is answered.
+    # Objects that exist by now live as long as the process. Excluded from garbage collection: a full
+    # collection of them took 0.1 s, in which nothing was answered.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(LEFT_BEHIND)
+    gc.set_threshold(GC_THRESHOLD)
     readiness.ready()
