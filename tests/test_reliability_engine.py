@@ -277,7 +277,7 @@ def test_row_29_a_warm_up_that_fails_ends_the_service(monkeypatch: pytest.Monkey
     def fail(*_: object) -> BatchAttributions:
         raise ArithmeticError("from the first batch on")
 
-    monkeypatch.setattr(Engine, "answer", fail)
+    monkeypatch.setattr(Engine, "run", fail)
     app = create_app(Settings(), LocalModel.load(shipped_model(), "cpu", None))
     app.state.on_death = ended.set
     with TestClient(app) as client:
