@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 from app.api import openapi
 from app.api.http import problems
 from app.api.http.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
-from app.api.http.middleware import BodyLimits, HeadAsGet, RefuseWhenFull, RequestContext
+from app.api.http.middleware import AdmissionControl, BodyLimits, HeadAsGet, RequestContext
 from app.api.http.problems import Problem
 from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances
@@ -28,6 +28,7 @@ from app.models.protocol import Model
 from app.runtime.executor import Executor
 from app.runtime.model_process import ModelProcess
 from app.runtime.processes import ProcessExecutor
+from app.serving.admission import Admission
 from app.serving.pipeline import Pipeline
 from app.serving.readiness import Readiness
 from app.serving.rendering import Renderer
@@ -60,6 +61,7 @@ class State(TypedDict):
     about_model: AboutModel
     readiness: Readiness
     metrics: Metrics
+    admission: Admission
 
 
 def create_app(settings: Settings | None = None, model: Model | None = None) -> FastAPI:
@@ -78,6 +80,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
 
     metrics = Metrics()
     metrics.model(card.name, card.version, described.device)
+    admission = Admission(settings.max_batch + settings.max_queue, metrics)  # a batch that runs, and the next
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -94,7 +97,13 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
         pipeline = create_pipeline(model, settings, metrics, fail, start_renderers)
         warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail))
         log.info("started", extra=fields(model=card.name, version=card.version, device=described.device))
-        yield State(pipeline=pipeline, about_model=about_this, readiness=readiness, metrics=metrics)
+        yield State(
+            pipeline=pipeline,
+            about_model=about_this,
+            readiness=readiness,
+            metrics=metrics,
+            admission=admission,
+        )
         readiness.drain()
         await warming_up
         pipeline.close()
@@ -115,7 +124,6 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     _include_rooms(app, locked=keys is not None)
     problems.install(app)
     openapi.install(app, [Problem, Instances, InferenceRequest])
-    app.add_middleware(RefuseWhenFull)
     app.add_middleware(
         BodyLimits,
         max_bytes=settings.max_body_bytes,
@@ -125,6 +133,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
     app.add_middleware(KnownHosts, names=names_of(settings))
+    app.add_middleware(AdmissionControl, admission=admission)
     app.add_middleware(RequestContext, metrics=metrics)
     app.add_middleware(HeadAsGet)  # the last one added is the outermost
     return app
@@ -164,9 +173,7 @@ def create_pipeline(
 
     ``start_renderers`` makes the executor that decodes and renders.
     """
-    limits = BatchLimits(
-        settings.max_batch, settings.max_queue, settings.queue_deadline_s, settings.graceful_stop_s
-    )
+    limits = BatchLimits(settings.max_batch, settings.queue_deadline_s, settings.graceful_stop_s)
     described = model.description
     reports = ReportWriter(
         described.card, Engines(described.engine, described.reference), settings.low_confidence
@@ -175,7 +182,6 @@ def create_pipeline(
         Scheduler(model, limits=limits, metrics=metrics, on_death=on_death),
         start_renderers(Renderer(described.card, reports, settings.max_pixels)),
         reports,
-        max_requests=settings.max_batch + settings.max_queue,  # a batch that runs, and those that wait
         metrics=metrics,
     )
 

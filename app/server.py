@@ -1,4 +1,11 @@
-"""The process that listens: uvicorn, with what it lacks against clients that keep it waiting."""
+"""The HTTP server: uvicorn with a read deadline, early refusal, and an end that load balancers notice.
+
+Of uvicorn's public interface this uses `Config`, its options, and `Server`. What there is no option for needs
+`HttpToolsProtocol`, which is private: a deadline for a request's head (uvicorn waits without end), a limit on its
+size (httptools has none), and answers before the application is called (``limit_concurrency`` counts idle
+connections, and refuses probes as well). The dependency has an upper bound therefore, and `tests/test_server.py`
+lists the parts that must exist.
+"""
 
 import asyncio
 import contextlib
@@ -6,44 +13,44 @@ import functools
 import logging
 import signal
 import sys
-from collections import deque
 from collections.abc import Iterator
 from types import FrameType, SimpleNamespace
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.http.early_refusal import Doorman
+from app.api.http.early_refusal import EarlyRefusal, is_computed
+from app.serving.admission import Ticket
 from app.serving.readiness import Readiness
 from app.settings import Settings
 
 MAX_HEAD_BYTES = 2**16
-"""Of a request's line, headers and trailers, which httptools would collect until memory ends."""
+"""Bytes of a request's line, headers and trailers."""
 CHUNK_OVERHEAD = 8
-"""Bytes that come with each byte of a body in the smallest of chunks."""
-BROKEN = 1
-"""Exit code where the model has died, or never came up: a supervisor is to start another process."""
+"""Bytes of framing for each byte of a body that comes in chunks of one byte."""
+EXIT_BROKEN = 1
+"""Exit code if the model failed or the server did not start, so that a supervisor restarts the process."""
 
 
 def run(app: FastAPI, settings: Settings) -> None:
-    """Serve ``app`` until a signal ends it, or its model fails; then ends the process with `BROKEN`."""
-    _allow_many_connections()
+    """Serve ``app`` until a signal arrives or its model fails; then end the process with `EXIT_BROKEN`."""
+    _raise_open_files_limit()
     server = DrainingServer(app, settings)
     app.state.on_death = server.stop
-    with contextlib.suppress(KeyboardInterrupt):  # when all is done uvicorn raises again what ended it
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again at its end
         server.run()
     if not server.started or app.state.readiness.obstacle == "broken":
-        sys.exit(BROKEN)
+        sys.exit(EXIT_BROKEN)
 
 
 class DrainingServer(uvicorn.Server):
-    """Uvicorn that says it ends before it does.
+    """Uvicorn that is unready for ``settings.drain_s`` before it stops.
 
-    At SIGTERM `/readyz` turns 503, and for a while all else goes on, so that load balancers send their
-    requests elsewhere; then uvicorn closes its door and answers what it has accepted. Ctrl-C closes at once, as
-    a second signal does.
+    After SIGTERM `/readyz` is 503 and everything else continues for that time, so that load balancers send
+    requests elsewhere; then uvicorn stops listening and answers what it has accepted. SIGINT and a second signal
+    stop it immediately.
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
@@ -52,153 +59,171 @@ class DrainingServer(uvicorn.Server):
         self._drain_s = settings.drain_s
 
     def stop(self) -> None:
-        """End as if told to, without a signal; from any thread."""
+        """Stop without a signal and without draining. Thread-safe."""
         self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Called by uvicorn around all that it does. It then raises the signal again that ended it, after which
-        nothing is written any more.
+        """Handle signals while the server runs; called by uvicorn.
+
+        At its end uvicorn raises the signal that stopped it again, which ends the process: logs are flushed
+        before.
         """
         with super().capture_signals():
             yield
             logging.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called by uvicorn for SIGTERM and SIGINT."""
+        """Handle SIGTERM and SIGINT; called by uvicorn."""
         readiness: Readiness = self._app.state.readiness
         draining = readiness.obstacle == "shutting down"
         readiness.drain()
         if not draining:
-            self._let_go()
+            self._close_connections_after_answers()
         if sig == signal.SIGTERM and not draining and self._drain_s > 0:
             close = functools.partial(super().handle_exit, sig, frame)
             asyncio.get_running_loop().call_later(self._drain_s, close)
         else:
             super().handle_exit(sig, frame)
 
-    def _let_go(self) -> None:
-        """Make each answer the last one on its connection, whose client would use it just when it is closed."""
-        # The second list, which answers under way have already, is made anew out of the first one every second.
+    def _close_connections_after_answers(self) -> None:
+        """Add ``Connection: close`` to each answer, so that no client reuses a connection while it is closed."""
+        # Requests in progress refer to the second list; uvicorn makes it anew from the first one every second.
         for headers in (self.config.encoded_headers, self.server_state.default_headers):
             headers.append((b"connection", b"close"))
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """What uvicorn is told. No limit_concurrency: it counts idle connections, and answers probes with 503."""
+    """Return the arguments of `uvicorn.Config`."""
     return {
         "host": settings.host,
         "port": settings.port,
-        "http": _impatient(settings.read_deadline_s),
+        "http": functools.partial(
+            HttpProtocol, read_deadline_s=settings.read_deadline_s, early_refusal=EarlyRefusal()
+        ),
         "timeout_keep_alive": settings.keep_alive_s,
         "timeout_graceful_shutdown": settings.graceful_stop_s,
-        "log_config": None,  # ours holds
-        "access_log": False,  # it would print the address asked for, and a line of ours says more
+        "log_config": None,  # `app.telemetry.logs` configures all loggers
+        "access_log": False,  # it would log query strings; `RequestContext` logs each request
         "server_header": False,
-        "ws": "none",  # nothing here speaks it, whatever happens to be installed
+        "ws": "none",  # no WebSockets, even if a library for them is installed
     }
 
 
-def _impatient(deadline_s: float) -> type[HttpToolsProtocol]:
-    """Uvicorn's HTTP that waits for no client longer than ``deadline_s``, and reads no endless head.
+class HttpProtocol(HttpToolsProtocol):
+    """One HTTP/1.1 connection, with a read deadline, a limit on the size of heads, and early refusal.
 
-    It is the client's turn before a request's head is complete, however few bytes trickle in, and after an
-    answer that did not wait for the request's end. uvicorn itself waits for ever, and each connection costs a
-    file descriptor. While a request is being answered the clock stands still; its body has its own deadline.
+    The connection is closed when it has waited ``read_deadline_s`` for the client: from the connection's start or
+    the last answer to the end of a request's head, and after an answer that did not wait for the request's body.
+    The time in which a request is answered does not count; its body has a deadline of its own.
 
-    Requests that there is no room for it refuses itself, before the application hears of them.
+    A request that uses the model gets a `Ticket` in ``scope["state"]``. It takes its place when the request has
+    arrived whole, because many may arrive before the application is called for the first of them; not earlier, so
+    that clients that send slowly keep nobody out. `AdmissionControl` releases it.
     """
-    doorman = Doorman()
-    refused = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
 
-    class Impatient(HttpToolsProtocol):
-        _waiting_since: float | None = None
-        _look: asyncio.TimerHandle | None = None
-        _head_bytes = 0
-        _inside: deque[RequestResponseCycle]
-        """Requests that the doorman has let in, and who have not left."""
+    def __init__(self, *, read_deadline_s: float, early_refusal: EarlyRefusal, **uvicorns: Any) -> None:
+        super().__init__(**uvicorns)
+        self._read_deadline_s = read_deadline_s
+        self._early_refusal = early_refusal
+        self._refused: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
+        """Takes the place of uvicorn's `RequestResponseCycle` of a request that has been answered."""
+        self._head_bytes = 0
+        self._waiting_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-            super().connection_made(transport)
-            self._inside = deque()
-            self._watch()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Start the read deadline."""
+        super().connection_made(transport)
+        self._watch()
 
-        def data_received(self, data: bytes) -> None:
-            self._head_bytes += len(data)
-            super().data_received(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.close()
-            self._watch()
+    def data_received(self, data: bytes) -> None:
+        """Parse ``data``; close the connection if a head is too large."""
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.transport.close()
+        self._watch()
 
-        def on_headers_complete(self) -> None:
-            keep_alive = self.parser.should_keep_alive() and not self.expect_100_continue
-            idle = self.cycle is None or self.cycle.response_complete
-            head = self.parser.get_method(), self.url, self.headers, self.app_state
-            refusal = doorman.refusal(*head, keep_alive=keep_alive) if idle else None
-            if refusal is None:
-                super().on_headers_complete()
-                return
-            self.cycle = refused  # type: ignore[assignment] # as far as uvicorn looks at one that is answered
-            self.transport.write(refusal)
+    def on_headers_complete(self) -> None:
+        """Refuse the request, or give it a ticket and start the application."""
+        keep_alive = self.parser.should_keep_alive() and not self.expect_100_continue
+        idle = self.cycle is None or self.cycle.response_complete
+        head = self.parser.get_method(), self.url, self.headers, self.app_state
+        refusal = self._early_refusal.answer(*head, keep_alive=keep_alive) if idle else None
+        if refusal is not None:
+            self._refuse(refusal, keep_alive=keep_alive)
+            return
+        super().on_headers_complete()
+        if is_computed(self.scope["method"], self.scope["path"]):
+            self.scope["state"]["ticket"] = Ticket(self.app_state["admission"])
+
+    def on_body(self, body: bytes) -> None:
+        """Pass part of a body on; it does not count as head."""
+        self._head_bytes = max(0, self._head_bytes - CHUNK_OVERHEAD * len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take a place for the request, which has arrived whole."""
+        self._head_bytes = 0
+        super().on_message_complete()
+        if not self.cycle.response_complete and (ticket := _ticket(self.cycle)):
+            ticket.try_acquire()  # where none is free, the application will refuse the request
+
+    def on_response_complete(self) -> None:
+        """Continue with the next request, or start the read deadline."""
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Release the places of pipelined requests: the application is never called for them."""
+        super().connection_lost(exc)
+        for cycle, _ in self.pipeline:
+            if ticket := _ticket(cycle):
+                ticket.release()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _refuse(self, answer: bytes, *, keep_alive: bool) -> None:
+        self.cycle = self._refused
+        self.transport.write(answer)
+        self._waiting_since = None
+        if keep_alive:
+            self.on_response_complete()
+        else:
+            self.transport.close()
+
+    def _watch(self) -> None:
+        """Start or stop waiting for the client. One timer serves many requests; one for each costs more."""
+        if self.cycle is not None and not self.cycle.response_complete:
             self._waiting_since = None
-            if keep_alive:
-                self.on_response_complete()
-            else:
-                self.transport.close()
+            return
+        self._waiting_since = self._waiting_since or self.loop.time()
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._read_deadline_s, self._check_deadline)
 
-        def on_body(self, body: bytes) -> None:
-            self._head_bytes = max(0, self._head_bytes - CHUNK_OVERHEAD * len(body))
-            super().on_body(body)
-
-        def on_message_complete(self) -> None:
-            self._head_bytes = 0
-            super().on_message_complete()
-            if not self.cycle.response_complete and doorman.let_in(self.cycle.scope):
-                self._inside.append(self.cycle)
-
-        def on_response_complete(self) -> None:
-            self._let_out()
-            super().on_response_complete()
-            self._watch()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            self._let_out()
-            if self._look is not None:
-                self._look.cancel()
-
-        def _let_out(self) -> None:
-            while self._inside and (self._inside[0].response_complete or self._inside[0].disconnected):
-                self._inside.popleft()
-                doorman.let_out()
-
-        def _watch(self) -> None:
-            """See whose turn it is. One timer looks after many requests: setting one for each costs more."""
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._waiting_since = None
-                return
-            self._waiting_since = self._waiting_since or self.loop.time()
-            if self._look is None:
-                self._look = self.loop.call_later(deadline_s, self._lose_patience)
-
-        def _lose_patience(self) -> None:
-            self._look = None
-            if self._waiting_since is None or self.transport.is_closing():
-                return
-            left_s = self._waiting_since + deadline_s - self.loop.time()
-            if left_s <= 0:
-                self.transport.close()
-            else:
-                self._look = self.loop.call_later(left_s, self._lose_patience)
-
-    return Impatient
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if self._waiting_since is None or self.transport.is_closing():
+            return
+        left_s = self._waiting_since + self._read_deadline_s - self.loop.time()
+        if left_s <= 0:
+            self.transport.close()
+        else:
+            self._timer = self.loop.call_later(left_s, self._check_deadline)
 
 
-def _allow_many_connections() -> None:
-    """Raise the limit on open files to what the system allows: idle connections then do not lock others out."""
+def _ticket(cycle: Any) -> Ticket | None:
+    """Return the ticket of a request, given its `RequestResponseCycle`; None if it does not use the model."""
+    ticket: Ticket | None = cycle.scope["state"].get("ticket")
+    return ticket
+
+
+def _raise_open_files_limit() -> None:
+    """Raise the limit on open files to the system's maximum, so that idle connections do not exhaust it."""
     if sys.platform == "win32":
         return
     import resource
 
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

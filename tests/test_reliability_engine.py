@@ -103,7 +103,7 @@ def test_row_16_a_client_that_leaves_while_it_waits_is_dropped_before_it_is_comp
 def test_row_19_what_the_queue_cannot_hold_is_told_when_to_come_again_and_the_rest_is_answered(
     gate: Gate, cat_png: bytes
 ) -> None:
-    with serving_to_a_client(cat_png, Settings(max_queue=2)) as client:
+    with serving_to_a_client(cat_png, Settings(max_batch=1, max_queue=2, max_pictures=1)) as client:
         gate.shut()
         taken = [client.post()]
         gate.wait()
@@ -139,7 +139,7 @@ def test_row_21_a_request_that_waits_past_the_deadline_is_told_so_and_never_comp
 def test_row_22_probes_answer_while_the_model_is_busy_and_the_queue_is_full(
     gate: Gate, cat_png: bytes
 ) -> None:
-    with serving_to_a_client(cat_png, Settings(max_queue=1)) as client:
+    with serving_to_a_client(cat_png, Settings(max_batch=1, max_queue=1, max_pictures=1)) as client:
         gate.shut()
         busy = [client.post()]
         gate.wait()

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from fastapi import Request
 
-from app.api.dependencies import TimingsDep
+from app.api.dependencies import TicketDep, TimingsDep
 from app.api.http.disconnect import while_connected
 from app.serving.timings import Timings
 
@@ -16,15 +16,18 @@ T = TypeVar("T")
 class RunAll:
     """Runs the items of one request concurrently; a dependency of routes that take several pictures."""
 
-    def __init__(self, request: Request, timings: TimingsDep) -> None:
+    def __init__(self, request: Request, ticket: TicketDep, timings: TimingsDep) -> None:
         self._request = request
+        self._ticket = ticket
         self._timings = timings
 
     async def __call__(self, items: Sequence[Callable[[Timings], Awaitable[T]]]) -> list[T | Exception]:
         """Return the result of each item, or what it raised.
 
-        The longest of each of the items' stages is reported as the request's. Raises `ClientDisconnect`.
+        The longest of each of the items' stages is reported as the request's. Raises `UnavailableError` without
+        running any if there are not places for all, and `ClientDisconnect`.
         """
+        self._ticket.acquire(len(items))
         timings = [Timings() for _ in items]
         running = (item(timing) for item, timing in zip(items, timings, strict=True))
         results = await while_connected(self._request, asyncio.gather(*running, return_exceptions=True))

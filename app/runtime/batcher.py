@@ -1,8 +1,9 @@
 """The micro-batcher: one thread works, and whoever arrives meanwhile forms its next batch.
 
-The first item starts at once; there is no artificial wait. The queue is bounded, nobody waits in it past a
-deadline, and who leaves is dropped before anything is computed for them. A batch that fails is halved until the
-item at fault stands alone, so that it costs the others nothing but time.
+The first item starts at once; there is no artificial wait. Nobody waits past a deadline, and who leaves is
+dropped before anything is computed for them. A batch that fails is halved until the item at fault stands alone,
+so that it costs the others nothing but time. The queue has no bound of its own: the service admits requests
+before they come here (`app.serving.admission`).
 
 It knows nothing of what it runs: ``run`` takes a list of items and gives one result, or exception, for each.
 """
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Refusal = Literal["queue_full", "deadline", "draining", "broken"]
+Refusal = Literal["deadline", "draining", "broken"]
 """Why an item was not run although nothing was wrong with it."""
 
 
@@ -55,7 +56,6 @@ class Batcher(Generic[Item, Result]):
         run: Callable[[list[Item]], Sequence[Result | Exception]],
         *,
         max_batch: int,
-        max_queue: int,
         deadline_s: float,
         weigh: Callable[[Item], int] = lambda _: 1,
         observer: Observer,
@@ -66,7 +66,7 @@ class Batcher(Generic[Item, Result]):
         ``on_death`` is called, from the thread, where it ends by anything but `close`.
         """
         self._run = run
-        self._max_batch, self._max_queue, self._deadline_s = max_batch, max_queue, deadline_s
+        self._max_batch, self._deadline_s = max_batch, deadline_s
         self._weigh = weigh
         self._observer = observer
         self._on_death = on_death
@@ -110,8 +110,6 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             if self._closed_by:
                 self._refuse(self._closed_by)
-            if len(self._waiting) >= self._max_queue:
-                self._refuse("queue_full")
             self._waiting[waiting] = None
             self._changed.notify()
 
@@ -187,9 +185,7 @@ class Batcher(Generic[Item, Result]):
         _deliver(batch, _broken(len(batch)), time.perf_counter())
 
 
-QUEUE_FULL = "too many requests wait already; try again in a second"
 _REFUSALS: Mapping[Refusal, str] = {
-    "queue_full": QUEUE_FULL,
     "draining": "the service is shutting down; another instance, or this one restarted, will answer",
     "broken": "the model has failed and the service ends; it will answer again when it has been restarted",
 }

@@ -1,32 +1,83 @@
-"""Bound on the requests in hand."""
+"""Admission control: one bound on the pictures that the service holds at the same time."""
 
 from app.errors import UnavailableError
-from app.runtime.batcher import QUEUE_FULL
 from app.telemetry.metrics import Metrics
 
+QUEUE_FULL = "too many requests wait already; try again in a second"
 
-class Door:
-    """Lets in so many at once. Without it pictures would wait to be decoded in any number, for any time: the
-    model's own queue, which is bounded, comes after that.
+
+class Admission:
+    """Counts occupied places, up to ``capacity``. A place is one picture, from its arrival to its answer.
+
+    Everything behind it is bounded by the same number: bodies, decoded pictures, the model's queue and results
+    that wait to be rendered. Use it from one thread, the event loop's.
     """
 
-    def __init__(self, most: int, metrics: Metrics) -> None:
-        self._most, self._metrics = most, metrics
-        self._inside = 0
+    def __init__(self, capacity: int, metrics: Metrics) -> None:
+        self._capacity, self._metrics = capacity, metrics
+        self._occupied = 0
 
-    def is_full(self, on_their_way: int = 0) -> bool:
-        """Whether nobody is let in now; ``on_their_way`` are so many, those inside among them."""
-        return self._inside >= self._most or on_their_way >= self._most
+    @property
+    def occupied(self) -> int:
+        """Number of places in use."""
+        return self._occupied
 
-    def refuse_when_full(self) -> None:
-        """Raise `UnavailableError` where nobody is let in now."""
-        if self.is_full():
-            self._metrics.refused("queue_full")
-            raise UnavailableError(QUEUE_FULL)
+    @property
+    def is_full(self) -> bool:
+        """Whether no place is free."""
+        return self._occupied >= self._capacity
 
-    def __enter__(self) -> None:
-        self.refuse_when_full()
-        self._inside += 1
+    def refuse_if_full(self) -> None:
+        """Raise `UnavailableError` if no place is free."""
+        if self.is_full:
+            raise self.refusal()
 
-    def __exit__(self, *_: object) -> None:
-        self._inside -= 1
+    def refusal(self) -> UnavailableError:
+        """Count one refused request, and return its error."""
+        self._metrics.refused("queue_full")
+        return UnavailableError(QUEUE_FULL)
+
+    def occupy(self, places: int) -> bool:
+        """Occupy all of ``places`` or, where fewer are free, none; return which."""
+        if self._occupied + places > self._capacity:
+            return False
+        self._occupied += places
+        return True
+
+    def free(self, places: int) -> None:
+        """Make ``places`` that were occupied available again."""
+        self._occupied -= places
+
+
+class Ticket:
+    """The places that one request holds: none at first, then one for each of its pictures."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """Number of places that the request holds."""
+        return self._held
+
+    def try_acquire(self, places: int = 1) -> bool:
+        """Hold at least ``places``, including those already held; return whether enough were free.
+
+        Nothing changes if there were too few, or if the request holds as many already.
+        """
+        missing = max(0, places - self._held)
+        if not self._admission.occupy(missing):
+            return False
+        self._held += missing
+        return True
+
+    def acquire(self, places: int = 1) -> None:
+        """Like `try_acquire`, but raise `UnavailableError` if too few places were free."""
+        if not self.try_acquire(places):
+            raise self._admission.refusal()
+
+    def release(self) -> None:
+        """Free all places that the request holds."""
+        self._admission.free(self._held)
+        self._held = 0

@@ -11,7 +11,6 @@ from app.modalities.image.drawing.style import Style
 from app.modalities.image.fitting import Fit
 from app.models.protocol import Job, JobResult
 from app.runtime.executor import Executor, Timed
-from app.serving.admission import Door
 from app.serving.rendering import RenderedComparison, RenderedExplanation, Renderer, Sample, Upload
 from app.serving.reports import ReportWriter
 from app.serving.requests import CompareOptions, ExplainOptions, RequestFactory
@@ -35,12 +34,9 @@ class Pipeline:
         renderers: Executor[Renderer],
         reports: ReportWriter,
         *,
-        max_requests: int,
         metrics: Metrics,
     ) -> None:
-        """``max_requests`` in hand at once; more are refused before anything is done for them."""
         self.card = scheduler.description.card
-        self._door = Door(max_requests, metrics)
         self._scheduler = scheduler
         self._renderers = renderers
         self._reports = reports
@@ -50,9 +46,8 @@ class Pipeline:
 
     async def predict(self, data: Upload, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
         """Return the scores of the picture in ``data``: all classes, or the ``top_k`` most probable."""
-        with self._door:
-            sample = await self._decode(data, fit, Style(), timings)
-            result = await self._run(Job(sample.image), timings)
+        sample = await self._decode(data, fit, Style(), timings)
+        result = await self._run(Job(sample.image), timings)
         return self._reports.prediction(sample.facts, result.logits, top_k)
 
     async def explain(
@@ -67,13 +62,12 @@ class Pipeline:
         ``write`` runs in the executor and must be picklable, and so must its result.
         """
         request = self._requests.explanation(options)
-        with self._door:
-            sample = await self._decode(data, options.fit, options.style, timings)
-            result = await self._run(Job(sample.image, (request,), options.verify), timings)
-            work = self._renderers.call(
-                Renderer.explain, sample, request, result, options.style, options.top_k, write
-            )
-            return await _timed("render", work, timings)
+        sample = await self._decode(data, options.fit, options.style, timings)
+        result = await self._run(Job(sample.image, (request,), options.verify), timings)
+        work = self._renderers.call(
+            Renderer.explain, sample, request, result, options.style, options.top_k, write
+        )
+        return await _timed("render", work, timings)
 
     async def compare(
         self,
@@ -87,21 +81,12 @@ class Pipeline:
         One forward pass serves all of them, and they share one colour scale. ``write`` as in `explain`.
         """
         requests, options = self._requests.comparison(compared), compared.options
-        with self._door:
-            sample = await self._decode(data, options.fit, options.style, timings)
-            result = await self._run(Job(sample.image, requests, options.verify), timings)
-            work = self._renderers.call(
-                Renderer.compare, sample, requests, result, options.style, options.top_k, write
-            )
-            return await _timed("render", work, timings)
-
-    def is_full(self, on_their_way: int = 0) -> bool:
-        """Whether a request now would be refused, where so many are on their way to here or here."""
-        return self._door.is_full(on_their_way)
-
-    def refuse_when_full(self) -> None:
-        """Raise `UnavailableError` where a request now would be refused: its body need not be read."""
-        self._door.refuse_when_full()
+        sample = await self._decode(data, options.fit, options.style, timings)
+        result = await self._run(Job(sample.image, requests, options.verify), timings)
+        work = self._renderers.call(
+            Renderer.compare, sample, requests, result, options.style, options.top_k, write
+        )
+        return await _timed("render", work, timings)
 
     def check(self, options: ExplainOptions) -> None:
         """Raise `InvalidParameterError` for options that fit no input of this model."""

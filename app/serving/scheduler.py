@@ -23,7 +23,6 @@ class BatchLimits:
 
     max_batch: int = 32
     """Pictures at once; of one with many explanations, explanations."""
-    max_queue: int = 128
     deadline_s: float = 5.0
     last_batch_s: float = 20.0
     """For what runs or waits when all is to end; then the model is killed."""
@@ -54,7 +53,6 @@ class Scheduler:
         self._batcher = Batcher[Job, JobResult](
             self._run,
             max_batch=limits.max_batch,
-            max_queue=limits.max_queue,
             deadline_s=limits.deadline_s,
             weigh=lambda job: max(1, len(job.requests)),
             observer=metrics,

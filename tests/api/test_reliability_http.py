@@ -24,9 +24,8 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.runtime.batcher import QUEUE_FULL
 from app.runtime.model_process import ModelProcess
-from app.serving.admission import Door
+from app.serving.admission import QUEUE_FULL, Admission
 from app.settings import MIB, Settings
 
 SMALL = Settings(max_body_bytes=2 * MIB, read_deadline_s=0.2)
@@ -266,7 +265,7 @@ def full(model: ModelProcess) -> Iterator[Server]:
         while httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503:
             pass  # the warm-up needs room
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Door, "is_full", lambda *_: True)
+            patched.setattr(Admission, "is_full", True)
             yield server
 
 

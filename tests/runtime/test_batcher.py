@@ -72,7 +72,7 @@ def batching(
     run: Callable[[list[int]], Sequence[int | Exception]], **given: Any
 ) -> Iterator[tuple[Batcher[int, int], Noted]]:
     noted = Noted()
-    settings: dict[str, Any] = {"max_batch": 4, "max_queue": 8, "deadline_s": 60, "observer": noted}
+    settings: dict[str, Any] = {"max_batch": 4, "deadline_s": 60, "observer": noted}
     batcher = Batcher[int, int](run, **{**settings, **given})
     yield batcher, noted
     batcher.close()
@@ -145,23 +145,6 @@ def test_a_result_says_how_long_it_waited_and_how_long_it_ran() -> None:
     play(scene)
 
 
-def test_a_full_queue_refuses_at_once_and_what_it_holds_is_answered() -> None:
-    async def scene() -> None:
-        with batching(work := Work(), max_queue=2) as (batcher, noted):
-            tasks = submit(batcher, 1)
-            await work.started()
-            tasks += submit(batcher, 2, 3)
-            await turn()
-            with pytest.raises(UnavailableError, match="try again"):
-                await batcher.submit(4)
-            assert noted.refusals == ["queue_full"]
-            work.let(2)
-            assert await outcomes(tasks) == [2, 4, 6]
-            assert work.batches == [[1], [2, 3]]
-
-    play(scene)
-
-
 def test_row_21_what_waits_past_the_deadline_is_told_so_and_never_computed() -> None:
     async def scene() -> None:
         clock = asyncio.get_running_loop()
@@ -188,7 +171,7 @@ def test_row_21_what_waits_past_the_deadline_is_told_so_and_never_computed() -> 
 
 def test_row_16_who_leaves_while_waiting_is_dropped_before_it_is_computed() -> None:
     async def scene() -> None:
-        with batching(work := Work(), max_queue=3) as (batcher, noted):
+        with batching(work := Work()) as (batcher, noted):
             running = submit(batcher, 1)
             await work.started()
             stays, leaves, stays_too = submit(batcher, 2, 3, 4)
@@ -302,18 +285,20 @@ def test_row_29_when_the_thread_dies_all_who_wait_hear_of_it_and_nobody_is_taken
 def test_close_finishes_what_waits_and_refuses_what_comes_after() -> None:
     async def scene() -> None:
         told: list[BaseException] = []
-        with batching(work := Work(), max_queue=5, on_death=told.append) as (batcher, noted):
+        with batching(work := Work(), on_death=told.append) as (batcher, noted):
             tasks = submit(batcher, 1)
             await work.started()
             tasks += submit(batcher, 2, 3, 4, 5, 6)
             await turn()
             closing = asyncio.create_task(asyncio.to_thread(batcher.close))
-            while "draining" not in noted.refusals:  # the queue is full until then
-                (late,) = await outcomes(submit(batcher, 7))
-                assert isinstance(late, UnavailableError)
-            work.let(3)
+            while "draining" not in noted.refusals:  # items are accepted until then
+                tasks += submit(batcher, 7)
+                await turn()
+            work.let(len(tasks))
             await closing
-            assert await outcomes(tasks) == [2, 4, 6, 8, 10, 12]
+            *accepted, late = await outcomes(tasks)
+            assert isinstance(late, UnavailableError)
+            assert accepted == [2, 4, 6, 8, 10, 12] + [14] * (len(accepted) - 6)
         assert told == []
 
     play(scene)

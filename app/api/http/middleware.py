@@ -13,7 +13,7 @@ from app.api.http.early_refusal import is_computed, request_id
 from app.api.http.errors import TooSlowError
 from app.api.http.problems import answer
 from app.errors import TooLargeError, UnavailableError
-from app.serving.pipeline import Pipeline
+from app.serving.admission import Admission, Ticket
 from app.serving.timings import Timings
 from app.telemetry.logs import fields
 from app.telemetry.metrics import UNREAD, Metrics
@@ -179,20 +179,37 @@ class BodyLimits:
             raise UnavailableError("too many large uploads at once; try again in a second")
 
 
-class RefuseWhenFull:
-    """Refuses to compute anything for a request that the pipeline has no room for, before its body is read and
-    its parameters are. Our own server does so earlier (`app.api.http.early_refusal`); others have this.
+class AdmissionControl:
+    """Refuses requests that use the model while no place is free, and holds a place for each that is admitted.
+
+    A request is refused before its body is read. It takes its place when the body has arrived, so that clients
+    that send slowly keep nobody out, and releases all its places when the application is done with it, in
+    whatever way. `app.server` refuses and takes places earlier, with the same `Ticket`; other servers need this.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
         self._app = app
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] == "http" and is_computed(scope["method"], scope["path"]):
-            pipeline: Pipeline = scope["state"]["pipeline"]
-            pipeline.refuse_when_full()
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or not is_computed(scope["method"], scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        ticket: Ticket = scope["state"].setdefault("ticket", Ticket(self._admission))
+        if not ticket.held:
+            self._admission.refuse_if_full()
+
+        async def receive_and_acquire() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                ticket.acquire()
+            return message
+
+        try:
+            await self._app(scope, receive_and_acquire, send)
+        finally:
+            ticket.release()
 
 
 def _server_timing(stages: Mapping[str, float]) -> str:
