@@ -16,7 +16,13 @@ from fastapi_offline import FastAPIOffline
 from app.api import openapi
 from app.api.http import problems
 from app.api.http.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
-from app.api.http.middleware import AdmissionControl, BodyLimits, HeadAsGet, RequestContext
+from app.api.http.middleware import (
+    AdmissionControl,
+    BodyLimits,
+    CloseWhileDraining,
+    HeadAsGet,
+    RequestContext,
+)
 from app.api.http.problems import Problem
 from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances
@@ -135,6 +141,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     app.add_middleware(KnownHosts, names=names_of(settings))
     app.add_middleware(AdmissionControl, admission=admission)
     app.add_middleware(RequestContext, metrics=metrics)
+    app.add_middleware(CloseWhileDraining)
     app.add_middleware(HeadAsGet)  # the last one added is the outermost
     return app
 

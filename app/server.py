@@ -3,8 +3,8 @@
 Of uvicorn's public interface this uses `Config`, its options, and `Server`. What there is no option for needs
 `HttpToolsProtocol`, which is private: a deadline for a request's head (uvicorn waits without end), a limit on its
 size (httptools has none), and answers before the application is called (``limit_concurrency`` counts idle
-connections, and refuses probes as well). The dependency has an upper bound therefore, and `tests/test_server.py`
-lists the parts that must exist.
+connections, and refuses probes as well). Therefore the dependency has an upper bound in ``pyproject.toml``, and
+``tests/test_server.py`` lists the parts that must exist.
 """
 
 import asyncio
@@ -78,19 +78,11 @@ class DrainingServer(uvicorn.Server):
         readiness: Readiness = self._app.state.readiness
         draining = readiness.obstacle == "shutting down"
         readiness.drain()
-        if not draining:
-            self._close_connections_after_answers()
         if sig == signal.SIGTERM and not draining and self._drain_s > 0:
             close = functools.partial(super().handle_exit, sig, frame)
             asyncio.get_running_loop().call_later(self._drain_s, close)
         else:
             super().handle_exit(sig, frame)
-
-    def _close_connections_after_answers(self) -> None:
-        """Add ``Connection: close`` to each answer, so that no client reuses a connection while it is closed."""
-        # Requests in progress refer to the second list; uvicorn makes it anew from the first one every second.
-        for headers in (self.config.encoded_headers, self.server_state.default_headers):
-            headers.append((b"connection", b"close"))
 
 
 def options(settings: Settings) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The real thing: the command, as a process, asked over TCP."""
 
+import asyncio
+import inspect
 import os
 import re
 import subprocess
@@ -9,6 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +69,61 @@ def test_a_spoilt_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "card.json" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SIGNATURES = {
+    uvicorn.Server: {"run": [], "capture_signals": [], "handle_exit": ["sig", "frame"]},
+    HttpToolsProtocol: {
+        "__init__": ["config", "server_state", "app_state", "_loop"],
+        "connection_made": ["transport"],
+        "data_received": ["data"],
+        "on_headers_complete": [],
+        "on_body": ["body"],
+        "on_message_complete": [],
+        "on_response_complete": [],
+        "connection_lost": ["exc"],
+    },
+}
+"""Methods of uvicorn that `app.server` extends or calls, and their parameters."""
+ATTRIBUTES = {
+    uvicorn.Server: ["started", "should_exit"],
+    HttpToolsProtocol: [
+        *["parser", "transport", "loop", "app_state"],
+        *["url", "headers", "expect_100_continue", "scope", "cycle", "pipeline"],
+    ],
+    RequestResponseCycle: ["scope", "response_complete", "message_event"],
+}
+"""Attributes of uvicorn's objects that `app.server` uses."""
+CHANGED = (
+    f"uvicorn {uvicorn.__version__} differs from what app/server.py extends: adapt it, or lower the bound"
+)
+
+
+async def application(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Answers nothing."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), [(kind, method) for kind, methods in SIGNATURES.items() for method in methods]
+)
+def test_uvicorn_has_the_methods_that_the_server_extends(kind: type, method: str) -> None:
+    assert hasattr(kind, method), CHANGED
+    found = list(inspect.signature(getattr(kind, method)).parameters)
+    assert found[1 : 1 + len(SIGNATURES[kind][method])] == SIGNATURES[kind][method], CHANGED
+
+
+def test_uvicorns_objects_have_the_attributes_that_the_server_uses() -> None:
+    async def objects() -> tuple[object, ...]:
+        config = uvicorn.Config(application, interface="asgi3", log_config=None)
+        state = ServerState()
+        protocol = HttpToolsProtocol(config, state, {})
+        protocol.connection_made(asyncio.Transport())
+        protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        protocol.data_received(b"Content-Length: 1\r\n\r\n")
+        protocol.connection_lost(ConnectionResetError())
+        await asyncio.gather(*state.tasks)
+        return uvicorn.Server(config), protocol, protocol.cycle
+
+    for found in asyncio.run(objects()):
+        missing = [name for name in ATTRIBUTES[type(found)] if not hasattr(found, name)]
+        assert not missing, CHANGED

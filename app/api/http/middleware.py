@@ -14,6 +14,7 @@ from app.api.http.errors import TooSlowError
 from app.api.http.problems import answer
 from app.errors import TooLargeError, UnavailableError
 from app.serving.admission import Admission, Ticket
+from app.serving.readiness import Readiness
 from app.serving.timings import Timings
 from app.telemetry.logs import fields
 from app.telemetry.metrics import UNREAD, Metrics
@@ -40,6 +41,30 @@ class HeadAsGet:
             await send({**message, "body": b""} if "body" in message else message)
 
         await self._app({**scope, "method": "GET"}, receive, send_head)
+
+
+class CloseWhileDraining:
+    """Adds ``Connection: close`` to all answers while the service shuts down.
+
+    The server closes idle connections then, and a client might use one for its next request at that moment.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        readiness: Readiness = scope["app"].state.readiness
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start" and readiness.obstacle == "shutting down":
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive, send_and_close)
 
 
 class RequestContext:
