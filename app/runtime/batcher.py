@@ -1,11 +1,10 @@
-"""The micro-batcher: one thread works, and whoever arrives meanwhile forms its next batch.
+"""Dynamic batching: items that arrive while a batch runs form the next batch.
 
-The first item starts at once; there is no artificial wait. Nobody waits past a deadline, and who leaves is
-dropped before anything is computed for them. A batch that fails is halved until the item at fault stands alone,
-so that it costs the others nothing but time. The queue has no bound of its own: the service admits requests
-before they come here (`app.serving.admission`).
+A batch starts as soon as the worker thread is free, without an artificial delay. Items that wait past a deadline
+are rejected, and items whose submitter is cancelled are dropped, both before they are computed. A batch that
+fails is split in halves until the faulty item runs alone, so that the other items only lose time.
 
-It knows nothing of what it runs: ``run`` takes a list of items and gives one result, or exception, for each.
+The queue has no bound of its own. The service bounds it by admitting requests: see `app.serving.admission`.
 """
 
 import asyncio
@@ -26,17 +25,17 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Refusal = Literal["deadline", "draining", "broken"]
-"""Why an item was not run although nothing was wrong with it."""
+"""Reason why a valid item was not run."""
 
 
 class Observer(Protocol):
-    """Who is told what happens in the queue; called from any thread, must not raise."""
+    """Receives the batcher's events. Its methods are called from any thread and must not raise."""
 
     def batch(self, size: int) -> None:
-        """A batch of so many items starts."""
+        """A batch of ``size`` items starts."""
 
     def refused(self, reason: Refusal) -> None:
-        """An item was turned away."""
+        """An item was not run, for ``reason``."""
 
 
 @dataclass(eq=False)
@@ -49,7 +48,7 @@ class _Waiting(Generic[Item, Result]):
 
 
 class Batcher(Generic[Item, Result]):
-    """Runs items in batches on a thread of its own."""
+    """Runs items in batches on a worker thread. Items may be submitted from several event loops."""
 
     def __init__(
         self,
@@ -61,9 +60,11 @@ class Batcher(Generic[Item, Result]):
         observer: Observer,
         on_death: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
-        """``max_batch`` bounds the sum of the items' weights; one that weighs more runs alone.
+        """Start the worker thread.
 
-        ``on_death`` is called, from the thread, where it ends by anything but `close`.
+        ``run`` is called on it, and returns one result, or exception, for each item of a list. ``max_batch``
+        bounds the sum of the items' weights; an item that weighs more runs alone. An item waits ``deadline_s``
+        seconds at most. ``on_death`` is called on the thread if it ends other than by `close`.
         """
         self._run = run
         self._max_batch, self._deadline_s = max_batch, deadline_s
@@ -78,14 +79,14 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
-        """Items in the queue."""
+        """Number of items in the queue."""
         return len(self._waiting)
 
     async def submit(self, item: Item) -> Timed[Result]:
-        """The item's result.
+        """Return the result of ``item``.
 
-        Raises `UnavailableError` where the queue is full or closed, `DeadlineError` where it waited too long,
-        and whatever ``run`` raised for it.
+        Raises `UnavailableError` if the batcher is closed, `DeadlineError` if the item waited past the deadline,
+        and the exception that ``run`` raised or returned for it.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(item, self._weigh(item), time.perf_counter(), loop, loop.create_future())
@@ -100,7 +101,7 @@ class Batcher(Generic[Item, Result]):
             late.cancel()
 
     def close(self) -> None:
-        """Take no more items, finish those that wait, end the thread."""
+        """Reject new items, run those that wait, and end the worker thread."""
         with self._changed:
             self._closed_by = self._closed_by or "draining"
             self._changed.notify()
@@ -118,7 +119,7 @@ class Batcher(Generic[Item, Result]):
         raise UnavailableError(_REFUSALS[reason])
 
     def _dequeue(self, waiting: _Waiting[Item, Result]) -> bool:
-        """Take it back; whether it still waited."""
+        """Remove an item from the queue; return whether it was there."""
         with self._changed:
             waited = waiting in self._waiting
             self._waiting.pop(waiting, None)
@@ -143,7 +144,7 @@ class Batcher(Generic[Item, Result]):
             self._on_death(error)
 
     def _next_batch(self) -> list[_Waiting[Item, Result]]:
-        """All that waits, up to the limit; waits for a first one. Empty when closed and done."""
+        """Wait for an item; return all that wait, up to ``max_batch``. Empty if closed and nothing waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed_by)
             batch: list[_Waiting[Item, Result]] = []
@@ -164,12 +165,12 @@ class Batcher(Generic[Item, Result]):
         _deliver(batch, results, started)
 
     def _results(self, items: list[Item]) -> list[Result | Exception]:
-        """One for each item; where the batch fails, by halves."""
+        """Return a result for each item; run the halves separately if the batch fails."""
         try:
             results = list(self._run(items))
             if len(results) != len(items):
                 raise InternalError(f"{len(items)} items went in and {len(results)} results came out")
-        except Exception as error:  # whatever it is belongs to whose item it is
+        except Exception as error:  # any error is the result of the item that causes it
             if len(items) == 1:
                 return [error]
             log.warning("a batch of %d failed and is halved", len(items), exc_info=error)
@@ -192,19 +193,19 @@ _REFUSALS: Mapping[Refusal, str] = {
 
 
 def _broken(count: int) -> list[UnavailableError]:
-    """One for each: whoever gets one may add to its words."""
+    """Return separate errors, because a caller may extend the message of its own."""
     return [UnavailableError(_REFUSALS["broken"]) for _ in range(count)]
 
 
 def _deliver(
     batch: Sequence[_Waiting[Item, Result]], results: Sequence[Result | Exception], started: float
 ) -> None:
-    """Hand each item's result to the event loop that awaits it, all of one loop at once."""
+    """Resolve the items' futures, with one call to each event loop."""
     run_s = time.perf_counter() - started
 
     def settle(loop: asyncio.AbstractEventLoop) -> None:
         for waiting, result in zip(batch, results, strict=True):
-            if waiting.loop is not loop or waiting.future.done():  # its sender may have left
+            if waiting.loop is not loop or waiting.future.done():  # cancelled meanwhile
                 continue
             if isinstance(result, Exception):
                 waiting.future.set_exception(result)
@@ -212,5 +213,5 @@ def _deliver(
                 waiting.future.set_result(Timed(result, started - waiting.since, run_s))
 
     for loop in {waiting.loop for waiting in batch}:
-        with contextlib.suppress(RuntimeError):  # closed: nobody waits there any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, loop)

@@ -1,4 +1,4 @@
-"""Whether requests should be sent here, and why not."""
+"""Readiness of the service: whether load balancers should send requests here."""
 
 from typing import Literal
 
@@ -6,26 +6,26 @@ Obstacle = Literal["warming up", "shutting down", "broken"]
 
 
 class Readiness:
-    """Set from any thread."""
+    """State of the service, from warm-up to shutdown. Thread-safe."""
 
     def __init__(self) -> None:
         self._obstacle: Obstacle | None = "warming up"
 
     @property
     def obstacle(self) -> Obstacle | None:
-        """What is in the way; None where nothing is."""
+        """Reason why the service is not ready; None if it is."""
         return self._obstacle
 
     def ready(self) -> None:
-        """The warm-up is done."""
+        """Report that the warm-up has finished."""
         if self._obstacle == "warming up":
             self._obstacle = None
 
     def drain(self) -> None:
-        """The process is to end: no new requests, please."""
+        """Report that the process shuts down and should get no new requests."""
         if self._obstacle != "broken":
             self._obstacle = "shutting down"
 
     def fail(self) -> None:
-        """The model does not work any more."""
+        """Report that the model has failed for good."""
         self._obstacle = "broken"

@@ -1,4 +1,4 @@
-"""Takes requests to the model in batches, and its answers back."""
+"""Runs jobs on the model in batches."""
 
 import asyncio
 import math
@@ -14,25 +14,26 @@ from app.runtime.batcher import Batcher
 from app.runtime.executor import Timed
 from app.telemetry.metrics import Metrics
 
-COMPOSITES_KEPT = 256
+MAX_CACHED_COMPOSITES = 256
 
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How the model takes its work."""
+    """Limits on the batches of one model."""
 
     max_batch: int = 32
-    """Pictures at once; of one with many explanations, explanations."""
+    """Maximum batch size; a job counts once for each of its explanation requests, at least once."""
     deadline_s: float = 5.0
+    """Maximum seconds that a job waits for its batch."""
     last_batch_s: float = 20.0
-    """For what runs or waits when all is to end; then the model is killed."""
+    """Seconds for the jobs that run or wait when the scheduler is closed; then the model is killed."""
 
 
 class Scheduler:
-    """Scores and relevance of pictures. Whatever is asked while the model works is its next batch.
+    """Runs jobs on one model. Jobs that arrive while a batch runs form the next batch.
 
-    One model, although two could run side by side: each with half of the cores, they answered 32 clients no
-    faster, for their batches are half as large.
+    Two instances of the model with half of the cores each were no faster for 32 clients, because their batches
+    are half as large.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Scheduler:
         metrics: Metrics,
         on_death: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
-        """Waits until ``model`` is loaded."""
+        """Wait until ``model`` is loaded. ``on_death`` is called once if the model fails, from any thread."""
         self.description: Description = model.description
         self._model = model
         self._metrics = metrics
@@ -59,7 +60,7 @@ class Scheduler:
             on_death=self._die,
         )
         model.watch(self._die)
-        self._resolved = lru_cache(COMPOSITES_KEPT)(
+        self._resolved = lru_cache(MAX_CACHED_COMPOSITES)(
             lambda rule, parameters, overrides: resolve(
                 self.description.chain, rule, dict(parameters), overrides
             )
@@ -67,25 +68,25 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait for the model."""
+        """Number of jobs that wait for a batch."""
         return self._batcher.waiting
 
     def resolve(self, rule: str, parameters: dict[str, float], overrides: Sequence[str]) -> Composite:
-        """Which layer gets which rule; raises `InvalidParameterError`."""
+        """Return which layer gets which rule. Raises `InvalidParameterError`."""
         return self._resolved(rule, tuple(parameters.items()), tuple(overrides))
 
     async def submit(self, job: Job) -> Timed[JobResult]:
-        """What comes of ``job``; raises what `Batcher.submit` does."""
+        """Return the result of ``job``. Raises what `Batcher.submit` does."""
         if job.verify:
             await self._prepare_reference()
         return await self._batcher.submit(job)
 
     def close(self) -> None:
-        """Let what waits and runs finish. A model that does not come to an end is killed."""
-        impatience = threading.Timer(self._last_batch_s, self._model.kill)
-        impatience.start()
+        """Finish the jobs that run or wait. Kills the model if that takes longer than ``last_batch_s``."""
+        kill = threading.Timer(self._last_batch_s, self._model.kill)
+        kill.start()
         self._batcher.close()
-        impatience.cancel()
+        kill.cancel()
         self._over.acquire(blocking=False)
 
     async def _prepare_reference(self) -> None:
@@ -96,12 +97,12 @@ class Scheduler:
             raise UnavailableError("the model has failed and the service ends; try again later") from None
 
     def _die(self, error: BaseException) -> None:
-        """Tell it once, whoever notices first, and nobody after the end."""
+        """Report that the model failed; once, and not after `close`."""
         if self._over.acquire(blocking=False):
             self._on_death(error)
 
     def _run(self, jobs: list[Job]) -> list[JobResult | Exception]:
-        """One answer for each job; on the batcher's thread."""
+        """Return a result for each job; called on the batcher's thread."""
         try:
             return [self._checked(result) for result in self._model.run(jobs)]
         except NoMemoryError:

@@ -23,7 +23,7 @@ from app.modalities.image.preprocessing import to_input
 from app.models.local import LocalModel, pick_device
 from app.models.protocol import Job, JobResult, ModelLostError
 from app.runtime.executor import Timed
-from app.serving.scheduler import COMPOSITES_KEPT, BatchLimits, Scheduler
+from app.serving.scheduler import MAX_CACHED_COMPOSITES, BatchLimits, Scheduler
 from app.settings import shipped_model
 from app.telemetry.metrics import Metrics
 
@@ -378,7 +378,7 @@ def test_what_is_kept_of_requests_is_small_however_long_they_are(shipped: LocalM
     blanks = " " * (MAX_OVERRIDE_LENGTH - 40)
     with scheduling(shipped) as (scheduler, _):
         tracemalloc.start()
-        for number in range(COMPOSITES_KEPT + 50):
+        for number in range(MAX_CACHED_COMPOSITES + 50):
             override = f"features.*:gamma(gamma=1.{number:03}"
             scheduler.resolve("zero", {}, [f"{override}{blanks[i:]})" for i in range(MAX_OVERRIDES)])
             with pytest.raises(InvalidParameterError, match="characters are over"):

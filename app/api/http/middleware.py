@@ -1,4 +1,4 @@
-"""What surrounds every request. Pure ASGI: Starlette's BaseHTTPMiddleware would hide disconnects."""
+"""Middleware for all requests. Pure ASGI, because Starlette's `BaseHTTPMiddleware` hides disconnects."""
 
 import asyncio
 import logging
@@ -22,11 +22,11 @@ from app.telemetry.metrics import UNREAD, Metrics
 log = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499
-"""In logs and metrics, for want of an answer's own status; nginx's number."""
+"""Status in logs and metrics of a request whose client left before its answer; nginx uses the same."""
 
 
 class HeadAsGet:
-    """Answers HEAD as GET, without the body. Monitors ask so, and routes are made for GET alone."""
+    """Answers HEAD like GET, without the body, because the routes are declared for GET only."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -68,11 +68,10 @@ class CloseWhileDraining:
 
 
 class RequestContext:
-    """Gives every request an ID and timings, every answer their headers, and every error outside the routes,
-    a crash or a refusal by the middleware within, an answer. Counts and logs each when it is over.
+    """Gives each request an ID and timings, counts and logs it, and answers errors raised outside the routes.
 
-    ``X-Request-ID`` is the caller's if it sent a sane one. Routes find both as ``request.state.request_id``
-    and ``request.state.timings``.
+    ``X-Request-ID`` is the client's if it sent a valid one. The ID and the timings are in the request's state, as
+    ``request_id`` and ``timings``, and in the headers of the answer.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -90,7 +89,7 @@ class RequestContext:
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             self._metrics.cancelled()
-        except Exception as error:  # noqa: BLE001 # the last line of defence: nobody may see a traceback
+        except Exception as error:  # noqa: BLE001 # the last handler: a traceback must not reach the client
             response = answer(Request(scope, receive), error)
             if exchange.status == CLIENT_LEFT:
                 await response(scope, receive, exchange.send)
@@ -116,7 +115,7 @@ class RequestContext:
 
 
 class Exchange:
-    """One request and its answer, as they pass by."""
+    """Measures one request and its answer."""
 
     def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
         self.request_id = request_id
@@ -128,13 +127,13 @@ class Exchange:
         self._started = time.perf_counter()
 
     async def receive(self) -> Message:
-        """ASGI; counts."""
+        """ASGI; counts bytes."""
         message = await self._receive()
         self.bytes_in += len(message.get("body", b""))
         return message
 
     async def send(self, message: Message) -> None:
-        """ASGI; counts, and adds ID and timings to the head."""
+        """ASGI; counts bytes, and adds the ID and the timings to the headers."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
@@ -144,14 +143,16 @@ class Exchange:
         await self._send(message)
 
     def total_ms(self) -> float:
-        """Milliseconds until now."""
+        """Milliseconds since the request's start."""
         return 1000 * (time.perf_counter() - self._started)
 
 
 class BodyLimits:
-    """Refuses bodies over ``max_bytes``, by Content-Length before a byte is read, else as they pass it; bodies
-    that have not arrived ``deadline_s`` after they were asked for; and those that would make all bodies in hand
-    together, which are in memory, more than ``max_bytes_in_hand``.
+    """Limits the size of bodies, the time in which they arrive, and the memory that all of them use.
+
+    A body over ``max_bytes`` is refused by its Content-Length before it is read, or else when it passes the
+    limit. A body must arrive within ``deadline_s`` of the first read. Bodies of all requests in progress are in
+    memory; a body with which they pass ``max_bytes_in_hand`` is refused.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, max_bytes_in_hand: int, deadline_s: float) -> None:
@@ -171,7 +172,9 @@ class BodyLimits:
 
         async def receive_within_limits() -> Message:
             nonlocal received, arriving, deadline
-            if not arriving:  # what is waited for is the client's leaving, and that may take long
+            if (
+                not arriving
+            ):  # the body is complete; the next message is the disconnect, which has no deadline
                 return await receive()
             self._check(int(declared) if declared.isdecimal() else 0)
             now = asyncio.get_running_loop().time()
@@ -242,5 +245,5 @@ def _server_timing(stages: Mapping[str, float]) -> str:
 
 
 def _route(scope: Scope) -> str:
-    """The template of the route that was found: what was asked for may be anything. Assets have none."""
+    """Return the template of the matched route, because paths are unbounded labels; assets have none."""
     return getattr(scope.get("route"), "path", UNREAD)
