@@ -1,4 +1,4 @@
-"""The application: `create_app` puts the rooms together; nothing is built at import."""
+"""The application: `create_app` builds it from its parts. Nothing is built at import."""
 
 import asyncio
 import gc
@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import TypedDict
 
@@ -47,8 +48,8 @@ from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-MOST_PROCESSES = 8
-"""That decode and draw, unless told otherwise: they keep up with a thousand requests a second and more."""
+MAX_RENDERERS = 8
+"""Default bound on the processes that decode and draw; eight serve over a thousand requests a second."""
 GC_THRESHOLD = 10_000
 """First threshold of `gc.set_threshold`; with the default, 700, collections are frequent under load."""
 DESCRIPTION = """
@@ -61,7 +62,7 @@ appears; pick `application/json` as the media type for everything that is known 
 
 
 class State(TypedDict):
-    """What the routes find in ``request.state``."""
+    """What `app.api.dependencies` finds in ``request.state``."""
 
     pipeline: Pipeline
     about_model: AboutModel
@@ -71,83 +72,85 @@ class State(TypedDict):
 
 
 def create_app(settings: Settings | None = None, model: Model | None = None) -> FastAPI:
-    """The service, with its model loaded and verified; raises `RefusedToStartError` where that fails.
+    """Return the service, with its model loaded and verified; raises `RefusedToStartError`.
 
-    ``settings`` default to the environment's, so that ``uvicorn --factory app.main:create_app`` works; ``model``
-    to the settings' in a process of its own, which ends with the service.
+    ``settings`` default to the environment's, so that ``uvicorn --factory app.main:create_app`` works. ``model``
+    defaults to the settings' model in a process of its own, which ends with the application.
     """
     settings = settings or Settings()
     refuse_open_doors(settings)
     keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
-    model = model or ModelProcess(settings.model, settings.device, settings.cores)
-    described = model.description
-    card = described.card
-    about_this = about_model(described, Limits(**settings.model_dump(include=set(Limits.model_fields))))
-
-    metrics = Metrics()
-    metrics.model(card.name, card.version, described.device)
-    admission = Admission(settings.max_batch + settings.max_queue, metrics)  # a batch that runs, and the next
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        readiness = app.state.readiness = Readiness()
-
-        def fail(_: BaseException) -> None:
-            readiness.fail()
-            app.state.on_death()
-
-        def start_renderers(renderer: Renderer) -> ProcessExecutor[Renderer]:
-            count = settings.picture_processes or min(settings.cores or available_cores(), MOST_PROCESSES)
-            return ProcessExecutor(renderer, count, deadline_s=settings.queue_deadline_s, on_death=fail)
-
-        pipeline = create_pipeline(model, settings, metrics, fail, start_renderers)
-        warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail))
-        log.info("started", extra=fields(model=card.name, version=card.version, device=described.device))
-        yield State(
-            pipeline=pipeline,
-            about_model=about_this,
-            readiness=readiness,
-            metrics=metrics,
-            admission=admission,
-        )
-        readiness.drain()
-        await warming_up
-        pipeline.close()
-        log.info("stopped")
-
+    service = Service(settings, model or ModelProcess(settings.model, settings.device, settings.cores))
     app = FastAPIOffline(
         redoc_url=None,  # see app.api.routes.redoc
         title="LRPServe",
         summary="Class scores and relevance heatmaps for pictures.",
         description=DESCRIPTION,
         version=version("lrpserve"),
-        lifespan=lifespan,
+        lifespan=service.lifespan,
         license_info={"name": "MIT", "identifier": "MIT"},
         swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
     )
-    app.state.readiness = Readiness()  # whoever runs the app hears of its end before it does
+    app.state.readiness = Readiness()  # the server reads it before the lifespan starts
     app.state.on_death = terminate
-    _include_rooms(app, locked=keys is not None)
+    _add_routes(app, locked=keys is not None)
     problems.install(app)
     openapi.install(app, [Problem, Instances, InferenceRequest])
-    app.add_middleware(
-        BodyLimits,
-        max_bytes=settings.max_body_bytes,
-        max_bytes_in_hand=settings.max_bytes_in_hand,
-        deadline_s=settings.read_deadline_s,
-    )
-    if keys:
-        app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
-    app.add_middleware(KnownHosts, names=names_of(settings))
-    app.add_middleware(AdmissionControl, admission=admission)
-    app.add_middleware(RequestContext, metrics=metrics)
-    app.add_middleware(CloseWhileDraining)
-    app.add_middleware(HeadAsGet)  # the last one added is the outermost
+    _add_middleware(app, settings, keys, service)
     return app
 
 
-def _include_rooms(app: FastAPI, *, locked: bool) -> None:
-    """Add all routes, described as wanting a key if ``locked``; the probes never do."""
+class Service:
+    """What runs behind the routes: made with the application, started and stopped by its lifespan."""
+
+    def __init__(self, settings: Settings, model: Model) -> None:
+        """Wait until ``model`` is loaded."""
+        self._settings, self._model = settings, model
+        described = model.description
+        limits = Limits(**settings.model_dump(include=set(Limits.model_fields)))
+        self._about = about_model(described, limits)
+        self.metrics = Metrics()
+        self.metrics.model(self._about.name, self._about.version, described.device)
+        # A batch that runs, and the requests that wait for the next one.
+        self.admission = Admission(settings.max_batch + settings.max_queue, self.metrics)
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[State]:
+        """Run the pipeline while the application serves."""
+        readiness = app.state.readiness = Readiness()
+
+        def fail(_: BaseException) -> None:
+            readiness.fail()
+            app.state.on_death()
+
+        pipeline = create_pipeline(
+            self._model, self._settings, self.metrics, fail, partial(self._start_renderers, fail)
+        )
+        warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail))
+        about = self._about
+        log.info("started", extra=fields(model=about.name, version=about.version, device=about.device))
+        yield State(
+            pipeline=pipeline,
+            about_model=about,
+            readiness=readiness,
+            metrics=self.metrics,
+            admission=self.admission,
+        )
+        readiness.drain()
+        await warming_up
+        pipeline.close()
+        log.info("stopped")
+
+    def _start_renderers(
+        self, on_death: Callable[[BaseException], None], renderer: Renderer
+    ) -> Executor[Renderer]:
+        settings = self._settings
+        count = settings.picture_processes or min(settings.cores or available_cores(), MAX_RENDERERS)
+        return ProcessExecutor(renderer, count, deadline_s=settings.queue_deadline_s, on_death=on_death)
+
+
+def _add_routes(app: FastAPI, *, locked: bool) -> None:
+    """Add all routes; if ``locked``, OpenAPI describes all but the probes as requiring a key."""
     own = (explain.create_router(), compare.create_router(), batch.create_router(), about.router)
     for routers, unauthorized in (
         (own, openapi.problems(401)),
@@ -164,8 +167,25 @@ def _include_rooms(app: FastAPI, *, locked: bool) -> None:
     redoc.install(app)
 
 
+def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, service: Service) -> None:
+    """Add middleware from the innermost to the outermost."""
+    app.add_middleware(
+        BodyLimits,
+        max_bytes=settings.max_body_bytes,
+        max_bytes_in_hand=settings.max_bytes_in_hand,
+        deadline_s=settings.read_deadline_s,
+    )
+    if keys:
+        app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
+    app.add_middleware(KnownHosts, names=names_of(settings))
+    app.add_middleware(AdmissionControl, admission=service.admission)
+    app.add_middleware(RequestContext, metrics=service.metrics)
+    app.add_middleware(CloseWhileDraining)
+    app.add_middleware(HeadAsGet)
+
+
 def terminate() -> None:
-    """End the process as a supervisor would, so that one restarts it."""
+    """End the process with SIGTERM, so that a supervisor restarts it."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -176,7 +196,7 @@ def create_pipeline(
     on_death: Callable[[BaseException], None],
     start_renderers: Callable[[Renderer], Executor[Renderer]],
 ) -> Pipeline:
-    """The pipeline for requests to ``model``, for the service and the command line alike.
+    """Return the pipeline for requests to ``model``, for the service and the command line alike.
 
     ``start_renderers`` makes the executor that decodes and renders.
     """
@@ -196,7 +216,7 @@ def create_pipeline(
 async def _warm_up(pipeline: Pipeline, readiness: Readiness, on_failure: Callable[[Exception], None]) -> None:
     try:
         await pipeline.warm_up()
-    except Exception as error:  # whatever it is, no request would fare better
+    except Exception as error:  # every request would fail as well
         log.critical("the warm-up failed", exc_info=error)
         on_failure(error)
         return
