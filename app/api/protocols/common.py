@@ -1,4 +1,4 @@
-"""What the serving protocols, KServe V1 and Open Inference V2, have in common."""
+"""Parsing and checks shared by the serving protocols KServe V1 and Open Inference V2."""
 
 import base64
 import binascii
@@ -29,37 +29,38 @@ Version = Annotated[
 ]
 
 
-def _said_once(given: Any, handler: Callable[[Any], Any]) -> Any:
-    """Not once for each type that it might have been."""
+def _one_message(given: Any, handler: Callable[[Any], Any]) -> Any:
+    """Report one error instead of one for each member of the union."""
     try:
         return handler(given)
     except ValidationError:
         raise ValueError("must be text, a number, true or false") from None
 
 
-Scalar = Annotated[str | bool | int | float, WrapValidator(_said_once)]
+Scalar = Annotated[str | bool | int | float, WrapValidator(_one_message)]
 Names = Annotated[list[str], Field(fail_fast=True)]
-Option = Annotated[str | bool | int | float | Names, WrapValidator(_said_once)]
+Option = Annotated[str | bool | int | float | Names, WrapValidator(_one_message)]
 
 WHITESPACE = b" \t\r\n"
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 DATA_URL = re.compile(rb"data:[^,]{0,200};base64,", re.IGNORECASE)
-NAMES_A_PICTURE = 100
-"""Most colons in a request's JSON for each picture that it may have: all options and overrides fit."""
+MAX_NAMES_PER_PICTURE = 100
+"""Colons in a request's JSON for each picture that it may have; all options and overrides fit."""
 STATUSES = (400, 404, 408, 413, 415, 422, 503, 504)
-"""What may go wrong with a request that asks for something to be computed."""
+"""Statuses that a request with pictures may get besides 200."""
 
 
 def parse(about: AboutModel, kind: type[Body], content: bytes) -> Body:
-    """A request's JSON; raises 400 saying what is wrong where, without quoting it.
+    """Parse a request's JSON.
 
-    Raises 413 for more values or names than a request can have: 8 MiB of ``[],`` would hold the event loop for
-    seconds and unfold to a gigabyte, and so would the errors of as many unknown names. Counting commas,
-    brackets and colons takes a millisecond.
+    Raises `BadRequestError` that names the first invalid member without quoting it. Raises `TooLargeError` for
+    more values or names than a request can have: 8 MiB of ``[],`` would block the event loop for seconds and
+    take a gigabyte, and so would the errors for as many unknown names. Counting commas, brackets and colons
+    takes a millisecond.
     """
     pictures = about.limits.max_pictures
-    _refuse_more(content, b",[{", 2 * pictures * math.prod(about.input_size), "values")
-    _refuse_more(content, b":", pictures * NAMES_A_PICTURE, "names")
+    _check_number(content, b",[{", 2 * pictures * math.prod(about.input_size), "values")
+    _check_number(content, b":", pictures * MAX_NAMES_PER_PICTURE, "names")
     try:
         return kind.model_validate_json(content, context=pictures)
     except ValidationError as error:
@@ -68,9 +69,9 @@ def parse(about: AboutModel, kind: type[Body], content: bytes) -> Body:
 
 
 def parse_options(kind: type[Asked], given: Mapping[str, Any], without: Collection[str] = ()) -> Asked:
-    """The options of our own routes, which are query parameters there, out of JSON.
+    """Parse options in JSON that the service's own routes take as query parameters.
 
-    ``without`` names those that make no sense here. Raises `InvalidParameterError`.
+    ``without`` names those that this protocol does not have. Raises `InvalidParameterError`.
     """
     as_query = {
         name: [value] if name in REPEATABLE and isinstance(value, str) else _text(value)
@@ -86,8 +87,9 @@ def parse_options(kind: type[Asked], given: Mapping[str, Any], without: Collecti
 
 
 def picture(element: bytes) -> bytes:
-    """A picture's file out of its base64, of either alphabet, with or without padding, or as a ``data:`` URL;
-    bytes that are no base64 are taken for the file itself.
+    """Decode a picture file in base64: standard or URL-safe, with or without padding, or as a ``data:`` URL.
+
+    Bytes that are not base64 are returned unchanged: they are the file itself.
     """
     url = DATA_URL.match(element)
     text = element[url.end() if url else 0 :].translate(URL_SAFE, WHITESPACE).rstrip(b"=")
@@ -98,7 +100,7 @@ def picture(element: bytes) -> bytes:
 
 
 def check_count(pictures: int, most: int, name: str) -> None:
-    """Raise 400 for a request without pictures, 413 for more than it may have."""
+    """Raise `BadRequestError` for a request without pictures, `TooLargeError` for too many."""
     if not pictures:
         raise BadRequestError(f"{name} is empty; send at least one picture")
     if pictures > most:
@@ -106,12 +108,12 @@ def check_count(pictures: int, most: int, name: str) -> None:
 
 
 def results_or_error(outcomes: Sequence[T | Exception], name: str) -> list[T]:
-    """Return the results if all items have one; else raise the first error, which then names its item."""
+    """Return the results; raises the first error, if there is one, with its item's name in front."""
     return [_result(outcome, f"{name}[{index}]") for index, outcome in enumerate(outcomes)]
 
 
 def known(asked: str, served: Sequence[str]) -> None:
-    """Raise 404 unless ``asked``, a model or a version, is one of those ``served``."""
+    """Raise `NotFoundError` unless ``asked``, a model or a version, is one of those ``served``."""
     if asked not in served:
         raise NotFoundError(f"no such model or version is served here; there is {' and '.join(served)}")
 
@@ -124,19 +126,19 @@ def _result(outcome: T | Exception, place: str) -> T:
     return outcome
 
 
-def _refuse_more(content: bytes, signs: bytes, most: int, what: str) -> None:
+def _check_number(content: bytes, signs: bytes, most: int, what: str) -> None:
     if sum(content.count(sign) for sign in signs) > most:
         raise TooLargeError(f"the JSON has more than {most} {what}; send fewer pictures at once")
 
 
 def _first(error: ValidationError) -> tuple[str, str]:
-    """Where the first of the errors is, and what it is."""
+    """Return the place and the message of the first error."""
     first = error.errors(include_input=False, include_url=False)[0]
     return place(first["loc"]), in_words(first)
 
 
 def _text(value: str | bool | float | list[str]) -> str | list[str]:
-    """A scalar as it would stand in a query."""
+    """Return a value as it would be written in a query."""
     if isinstance(value, list):
         return value
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -41,7 +41,7 @@ router = APIRouter(prefix="/v1/models", tags=["KServe V1"], dependencies=[Depend
 
 
 class Base64(BaseModel):
-    """A picture's file."""
+    """A picture file."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,7 +49,7 @@ class Base64(BaseModel):
 
 
 class Instance(BaseModel):
-    """One picture, in one of three fields, and how it is to be explained: options as those of `/explain`."""
+    """One picture, in one of three members, and the options of `/explain`."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -89,7 +89,7 @@ class Instance(BaseModel):
 
 
 class Instances(BaseModel):
-    """Pictures; `inputs` is another name that V1 has for them."""
+    """Pictures; V1 calls them `instances` or `inputs`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -100,14 +100,14 @@ class Instances(BaseModel):
     @field_validator("instances", mode="before")
     @classmethod
     def _not_too_many(cls, given: Any, info: ValidationInfo) -> Any:
-        """Before each is looked at: there may be a hundred thousand."""
+        """Check the number before each is validated: there may be a hundred thousand."""
         if isinstance(given, list):
             check_count(len(given), cast("int", info.context), "instances")
         return given
 
 
 class Models(BaseModel):
-    """What is served."""
+    """Names of the models that are served."""
 
     models: list[str] = Field(examples=[["minivgg-cifar10"]])
 
@@ -132,7 +132,7 @@ class Explanations(Predictions):
 
 
 async def read_instances(request: Request, about: AboutModelDep) -> list[Instance]:
-    """The pictures in the body, whatever its Content-Type says."""
+    """Parse the pictures in the body; its Content-Type is ignored."""
     refuse_compressed(request)
     return parse(about, Instances, await request.body()).instances
 
@@ -141,13 +141,13 @@ Sent = Annotated[list[Instance], Depends(read_instances)]
 
 
 async def served(about: AboutModelDep, model: ModelName) -> None:
-    """Raise 404 for another model."""
+    """Raise `NotFoundError` for a model that is not served."""
     known(model, [about.name])
 
 
 @router.get("", summary="KServe V1: the models that are served", responses=protocol_errors(422))
 async def models(about: AboutModelDep) -> Models:
-    """The one model; its explanations are under the same name."""
+    """The served model, which also answers `:explain`."""
     return Models(models=[about.name])
 
 
@@ -158,7 +158,7 @@ async def models(about: AboutModelDep) -> Models:
 async def predict(
     instances: Sent, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]
 ) -> Predictions:
-    """Each prediction is what `/predict` answers. One bad picture is an error for all.
+    """Each prediction is a response of `/predict`. One invalid picture is an error for all.
 
     Options that only `:explain` uses are checked and have no effect, so that both take the same instances.
     """
@@ -177,7 +177,7 @@ async def predict(
     response_model=Explanations, dependencies=[Depends(served)], openapi_extra=json_body(Instances),
 )  # fmt: skip
 async def explain(instances: Sent, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]) -> Response:
-    """Each explanation is what `/explain` answers. One bad picture is an error for all."""
+    """Each explanation is a response of `/explain`. One invalid picture is an error for all."""
 
     async def explanation(sent: Instance, timings: Timings) -> representations.Parts:
         asked = sent.asked
@@ -192,7 +192,7 @@ async def explain(instances: Sent, pipeline: PipelineDep, run_all: Annotated[Run
     return Response(body, media_type="application/json")
 
 
-# After the verbs: it takes `NAME:predict` for a name, too.
+# Registered after the verbs, since its path also matches `NAME:predict`.
 @router.get(
     "/{model}", summary="KServe V1: is the model ready?", responses=protocol_errors(404, 422, 503),
     dependencies=[Depends(served)],

@@ -105,5 +105,5 @@ def _zip(results: Sequence[FileResult], content: bytes) -> bytes:
 
 
 def _safe(name: str) -> str:
-    """The stem of a file's name, in letters that are harmless everywhere: whoever unpacks it trusts us."""
+    """Return the stem of a file's name with characters that are safe in every file system."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", PurePath(name).stem)[:64] or "picture"
