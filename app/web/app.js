@@ -5,7 +5,7 @@ import { byId } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { Page, TABS } from "./page.js";
 import { watchSources } from "./picture.js";
-import { Store, fromHash } from "./state.js";
+import { Address, Store, settable } from "./state.js";
 import { askKey, showBusy, tell } from "./view-trouble.js";
 
 /** Fragments are state here, so that this link may not follow its own. */
@@ -29,13 +29,14 @@ function watchTabs(store) {
 
 async function start() {
   const service = new Service(showBusy, askKey);
-  const store = new Store(fromHash(location.hash));
-  watchTabs(store);
   watchSkipLink();
   const [rules, model, colormaps] = await Promise.all(
     ["rules", "model", "colormaps"].map((path) => service.read(path)),
   );
-  const page = new Page(service, store, { rules, model, colormaps });
+  const address = new Address(settable(rules));
+  const store = new Store(address.read(location.hash));
+  watchTabs(store);
+  const page = new Page(service, store, address, { rules, model, colormaps });
   watchSources(
     (file) => page.open({ file }),
     (message) => page.fail(new ServiceError(message)),
@@ -43,7 +44,7 @@ async function start() {
   const { example } = store.state;
   page.open({ example: EXAMPLES.includes(example) ? example : EXAMPLES[0] }, true);
   addEventListener("hashchange", () => {
-    const state = fromHash(location.hash);
+    const state = address.read(location.hash);
     if (EXAMPLES.includes(state.example) && state.example !== store.state.example)
       page.open({ example: state.example }, true);
     store.set(state);

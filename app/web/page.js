@@ -6,7 +6,7 @@ import { Grid, pixelCanvas } from "./draw.js";
 import { exampleFile } from "./examples.js";
 import { readPicture } from "./picture.js";
 import { ASKED, COMPARED, compareQuery, explainQuery } from "./query.js";
-import { OF_PICTURE, toHash } from "./state.js";
+import { OF_PICTURE, settable } from "./state.js";
 import { createCompareView } from "./view-compare.js";
 import { createLayersView } from "./view-layers.js";
 import { createMapView } from "./view-map.js";
@@ -32,13 +32,13 @@ export class Page {
   #picture = null;
   #answer = null;
 
-  constructor(service, store, { rules, model, colormaps }) {
+  constructor(service, store, address, { rules, model, colormaps }) {
+    this.address = address;
     this.service = service;
     this.store = store;
     this.colormaps = colormaps;
-    this.parameters = new Map(
-      rules.map(({ name, parameters }) => [name, parameters.map((parameter) => parameter.name)]),
-    );
+    this.parameters = new Map(rules.map((rule) => [rule.name, settable([rule])]));
+    this.asked = [...ASKED, ...settable(rules)];
     this.titles = new Map(rules.map(({ name, title }) => [name, title]));
     this.map = createMapView();
     this.rule = createRuleView(store, rules, colormaps);
@@ -96,9 +96,9 @@ export class Page {
   }
 
   #changed(state, changed) {
-    history.replaceState(null, "", toHash(state) || location.pathname + location.search);
+    history.replaceState(null, "", this.address.write(state) || location.pathname + location.search);
     this.#show(state);
-    if (ASKED.some((name) => changed.has(name))) this.#schedule(PAUSE_MS);
+    if (this.asked.some((name) => changed.has(name))) this.#schedule(PAUSE_MS);
     else if (changed.has("tab") || COMPARED.some((name) => changed.has(name))) this.#detail();
   }
 

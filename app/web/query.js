@@ -3,12 +3,11 @@
 import { DEFAULTS } from "./state.js";
 
 const SHARED = ["start", "fit", "sign", "normalize", "colormap", "interpolation"];
-const PARAMETERS = ["epsilon", "gamma", "alpha"];
 
-/** A change of one of these asks for a new explanation. */
-export const ASKED = [...SHARED, ...PARAMETERS, "rule", "target", "versus", "layers", "vmax"];
-/** A change of one of these asks for a new comparison. */
-export const COMPARED = [...SHARED, ...PARAMETERS, "layers", "vmax", "rules", "targets"];
+/** A change of one of these, or of a parameter of a rule, asks for a new explanation. */
+export const ASKED = [...SHARED, "rule", "target", "versus", "layers", "vmax"];
+/** A change of one of these, or of a parameter of a rule, asks for a new comparison. */
+export const COMPARED = [...SHARED, "layers", "vmax", "rules", "targets"];
 
 /** @param {import("./state.js").State} state @param {string[]} parameters those of the rule */
 export function explainQuery(state, parameters) {
@@ -26,9 +25,7 @@ export function compareQuery(state, rules, targets, parameters) {
 }
 
 function withStyle(query, state, parameters) {
-  for (const name of PARAMETERS) {
-    if (parameters.includes(name) && state[name] !== null) query.set(name, state[name]);
-  }
+  for (const name of parameters) if (state[name] !== null) query.set(name, state[name]);
   for (const override of state.layers) query.append("layers", override);
   for (const name of SHARED) if (state[name] !== DEFAULTS[name]) query.set(name, state[name]);
   if (state.vmax !== null && state.normalize !== "minmax") query.set("vmax", state.vmax);

@@ -8,9 +8,6 @@ const FIELDS = {
   example: text,
   tab: text,
   rule: text,
-  epsilon: number,
-  gamma: number,
-  alpha: number,
   layers: list,
   target: text,
   versus: text,
@@ -34,9 +31,6 @@ export const DEFAULTS = Object.freeze({
   example: null,
   tab: "map",
   rule: "epsilon_plus_flat",
-  epsilon: null,
-  gamma: null,
-  alpha: null,
   layers: [],
   target: null,
   versus: null,
@@ -55,26 +49,47 @@ export const DEFAULTS = Object.freeze({
 /** What a new picture makes meaningless. */
 export const OF_PICTURE = Object.freeze({ target: null, versus: null, vmax: null, targets: [] });
 
-/** @typedef {typeof DEFAULTS} State */
+/** Parameters that follow from another one, which GET /rules does not say: α − β = 1. */
+const DEPENDENT = new Set(["beta"]);
 
-/** @param {string} hash of an address @returns {State} */
-export function fromHash(hash) {
-  const query = new URLSearchParams(hash.slice(1));
-  const given = Object.keys(FIELDS).filter((name) => query.has(name));
-  return {
-    ...DEFAULTS,
-    ...Object.fromEntries(given.map((name) => [name, FIELDS[name].read(query.getAll(name))])),
-  };
+/** Names of the parameters of `rules` that can be set, each once. @param {any[]} rules as of GET /rules */
+export function settable(rules) {
+  const names = rules.flatMap(({ parameters }) => parameters.map(({ name }) => name));
+  return [...new Set(names)].filter((name) => !DEPENDENT.has(name));
 }
 
-/** @param {State} state @returns {string} hash with all that differs from the defaults */
-export function toHash(state) {
-  const query = new URLSearchParams();
-  for (const [name, field] of Object.entries(FIELDS)) {
-    if (state[name] === DEFAULTS[name]) continue;
-    for (const value of field.write(state[name])) query.append(name, value);
+/** @typedef {typeof DEFAULTS & Record<string, number | null>} State with the parameters of rules */
+
+/** Converts the state to the fragment of an address and back. */
+export class Address {
+  #fields;
+  #defaults;
+
+  /** @param {string[]} parameters names of rules' parameters */
+  constructor(parameters) {
+    this.#fields = { ...FIELDS, ...Object.fromEntries(parameters.map((name) => [name, number])) };
+    this.#defaults = { ...DEFAULTS, ...Object.fromEntries(parameters.map((name) => [name, null])) };
   }
-  return query.size ? `#${query}` : "";
+
+  /** @param {string} hash @returns {State} */
+  read(hash) {
+    const query = new URLSearchParams(hash.slice(1));
+    const given = Object.entries(this.#fields).filter(([name]) => query.has(name));
+    return {
+      ...this.#defaults,
+      ...Object.fromEntries(given.map(([name, field]) => [name, field.read(query.getAll(name))])),
+    };
+  }
+
+  /** @param {State} state @returns {string} hash with everything that differs from the defaults */
+  write(state) {
+    const query = new URLSearchParams();
+    for (const [name, field] of Object.entries(this.#fields)) {
+      if (state[name] === this.#defaults[name]) continue;
+      for (const value of field.write(state[name])) query.append(name, value);
+    }
+    return query.size ? `#${query}` : "";
+  }
 }
 
 /** The one place where state changes. */

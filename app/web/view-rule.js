@@ -1,10 +1,11 @@
 // The rule with its formula and parameters, and how its map is drawn.
 
 import { byId, make } from "./dom.js";
+import { settable } from "./state.js";
 import { plain, typed } from "./words.js";
 
 const STEPS = 1000;
-const SYMBOLS = { epsilon: "ε", gamma: "γ", alpha: "α", beta: "β" };
+const GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho".split(" ");
 const CHOICES = ["fit", "sign", "normalize", "colormap", "start", "view"];
 
 /** @param {import("./state.js").Store} store @param {any[]} rules @param {any[]} colormaps */
@@ -44,8 +45,8 @@ export function createRuleView(store, rules, colormaps) {
     byId("formula").textContent = rule.formula;
     byId("when").textContent = rule.when;
     byId("source").textContent = rule.source;
-    // β follows from α: α − β = 1.
-    const free = rule.parameters.filter(({ name }) => name !== "beta");
+    const names = settable([rule]);
+    const free = rule.parameters.filter(({ name }) => names.includes(name));
     sliders = free.map((parameter) =>
       createSlider(parameter, (value) => store.set({ [parameter.name]: value })),
     );
@@ -76,7 +77,7 @@ function createSlider({ name, default: usual, minimum, maximum, description }, o
   const label = make(
     "label",
     { htmlFor: id, title: description },
-    make("i", { textContent: SYMBOLS[name] ?? name }),
+    make("i", { textContent: symbol(name) }),
   );
   slider.setAttribute("aria-label", name);
   slider.oninput = () => onChange(Number(curve.value(slider.value / STEPS).toPrecision(2)));
@@ -90,6 +91,12 @@ function createSlider({ name, default: usual, minimum, maximum, description }, o
       field.value = typed(value);
     },
   };
+}
+
+/** The letter that `name` spells, or `name` itself. */
+function symbol(name) {
+  const index = GREEK.indexOf(name);
+  return index < 0 ? name : String.fromCodePoint("α".codePointAt(0) + index);
 }
 
 /** Positions 0…1 <-> values: logarithmic, or from zero with the usual value in the middle. */

@@ -285,6 +285,33 @@ def test_a_slider_changes_the_map_and_the_address(page: Page) -> None:
     assert drawn(page, "#panel-relevance") != before
 
 
+def test_rules_and_their_parameters_come_from_the_service(failing: Page) -> None:
+    parameter = {
+        "name": "delta",
+        "default": 2.0,
+        "minimum": 0.0,
+        "maximum": 8.0,
+        "description": "δ, made up.",
+    }
+    rule = {"name": "made_up", "kind": "rule", "title": "LRP-δ", "parameters": [parameter]}
+
+    def add(route: Route) -> None:
+        words = {"formula": "δ", "when": "Never.", "source": "A test."}
+        route.fulfill(json=[*route.fetch().json(), {**rule, **words}])
+
+    failing.route("**/rules", add)
+    open_page(failing)
+    with failing.expect_request(re.compile("/explain.*rule=made_up")) as plain:
+        failing.get_by_label("Rule", exact=True).select_option(label="LRP-δ")
+    assert "delta" not in plain.value.url
+    expect(failing.locator("#parameters i")).to_have_text("δ")
+    with failing.expect_request(re.compile("/explain.*rule=made_up&delta=")):
+        failing.get_by_role("slider", name="delta").fill("900")
+    expect(failing).to_have_url(re.compile(r"rule=made_up&delta=\d"))
+    with failing.expect_request(re.compile("/explain.*rule=made_up&delta=3&")):
+        failing.goto("/#rule=made_up&delta=3")
+
+
 def test_a_pixel_reads_as_the_service_says(page: Page, site: str, cat_png: bytes) -> None:
     open_page(page)
     choose(page, cat_png)
