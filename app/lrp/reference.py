@@ -1,7 +1,7 @@
-"""Relevance through Zennit: what the own engine is measured against, and the way for what it cannot compile.
+"""The reference: relevance by Zennit. It verifies the engine, and explains what the engine cannot compile.
 
-Zennit computes relevance by hooks that replace the gradient of each layer, and swaps a layer's weights while
-it does so. Hence the copy of the model, and hence only one thread at a time may use a `Reference`.
+Zennit computes relevance in hooks that replace the gradient of each layer, and modifies the layer's weights while
+they run. A `Reference` therefore works on a copy of the model, and only one thread at a time may use it.
 """
 
 import copy
@@ -31,7 +31,7 @@ from app.lrp.request import ExplanationRequest
 from app.lrp.rules import RULES, AssignedRule
 
 Bounds = tuple[Tensor, Tensor]
-"""The lowest and highest input of the first weighted layer, each broadcastable to it."""
+"""The smallest and the largest input of the first layer with weights, each broadcastable to it."""
 
 
 class Reference:
@@ -41,7 +41,7 @@ class Reference:
 
     def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
         """``low`` and ``high``: the smallest and largest input, broadcastable to it. ``model`` is copied."""
-        self._layers = [(name, _own(layer)) for name, layer in canonized(model)]
+        self._layers = [(name, _copied(layer)) for name, layer in canonized(model)]
         self._low, self._high = low, high
 
     @torch.inference_mode(False)
@@ -49,14 +49,14 @@ class Reference:
     def attribute(
         self, inputs: Tensor, composite: Composite, start: OutputRelevance, layer: str | None = None
     ) -> Attribution:
-        """Relevance of ``inputs`` (B, …) at the input of ``layer``, the pixels if none is named.
+        """Return the relevance of ``inputs`` (B, …) at the input of ``layer``; ``None``: the network's input.
 
-        ``start`` gives the relevance that is put in, (B, classes), for the logits (B, classes).
+        ``start`` returns the relevance that is put in at the output, (B, C), for logits (B, C).
         """
         names, at = tuple(name for name, _ in self._layers), composite.position(layer)
         x = inputs.detach().clone().requires_grad_()
         with self._hooked(composite, self._bounds(x)):
-            arriving = []  # at each layer
+            arriving = []  # the input of each layer
             for _, module in self._layers:
                 arriving.append(x)
                 x = module(x)
@@ -67,7 +67,7 @@ class Reference:
         return Attribution(logits, put_in, relevances[at], extremes(relevances[at]), names, sums)
 
     def run(self, batch: Batch) -> BatchAttributions:
-        """All that is requested of the inputs of ``batch``; one pass for each composite and layer."""
+        """Return everything that is requested of the inputs of ``batch``, by one pass per composite and layer."""
         requests = batch.requests
         attributions: dict[int, Attribution] = {}
         for alike in _alike(requests):
@@ -83,7 +83,7 @@ class Reference:
         return BatchAttributions(logits.cpu(), tuple(attributions[i] for i in range(len(requests))))
 
     def _bounds(self, x: Tensor) -> Bounds:
-        """What the first weighted layer gets when the picture is all low, or all high."""
+        """Return the bounds of the input of the first layer with weights, for the network's input ``x``."""
         low, high = (bound.to(x).expand(1, *x.shape[1:]) for bound in (self._low, self._high))
         for _, layer in self._layers:
             if isinstance(layer, WEIGHTED):
@@ -93,7 +93,7 @@ class Reference:
 
     @contextmanager
     def _hooked(self, composite: Composite, bounds: Bounds) -> Iterator[None]:
-        """The layers with their rules' hooks, all gone afterwards, whatever happens."""
+        """Register the hooks of all layers; they are removed on exit, also after an exception."""
         assigned = dict(composite.layers)
         with ExitStack() as stack:
             for name, layer in self._layers:
@@ -103,15 +103,15 @@ class Reference:
 
 
 def _alike(requests: Sequence[ExplanationRequest]) -> Iterable[list[int]]:
-    """Indices of the requests with one composite and one layer, for each such pair."""
+    """Return the indices of requests, grouped by composite and layer."""
     kinds: dict[tuple[Composite, str | None], list[int]] = {}
     for i, request in enumerate(requests):
         kinds.setdefault((request.composite, request.layer), []).append(i)
     return kinds.values()
 
 
-def _own(layer: nn.Module) -> nn.Module:
-    """A copy for evaluation that overwrites nothing."""
+def _copied(layer: nn.Module) -> nn.Module:
+    """Return a copy of ``layer`` in evaluation mode that does not work in place."""
     layer = copy.deepcopy(layer).eval().requires_grad_(requires_grad=False)
     if hasattr(layer, "inplace"):
         layer.inplace = False  # type: ignore[assignment] # Module declares all attributes as modules

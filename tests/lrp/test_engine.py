@@ -1,4 +1,4 @@
-"""The engine gives Zennit's numbers."""
+"""The engine against Zennit, matrix algebra and itself."""
 
 import copy
 import threading
@@ -30,7 +30,7 @@ from app.models.checkpoint import load
 from app.settings import shipped_model
 
 EVERY_RULE = [*COMPOSITES, *RULES]
-QUESTIONS = [Target(), Target(3, 5), Target(2, None, Start.LOGIT)]
+TARGETS = [Target(), Target(3, 5), Target(2, None, Start.LOGIT)]
 
 
 def bounds(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -48,7 +48,7 @@ def test_engine_equals_zennit_on_the_shipped_network(rule: str, dtype: torch.dty
     inputs = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=dtype)
     composite = resolve(kinds(model), rule, {}, [])
     ours, theirs = (
-        engine(model, *bounds(dtype)).attribute(inputs, composite, output_relevance(QUESTIONS))
+        engine(model, *bounds(dtype)).attribute(inputs, composite, output_relevance(TARGETS))
         for engine in (Engine, Reference)
     )
     assert difference(ours, theirs) <= tolerance
@@ -120,20 +120,20 @@ def test_threads_do_not_spoil_each_other() -> None:
     assert not wrong
 
 
-def test_a_layer_without_a_step_is_named() -> None:
+def test_a_layer_that_is_not_supported_is_named() -> None:
     with pytest.raises(NotCompilableError, match="Tanh"):
         Engine(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), torch.zeros(1), torch.ones(1))
 
 
-# Of many shapes; the logits are five.
+# Networks of many shapes, with five logits each
 
 F64 = torch.float64
 SCALARS = torch.tensor(-2.0, dtype=F64), torch.tensor(2.0, dtype=F64)
 Chain = Callable[[bool], nn.Sequential]
 
 
-def _lived(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
-    """A batch norm that has seen data: all its numbers count."""
+def with_statistics(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    """Give a batch norm random parameters and statistics."""
     for numbers in (norm.weight.data, norm.bias.data, norm.running_mean):
         assert isinstance(numbers, Tensor)
         numbers.copy_(torch.randn(numbers.shape))
@@ -204,11 +204,11 @@ CHAINS: Mapping[str, tuple[tuple[int, ...], Chain]] = {
         (2, 6, 6),
         lambda b: nn.Sequential(
             nn.Conv2d(2, 4, 3, bias=b),
-            _lived(nn.BatchNorm2d(4)),
+            with_statistics(nn.BatchNorm2d(4)),
             nn.ReLU(),
             nn.Flatten(),
             nn.Linear(64, 6, b),
-            _lived(nn.BatchNorm1d(6)),
+            with_statistics(nn.BatchNorm1d(6)),
             nn.ReLU(),
             nn.Linear(6, 5, b),
         ).eval(),
@@ -287,19 +287,19 @@ def test_engine_equals_zennit_for_other_parameters(rule: str, parameters: dict[s
 
 @pytest.mark.parametrize("above", ["flat", "w_square"])
 @pytest.mark.parametrize("below", [name for name in RULES if name != "z_box"])
-def test_a_rule_that_is_blind_to_its_input_may_stand_above_any_other(above: str, below: str) -> None:
-    """It gives relevance to units that a ReLU shut, which the engine else leaves out."""
+def test_a_rule_that_ignores_its_input_may_be_above_any_other(above: str, below: str) -> None:
+    """It gives relevance to units that a ReLU masks, which the engine otherwise leaves out."""
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
     composite = resolve(kinds(model), below, {}, [f"3:{above}"])
     for layer in (None, "1", "3"):
         assert difference(*both(model, inputs, composite, layer)) <= 1e-10
 
 
-SEEN_BY_ORACLE = ("dense only", "no activation", "flattened picture", "stride that leaves a rest")
+ORACLE_CHAINS = ("dense only", "no activation", "flattened picture", "stride that leaves a rest")
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("name", SEEN_BY_ORACLE)
+@pytest.mark.parametrize("name", ORACLE_CHAINS)
 def test_engine_equals_matrix_algebra(name: str, rule: str) -> None:
     model, inputs = chain_of(name, bias=True, batch=2)
     composite = resolve(kinds(model), rule, {}, [])
@@ -358,11 +358,11 @@ def test_eight_threads_get_what_one_alone_gets() -> None:
 
 def test_the_model_and_the_inputs_are_left_as_they_were() -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=2)
-    weights, asked = {key: value.clone() for key, value in model.state_dict().items()}, inputs.clone()
+    weights, copied = {key: value.clone() for key, value in model.state_dict().items()}, inputs.clone()
     for rule in EVERY_RULE:
         Engine(model, *SCALARS).attribute(inputs, resolve(kinds(model), rule, {}, []), random_start)
     assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
-    assert torch.equal(inputs, asked)
+    assert torch.equal(inputs, copied)
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model)
 
 
@@ -371,8 +371,8 @@ def test_the_model_and_the_inputs_are_left_as_they_were() -> None:
     [nn.Conv2d(2, 2, 3, padding="same"), nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular")],
     ids=["same", "circular"],
 )
-def test_padding_without_a_step_is_refused_at_once(conv: nn.Conv2d) -> None:
-    """Not at the first request: who builds an engine falls back to the reference then."""
+def test_padding_that_is_not_supported_is_refused_at_construction(conv: nn.Conv2d) -> None:
+    """At construction, when the model can still use the reference instead."""
     with pytest.raises(NotCompilableError, match="padding"):
         Engine(nn.Sequential(conv), torch.zeros(1), torch.ones(1))
 
@@ -388,7 +388,7 @@ def test_folded_batch_norm_is_what_zennits_canonizer_makes_of_it(rule: str) -> N
         one.remove()
     ours = Engine(before, *SCALARS).attribute(inputs, resolve(kinds(before), rule, {}, []), random_start)
     torch.testing.assert_close(ours.logits, before(inputs).detach())
-    assert difference(ours, theirs) <= 1e-4  # it leaves each norm's own ε of 1e-5 standing
+    assert difference(ours, theirs) <= 1e-4  # it leaves out each norm's own ε of 1e-5
 
 
 @pytest.mark.parametrize("rule", ["epsilon_plus_flat", "epsilon_gamma_box", "epsilon_alpha2_beta1"])
@@ -418,12 +418,12 @@ MIXED = [
 
 
 @pytest.mark.parametrize("engine", [Engine, Reference])
-def test_whatever_is_asked_of_a_batch_gets_what_it_gets_alone(engine: type[Engine | Reference]) -> None:
+def test_requests_of_a_batch_get_what_they_get_alone(engine: type[Engine | Reference]) -> None:
     model, inputs = chain_of("overlapping padded pools", bias=True, batch=3)
     explainer = engine(model, *SCALARS)
     requests = tuple(
-        ExplanationRequest(resolve(kinds(model), rule, {}, []), asked, layer)
-        for rule, asked, layer, _ in MIXED
+        ExplanationRequest(resolve(kinds(model), rule, {}, []), target, layer)
+        for rule, target, layer, _ in MIXED
     )
     rows = tuple(row for *_, row in MIXED)
     result = explainer.run(Batch(inputs, requests, rows))
@@ -439,14 +439,16 @@ def test_whatever_is_asked_of_a_batch_gets_what_it_gets_alone(engine: type[Engin
         torch.testing.assert_close(together.extremes, alone.extremes)
 
 
-def test_nothing_asked_is_the_logits_alone() -> None:
+def test_a_batch_without_requests_returns_logits_only() -> None:
     model, inputs = chain_of("dense only", bias=True, batch=2)
     result = Engine(model, *SCALARS).run(Batch(inputs, (), ()))
     assert result.attributions == ()
     torch.testing.assert_close(result.logits, model(inputs).detach())
 
 
-def test_composites_share_the_way_back_as_far_as_their_rules_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_composites_share_the_backward_pass_as_far_as_their_rules_agree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = MiniVGG().eval()
     engine = Engine(model, *bounds(torch.float32))
     steps: list[tuple[int, int]] = []  # layer, rows
@@ -469,8 +471,8 @@ def test_composites_share_the_way_back_as_far_as_their_rules_agree(monkeypatch: 
 
 @pytest.mark.parametrize("rule", EVERY_RULE)
 def test_a_model_on_a_gpu_is_explained_there(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With tensors that have a device but no content, which finds what stays behind on the CPU."""
-    monkeypatch.setattr(weighted, "_sign_of", lambda _: 0)  # it looks at the content
+    """With fake tensors, which have a device and no content: fails where a tensor stays on the CPU."""
+    monkeypatch.setattr(weighted, "_sign_of", lambda _: 0)  # it reads the content
     with FakeTensorMode(), torch.device("cuda"):
         model = MiniVGG().eval()
         low, high = (bound.to("cuda") for bound in bounds(torch.float32))

@@ -1,4 +1,4 @@
-"""The oracle itself, by hand and against torch: what the engines are measured with must be right."""
+"""The oracle against numbers computed by hand and against torch."""
 
 import numpy as np
 import oracle
@@ -39,6 +39,6 @@ def test_oracle_computes_the_layers_as_torch_does(layer: nn.Module) -> None:
     np.testing.assert_allclose(oracle.forward(layer, x.numpy()), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_oracle_shares_nothing_where_an_output_is_zero_under_lrp_0() -> None:
+def test_oracle_redistributes_nothing_where_an_output_is_zero_under_lrp_0() -> None:
     shared = oracle.shared(np.array([[1.0, -1.0]]), 0.0, np.array([1.0]), 0.0)
     np.testing.assert_array_equal(shared, [0.0, 0.0])

@@ -95,7 +95,7 @@ def explain(model: nn.Module, x: Tensor, rule: str, parameters: Mapping[str, flo
 
 
 def everywhere(model: nn.Module, name: str, **parameters: float) -> Composite:
-    """A rule with parameters that nobody may ask for over HTTP."""
+    """A rule for all layers with weights, with parameters that may be out of range."""
     rule = AssignedRule(name, tuple(parameters.items()))
     layers = resolve(kinds(model), "epsilon", {}, ()).layers
     return Composite(name, (), tuple((n, rule if r.name == "epsilon" else r) for n, r in layers))
@@ -207,7 +207,7 @@ def distance(R: Tensor, expected: Tensor) -> float:
     return float((R - expected).norm() / expected.norm())
 
 
-# Against Zennit as its users call it
+# Against Zennit's own composites
 
 ZENNIT: Mapping[str, Callable[[], zennit_composites.Composite]] = {
     "epsilon_plus_flat": zennit_composites.EpsilonPlusFlat,
@@ -278,10 +278,10 @@ def test_captum_agrees_where_inputs_are_not_negative_and_there_is_no_bias(
     rule: str, parameters: dict[str, float], captums: Callable[[], PropagationRule]
 ) -> None:
     model, x = network("padded without bias"), inputs_for(network("padded without bias"), batch=1).abs()
-    theirs = copy.deepcopy(model)  # Captum changes it
+    theirs = copy.deepcopy(model)  # Captum modifies it
     for layer in theirs:
         if isinstance(layer, nn.Flatten):
-            layer.rule = EpsilonRule(1e-15)  # it knows no Flatten
+            layer.rule = EpsilonRule(1e-15)  # it has no rule for Flatten
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.rule = captums()
     target = int(model(x).argmax())
@@ -360,17 +360,17 @@ def test_a_black_picture_and_dead_units_give_finite_relevance(rule: str) -> None
     assert explain(model, x, rule).isfinite().all()
 
 
-# Batches, seeds and layers
+# Batches, output relevance and layers
 
 
 @pytest.mark.parametrize("rule", [*RULES, *COMPOSITES])
 def test_each_row_of_a_batch_is_explained_as_if_alone(rule: str) -> None:
     model = network("padded with bias")
     x, composite = inputs_for(model, batch=3), resolve(kinds(model), rule, {}, ())
-    questions = [Target(), Target(2, versus=0), Target(1, start=Start.PROBABILITY)]
-    together = reference_of(model).attribute(x, composite, output_relevance(questions), "3")
-    for row, question in enumerate(questions):
-        alone = reference_of(model).attribute(x[row : row + 1], composite, output_relevance([question]), "3")
+    targets = [Target(), Target(2, versus=0), Target(1, start=Start.PROBABILITY)]
+    together = reference_of(model).attribute(x, composite, output_relevance(targets), "3")
+    for row, target in enumerate(targets):
+        alone = reference_of(model).attribute(x[row : row + 1], composite, output_relevance([target]), "3")
         torch.testing.assert_close(together.relevance[row], alone.relevance[0], rtol=1e-10, atol=1e-14)
         torch.testing.assert_close(
             together.output_relevance[row], alone.output_relevance[0], rtol=1e-10, atol=1e-14
@@ -393,12 +393,12 @@ def test_starts_are_one_the_logit_or_the_probability() -> None:
     torch.testing.assert_close(start, torch.tensor(expected))
 
 
-def test_as_many_questions_as_rows_are_needed() -> None:
+def test_as_many_targets_as_rows_are_needed() -> None:
     with pytest.raises(ValueError, match="shorter"):
         output_relevance([Target()])(torch.zeros(2, 3))
 
 
-def test_relevance_is_shaped_like_the_input_of_the_layer_that_was_asked_for() -> None:
+def test_relevance_is_shaped_like_the_input_of_the_requested_layer() -> None:
     model = MiniVGG()
     reference, composite = reference_of(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
     x = torch.zeros(2, 3, 32, 32)
@@ -467,14 +467,14 @@ def test_the_callers_model_is_never_touched() -> None:
     model = network("padded with bias").train()
     before = copy.deepcopy(model.state_dict())
     x = inputs_for(model)
-    asked = x.clone()
+    copied = x.clone()
     for rule in [*RULES, *COMPOSITES]:
         explain(model, x, rule)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(layer.training for layer in model)
     assert model[1].inplace
     assert all(parameter.requires_grad for parameter in model.parameters())
-    assert torch.equal(x, asked)
+    assert torch.equal(x, copied)
     assert not x.requires_grad
 
 
@@ -496,7 +496,7 @@ def test_after_an_exception_between_the_passes_the_next_request_is_clean() -> No
     check_clean(model, reference)
 
 
-def test_after_an_exception_on_the_way_back_the_next_request_is_clean(
+def test_after_an_exception_in_the_backward_pass_the_next_request_is_clean(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = network("padded with bias")
@@ -521,7 +521,7 @@ def test_after_an_exception_while_hooks_are_registered_the_next_request_is_clean
 
 
 def check_clean(model: nn.Module, reference: Reference) -> None:
-    """``reference`` has no hooks and answers like a new one."""
+    """Assert that ``reference`` has no hooks and computes what a new one does."""
     assert hooks_of(reference) == 0
     x, composite = inputs_for(network("padded with bias")), resolve(kinds(model), "z_plus", {}, ())
     again = reference.attribute(x, composite, random_start)

@@ -1,4 +1,4 @@
-"""A network as the chain of layers that relevance is propagated through."""
+"""A network as a chain of layers, with batch normalisation folded into the layers with weights."""
 
 import copy
 
@@ -28,21 +28,22 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def leaf_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Names and layers of a feed-forward chain, in the order in which they run."""
-    modules = model.named_modules(remove_duplicate=False)  # one ReLU may stand in several places
+    """Return names and layers of a feed-forward chain, in the order in which they run."""
+    modules = model.named_modules(remove_duplicate=False)  # one ReLU may be used several times
     return [(name, layer) for name, layer in modules if not any(layer.children())]
 
 
 def kinds(model: nn.Module) -> tuple[tuple[str, Kind], ...]:
-    """The chain that ``model`` is to `app.lrp.composites.resolve`."""
+    """Return names and kinds of the layers of ``model``, for `app.lrp.composites.resolve`."""
     return tuple((name, _kind(layer)) for name, layer in leaf_layers(model))
 
 
 def canonized(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Names and layers of ``model``, in evaluation mode, each batch norm folded into the layer it follows.
+    """Return names and layers of ``model``, each batch norm folded into the layer that it follows.
 
-    A folded batch norm stands there as the identity, so that names stay. ``model`` is left as it is, and what
-    is not folded is shared with it. Rules act on weights, and a batch norm's belong to the layer before it.
+    Rules act on weights, and a batch norm that follows a layer is part of that layer's weights and bias. A folded
+    batch norm is replaced by the identity, so that names stay. ``model`` is not modified; layers without a batch
+    norm are shared with it.
     """
     chain: list[tuple[str, nn.Module]] = []
     for name, layer in leaf_layers(model):
@@ -63,7 +64,7 @@ def _kind(layer: nn.Module) -> Kind:
 
 
 def _folded(before: nn.Module, layer: nn.Module) -> nn.Module | None:
-    """``before`` with the batch norm ``layer`` in its weights; None where that cannot be."""
+    """Return a copy of ``before`` with the batch norm ``layer`` folded in; ``None`` if that is not possible."""
     if not isinstance(layer, _BATCH_NORMS) or layer.running_mean is None:
         return None
     fixed = copy.deepcopy(layer).eval()

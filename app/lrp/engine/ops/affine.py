@@ -1,9 +1,8 @@
-"""The linear maps of weighted layers, and their transposes, for any weights of a layer's shape.
+"""Linear maps of layers with weights, and their transposes, for any weights of the layer's shape.
 
-A map is made once, with its weights laid out as the machine likes them, and is then a pure function. On CPU in
-float32 oneDNN keeps weights in blocks of its own; handed them that way, it need not copy them at each call, and
-takes the threshold that follows along (10 to 15 % of an explanation). PyTorch's own compiler does the same with
-the same operators. Everywhere else the plain operators run.
+A map is compiled once and is then a pure function. On a CPU in float32 its weights are kept in oneDNN's blocked
+format, which saves a copy at each call, and the threshold that follows is fused into the operator: 10 to 15 % of
+an explanation. PyTorch's compiler, torch._inductor, uses the same operators. Elsewhere the plain operators run.
 """
 
 import math
@@ -16,29 +15,32 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Map = Callable[[Tensor], Tensor]
-"""Of a batch, (B, …) -> (B, …)."""
+"""(B, …) -> (B, …)"""
 
 
 class NotCompilableError(Exception):
-    """The engine has no step for this layer; the reference explains such networks."""
+    """The engine has no operation for a layer; the reference explains such networks."""
 
 
 class Affine(Protocol):
-    """The linear map of a weighted layer, for any weights of its shape."""
+    """The linear map of a layer with weights, for any weights of its shape."""
 
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
-        """``max(wx + b, floor)``: (B, in, …) -> (B, out, …)."""
+        """Return the function max(wx + b, floor): (B, in, …) -> (B, out, …)."""
 
     def is_even(self, w: Tensor) -> bool:
-        """Whether ``w`` is one number seen everywhere, so that its transpose need not tell outputs apart."""
+        """Return whether all weights are one number in memory; the transpose then needs sums of outputs only."""
 
     def transpose(self, w: Tensor, shape: torch.Size) -> Map:
-        """``wᵀq``: (B, out, …), or their sum (B, 1, …) where ``w`` is even, -> (B, in, …) of ``shape``."""
+        """Return the function wᵀq: (B, out, …) -> (B, in, …) of ``shape``.
+
+        If ``w`` is even its argument may also be the sum over outputs, (B, 1, …).
+        """
 
 
 @dataclass(frozen=True)
 class Dense:
-    """(B, in) -> (B, out)."""
+    """Dense layer, (B, in) -> (B, out)."""
 
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
         """See `Affine`."""
@@ -60,7 +62,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Convolution:
-    """(B, in, *spatial) -> (B, out, *spatial), in one or two dimensions."""
+    """Convolution in one or two dimensions, (B, in, *spatial) -> (B, out, *spatial)."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -84,7 +86,7 @@ class Convolution:
         return lambda q: box(q).expand(-1, *shape[1:])
 
     def _transposed(self, w: Tensor, shape: torch.Size) -> Map:
-        """A plain convolution with flipped weights where that will do, the faster on CPU."""
+        """Return the transpose; as a convolution with flipped weights if possible, which is faster on a CPU."""
         spatial = tuple(range(2, w.dim()))
         padding = [d * (k - 1) - p for d, k, p in zip(self.dilation, self.kernel, self.padding, strict=True)]
         if self.groups == 1 and set(self.stride) == {1} and min(padding) >= 0:
@@ -118,7 +120,7 @@ class Convolution:
         )
 
     def _rest(self, given: torch.Size, wanted: torch.Size) -> list[int]:
-        """Rows and columns of the input behind the last full stride, which the output does not tell."""
+        """Return the rows and columns of the input beyond the last window, PyTorch's ``output_padding``."""
         return [
             side - ((size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1)
             for side, size, stride, padding, dilation, kernel in zip(
@@ -128,7 +130,7 @@ class Convolution:
 
 
 def affine(layer: nn.Module) -> Affine:
-    """The linear map of ``layer``; raises `NotCompilableError` for paddings that have none here."""
+    """Return the linear map of ``layer``; raises `NotCompilableError` for paddings that it does not support."""
     if isinstance(layer, nn.Linear):
         return Dense()
     assert isinstance(layer, nn.Conv1d | nn.Conv2d)
@@ -138,7 +140,7 @@ def affine(layer: nn.Module) -> Affine:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """``x`` as convolutions in two dimensions like it in memory."""
+    """Return ``x`` in the memory format that convolutions in two dimensions are fastest with."""
     return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
 
 
@@ -147,7 +149,7 @@ def _with_floor(function: Map, floor: float) -> Map:
 
 
 def _threshold(floor: float) -> tuple[str, list[float], str]:
-    """The name, numbers and algorithm by which oneDNN knows ``max(·, floor)``."""
+    """Return oneDNN's name, numbers and algorithm of the fused operation max(·, floor)."""
     if floor == -math.inf:
         return "none", [], ""
     return ("relu", [], "") if floor == 0 else ("hardtanh", [floor, math.inf], "")
