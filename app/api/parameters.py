@@ -1,6 +1,7 @@
-"""Query parameters: names, ranges, defaults and words, the same for both forms of upload.
+"""Query parameters: names, ranges, defaults and descriptions, the same for both forms of upload.
 
-A parameter that a route does not have is refused (``extra="forbid"``), and so is one that comes twice.
+Parameters that a route does not have are refused (``extra="forbid"``), and so are parameters that are repeated.
+Those of rules are added by `app.api.rule_parameters`.
 """
 
 from dataclasses import replace
@@ -19,11 +20,11 @@ from app.modalities.image.fitting import Fit
 from app.serving.requests import MAX_COMPARED, CompareOptions, ExplainOptions
 
 REPEATABLE = frozenset({"layers"})
-"""Names that may come several times, wherever they are known."""
+"""Parameters that may be repeated on every route that has them."""
 
 
 def one_of(names: list[str]) -> dict[str, Any]:
-    """Return the JSON Schema of a choice among ``names``, which is checked where it is used."""
+    """Return the JSON Schema of one of ``names``; the value is checked where it is used."""
     return {"enum": names}
 
 
@@ -33,14 +34,14 @@ def list_rules(schema: dict[str, Any]) -> None:
 
 
 def sides(*names: str) -> dict[str, Any]:
-    """Schema of a side in pixels, or one of ``names``; it is checked where it is used."""
+    """Return the JSON Schema of a side in pixels or one of ``names``; the value is checked where it is used."""
     return {"pattern": f"^({'|'.join(names)}|[0-9]{{2,4}})$"}
 
 
-LONGEST_NAME = 200
-"""Characters; labels of ImageNet, with all their synonyms, have up to 130. Nothing longer is looked up."""
-Name = Annotated[str, Field(max_length=LONGEST_NAME)]
-RuleName = Annotated[str, Field(max_length=LONGEST_NAME, json_schema_extra=list_rules)]
+MAX_NAME_LENGTH = 200
+"""Characters; labels of ImageNet, including their synonyms, have up to 130."""
+Name = Annotated[str, Field(max_length=MAX_NAME_LENGTH)]
+RuleName = Annotated[str, Field(max_length=MAX_NAME_LENGTH, json_schema_extra=list_rules)]
 Override = Annotated[str, Field(max_length=MAX_OVERRIDE_LENGTH)]
 
 FORM_OF_ANSWER = "Form of the answer, for an address bar; overrides the Accept header."
@@ -134,7 +135,7 @@ class MapParameters(PredictParameters):
     )
 
     def style(self, view: View) -> Style:
-        """How the maps are drawn; raises `InvalidParameterError`."""
+        """Return how maps are drawn; raises `InvalidParameterError`."""
         return Style(
             normalize=self.normalize,
             vmax=self.vmax,
@@ -146,12 +147,12 @@ class MapParameters(PredictParameters):
         )
 
     def rule_parameters(self) -> dict[str, float]:
-        """Return those parameters of rules that are given, by name."""
+        """Return the parameters of rules that are given, by name."""
         given = {parameter.name: getattr(self, parameter.name) for parameter in rule_parameters()}
         return {name: value for name, value in given.items() if value is not None}
 
     def common(self, view: View) -> ExplainOptions:
-        """What the pipeline is asked for, but for rule and target; raises `InvalidParameterError`."""
+        """Return the options except rule and target; raises `InvalidParameterError`."""
         return ExplainOptions(
             parameters=self.rule_parameters(),
             layers=tuple(self.layers),
@@ -165,7 +166,7 @@ class MapParameters(PredictParameters):
 
 
 class _RuleAndTarget(MapParameters):
-    """Of one explanation a picture."""
+    """Parameters of endpoints that return one explanation for each picture."""
 
     rule: RuleName = Field(
         ExplainOptions().rule,
@@ -189,7 +190,7 @@ class _RuleAndTarget(MapParameters):
     )
 
     def options(self) -> ExplainOptions:
-        """What the pipeline is asked for; raises `InvalidParameterError`."""
+        """Return the options of an explanation; raises `InvalidParameterError`."""
         common = self.common(self.view)
         return replace(common, rule=self.rule, target=self.target, versus=self.versus)
 
@@ -254,7 +255,7 @@ class CompareParameters(MapParameters):
     )
 
     def comparison(self) -> CompareOptions:
-        """What the pipeline is asked for; raises `InvalidParameterError`."""
+        """Return the options of a comparison; raises `InvalidParameterError`."""
         if self.size == "input":
             raise InvalidParameterError("size", "input is for one map; give model or a side in pixels")
         options = replace(self.common(View.HEATMAP), versus=self.versus)
@@ -262,12 +263,12 @@ class CompareParameters(MapParameters):
 
 
 async def each_once(request: Request) -> None:
-    """Refuse a parameter that is given twice: which one would be meant?"""
+    """Raise `InvalidParameterError` for a parameter that is repeated."""
     _refuse_repeated(request, REPEATABLE)
 
 
 async def each_once_but_rules_and_targets(request: Request) -> None:
-    """The same where several of them are compared."""
+    """Raise `InvalidParameterError` for a parameter that is repeated, except rules and targets to compare."""
     _refuse_repeated(request, REPEATABLE | {"rule", "target"})
 
 
@@ -280,6 +281,6 @@ def _refuse_repeated(request: Request, repeatable: frozenset[str]) -> None:
 
 
 async def none_at_all(request: Request) -> None:
-    """Refuse every parameter: this address has none."""
+    """Raise `InvalidParameterError` for every parameter."""
     for name in request.query_params:
         raise InvalidParameterError(name, "no such parameter; this address has none")
