@@ -1,4 +1,4 @@
-"""Fill in what the pages list: settings, rules, metrics and statuses, from where they are defined."""
+"""Write the tables of settings, rules, metrics and statuses into the pages. Run with ``make docs``."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -12,7 +12,7 @@ from docs.blocks import fill, table
 
 
 def tables() -> dict[str, dict[str, str]]:
-    """The text of each block of each page."""
+    """Return the text of each generated block of each page."""
     return {
         "deploy.md": {"settings": settings(), "metrics": metrics()},
         "which-rule-when.md": {"rules": rules()},
@@ -21,17 +21,17 @@ def tables() -> dict[str, dict[str, str]]:
 
 
 def settings() -> str:
-    """Every setting: its variable, default and meaning."""
+    """Table of all settings: variable, default, meaning."""
     rows = []
     for name, field in Settings.model_fields.items():
-        default = "the shipped model" if field.default_factory else _written(field.default)
+        default = "the shipped model" if field.default_factory else _formatted(field.default)
         meaning = (field.description or "").replace("*", "\\*")
         rows.append([f"`LRP_{name.upper()}`", default, meaning])
     return table(["variable", "default", "meaning"], rows)
 
 
 def rules() -> str:
-    """What `GET /rules` lists, in its order."""
+    """Table of all composites and rules, in the order of `GET /rules`."""
     rows = [
         [
             f"`{info.name}`",
@@ -45,7 +45,7 @@ def rules() -> str:
 
 
 def metrics() -> str:
-    """What `GET /metrics` counts, but for the process's own figures."""
+    """Table of the service's metrics in `GET /metrics`, without those of the process."""
     text, _ = Metrics().exposed("")
     rows = [
         [f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, family.documentation]
@@ -56,7 +56,7 @@ def metrics() -> str:
 
 
 def statuses() -> str:
-    """Every problem type by status, with the first sentences of its errors' docstrings."""
+    """Table of all problem types by status, with the first sentences of their errors' docstrings."""
     when: dict[tuple[int, str], list[str]] = {}
     for error, kind in PROBLEM_TYPES.items():
         if issubclass(error, LRPServeError):
@@ -72,7 +72,7 @@ def _first_sentence(kind: type[LRPServeError]) -> str:
     return (kind.__doc__ or "").split("\n\n")[0].strip()
 
 
-def _written(value: object) -> str:
+def _formatted(value: object) -> str:
     if value is None or value == ():
         return "–"
     if isinstance(value, bool):
@@ -81,7 +81,7 @@ def _written(value: object) -> str:
 
 
 def main() -> None:
-    """Fill in all of them."""
+    """Write all tables."""
     for page, texts in tables().items():
         fill(page, texts)
 
