@@ -1,7 +1,7 @@
-"""How far is the engine from Zennit? Every composite and rule, on trained and random networks.
+"""Measure the difference between the engine and Zennit for every composite and rule, on several networks.
 
-The figure is ‖R − R_Zennit‖ / ‖R_Zennit‖, the largest of all networks and batches of a row. Prints a Markdown
-table. Run with ``python -m benchmarks.equality``; ``--write`` puts it into ``docs/correctness.md``.
+The figure is ‖R − R_Zennit‖ / ‖R_Zennit‖, the maximum over the batches. Prints a Markdown table. Run with
+``python -m benchmarks.equality``; ``--write`` also writes it into ``docs/correctness.md``.
 """
 
 import argparse
@@ -31,7 +31,7 @@ BATCHES = (1, 8)
 
 
 class Subject:
-    """A network in one precision under both engines; ``size`` of its inputs is (3, H, W)."""
+    """A network in one precision, with both engines. ``size`` is the shape of an input, (3, H, W)."""
 
     def __init__(self, name: str, model: nn.Module, size: tuple[int, int, int], dtype: torch.dtype) -> None:
         low, high = (bound.to(dtype) for bound in pixel_bounds(load(shipped_model())[1]))
@@ -46,7 +46,7 @@ class Subject:
         ]
 
     def difference(self, rule: str) -> float:
-        """Largest relative distance between the engines' relevance of a batch."""
+        """Return ‖R − R_Zennit‖ / ‖R_Zennit‖ under a rule, the maximum over the batches."""
         composite = resolve(kinds(self._model), rule, {}, [])
         return max(self._difference(inputs, composite) for inputs in self._inputs)
 
@@ -59,7 +59,7 @@ class Subject:
 
 
 def subjects() -> list[Subject]:
-    """The shipped network; the same untrained; and one of layers that it does not have, untrained."""
+    """Return the shipped network, an untrained MiniVGG, and two untrained chains of other layers, as subjects."""
     trained, card = load(shipped_model())
     torch.manual_seed(0)
     networks: list[tuple[str, nn.Module, tuple[int, int, int]]] = [
@@ -73,14 +73,14 @@ def subjects() -> list[Subject]:
     ]
 
 
-def figures(asked: Sequence[Subject], rules: Sequence[str]) -> str:
-    """A Markdown table: a row for each of the ``rules``, a column for each subject."""
-    rows = [[f"`{rule}`", *(f"{subject.difference(rule):.1e}" for subject in asked)] for rule in rules]
-    return blocks.table(["rule", *(subject.name for subject in asked)], rows)
+def figures(columns: Sequence[Subject], rules: Sequence[str]) -> str:
+    """Return a Markdown table with a row for each rule and a column for each subject."""
+    rows = [[f"`{rule}`", *(f"{subject.difference(rule):.1e}" for subject in columns)] for rule in rules]
+    return blocks.table(["rule", *(subject.name for subject in columns)], rows)
 
 
 def _chain(*, bias: bool) -> nn.Module:
-    """Strides, dilation, groups, overlapping and average pooling."""
+    """Return a network with strides, dilation, groups, overlapping pooling and average pooling."""
     return nn.Sequential(
         nn.Conv2d(3, 6, 3, stride=2, padding=1, bias=bias),
         nn.ReLU(),
@@ -100,13 +100,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--write", action="store_true", help="into docs/correctness.md as well")
-    asked = parser.parse_args()
-    where = f"{platform.machine()}, torch {version('torch')}, zennit {version('zennit')}"
+    parser.add_argument("--write", action="store_true", help="also write it into docs/correctness.md")
+    arguments = parser.parse_args()
+    machine = f"{platform.machine()}, torch {version('torch')}, zennit {version('zennit')}"
     table = figures(subjects(), (*COMPOSITES, *RULES))
-    text = f"{table}\n\nOn {where}; batches of {BATCHES[0]} and {BATCHES[1]}."
+    text = f"{table}\n\nOn {machine}; batches of {BATCHES[0]} and {BATCHES[1]}."
     print(text)
-    if asked.write:
+    if arguments.write:
         blocks.fill("correctness.md", {"equality": text})
 
 

@@ -1,4 +1,4 @@
--- wrk posts one body again and again and says what came back as one line of JSON.
+-- Makes wrk post one body repeatedly and print the counts of its responses as one line of JSON.
 -- wrk -s load.lua URL -- BODY_FILE CONTENT_TYPE
 local threads = {}
 
@@ -15,7 +15,7 @@ function init(args)
   file:close()
 end
 
--- Defining it makes wrk keep the whole answer; cheap beside an explanation.
+-- Defining this function makes wrk keep the whole response, which costs little compared with an explanation.
 function response(status)
   if status == 200 then
     answered = answered + 1

@@ -1,7 +1,7 @@
-"""How fast is an explanation? The engine against Zennit, the bare forward pass and the machine's matrix product.
+"""Measure the engine's speed against Zennit, the forward pass alone and the machine's matrix product.
 
-All contenders of one row are timed in turn within the same round, so that a noisy machine slows them alike;
-the figures are medians over the rounds. Run with ``make bench``, or
+Within a round, all candidates of a row are measured in turn, so that a noisy machine affects them equally;
+figures are medians over the rounds. Run with ``make bench``, or
 ``python -m benchmarks.relevance --rounds 7 --batch 1 8 32``.
 """
 
@@ -33,20 +33,21 @@ from docs import blocks
 MACS_FORWARD = (
     3 * 32 * 9 * 1024 + 32 * 64 * 9 * 1024 + 64 * 128 * 9 * 256 + 128 * 128 * 9 * 256 + 8192 * 256 + 2560
 )
-"""Multiplications of one picture's forward pass; `epsilon_plus_flat` needs a second one of all but the first
-and the dense layers, and a transpose of everything."""
+"""Multiplications of one picture's forward pass."""
 MACS_DEFAULT = 3 * MACS_FORWARD - 3 * 32 * 9 * 1024 - 8192 * 256 - 2560
+"""Multiplications of `epsilon_plus_flat`: a forward pass, a second one without the first layer and the dense
+layers, and a transposed pass."""
 MATRIX_SIDE = 1024
 COLUMNS = ["rule", "batch", "engine/s", "Zennit/s", "× Zennit", "forward passes", "of matmul bound"]
 
 
-def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each contender, timed in turn."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for run in contenders.values():
+def medians(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each candidate, measured in turn after one call without measurement."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for run in candidates.values():
         run()
     for _ in range(rounds):
-        for name, run in contenders.items():
+        for name, run in candidates.items():
             started = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - started)
@@ -54,7 +55,7 @@ def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[str, float]:
-    """Median seconds for a batch of each way to explain it."""
+    """Return the median seconds per batch of the engine, Zennit, the forward pass and a matrix product."""
     model, loaded = load(card)
     low, high = pixel_bounds(loaded)
     engine, reference = Engine(model, low, high), Reference(model, low, high)
@@ -81,32 +82,32 @@ def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[st
 
 
 def main() -> None:
-    """Print one table."""
+    """Print the table of all rules and batch sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=shipped_model())
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--rule", nargs="+", default=list(COMPOSITES))
-    parser.add_argument("--write", action="store_true", help="the table into docs/performance.md as well")
-    asked = parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="also write the table into docs/performance.md")
+    arguments = parser.parse_args()
     keep_freed_memory()
 
-    where = (
+    machine = (
         f"{os.cpu_count()} cores, {platform.machine()}, torch {version('torch')}, zennit {version('zennit')}"
     )
-    rows = [line(asked, rule, batch) for rule in asked.rule for batch in asked.batch]
-    title = f"Explanations a second, and ratios of medians over {asked.rounds} rounds ({where})"
+    rows = [line(arguments, rule, batch) for rule in arguments.rule for batch in arguments.batch]
+    title = f"Explanations per second, and ratios of medians over {arguments.rounds} rounds ({machine})"
     table = Table(*(Column(name, justify="right") for name in COLUMNS), title=title)
     for row in rows:
         table.add_row(*row)
     Console(width=120).print(table)
-    if asked.write:
+    if arguments.write:
         blocks.fill("performance.md", {"engine": f"{title}:\n\n{blocks.table(COLUMNS, rows)}"})
 
 
-def line(asked: argparse.Namespace, rule: str, batch: int) -> list[str]:
-    """The figures of one rule and batch, for `COLUMNS`."""
-    times = measure(asked.model, rule, batch, asked.rounds)
+def line(arguments: argparse.Namespace, rule: str, batch: int) -> list[str]:
+    """Measure one rule and batch size; return the row for `COLUMNS`."""
+    times = measure(arguments.model, rule, batch, arguments.rounds)
     bound = batch * MACS_DEFAULT / MATRIX_SIDE**3 * times["matmul"]
     return [
         rule,

@@ -1,4 +1,4 @@
-"""What the service benchmark found: medians over the rounds, ratios, tables, a plot. It measures nothing."""
+"""Results of the service benchmark: medians over the rounds, ratios, tables, a plot."""
 
 import json
 import math
@@ -18,20 +18,27 @@ MULTIPART = "multipart"
 
 COLUMNS = (
     *("clients", "service", "body", "answers/s", "p50 ms", "p99 ms"),
-    *("refused", "errors", "CPU ms each", "peak MB"),
+    *("refused", "errors", "CPU ms/answer", "peak MB"),
 )
-QUIET = 0.1
-"""Share of the machine that other work may take before figures are worth nothing."""
+MAX_OTHERS = 0.1
+"""Largest share of the machine's processor time for other processes at which figures are valid."""
 
-MARKS = ("o", "s", "^", "D", "v", "P")
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # Okabe and Ito's, safe for all
+MARKERS = ("o", "s", "^", "D", "v", "P")
+COLOURS = (
+    "#000000",
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+)  # Okabe and Ito, safe for colour-blind readers
 
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk counted: ``answered`` are 200s, ``refused`` are 503s, ``errors`` all else that went wrong.
+    """Counts of wrk: ``answered`` are 200s, ``refused`` are 503s, ``errors`` are all other failures.
 
-    The latencies are of all answers, refusals among them: wrk does not tell them apart.
+    Latencies include refusals, since wrk does not separate them.
     """
 
     answered: int
@@ -44,9 +51,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Cell:
-    """One contender under one load in one round. ``cpu_s`` and ``peak_mb`` are of its whole process tree.
+    """Result of one contender under one load in one round.
 
-    ``others`` is the share of the machine's processor time that neither it nor wrk took.
+    ``cpu_s`` and ``peak_mb`` are those of its whole process tree. ``others`` is the share of the machine's
+    processor time that neither the contender nor wrk used.
     """
 
     service: str
@@ -65,7 +73,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds from process start to ready, and megabytes then, of one contender in one round."""
+    """Seconds from process start to ready, and megabytes when ready, of one contender in one round."""
 
     service: str
     round: int
@@ -75,7 +83,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Row:
-    """Medians over the rounds of one contender under one load; refused and errors are shares of all answers."""
+    """Medians over the rounds of one contender under one load.
+
+    ``rate`` is in answers per second; ``refused`` and ``errors`` are shares of all answers.
+    """
 
     clients: int
     service: str
@@ -98,7 +109,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Our answers a second over those of the afternoon's service and of the best peer, None where none ran."""
+    """Answers per second of lrpserve (``ours``), relative to the `afternoon` service and to the best peer.
+
+    A ratio is ``None`` if that peer did not run.
+    """
 
     clients: int
     ours: float
@@ -108,17 +122,17 @@ class Ratio:
 
 
 def parse_load(printed: str) -> Load:
-    """What ``load.lua`` printed as its last line; raises ValueError with wrk's words where there is none."""
+    """Parse the line of JSON that ``load.lua`` prints. Raises `ValueError` with wrk's output if there is none."""
     line = next((line for line in reversed(printed.splitlines()) if line.startswith("{")), None)
     if line is None:
-        raise ValueError(f"wrk counted nothing: {printed.strip() or 'it printed nothing'}")
+        raise ValueError(f"wrk reported no counts: {printed.strip() or 'no output'}")
     counts = json.loads(line)
     errors = counts.pop("failed") + counts.pop("broken")
     return Load(errors=errors, **counts)
 
 
 def rows(cells: Sequence[Cell]) -> list[Row]:
-    """One row for each load and contender, in the order of clients, multipart before raw, as they were run."""
+    """Return one row for each load and contender, sorted by clients, then multipart before raw."""
     keys = sorted(dict.fromkeys(cell.key for cell in cells), key=lambda key: key[:2])
     return [_row([cell for cell in cells if cell.key == key]) for key in keys]
 
@@ -148,23 +162,23 @@ def _share(count: int, load: Load) -> float:
 
 
 def others_sentence(cells: Sequence[Cell]) -> str:
-    """How busy the machine was with other things, and a warning where that was too much.
+    """State the processor time used by other processes, with a warning above `MAX_OTHERS`.
 
-    Threads of torch wait for each other by spinning: where one has no core, a server slows down many times.
+    torch's threads synchronise by spinning. If one of them has no core, a server slows down many times.
     """
     shares = [cell.others for cell in cells]
     median = statistics.median(shares)
-    said = (
-        f"Other work on the machine took {median:.0%} of its processor time meanwhile "
+    sentence = (
+        f"Other processes used {median:.0%} of the machine's processor time "
         f"(median over the loads; {max(shares):.0%} at most)."
     )
-    return (
-        said if median <= QUIET else f"{said} **That is too much: measure again when the machine is quiet.**"
-    )
+    if median <= MAX_OTHERS:
+        return sentence
+    return f"{sentence} **This is too much: measure again when the machine is quiet.**"
 
 
 def ratios(table: Sequence[Row]) -> list[Ratio]:
-    """How many times as many answers a second ours gives, for each number of clients, bodies as multipart."""
+    """Return one ratio for each number of clients, for multipart bodies."""
     found = []
     for clients in sorted({row.clients for row in table}):
         rates = {row.service: row.rate for row in table if row.clients == clients and row.body == MULTIPART}
@@ -173,17 +187,17 @@ def ratios(table: Sequence[Row]) -> list[Ratio]:
             continue
         best = max(rates, key=rates.__getitem__, default="")
         found.append(
-            Ratio(clients, ours, _over(ours, rates.get(AFTERNOON)), _over(ours, rates.get(best)), best)
+            Ratio(clients, ours, _ratio(ours, rates.get(AFTERNOON)), _ratio(ours, rates.get(best)), best)
         )
     return found
 
 
-def _over(ours: float, theirs: float | None) -> float | None:
+def _ratio(ours: float, theirs: float | None) -> float | None:
     return ours / theirs if theirs else None
 
 
 def rich_table(title: str, columns: Sequence[str], body: Iterable[Sequence[str]]) -> Table:
-    """For the terminal; figures to the right."""
+    """Return a table for the terminal; figures are aligned to the right."""
     table = Table(title=title)
     for column in columns:
         table.add_column(column, justify="left" if column in ("service", "body") else "right")
@@ -193,28 +207,28 @@ def rich_table(title: str, columns: Sequence[str], body: Iterable[Sequence[str]]
 
 
 def markdown_table(columns: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """For a page; figures to the right."""
-    rules = ["---" if column in ("service", "body", "what") else "---:" for column in columns]
+    """Return a Markdown table; figures are aligned to the right."""
+    rules = ["---" if column in ("service", "body", "process") else "---:" for column in columns]
     return "\n".join(f"| {' | '.join(line)} |" for line in (columns, rules, *body))
 
 
 def ratio_lines(found: Iterable[Ratio]) -> list[list[str]]:
-    """The ratios as text, for `RATIO_COLUMNS`."""
+    """Format the ratios as rows for `RATIO_COLUMNS`."""
     return [
         [
             *(str(ratio.clients), f"{ratio.ours:.1f}"),
-            *(f"{over:.2f}" if over else "–" for over in (ratio.afternoon, ratio.best)),
+            *(f"{value:.2f}" if value else "–" for value in (ratio.afternoon, ratio.best)),
             ratio.best_name or "–",
         ]
         for ratio in found
     ]
 
 
-RATIO_COLUMNS = ("clients", "ours/s", "× afternoon", "× best peer", "which is")
+RATIO_COLUMNS = ("clients", "lrpserve/s", "× afternoon", "× best peer", "best peer")
 
 
 def plot(table: Sequence[Row], path: Path) -> None:
-    """Answers a second, and the 99th percentile of latency, over the number of clients."""
+    """Plot answers per second and the 99th percentile of latency by number of clients, and save to ``path``."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -228,14 +242,13 @@ def plot(table: Sequence[Row], path: Path) -> None:
             style = {
                 "label": service,
                 "color": COLOURS[number % len(COLOURS)],
-                "marker": MARKS[number % len(MARKS)],
+                "marker": MARKERS[number % len(MARKERS)],
                 "linewidth": 3 if service == OURS else 1.6,
             }
             clients = [row.clients for row in lines]
             rate.plot(clients, [row.rate for row in lines], **style)
-            latency.plot(
-                clients, [row.p99_ms or math.nan for row in lines], **style
-            )  # 0: nobody was answered
+            # A latency of 0 means that there was no answer.
+            latency.plot(clients, [row.p99_ms or math.nan for row in lines], **style)
         _label(rate, multipart, "Explanations answered per second", "higher is better")
         _label(latency, multipart, "99th percentile of latency, ms", "lower is better")
         rate.set_ylim(bottom=0)
@@ -254,7 +267,7 @@ def _label(axes: "Axes", table: Sequence[Row], title: str, better: str) -> None:
 
 
 def raw_json(cells: Sequence[Cell], starts: Sequence[Start], about: dict[str, object]) -> str:
-    """Every figure of every round."""
+    """Return the figures of every round as JSON."""
     found = {
         **about,
         "cells": [asdict(cell) for cell in cells],

@@ -1,7 +1,7 @@
-"""How fast is the service? Against an afternoon's work, LitServe, TorchServe and BentoML on the same weights.
+"""Measure the service against a minimal FastAPI service, LitServe, TorchServe and BentoML, with the same weights.
 
-Servers run one at a time; the rounds take them in turn (A B C, A B C, …), so that a noisy machine slows them
-alike, and all figures are medians over the rounds. wrk makes the load. Run with ``make bench-service``, or
+Servers run one at a time, in turn within each round (A B C, A B C, …), so that a noisy machine affects them
+equally. Figures are medians over the rounds. wrk generates the load. Run with ``make bench-service``, or
 ``python -m benchmarks.service --rounds 1 --seconds 3 --only lrpserve afternoon``.
 """
 
@@ -46,10 +46,10 @@ HEATMAP_SIZE = (256, 256)
 START_LIMIT_S = 90.0
 STOP_LIMIT_S = 10.0
 SETTLE_LIMIT_S = 15.0
-ANSWER_LIMIT_S = 60  # of one request, in wrk; nobody is cut off only for being slow
+ANSWER_LIMIT_S = 60  # of one request, in wrk; long, so that slow servers are measured too
 POLL_S = 0.01
 SAMPLE_S = 0.5
-IDLE_SHARE = 0.1  # of one core; below it a server has nothing left to do
+IDLE_SHARE = 0.1  # of one core; a server that uses less is idle
 WARM_UP_S = 2
 WARM_UP_CLIENTS = 32
 
@@ -57,7 +57,7 @@ START_TARGET_S, MEMORY_TARGET_MB = 2.5, 200.0
 MB = 2**20
 
 IMPORT_TORCH = "import torch"
-TORCH_ONCE = """
+TORCH_FORWARD = """
 import torch, psutil
 from app.models.architectures.minivgg import MiniVGG
 with torch.inference_mode():
@@ -68,7 +68,7 @@ print(psutil.Process().memory_info().rss)
 
 @dataclass(frozen=True)
 class Baseline:
-    """Seconds that ``import torch`` takes, and megabytes of a process that ran the network once, in one round."""
+    """One round of torch alone: seconds of ``import torch``, and megabytes after one forward pass."""
 
     round: int
     import_s: float
@@ -77,18 +77,18 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Body:
-    """One request's body as a file, and its content type."""
+    """Request body as a file, and its content type."""
 
     path: Path
     content_type: str
 
 
 class NotServingError(Exception):
-    """A server did not start, or does not answer as it should; the text says which and why."""
+    """A server did not start, or gave a wrong answer; the message names the server and the reason."""
 
 
 class Server:
-    """A contender's processes, from their start until all of them are gone."""
+    """Process tree of a contender, from its start until `stop`."""
 
     def __init__(self, contender: Contender, scratch: Path) -> None:
         (port,) = free_ports(1)
@@ -107,34 +107,34 @@ class Server:
             )
 
     def wait_until_ready(self) -> float:
-        """Seconds since the process was started; raises `NotServingError` with its last words if it never is."""
+        """Return seconds from process start to ready. Raises `NotServingError` with the end of its output."""
         with httpx.Client(timeout=5) as client:
             while (passed := time.perf_counter() - self._started) < START_LIMIT_S:
                 if self._process.poll() is not None:
-                    raise NotServingError(f"{self.contender.name} ended at its start:\n{self.last_words()}")
+                    raise NotServingError(f"{self.contender.name} ended during its start:\n{self.log_tail()}")
                 with contextlib.suppress(httpx.TransportError):
                     answer = client.get(self.url + self.contender.ready_path)
                     if answer.status_code == 200 and self.contender.is_ready(answer.content):
                         return time.perf_counter() - self._started
                 time.sleep(POLL_S)
-        raise NotServingError(f"{self.contender.name} was not ready in {passed:.0f} s:\n{self.last_words()}")
+        raise NotServingError(f"{self.contender.name} was not ready in {passed:.0f} s:\n{self.log_tail()}")
 
     def memory_mb(self) -> float:
-        """Memory of the process tree: what each holds alone, and the largest part that one shares, once.
+        """Memory of the process tree in MB: unique memory of each process, plus the largest shared part once.
 
-        Of a single process that is its resident memory. PSS would be less where unrelated processes on the
-        machine happen to map the same libraries.
+        For a single process this is its resident memory. PSS would be less if unrelated processes on the
+        machine map the same libraries.
         """
-        alone, shared = [0], [0]
+        unique, shared = [0], [0]
         for process in self._tree():
             with contextlib.suppress(psutil.Error):
                 memory = process.memory_full_info()
-                alone.append(memory.uss)
+                unique.append(memory.uss)
                 shared.append(memory.rss - memory.uss)
-        return (sum(alone) + max(shared)) / MB
+        return (sum(unique) + max(shared)) / MB
 
     def cpu_s(self) -> float:
-        """Processor seconds that the process tree has used so far."""
+        """Processor seconds used by the process tree so far."""
         used = 0.0
         for process in self._tree():
             with contextlib.suppress(psutil.Error):
@@ -143,7 +143,7 @@ class Server:
         return used
 
     def settle(self) -> None:
-        """Wait until what the last load left behind is done, within limits."""
+        """Wait until the server is idle after a load, at most ``SETTLE_LIMIT_S``."""
         deadline = time.perf_counter() + SETTLE_LIMIT_S
         while time.perf_counter() < deadline:
             before = self.cpu_s()
@@ -152,9 +152,9 @@ class Server:
                 return
 
     def stop(self) -> None:
-        """Ask the whole tree to end, then make it."""
+        """Terminate the whole process tree; kill what remains after ``STOP_LIMIT_S``."""
         tree = self._tree()
-        for process in tree:  # all of them: some leave their children behind, waiting
+        for process in tree:  # the children too: some servers do not end theirs
             with contextlib.suppress(psutil.Error):
                 process.terminate()
         for process in psutil.wait_procs(tree, timeout=STOP_LIMIT_S)[1]:
@@ -168,14 +168,14 @@ class Server:
         except psutil.Error:
             return []
 
-    def last_words(self) -> str:
-        """The end of what it printed."""
+    def log_tail(self) -> str:
+        """Return the last 20 lines of the server's output."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
 
 
 @dataclass
-class Clock:
-    """Processor seconds that a server took since the clock was made, and the share that nobody here took."""
+class CpuMeter:
+    """Processor time of a server, and of other processes, since the meter was created."""
 
     server: Server
 
@@ -183,7 +183,7 @@ class Clock:
         self._before = self._now()
 
     def read(self) -> tuple[float, float]:
-        """Seconds of the server's tree; the share of the machine's time that neither it nor wrk took."""
+        """Return processor seconds of the server's tree, and the machine's share used by neither it nor wrk."""
         server, wrk, busy, idle = (
             now - before for now, before in zip(self._now(), self._before, strict=True)
         )
@@ -198,7 +198,7 @@ class Clock:
 
 @contextlib.contextmanager
 def running(contender: Contender) -> Iterator[Server]:
-    """A server of this contender, in a scratch folder of its own, gone afterwards."""
+    """Run a contender's server in a temporary folder; stop it on exit."""
     with tempfile.TemporaryDirectory(prefix="lrpserve-bench-") as scratch:
         server = Server(contender, Path(scratch))
         try:
@@ -209,12 +209,12 @@ def running(contender: Contender) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def peak_memory(server: Server) -> Iterator[list[float]]:
-    """A list that grows by one sample, in megabytes, twice a second while the block runs."""
+    """Sample the server's memory twice a second; the list yielded grows while the block runs. Unit: MB."""
     samples = [server.memory_mb()]
-    over = threading.Event()
+    finished = threading.Event()
 
     def watch() -> None:
-        while not over.wait(SAMPLE_S):
+        while not finished.wait(SAMPLE_S):
             samples.append(server.memory_mb())
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -222,12 +222,12 @@ def peak_memory(server: Server) -> Iterator[list[float]]:
     try:
         yield samples
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 
 def make_bodies(folder: Path) -> dict[str, Body]:
-    """The photo of a cat as a JPEG, raw and in a form."""
+    """Write the photo of a cat as JPEG to ``folder``, raw and in a form; return both bodies by name."""
     jpeg = io.BytesIO()
     Image.fromarray(np.asarray(data.chelsea())).save(jpeg, "JPEG")  # type: ignore[no-untyped-call] # no types
     form = httpx.Request(
@@ -240,7 +240,10 @@ def make_bodies(folder: Path) -> dict[str, Body]:
 
 
 def check(server: Server, body: Body) -> None:
-    """One answer must hold a class and a heatmap of the right size; the heatmap is kept to be looked at."""
+    """Send one request, and check the class and the heatmap's size. Keeps the heatmap for inspection.
+
+    Raises `NotServingError` if the answer is wrong.
+    """
     answer = httpx.post(
         server.url + server.contender.explain_path,
         content=body.path.read_bytes(),
@@ -249,22 +252,23 @@ def check(server: Server, body: Body) -> None:
     )
     if answer.status_code != 200:
         raise NotServingError(
-            f"{server.contender.name} answers {answer.status_code}: {answer.text[:500]}\n{server.last_words()}"
+            f"{server.contender.name} answers {answer.status_code}: {answer.text[:500]}\n{server.log_tail()}"
         )
-    said = answer.json()
-    said = said[0] if isinstance(said, list) else said  # BentoML's batches are answered as lists, here of one
-    png = base64.b64decode(said["heatmap"]["data"])
+    content = answer.json()
+    content = content[0] if isinstance(content, list) else content  # BentoML returns a batch as a list
+    png = base64.b64decode(content["heatmap"]["data"])
     with Image.open(io.BytesIO(png)) as heatmap:
-        if heatmap.size != HEATMAP_SIZE or said["prediction"]["label"] != "cat":
+        if heatmap.size != HEATMAP_SIZE or content["prediction"]["label"] != "cat":
             raise NotServingError(
-                f"{server.contender.name} sees {said['prediction']} and draws {heatmap.size}: not the same work"
+                f"{server.contender.name} predicts {content['prediction']} and draws {heatmap.size}; "
+                f"expected 'cat' and {HEATMAP_SIZE}"
             )
     HEATMAPS.mkdir(parents=True, exist_ok=True)
     (HEATMAPS / f"{server.contender.name}.png").write_bytes(png)
 
 
 def load(server: Server, body: Body, clients: int, seconds: int) -> Load:
-    """What so many clients, each asking again as soon as it is answered, get in so many seconds."""
+    """Run wrk for ``seconds``; each of ``clients`` sends its next request when it has received an answer."""
     wrk = ["wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s"]
     limits = ["--timeout", f"{ANSWER_LIMIT_S}s", "--script", str(LOAD_SCRIPT)]
     url = server.url + server.contender.explain_path
@@ -285,7 +289,7 @@ def measure(
     seconds: int,
     number: int,
 ) -> tuple[Start, list[Cell]]:
-    """Round ``number`` of one contender: start it, warm it up, load it as planned, ``seconds`` each time."""
+    """Run round ``number`` of one contender: start it, warm it up, and apply each load for ``seconds``."""
     cells = []
     with running(contender) as server:
         start = Start(contender.name, number, server.wait_until_ready(), server.memory_mb())
@@ -295,21 +299,21 @@ def measure(
             if form not in contender.forms:
                 continue
             server.settle()
-            clock = Clock(server)
+            meter = CpuMeter(server)
             with peak_memory(server) as samples:
                 found = load(server, bodies[form], clients, seconds)
-            used, others = clock.read()
+            used, others = meter.read()
             cells.append(Cell(contender.name, form, clients, number, found, used, max(samples), others))
     return start, cells
 
 
 def measure_baseline(number: int) -> Baseline:
-    """What torch alone takes: the time to import it, the memory after the network has run once."""
+    """Measure torch alone: the time to import it, and the memory after one forward pass."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", IMPORT_TORCH], check=True, timeout=START_LIMIT_S)
     import_s = time.perf_counter() - started
     once = subprocess.run(
-        [sys.executable, "-c", TORCH_ONCE],
+        [sys.executable, "-c", TORCH_FORWARD],
         check=True,
         timeout=START_LIMIT_S,
         capture_output=True,
@@ -320,7 +324,7 @@ def measure_baseline(number: int) -> Baseline:
 
 
 def machine() -> str:
-    """The machine and the commit, in one line."""
+    """Describe the machine, Python and the commit in one line."""
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     cpu = names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
     memory = psutil.virtual_memory().total / 2**30
@@ -333,7 +337,7 @@ def machine() -> str:
 
 
 def versions(contender: Contender) -> str:
-    """The releases that matter for a contender, its own environment's before those it shares with ours."""
+    """Versions of a contender's packages; those in its own environment take precedence over the shared ones."""
     own = [str(path) for path in (ENVIRONMENTS / contender.name).glob("lib/python*/site-packages")]
     found = {}
     for name in contender.packages:
@@ -343,10 +347,10 @@ def versions(contender: Contender) -> str:
 
 
 def start_lines(starts: Sequence[Start], baselines: Sequence[Baseline]) -> list[list[str]]:
-    """Time to ready, and memory then, of each contender; and of torch alone."""
+    """Rows for `START_COLUMNS`: torch alone, then each contender. Medians over the rounds."""
     import_s = statistics.median(one.import_s for one in baselines)
     once_mb = statistics.median(one.once_mb for one in baselines)
-    lines = [["`import torch`; the network run once", f"{import_s:.1f}", "", f"{once_mb:.0f}", ""]]
+    lines = [["torch alone: import, one forward pass", f"{import_s:.1f}", "", f"{once_mb:.0f}", ""]]
     for name in dict.fromkeys(start.service for start in starts):
         own = [start for start in starts if start.service == name]
         seconds = statistics.median(start.seconds for start in own)
@@ -360,48 +364,49 @@ def start_lines(starts: Sequence[Start], baselines: Sequence[Baseline]) -> list[
     return lines
 
 
-START_COLUMNS = ("what", "seconds to ready", "over torch", "MB when ready", "over torch once")
+START_COLUMNS = ("process", "seconds to ready", "seconds over torch", "MB when ready", "MB over torch")
 
 
 SUMMARY = """{machine}:
 
 {ratios}
 
-![Answers a second, and p99 latency, over the number of clients](benchmark/service.png)
+![Answers per second and p99 latency by number of clients](benchmark/service.png)
 
 {starts}
 
 [All figures](benchmark/service.md)."""
-"""The benchmark in docs/performance.md."""
+"""Summary of the benchmark in docs/performance.md."""
 
 
 def page(
-    asked: argparse.Namespace,
+    arguments: argparse.Namespace,
     contenders: Sequence[Contender],
     tables: Mapping[str, str],
     left_out: Sequence[str],
     others: str,
 ) -> str:
-    """The benchmark as a page of its own."""
-    who = "\n".join(f"- **{one.name}**: {one.about} ({versions(one)})" for one in contenders)
+    """Return the page docs/benchmark/service.md."""
+    services = "\n".join(f"- **{one.name}**: {one.about} ({versions(one)})" for one in contenders)
     absent = "".join(f"\n{line}." for line in left_out)
-    return f"""# The service against its peers
+    return f"""# The service compared with its peers
 
 Written by `make bench-service`; do not edit. {machine()}.
 
-One JPEG of a cat (451×300) in; class scores and a heatmap PNG of 256×256 pixels out, as JSON. The same weights
-everywhere, and EpsilonPlusFlat where there is one. Servers run one at a time, in turn, {asked.rounds} rounds of
-{asked.seconds} seconds a figure; figures are medians over the rounds. wrk loads from the same machine, each
-client asking again as soon as it is answered. Answers are 200s; 503s are refused, and anything else is an error;
-latencies are of all of them.
-CPU and memory are of the whole process tree. {others}
+Request: one JPEG of a cat (451×300). Response: class scores and a heatmap PNG of 256×256 pixels, as JSON. All
+services use the same weights, and EpsilonPlusFlat if available. Servers run one at a time, in turn, with
+{arguments.rounds} rounds of {arguments.seconds} seconds for each figure; figures are medians over the rounds. wrk
+generates the load on the same machine; each client sends its next request when it has received an answer.
+Status 200 counts as answered, 503 as refused, and anything else as an error; latencies include all of them.
+CPU and memory are those of the whole process tree.
+{others}
 
-{who}
+{services}
 {absent}
 
-![Answers a second, and p99 latency, over the number of clients](service.png)
+![Answers per second and p99 latency by number of clients](service.png)
 
-## How many times as fast
+## Speed relative to the peers
 
 {tables["ratios"]}
 
@@ -418,14 +423,14 @@ Targets for lrpserve: at most {START_TARGET_S:+.1f} s, and at most {MEMORY_TARGE
 
 
 def publish(
-    asked: argparse.Namespace,
+    arguments: argparse.Namespace,
     contenders: Sequence[Contender],
     left_out: Sequence[str],
     cells: Sequence[Cell],
     starts: Sequence[Start],
     baselines: Sequence[Baseline],
 ) -> None:
-    """Print the tables; write page, plot and raw figures."""
+    """Print the tables, and write the page, the plot and the raw figures."""
     table = report.rows(cells)
     parts = {
         "rows": (report.COLUMNS, [row.texts() for row in table]),
@@ -437,28 +442,30 @@ def publish(
     for title, (columns, lines) in parts.items():
         console.print(report.rich_table(title, columns, lines))
     console.print(others)
-    asked.output.mkdir(parents=True, exist_ok=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
     markdown = {name: report.markdown_table(*part) for name, part in parts.items()}
-    (asked.output / "service.md").write_text(page(asked, contenders, markdown, left_out, others))
+    (arguments.output / "service.md").write_text(page(arguments, contenders, markdown, left_out, others))
     about = {"machine": machine(), "versions": {one.name: versions(one) for one in contenders}}
     about_torch = {"baselines": [asdict(one) for one in baselines]}
-    (asked.output / "service.json").write_text(report.raw_json(cells, starts, {**about, **about_torch}))
-    report.plot(table, asked.output / "service.png")
-    if asked.output == PAGE:
+    (arguments.output / "service.json").write_text(report.raw_json(cells, starts, {**about, **about_torch}))
+    report.plot(table, arguments.output / "service.png")
+    if arguments.output == PAGE:
         blocks.fill("performance.md", {"service": SUMMARY.format(machine=machine(), **markdown)})
-    console.print(f"wrote {asked.output}/service.md, .json and .png; heatmaps to look at are in {HEATMAPS}")
+    console.print(f"wrote {arguments.output}/service.md, .json and .png; the heatmaps are in {HEATMAPS}")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """What is asked on the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=6, help="of load for each figure")
+    parser.add_argument("--seconds", type=int, default=6, help="seconds of load for each figure")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32, 128])
-    parser.add_argument("--raw-clients", type=int, nargs="*", default=[32], help="clients that send no form")
-    parser.add_argument("--only", nargs="+", choices=[one.name for one in CONTENDERS], help="these alone")
+    parser.add_argument(
+        "--raw-clients", type=int, nargs="*", default=[32], help="numbers of clients with raw bodies"
+    )
+    parser.add_argument("--only", nargs="+", choices=[one.name for one in CONTENDERS], help="run only these")
     parser.add_argument(
         "--output", type=Path, default=PAGE, help="folder of the page, the plot and the figures"
     )
@@ -466,54 +473,56 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run_rounds(
-    asked: argparse.Namespace, contenders: Sequence[Contender], console: Console
+    arguments: argparse.Namespace, contenders: Sequence[Contender], console: Console
 ) -> tuple[list[Cell], list[Start], list[Baseline], dict[str, str]]:
-    """All rounds; and what became of those that did not serve, by name: they are left out from then on."""
-    plan = [(MULTIPART, count) for count in asked.clients] + [(RAW, count) for count in asked.raw_clients]
-    plan.sort(key=lambda load: load[1])  # what the most clients leave behind need not be waited for
+    """Run all rounds. The last item returned maps contenders that failed to the error; later rounds skip them."""
+    plan = [(MULTIPART, count) for count in arguments.clients] + [
+        (RAW, count) for count in arguments.raw_clients
+    ]
+    plan.sort(key=lambda load: load[1])  # the largest loads last: their backlog delays no other load
     cells: list[Cell] = []
     starts: list[Start] = []
     baselines: list[Baseline] = []
-    fallen: dict[str, str] = {}
+    failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="lrpserve-bench-") as folder:
         bodies = make_bodies(Path(folder))
-        for number in range(asked.rounds):
+        for number in range(arguments.rounds):
             baselines.append(measure_baseline(number))
             for contender in contenders:
-                if contender.name in fallen:
+                if contender.name in failed:
                     continue
-                console.print(f"round {number + 1} of {asked.rounds}: {contender.name}")
+                console.print(f"round {number + 1} of {arguments.rounds}: {contender.name}")
                 try:
-                    start, found = measure(contender, bodies, plan, asked.seconds, number)
+                    start, found = measure(contender, bodies, plan, arguments.seconds, number)
                 except NotServingError as error:
                     if contender.is_ours:
-                        sys.exit(f"nothing to compare: {error}")
-                    fallen[contender.name] = str(error)
+                        sys.exit(f"lrpserve did not serve: {error}")
+                    failed[contender.name] = str(error)
                     console.print(f"{contender.name} is left out: {error}", markup=False)
                     continue
                 starts.append(start)
                 cells.extend(found)
-    return cells, starts, baselines, fallen
+    return cells, starts, baselines, failed
 
 
 def main() -> None:
-    """Measure all contenders that can run here."""
-    asked = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that no server is left behind
+    """Measure all contenders that are installed."""
+    arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that servers are stopped too
     if shutil.which("wrk") is None:
-        sys.exit("wrk, which makes the load, is missing: install it ('apt-get install wrk' on Debian)")
-    wanted = [one for one in CONTENDERS if asked.only is None or one.name in asked.only]
-    left_out = [reason for one in wanted if (reason := one.missing())]
+        sys.exit("wrk, which generates the load, is missing: install it ('apt-get install wrk' on Debian)")
+    selected = [one for one in CONTENDERS if arguments.only is None or one.name in arguments.only]
+    left_out = [reason for one in selected if (reason := one.missing())]
     console = Console(stderr=True, highlight=False)
     for reason in left_out:
         console.print(reason)
-    able = [one for one in wanted if one.missing() is None]
-    cells, starts, baselines, fallen = run_rounds(asked, able, console)
-    left_out += [f"{name} is left out: it did not serve" for name in fallen]
-    served = [one for one in able if one.name not in fallen]
+    available = [one for one in selected if one.missing() is None]
+    cells, starts, baselines, failed = run_rounds(arguments, available, console)
+    left_out += [f"{name} is left out: it did not serve" for name in failed]
+    served = [one for one in available if one.name not in failed]
     if not served:
-        sys.exit("nobody served; what each said is above")
-    publish(asked, served, left_out, cells, starts, baselines)
+        sys.exit("no contender served requests; their errors are above")
+    publish(arguments, served, left_out, cells, starts, baselines)
 
 
 if __name__ == "__main__":

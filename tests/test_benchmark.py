@@ -163,7 +163,7 @@ def test_the_plot_is_a_picture_wide_enough_for_two_panels(tmp_path: Path) -> Non
 
 
 def test_every_contender_has_a_colour_and_a_mark_of_its_own() -> None:
-    assert len(CONTENDERS) <= len(set(report.COLOURS)) == len(set(report.MARKS))
+    assert len(CONTENDERS) <= len(set(report.COLOURS)) == len(set(report.MARKERS))
 
 
 def test_bodies_hold_the_same_picture_raw_and_in_a_form(tmp_path: Path) -> None:

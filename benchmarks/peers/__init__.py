@@ -1,5 +1,5 @@
-"""The services that ours is measured against, each as its framework's own documentation would have one write it.
+"""Services to compare with, each written as its framework's documentation describes.
 
-They share the network's weights, how a picture becomes a tensor and how relevance becomes a PNG
-(`benchmarks.peers.common`), so that what differs is the serving and the explaining.
+They share the weights, the decoding of pictures and the drawing of heatmaps (`benchmarks.peers.common`), so
+that they differ only in serving and explaining.
 """

@@ -1,4 +1,4 @@
-"""What all peers do alike: the shipped weights, the picture in, Zennit in the middle, the heatmap out."""
+"""Code shared by the peers: loading the weights, decoding, explaining with Zennit, drawing the heatmap."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ HEATMAP_SIDE = 256
 
 
 def load_model() -> tuple[nn.Module, ModelCard]:
-    """The network, ready for hooks (they do not bear layers that overwrite their input), and its card."""
+    """Load the shipped network and its card. In-place layers are disabled, because hooks do not support them."""
     model, card = load(shipped_model())
     for layer in model.modules():
         if isinstance(layer, nn.ReLU):
@@ -31,7 +31,7 @@ def load_model() -> tuple[nn.Module, ModelCard]:
 
 
 def decode(data: bytes, card: ModelCard) -> Tensor:
-    """A picture file as the network takes it: the centre square, (3, 32, 32)."""
+    """Decode the centre square of a picture file to the network's input, (3, 32, 32)."""
     picture = Image.open(io.BytesIO(data))
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
@@ -40,7 +40,7 @@ def decode(data: bytes, card: ModelCard) -> Tensor:
 
 
 def answer(logits: Tensor, relevance: Tensor, classes: Sequence[str]) -> dict[str, object]:
-    """Scores of logits (classes,), and relevance (3, 32, 32) as a PNG of 256 pixels, base64."""
+    """Build the response from logits (classes,) and relevance (3, 32, 32): scores and a base64 PNG."""
     scores = dict(zip(classes, logits.softmax(0).tolist(), strict=True))
     label = max(scores, key=scores.__getitem__)
     png = io.BytesIO()
@@ -53,7 +53,7 @@ def answer(logits: Tensor, relevance: Tensor, classes: Sequence[str]) -> dict[st
 
 
 def _colour(relevance: Tensor) -> Image.Image:
-    """Relevance (H, W) in blue, white and red, 0 in the middle; Zennit's own `imgify` breaks under Pillow 13."""
+    """Draw relevance (H, W) in blue, white and red, with 0 as white. Zennit's `imgify` fails with Pillow 13."""
     strongest = relevance.abs().max().clamp(min=torch.finfo(relevance.dtype).tiny)
     colour = Image.fromarray(((relevance / strongest + 1) * 127.5).round().byte().numpy())
     colour.putpalette(palette("bwr").tobytes())
@@ -61,7 +61,7 @@ def _colour(relevance: Tensor) -> Image.Image:
 
 
 class ZennitExplainer:
-    """EpsilonPlusFlat through Zennit, as its README has it. It swaps layers' weights, hence the lock."""
+    """EpsilonPlusFlat with Zennit, as in its README. Needs a lock, because Zennit replaces layers' weights."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -69,12 +69,12 @@ class ZennitExplainer:
         self._lock = threading.Lock()
 
     def explain(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, classes), and relevance (B, 3, 32, 32) of each predicted class."""
+        """Return logits (B, classes), and relevance (B, 3, 32, 32) of the predicted classes."""
         with self._lock, Gradient(self._model, self._composite) as attributor:
             logits, relevance = attributor(pictures, predicted)
         return logits.detach(), relevance.detach()
 
 
 def predicted(logits: Tensor) -> Tensor:
-    """1 at the class with the highest logit, else 0: (B, classes) -> (B, classes)."""
+    """Return 1 at the class with the highest logit, else 0: (B, classes) -> (B, classes)."""
     return F.one_hot(logits.argmax(1), logits.shape[1]).to(logits)

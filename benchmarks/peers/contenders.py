@@ -1,4 +1,4 @@
-"""Who takes part: how each server is started, when it is ready and where it explains."""
+"""The servers to measure: their commands, when they are ready, and the path of their explanations."""
 
 import json
 import shutil
@@ -9,23 +9,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 ENVIRONMENTS = ROOT / ".bench"
-"""One virtual environment for each peer, made by ``make bench-service``."""
+"""Folder of the peers' virtual environments, which ``make bench-service`` creates."""
 
 MULTIPART, RAW = "multipart", "raw"
 
 
-def _answers(_: bytes) -> bool:
+def _always_ready(_: bytes) -> bool:
     return True
 
 
 def _worker_ready(body: bytes) -> bool:
-    """TorchServe's ``/ping`` is healthy long before its worker has loaded anything."""
+    """Whether TorchServe's worker has loaded the model; ``/ping`` is healthy long before."""
     return any(worker["status"] == "READY" for worker in json.loads(body)[0]["workers"])
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A server to measure. ``command`` makes its command line of a port and a scratch folder."""
+    """A server to measure. ``command`` returns its command line for a port and a temporary folder."""
 
     name: str
     about: str
@@ -34,17 +34,17 @@ class Contender:
     ready_path: str = "/health"
     explain_path: str = "/explain"
     forms: tuple[str, ...] = (MULTIPART,)
-    is_ready: Callable[[bytes], bool] = _answers
+    is_ready: Callable[[bytes], bool] = _always_ready
     programs: tuple[str, ...] = ()
     is_ours: bool = False
 
     def missing(self) -> str | None:
-        """What keeps it from taking part, if anything."""
+        """Return why this server cannot be measured, or ``None`` if it can."""
         absent = [program for program in self.programs if shutil.which(program) is None]
         if absent:
-            return f"{self.name} is left out: there is no {absent[0]} on this machine; install it"
+            return f"{self.name} is left out: {absent[0]} is not on this machine; install it"
         if not self.is_ours and not (ENVIRONMENTS / self.name / "stamp").exists():
-            return f"{self.name} is left out: it is not installed; 'make bench-service' says why"
+            return f"{self.name} is left out: it is not installed; 'make bench-service' prints the reason"
         return None
 
 
@@ -54,7 +54,7 @@ def _python(name: str) -> str:
 
 OURS = Contender(
     name="lrpserve",
-    about="this service, as `lrpserve serve` starts it",
+    about="this service, started by `lrpserve serve`",
     command=lambda port, _: [sys.executable, "-m", "app.cli", "serve", "--port", str(port)],
     packages=("fastapi", "uvicorn", "torch"),
     ready_path="/readyz",
@@ -81,7 +81,7 @@ LITSERVE = Contender(
 
 TORCHSERVE = Contender(
     name="torchserve",
-    about="TorchServe and Captum (ε and α1β0, having no EpsilonPlusFlat), TorchServe's own batches of up to 32",
+    about="TorchServe and Captum (ε and α1β0, no EpsilonPlusFlat), TorchServe's own batches of up to 32",
     command=lambda port, scratch: [
         *(_python("torchserve"), "-m", "benchmarks.peers.torchserve.serve", str(port), str(scratch)),
     ],

@@ -1,6 +1,6 @@
-"""What one writes in an afternoon: FastAPI, Zennit, one endpoint. ``fastapi run service.py`` serves it.
+"""Minimal service of FastAPI and Zennit, an afternoon's work: one endpoint, served by ``fastapi run service.py``.
 
-The endpoint is a plain function, so that FastAPI runs it in its thread pool and the event loop stays free.
+The endpoint is a plain function, so that FastAPI runs it in its thread pool and does not block the event loop.
 """
 
 from collections.abc import AsyncIterator

@@ -1,7 +1,7 @@
 """BentoML with Zennit and BentoML's adaptive batching: ``bentoml serve benchmarks.peers.bentoml.service:Explain``
 
-One service, as its page on adaptive batching begins. Its other way, a second service before the batching one,
-would take each picture on one more journey over HTTP.
+One service, the first form in its documentation of adaptive batching. The other form, a second service in
+front of the batching one, would send each picture over HTTP once more.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from torch import Tensor
 from benchmarks.peers.common import ZennitExplainer, answer, decode, load_model
 
 MAX_BATCH_SIZE = 32
-BATCH_TIMEOUT_S = 0.01  # with 0 its worker polls without a pause, on a core that the explaining needs
+BATCH_TIMEOUT_S = 0.01  # with 0 the worker polls without a pause, on a core that explanations need
 
 
 class ExplainAPI(ls.LitAPI):
-    """Each method is one stage of LitServe's way; all run in its worker process."""
+    """Stages of LitServe's pipeline, one method each; all run in its worker process."""
 
     def setup(self, device: str) -> None:
         model, self.card = load_model()

@@ -1,8 +1,8 @@
 """TorchServe's handler with Captum's LRP behind its explanations API.
 
-Captum has no EpsilonPlusFlat. Nearest to it: α1β0 for convolutions (z⁺ is its other name), ε for dense layers.
-For want of a flat rule the first convolution gets ε, Captum's default: pixels are signed, and α1β0's denominators
-may vanish there.
+Captum has no EpsilonPlusFlat. The closest is α1β0 (another name of z⁺) for convolutions and ε for dense layers.
+It has no flat rule either; the first convolution gets ε, Captum's default, because pixels are signed and α1β0's
+denominators can be zero there.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from benchmarks.peers.common import answer, decode, load_model
 
 
 def set_rules(model: nn.Module) -> None:
-    """Give the layers their rules; Captum takes them away after each use."""
+    """Assign the layers' rules. Captum removes them after each use."""
     convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Flatten)):
@@ -25,7 +25,7 @@ def set_rules(model: nn.Module) -> None:
 
 
 class ExplainHandler(BaseHandler):
-    """Predicts at ``/predictions/lrp``, explains at ``/explanations/lrp``; both in batches."""
+    """Handler of ``/predictions/lrp`` and ``/explanations/lrp``, both in batches."""
 
     def initialize(self, context: Any) -> None:
         self.context, self.manifest = context, context.manifest

@@ -1,6 +1,6 @@
-"""Packs the handler and starts TorchServe on it: ``python -m benchmarks.peers.torchserve.serve PORT FOLDER``.
+"""Pack the handler and start TorchServe with it: ``python -m benchmarks.peers.torchserve.serve PORT FOLDER``.
 
-The inference and management APIs share the port; FOLDER is for the archive, the configuration and logs.
+The inference and management APIs share the port. FOLDER receives the archive, the configuration and the logs.
 """
 
 import os
@@ -46,17 +46,17 @@ def main() -> None:
         CONFIGURATION.format(port=port, grpc_inference=grpc_inference, grpc_management=grpc_management)
     )
     start: list[str | Path] = [BIN / "torchserve", "--start", "--foreground", "--ncs", "--model-store", store]
-    os.chdir(folder)  # its logs go there
-    os.environ["TMPDIR"] = os.environ["TEMP"] = str(folder)  # and its process id, and the unpacked archive
+    os.chdir(folder)  # TorchServe writes logs to the current directory
+    os.environ["TMPDIR"] = os.environ["TEMP"] = str(folder)  # for its process id and the unpacked archive
     os.execv(start[0], [*map(str, start), "--models", "lrp=lrp.mar", "--ts-config", str(configuration)])
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on; all are held until the last is found."""
+    """Return ``count`` different free ports of the loopback interface."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(held.getsockname()[1]) for held in sockets]
-    for held in sockets:
-        held.close()
+    ports = [int(opened.getsockname()[1]) for opened in sockets]
+    for opened in sockets:
+        opened.close()
     return ports
 
 
