@@ -264,8 +264,8 @@ def serving(replies: Replies) -> Iterator[int]:
 
 @pytest.fixture
 def few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "OPENED_BEFOREHAND", 1)
-    monkeypatch.setattr(load, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(load, "INITIAL_CONNECTIONS", 1)
+    monkeypatch.setattr(load, "MAX_CONNECTIONS", 3)
 
 
 @on_linux
@@ -274,9 +274,9 @@ def test_the_load_counts_answers_by_status_and_those_that_say_when_to_come_again
         tally = load.flood(port, ASKED, rate=200, seconds=0.2)
     answered, refused = tally.answers[200], tally.answers[503]
     assert set(tally.answers) == {200, 503}
-    assert len(answered.took_s) + len(refused.took_s) == tally.sent == len(tally.late_s) > 1
-    assert len(answered.took_s) - len(refused.took_s) in (0, 1)
-    assert (answered.with_retry_after, refused.with_retry_after) == (0, len(refused.took_s))
+    assert len(answered.since_sent_s) + len(refused.since_sent_s) == tally.sent == len(tally.late_s) > 1
+    assert len(answered.since_sent_s) - len(refused.since_sent_s) in (0, 1)
+    assert (answered.with_retry_after, refused.with_retry_after) == (0, len(refused.since_sent_s))
     assert (tally.not_sent, tally.lost.total()) == (0, 0)
 
 
@@ -285,7 +285,7 @@ def test_the_load_counts_a_wait_from_when_it_was_due() -> None:
     with serving(Replies(lambda _: [OK])) as port:
         tally = load.flood(port, ASKED, rate=200, seconds=0.1)
     answers = tally.answers[200]
-    assert sum(answers.waited_s) == pytest.approx(sum(answers.took_s) + sum(tally.late_s))
+    assert sum(answers.since_due_s) == pytest.approx(sum(answers.since_sent_s) + sum(tally.late_s))
 
 
 @on_linux
@@ -294,7 +294,7 @@ def test_the_load_goes_on_where_connections_are_closed() -> None:
     with serving(Replies(lambda number: None if number % 3 else [OK])) as port:
         tally = load.flood(port, ASKED, rate=100, seconds=0.3)
     assert set(tally.lost) == {"closed"}
-    assert tally.sent == len(tally.answers[200].took_s) + tally.lost["closed"] > 3
+    assert tally.sent == len(tally.answers[200].since_sent_s) + tally.lost["closed"] > 3
 
 
 @on_linux
@@ -314,7 +314,7 @@ def test_clients_who_wait_for_their_answers_are_never_more_than_asked_for() -> N
     with serving(replies) as port:
         tally = load.saturate(port, ASKED, clients=4, seconds=0.2)
     assert replies.most_at_once <= 4
-    assert len(tally.answers[200].took_s) == tally.sent == replies.asked > 4
+    assert len(tally.answers[200].since_sent_s) == tally.sent == replies.asked > 4
 
 
 def overload_by(sent: int, **more: int) -> dict[str, Finding]:
