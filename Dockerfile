@@ -1,19 +1,19 @@
-# LRPServe as an image. Both Docker's builders take it, and Podman's: no BuildKit syntax, nothing but Python and pip.
+# Image of LRPServe. Works with both of Docker's builders and Podman's: it uses no BuildKit syntax, only Python and pip.
 #   docker build --tag lrpserve .
-#   docker build --tag lrpserve --build-arg TORCH_INDEX=... .   an index with other torch wheels, as PyTorch's CPU ones
+#   docker build --tag lrpserve --build-arg TORCH_INDEX=... .   with another index for torch, such as PyTorch's CPU wheels
 ARG BASE=python:3.12-slim
 
 
-# What the service depends on, without the service: the large layer, which changes only with the pins.
+# The service's dependencies: a large layer that changes only with the pinned versions.
 FROM ${BASE} AS dependencies
 ARG TORCH_INDEX=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1 PIP_ROOT_USER_ACTION=ignore PIP_PYTHON=/opt/venv/bin/python
 WORKDIR /src
-# Without pip of its own: nobody installs anything into what runs.
+# Without pip, so that nothing can be installed into the running image.
 RUN python -m venv --without-pip /opt/venv
 COPY pyproject.toml constraints.txt ./
-# Dropped again, since nothing at run time opens them: headers, what links and tests C++, and Triton, which only
-# torch.compile uses, with a compiler that the image does not have. torch does not start without torch_shm_manager.
+# Removes files that are not used at run time: headers, libraries and tests for C++, and Triton, which only torch.compile
+# uses and which needs a compiler. torch does not start without torch_shm_manager.
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
       > requirements.txt \
  && pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt --requirement requirements.txt \
@@ -23,7 +23,7 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
  && find . -name '*.a' -delete
 
 
-# The service itself, apart from them: a small layer.
+# The service itself: a small layer.
 FROM dependencies AS build
 COPY README.md LICENSE ./
 COPY model_weights model_weights
@@ -31,7 +31,7 @@ COPY app app
 RUN pip install --no-deps --target /opt/lrpserve .
 
 
-# The tests, on the same dependencies and as the same user: docker compose run --rm test
+# The tests, with the same dependencies and the same user: docker compose run --rm test
 FROM build AS test
 RUN pip install --constraint constraints.txt '.[test]'
 COPY . .
@@ -43,15 +43,15 @@ ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]
 FROM ${BASE} AS serve
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=build /opt/lrpserve /opt/lrpserve
-# Everything stands still in here but /tmp, where larger uploads go while they arrive.
+# Only /tmp is written to: larger uploads are stored there while they arrive.
 ENV PATH=/opt/lrpserve/bin:/opt/venv/bin:$PATH PYTHONPATH=/opt/lrpserve PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HOME=/tmp LRP_HOST=0.0.0.0 LRP_PORT=8000
 EXPOSE 8000
-# A number, so that Kubernetes sees that it is not root. Any other will do as well: nothing is owned by it.
+# A number, so that Kubernetes can verify that it is not root. Any other number works, as this user owns no files.
 USER 10001:10001
-# http.client, as urllib would ask a proxy that the environment names.
+# http.client rather than urllib, which would use a proxy from the environment.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-c", "import http.client, os, sys; probe = http.client.HTTPConnection('127.0.0.1', int(os.environ['LRP_PORT']), timeout=2); probe.request('GET', '/readyz'); sys.exit(probe.getresponse().status != 200)"]
-# The exec form: the service is process 1 itself, so that SIGTERM arrives.
+# The exec form makes the service process 1, so that it receives SIGTERM.
 ENTRYPOINT ["lrpserve"]
 CMD ["serve"]
 ARG VERSION=""

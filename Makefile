@@ -1,4 +1,4 @@
-# Two commands do everything: `make serve` and `make test`. Each sets up what it needs and is quick the second time.
+# The main targets are `make serve` and `make test`. Each installs what it needs the first time.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 .DEFAULT_GOAL := help
 .PHONY: help serve test check fix soak audit train bench bench-service docs image container-test clean
 
-help:  ## Say what there is
+help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
@@ -23,11 +23,11 @@ serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
 test: $(VENV)/test.stamp  ## Run all tests
 	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
 
-soak: $(VENV)/test.stamp  ## Overload, mixed requests, damaged pictures, made-up requests; SOAK_ARGS=--short SOAK_S=seconds
+soak: $(VENV)/test.stamp  ## Test overload, mixed requests, damaged pictures and generated requests; SOAK_ARGS=--short SOAK_S=seconds
 	LRP_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest --hypothesis-profile=soak tests/api/test_properties.py tests/api/test_schemathesis.py
 	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
 
-audit: $(VENV)/audit.stamp  ## Look every pinned package up among known vulnerabilities (needs the network)
+audit: $(VENV)/audit.stamp  ## Check all pinned packages for known vulnerabilities (needs the network)
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 check: $(VENV)/test.stamp  ## Check format, lint and types
@@ -35,20 +35,20 @@ check: $(VENV)/test.stamp  ## Check format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-fix: $(VENV)/test.stamp  ## Format, and mend what the linter can
+fix: $(VENV)/test.stamp  ## Format, and apply the linter's fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 train: $(VENV)/test.stamp  ## Train the shipped weights again (hours on two cores); DATA=folder-or-zip
 	$(BIN)/lrpserve train --recipe best --data $(DATA) --resume
 
-bench: $(VENV)/test.stamp  ## Measure the service's explanations against the bare network
+bench: $(VENV)/test.stamp  ## Measure the engine against Zennit and the forward pass alone
 	$(BIN)/python -m benchmarks.relevance --write
 
-bench-service: $(VENV)/test.stamp $(PEERS:%=.bench/%/stamp)  ## Measure the service against its peers (12 minutes); wants wrk and Java
+bench-service: $(VENV)/test.stamp $(PEERS:%=.bench/%/stamp)  ## Measure the service against its peers (12 minutes); needs wrk and Java
 	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)
 
-docs: $(VENV)/test.stamp  ## Draw the documentation's pictures, and fill in its tables
+docs: $(VENV)/test.stamp  ## Draw the documentation's pictures, and write its tables
 	$(BIN)/python -m docs.make_tables
 	$(BIN)/python -m docs.make_pictures
 
@@ -60,30 +60,30 @@ image:  ## Build the image; IMAGE=name, IMAGE_ARGS='--build-arg TORCH_INDEX=...'
 container-test: image $(VENV)/test.stamp  ## Run the image as docker-compose.yml does, and test it
 	LRP_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/test_container.py -s $(PYTEST_ARGS)
 
-clean:  ## Remove the environment and what tools left behind
+clean:  ## Remove the environment and the tools' caches
 	rm -rf $(VENV) .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
 
 $(VENV)/serve.stamp: pyproject.toml constraints.txt
-	@echo "Setting up $(VENV): a few minutes the first time, torch is large ..."
+	@echo "Setting up $(VENV): this takes a few minutes the first time, because torch is large ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable .
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/serve.stamp
-	@echo "Installing what the tests need ..."
+	@echo "Installing the tests' dependencies ..."
 	@$(PIP) --editable '.[test]'
 	@touch $@
 
-# A peer's own releases come before ours, which it shares otherwise: one torch for all, and gigabytes saved.
+# A peer's environment has its own releases first and shares all other packages with ours, which saves gigabytes of torch.
 .bench/%/stamp: benchmarks/peers/%/requirements.txt $(VENV)/test.stamp
 	@echo "Setting up the peer $* ..."
 	@$(PYTHON) -m venv .bench/$*
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$(.bench/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ours.pth"
 	@if .bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<; \
-		then touch $@; else echo "$* could not be installed: the benchmark leaves it out"; fi
+		then touch $@; else echo "$* could not be installed; the benchmark leaves it out"; fi
 
-# In an environment of its own: what audits should not depend on what is audited.
+# In an environment of its own, so that the audit does not depend on the packages that it checks.
 $(VENV)/audit.stamp: $(VENV)/serve.stamp
 	@$(BIN)/python -m venv $(VENV)/audit
 	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet pip-audit==2.10.1
