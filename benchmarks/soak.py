@@ -751,8 +751,13 @@ def main() -> None:
     given = {name: getattr(arguments, name) for name, _ in settable if getattr(arguments, name)}
     lengths = replace(SHORT if arguments.short else Lengths(), **given)
     print(f"{os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f} at the start")
-    overloading = {"apart": not arguments.shared, "goodput_at_least": arguments.goodput_at_least}
-    parts = {**PARTS, "overload": lambda lengths: uvloop.run(overload(lengths, **overloading))}
+
+    def run_overload(lengths: Lengths) -> list[Finding]:
+        return uvloop.run(
+            overload(lengths, apart=not arguments.shared, goodput_at_least=arguments.goodput_at_least)
+        )
+
+    parts = {**PARTS, "overload": run_overload}
     findings = [finding for part in arguments.only for finding in parts[part](lengths)]
     for finding in findings:
         verdict = {True: "kept", False: "BROKEN", None: "info"}[finding.kept]
