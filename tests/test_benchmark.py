@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic and words: what is made of the figures, not the figures."""
+"""Benchmarks: calculations, tables and messages, and the load generator. The measurements are not tested."""
 
 import asyncio
 import json
@@ -136,10 +136,10 @@ def test_start_and_memory_are_told_beside_torch_alone() -> None:
 
 
 def test_other_work_on_the_machine_is_told() -> None:
-    said = report.others_sentence([cell(others=share) for share in (0.02, 0.05, 0.4)])
-    assert "5%" in said
-    assert "40% at most" in said
-    assert "measure again" not in said
+    sentence = report.others_sentence([cell(others=share) for share in (0.02, 0.05, 0.4)])
+    assert "5%" in sentence
+    assert "40% at most" in sentence
+    assert "measure again" not in sentence
 
 
 def test_figures_from_a_busy_machine_carry_a_warning() -> None:
@@ -196,40 +196,43 @@ def test_a_peer_that_is_not_installed_is_left_out_by_name() -> None:
     assert "make bench-service" in reason
 
 
-@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda one: one.name)
+@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
 def test_every_contender_is_started_on_the_port_it_is_given(contender: Contender, tmp_path: Path) -> None:
     assert any("12345" in word for word in contender.command(12345, tmp_path))
 
 
 BODY = bytes(2**20)
-"""More than the kernel takes at once."""
-ASKED = b"POST /explain HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
+"""More than the kernel accepts at once."""
+REQUEST = b"POST /explain HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"
 REFUSED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nRetry-After: 1\r\n\r\n"
 
-on_linux = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the load comes from epoll")
+on_linux = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the load generator uses epoll")
 
 
 class Replies:
-    """A service that says what it is told to: to each request by its number, in pieces; to some nothing."""
+    """Server that sends what ``reply`` returns for the number of a request, in pieces.
 
-    def __init__(self, to: Callable[[int], list[bytes] | None]) -> None:
-        self.asked = self.at_once = self.most_at_once = 0
-        self._to = to
+    It sends nothing for an empty list, and closes the connection for ``None``.
+    """
 
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reply: Callable[[int], list[bytes] | None]) -> None:
+        self.received = self.concurrent = self.max_concurrent = 0
+        self._reply = reply
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 await reader.readuntil(b"\r\n\r\n")
-                self.at_once += 1
-                self.most_at_once = max(self.most_at_once, self.at_once)
+                self.concurrent += 1
+                self.max_concurrent = max(self.max_concurrent, self.concurrent)
                 await reader.readexactly(len(BODY))
-                pieces = self._to(self.asked)
-                self.asked += 1
+                pieces = self._reply(self.received)
+                self.received += 1
                 for piece in pieces or ():
                     writer.write(piece)
                     await asyncio.sleep(0.001)
-                self.at_once -= 1
+                self.concurrent -= 1
                 if pieces is None:
                     return
         except (EOFError, OSError):
@@ -240,9 +243,9 @@ class Replies:
 
 @contextmanager
 def serving(replies: Replies) -> Iterator[int]:
-    """The port, of a thread of its own."""
+    """Run the server in a thread; yield its port."""
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(replies.talk, "127.0.0.1", 0, backlog=1000))
+    server = loop.run_until_complete(asyncio.start_server(replies.handle, "127.0.0.1", 0, backlog=1000))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
@@ -271,7 +274,7 @@ def few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 @on_linux
 def test_the_load_counts_answers_by_status_and_those_that_say_when_to_come_again() -> None:
     with serving(Replies(lambda number: [REFUSED] if number % 2 else [OK[:9], OK[9:50], OK[50:]])) as port:
-        tally = load.flood(port, ASKED, rate=200, seconds=0.2)
+        tally = load.flood(port, REQUEST, rate=200, seconds=0.2)
     answered, refused = tally.answers[200], tally.answers[503]
     assert set(tally.answers) == {200, 503}
     assert len(answered.since_sent_s) + len(refused.since_sent_s) == tally.sent == len(tally.late_s) > 1
@@ -283,7 +286,7 @@ def test_the_load_counts_answers_by_status_and_those_that_say_when_to_come_again
 @on_linux
 def test_the_load_counts_a_wait_from_when_it_was_due() -> None:
     with serving(Replies(lambda _: [OK])) as port:
-        tally = load.flood(port, ASKED, rate=200, seconds=0.1)
+        tally = load.flood(port, REQUEST, rate=200, seconds=0.1)
     answers = tally.answers[200]
     assert sum(answers.since_due_s) == pytest.approx(sum(answers.since_sent_s) + sum(tally.late_s))
 
@@ -292,7 +295,7 @@ def test_the_load_counts_a_wait_from_when_it_was_due() -> None:
 @pytest.mark.usefixtures("few_connections")
 def test_the_load_goes_on_where_connections_are_closed() -> None:
     with serving(Replies(lambda number: None if number % 3 else [OK])) as port:
-        tally = load.flood(port, ASKED, rate=100, seconds=0.3)
+        tally = load.flood(port, REQUEST, rate=100, seconds=0.3)
     assert set(tally.lost) == {"closed"}
     assert tally.sent == len(tally.answers[200].since_sent_s) + tally.lost["closed"] > 3
 
@@ -302,7 +305,7 @@ def test_the_load_goes_on_where_connections_are_closed() -> None:
 def test_the_load_says_what_it_could_not_send_and_waits_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "ANSWER_LIMIT_S", 0)
     with serving(Replies(lambda _: [])) as port:
-        tally = load.flood(port, ASKED, rate=1000, seconds=0.2)
+        tally = load.flood(port, REQUEST, rate=1000, seconds=0.2)
     assert tally.sent == 3
     assert tally.not_sent > 3
     assert tally.lost == {"no answer": 3}
@@ -312,17 +315,17 @@ def test_the_load_says_what_it_could_not_send_and_waits_not_for_ever(monkeypatch
 def test_clients_who_wait_for_their_answers_are_never_more_than_asked_for() -> None:
     replies = Replies(lambda _: [OK])
     with serving(replies) as port:
-        tally = load.saturate(port, ASKED, clients=4, seconds=0.2)
-    assert replies.most_at_once <= 4
-    assert len(tally.answers[200].since_sent_s) == tally.sent == replies.asked > 4
+        tally = load.saturate(port, REQUEST, clients=4, seconds=0.2)
+    assert replies.max_concurrent <= 4
+    assert len(tally.answers[200].since_sent_s) == tally.sent == replies.received > 4
 
 
-def overload_by(sent: int, **more: int) -> dict[str, Finding]:
-    """What is found of so many requests in a second, at a capacity of ten a second."""
+def overload_by(sent: int, **lost: int) -> dict[str, Finding]:
+    """Return the findings for requests sent within one second, at a capacity of ten per second."""
     tally = load.Tally(sent=sent, seconds=1.0)
     for status, count in {200: 10, 503: 90}.items():
         tally.answers[status] = load.Answers([0.001] * count, [0.001] * count, count)
-    tally.lost.update(more)
+    tally.lost.update(lost)
     return {finding.what: finding for finding in overload_findings(Overload(tally, 1, 10, 10, 0, [], 1))}
 
 

@@ -1,7 +1,7 @@
-"""The image as docker-compose.yml runs it: what it can do, what it cannot, and whether it loses an answer.
+"""The image as docker-compose.yml runs it: its function, its restrictions, and its stop under load.
 
-Load goes to the container's own address, as Docker's port forwarding would accept connections for a service
-that no longer does. So this wants an engine on this machine's own Linux.
+The load is sent to the container's own address, because Docker's port forwarding accepts connections after the
+service has stopped accepting them. The tests therefore need an engine on this machine's Linux, without a VM.
 """
 
 import asyncio
@@ -24,23 +24,23 @@ IMAGE = os.environ.get("LRP_TEST_IMAGE", "")
 CLIENTS = 24
 
 pytestmark = pytest.mark.skipif(
-    not IMAGE, reason="LRP_TEST_IMAGE is not set: make container-test builds an image and runs this"
+    not IMAGE, reason="LRP_TEST_IMAGE is not set: make container-test builds an image and runs these tests"
 )
 
 
 @dataclass(frozen=True)
 class Container:
-    """One that runs."""
+    """A running container."""
 
     name: str
     published: str
-    """Where users reach it."""
+    """URL of the published port."""
 
     def inspect(self) -> dict[str, Any]:
         return dict(json.loads(run("docker", "inspect", self.name))[0])
 
     def address(self) -> str:
-        """Its own, without port forwarding between."""
+        """Return the container's own address, which bypasses port forwarding."""
         (network,) = self.inspect()["NetworkSettings"]["Networks"].values()
         return f"{network['IPAddress']}:8000"
 
@@ -48,7 +48,7 @@ class Container:
         return attempt("docker", "exec", self.name, "sh", "-c", command)
 
     def events(self) -> list[dict[str, Any]]:
-        """What the service logged."""
+        """Return the service's log records."""
         logs = attempt("docker", "logs", self.name)
         return [json.loads(line) for line in (logs.stdout + logs.stderr).splitlines() if line.startswith("{")]
 
@@ -66,7 +66,7 @@ def run(*command: str, **env: str) -> str:
 
 
 def compose_command() -> tuple[str, ...]:
-    """Compose 2 where there is one, else 1."""
+    """Return the command of Compose 2 if installed, else of Compose 1."""
     return (
         ("docker", "compose")
         if attempt("docker", "compose", "version").returncode == 0
@@ -76,7 +76,7 @@ def compose_command() -> tuple[str, ...]:
 
 @contextmanager
 def composed(*overrides: Path) -> Iterator[Container]:
-    """`docker compose up`, healthy, on a free port."""
+    """Run `docker compose up` on a free port, and wait until the container is healthy."""
     files = [ROOT / "docker-compose.yml", *overrides]
     options = [option for file in files for option in ("--file", str(file))]
     command = (*compose_command(), "--project-name", f"lrpserve-{uuid4().hex[:8]}", *options)
@@ -102,7 +102,7 @@ def wait_until_healthy(container: Container, limit_s: int = 120) -> None:
         first = process.stdout.readline().strip()
         process.kill()
     assert first == "health_status: healthy", (
-        f"{first or 'no word'}\n{attempt('docker', 'logs', container.name)}"
+        f"{first or 'no event'}\n{attempt('docker', 'logs', container.name)}"
     )
 
 
@@ -123,7 +123,7 @@ def test_it_explains_a_picture_at_the_published_address(container: Container, ca
 
 
 def test_the_reference_engine_works_in_it(container: Container) -> None:
-    """Zennit and torchvision, which our own engine does without."""
+    """Zennit and torchvision can be imported; the engine does not need them."""
     done = container.shell("python -c 'from app.lrp.reference import Reference'")
     assert done.returncode == 0, done.stderr
 
@@ -194,10 +194,10 @@ def test_with_keys_it_is_healthy_and_lets_only_them_in(tmp_path: Path, cat_jpeg:
 
 @dataclass
 class Tally:
-    """What became of each request, by its ID."""
+    """Results of requests by ID."""
 
     answered: dict[str, int] = field(default_factory=dict)
-    """The status; the body arrived whole."""
+    """Status of each complete answer."""
     broken: set[str] = field(default_factory=set)
     waiting: set[str] = field(default_factory=set)
     warm: asyncio.Event = field(default_factory=asyncio.Event)
@@ -227,7 +227,7 @@ async def post_until_refused(address: str, picture: bytes, tally: Tally, *, keep
 
 
 async def half_a_request(address: str, picture: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """An upload that the service has taken on and that is not whole yet."""
+    """Send half of a request that the service has accepted with 100 Continue."""
     reader, writer = await asyncio.open_connection(*address.split(":"))
     head = f"POST /predict HTTP/1.1\r\nHost: {address}\r\nContent-Type: image/jpeg\r\n"
     writer.write(f"{head}Content-Length: {len(picture)}\r\nExpect: 100-continue\r\n\r\n".encode())
@@ -237,37 +237,41 @@ async def half_a_request(address: str, picture: bytes) -> tuple[asyncio.StreamRe
 
 
 async def stop_under_load(container: Container, picture: bytes) -> tuple[Tally, set[str], bytes]:
-    """What became of the load, what of it was under way at the stop, and the answer to a slow upload."""
+    """Stop a container under load.
+
+    Returns the tally, the IDs of requests that were in progress at the stop, and the answer to a slow upload.
+    """
     address, tally = container.address(), Tally()
     async with asyncio.timeout(100), asyncio.TaskGroup() as clients:
         for number in range(CLIENTS):
             clients.create_task(post_until_refused(address, picture, tally, keep_alive=number % 2 == 0))
         await tally.warm.wait()
         reader, writer = await half_a_request(address, picture)
-        under_way = set(tally.waiting)
+        in_progress = set(tally.waiting)
         stop = await asyncio.create_subprocess_exec(
             "docker", "stop", container.name, stdout=asyncio.subprocess.DEVNULL
         )
-    writer.write(picture[len(picture) // 2 :])  # only now, when nobody else gets in any more
+    writer.write(picture[len(picture) // 2 :])  # only now, when no other request is accepted
     async with asyncio.timeout(60):
         slow = await reader.read()
         assert await stop.wait() == 0
     writer.close()
-    return tally, under_way, slow
+    return tally, in_progress, slow
 
 
 def test_stopped_under_load_it_loses_no_answer(cat_jpeg: bytes) -> None:
     with composed() as container:
-        tally, under_way, slow = asyncio.run(stop_under_load(container, cat_jpeg))
+        tally, in_progress, slow = asyncio.run(stop_under_load(container, cat_jpeg))
         state = container.inspect()["State"]
-        taken = {event["id"] for event in container.events() if event.get("route") == "/explain"}
+        accepted = {event["id"] for event in container.events() if event.get("route") == "/explain"}
     statuses = list(tally.answered.values())
     print(
-        f"{len(statuses)} answered, {statuses.count(200)} of them 200; {len(under_way)} under way at the stop; "
-        f"{len(taken - set(tally.answered))} taken and lost; {len(tally.broken)} cut off unread afterwards"
+        f"{len(statuses)} answered, {statuses.count(200)} of them 200; "
+        f"{len(in_progress)} in progress at the stop; {len(accepted - set(tally.answered))} accepted and lost; "
+        f"{len(tally.broken)} cut off unread afterwards"
     )
-    assert under_way <= set(tally.answered)
-    assert taken == set(tally.answered)
+    assert in_progress <= set(tally.answered)
+    assert accepted == set(tally.answered)
     assert set(statuses) <= {200, 503}
     assert slow.startswith((b"HTTP/1.1 200", b"HTTP/1.1 503"))
     assert b'"prediction"' in slow or b'"status":503' in slow

@@ -1,4 +1,4 @@
-"""The manifests: valid where they are checked by others, and in agreement with the service and each other."""
+"""The manifests are valid, and agree with the service and with each other."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,9 +17,9 @@ from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 OLDEST = "1.30"
-"""The oldest Kubernetes whose preStop can sleep by itself."""
-ITSELF_GIB = 1.5
-"""All processes on two cores, with pictures of 25 MP in their hands."""
+"""The oldest Kubernetes release that supports ``sleep`` in preStop."""
+PROCESSES_GIB = 1.5
+"""Memory of all processes on two cores while they decode pictures of 25 MP."""
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -32,7 +32,7 @@ HARDENED = [pytest.param(COMPOSE[name], id=name) for name in ("lrpserve", "gpu",
 
 
 def values(tree: object, key: str) -> Iterator[Any]:
-    """Everything that stands under ``key``, however deep."""
+    """Yield all values of ``key`` at any depth."""
     if isinstance(tree, Mapping):
         yield from (value for name, value in tree.items() if name == key)
     if isinstance(tree, Mapping | list):
@@ -67,13 +67,15 @@ def test_the_parts_find_each_other() -> None:
 
 
 def test_probes_ask_what_the_service_answers(app: FastAPI) -> None:
-    asked = {get["path"] for get in values(CONTAINER, "httpGet")} | set(re.findall(r"'(/\w+)'\)", DOCKERFILE))
-    assert asked == {"/readyz", "/livez"}
-    assert asked <= set(app.openapi()["paths"])
+    probed = {get["path"] for get in values(CONTAINER, "httpGet")} | set(
+        re.findall(r"'(/\w+)'\)", DOCKERFILE)
+    )
+    assert probed == {"/readyz", "/livez"}
+    assert probed <= set(app.openapi()["paths"])
 
 
 def stop_s(env: Mapping[str, str]) -> float:
-    """What the service may take to end once it is told to."""
+    """Seconds that the service may take to stop after SIGTERM."""
     return float(env["LRP_DRAIN_S"]) + float(env["LRP_GRACEFUL_STOP_S"])
 
 
@@ -106,9 +108,8 @@ def test_every_setting_that_is_set_exists() -> None:
 
 
 def test_kubernetes_puts_no_variables_of_its_own_into_the_environment() -> None:
-    assert (
-        POD["enableServiceLinks"] is False
-    )  # a Service that is called "lrp" would set LRP_PORT to an address
+    # Otherwise a Service named "lrp" would set LRP_PORT to an address.
+    assert POD["enableServiceLinks"] is False
 
 
 def test_a_pod_is_as_restricted_as_kubernetes_strictest_standard_asks() -> None:
@@ -171,40 +172,39 @@ def memory_of(service: Mapping[str, Any]) -> tuple[float, float]:
 )
 def test_memory_has_room_for_all_that_is_let_in(limit: float, spool: float) -> None:
     bodies = Settings().max_bytes_in_hand / 2**30
-    assert limit >= 3 * bodies + spool + ITSELF_GIB  # there, on the way to a process that opens it, and there
+    # Three copies of a body: received, in transit to the process that decodes it, and in that process.
+    assert limit >= 3 * bodies + spool + PROCESSES_GIB
 
 
 def test_a_pod_requests_what_it_takes_with_large_pictures() -> None:
-    assert gibibytes(CONTAINER["resources"]["requests"]["memory"]) >= ITSELF_GIB
+    assert gibibytes(CONTAINER["resources"]["requests"]["memory"]) >= PROCESSES_GIB
 
 
 def test_variables_of_compose_are_documented() -> None:
-    asked = re.findall(r"\$\{(LRP_\w+):-([^}]*)\}", (ROOT / "docker-compose.yml").read_text())
+    variables = re.findall(r"\$\{(LRP_\w+):-([^}]*)\}", (ROOT / "docker-compose.yml").read_text())
     page = (ROOT / "docs" / "deploy.md").read_text()
-    assert len(asked) == 6
-    for name, default in asked:
+    assert len(variables) == 6
+    for name, default in variables:
         assert f"| `{name}` | {f'`{default}`' if default else '–'} | " in page
 
 
 def installed_for(wanted: str) -> set[str]:
-    """All that is installed for a requirement, itself included."""
-    found, seen, waiting = set[str](), set[str](), [Requirement(wanted)]
-    while waiting:
-        one = waiting.pop()
-        if str(one) in seen:
+    """Return the installed packages that a requirement needs, including the requirement itself."""
+    found, seen, pending = set[str](), set[str](), [Requirement(wanted)]
+    while pending:
+        requirement = pending.pop()
+        if str(requirement) in seen:
             continue
-        seen.add(str(one))
+        seen.add(str(requirement))
         try:
-            installed = distribution(one.name)
-        except (
-            PackageNotFoundError
-        ):  # another system's: PyPI's torch brings CUDA to Linux, its CPU wheels do not
-            continue
-        found.add(canonicalize_name(one.name))
-        for brought in map(Requirement, installed.requires or []):
-            extras = [{"extra": extra} for extra in ("", *one.extras)]
-            if brought.marker is None or any(map(brought.marker.evaluate, extras)):
-                waiting.append(brought)
+            installed = distribution(requirement.name)
+        except PackageNotFoundError:
+            continue  # not needed here: PyPI's torch for Linux requires CUDA, its CPU wheels do not
+        found.add(canonicalize_name(requirement.name))
+        for dependency in map(Requirement, installed.requires or []):
+            extras = [{"extra": extra} for extra in ("", *requirement.extras)]
+            if dependency.marker is None or any(map(dependency.marker.evaluate, extras)):
+                pending.append(dependency)
     return found
 
 
@@ -212,9 +212,6 @@ def test_all_that_is_installed_is_pinned() -> None:
     lines = (ROOT / "constraints.txt").read_text().split()
     pinned = {canonicalize_name(line.split("==")[0]) for line in lines}
     installed = installed_for("lrpserve[test]") - {"lrpserve"}
-    assert {
-        "torch",
-        "schemathesis",
-        "aiohttp",
-    } <= installed  # the service's, the tests', and what an extra brings
+    # A dependency of the service, one of the tests, and one of an extra.
+    assert {"torch", "schemathesis", "aiohttp"} <= installed
     assert installed <= pinned

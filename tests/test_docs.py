@@ -1,13 +1,13 @@
-"""README and docs: what they tell people to type works, what they list is there, what they show exists.
+"""README and docs: their commands work, their tables are complete, and their links and pictures exist.
 
-The first word of a fence is its language. The second says what is done with it:
+The first word of a fence is its language. The second tells the tests what to do with it:
 
-    sh              run, in the page's own folder, against the page's server; curl fails on any refusal
-    sh refused      run; a request in it is refused
-    sh serve        started, and the page's server from then on
-    sh elsewhere    needs what a test cannot have (containers, a cluster, hours): its words are checked, not run
+    sh              run, in the page's own folder, against the page's server; curl fails on any HTTP error
+    sh refused      run; a request in it must be refused
+    sh serve        start a server, which the following blocks use
+    sh elsewhere    not run, as it needs containers, a cluster or hours; its words are checked
     python          run
-    text printed    what the block before it printed; … stands for anything
+    text printed    expected output of the block before it; … matches any text
 """
 
 import os
@@ -52,7 +52,7 @@ KINDS = {
 }
 ADDRESS = "127.0.0.1:8000"
 SUBSTITUTED = {"--host 0.0.0.0": "--host 127.0.0.1"}
-"""Besides the address: a test opens nothing to others than the loopback."""
+"""Replacements besides the address, so that tests listen on the loopback interface only."""
 CURLRC = "fail-with-body\nsilent\nshow-error\nmax-time = 60\n"
 LIMIT_S = 300
 TOOLS = ("bash", "curl", "make", "openssl")
@@ -64,21 +64,20 @@ needs_tools = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two fences."""
+    """Text of a fenced block, and the words after its opening fence."""
 
     info: str
     text: str
 
 
 @dataclass
-class Desk:
-    """Where a page's commands are typed: a folder, a PATH with this checkout's lrpserve, and a server."""
+class Terminal:
+    """Environment of a page's commands: a folder, a PATH with this checkout's lrpserve, and a server."""
 
     folder: Path
     address: str
-    printed: str = ""
-    said: str = ""
-    """To stderr."""
+    stdout: str = ""
+    stderr: str = ""
     serving: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, block: Block) -> int:
@@ -94,7 +93,7 @@ class Desk:
             timeout=LIMIT_S,
             check=False,
         )
-        self.printed, self.said = done.stdout, done.stderr
+        self.stdout, self.stderr = done.stdout, done.stderr
         return done.returncode
 
     def serve(self, block: Block) -> None:
@@ -109,20 +108,20 @@ class Desk:
         )
         self.serving.append(process)
         assert process.stdout is not None
-        said = ""
+        output = ""
         for line in process.stdout:
-            said += line
+            output += line
             if found := re.search(r"http://(127\.0\.0\.1:[1-9]\d*)", line):
                 self.address = found[1]
                 while httpx.get(f"http://{self.address}/readyz", timeout=60).status_code == 503:
-                    pass  # the warm-up goes on between the requests
+                    pass  # the server warms up between the requests
                 return
-        raise AssertionError(f"it did not start:\n{said}")
+        raise AssertionError(f"the server did not start:\n{output}")
 
     def typed(self, block: Block) -> str:
         text = block.text.replace(ADDRESS, self.address)
-        for written, meant in SUBSTITUTED.items():
-            text = text.replace(written, meant)
+        for written, replacement in SUBSTITUTED.items():
+            text = text.replace(written, replacement)
         return text
 
     def environment(self) -> dict[str, str]:
@@ -131,7 +130,7 @@ class Desk:
 
 
 @contextmanager
-def desk(folder: Path, address: str, cat_jpeg: bytes) -> Iterator[Desk]:
+def terminal(folder: Path, address: str, cat_jpeg: bytes) -> Iterator[Terminal]:
     bin_ = folder / ".venv" / "bin"
     bin_.mkdir(parents=True)
     for name, arguments in (("lrpserve", "-m app.cli"), ("python", "")):
@@ -140,11 +139,11 @@ def desk(folder: Path, address: str, cat_jpeg: bytes) -> Iterator[Desk]:
     (folder / ".curlrc").write_text(CURLRC)
     (folder / "cat.jpg").write_bytes(cat_jpeg)
     shutil.copy(ROOT / "docs" / "images" / "frog.png", folder)
-    made = Desk(folder, address)
+    opened = Terminal(folder, address)
     try:
-        yield made
+        yield opened
     finally:
-        for process in made.serving:
+        for process in opened.serving:
             os.killpg(process.pid, signal.SIGTERM)
             process.communicate(timeout=60)
 
@@ -164,16 +163,17 @@ def with_kind(*kinds: str) -> list[Path]:
 @needs_tools
 @pytest.mark.parametrize("page", with_kind("sh", "python", "sh serve"), ids=name_of)
 def test_what_a_page_says_to_type_works(page: Path, server: Server, cat_jpeg: bytes, tmp_path: Path) -> None:
-    with desk(tmp_path, f"127.0.0.1:{server.port}", cat_jpeg) as at:
+    with terminal(tmp_path, f"127.0.0.1:{server.port}", cat_jpeg) as used:
         for block in fences(page):
             if block.info == "sh serve":
-                at.serve(block)
+                used.serve(block)
             elif block.info == "text printed":
-                assert matches(block.text, at.printed), f"it printed\n{at.printed}\nand not\n{block.text}"
+                assert matches(block.text, used.stdout), f"printed\n{used.stdout}\ninstead of\n{block.text}"
             elif block.info in ("sh", "python", "sh refused"):
-                code = at.run(block)
+                code = used.run(block)
                 refused = block.info == "sh refused"
-                assert (code == 0) is not refused, f"{block.text}\nended with {code}:\n{at.printed}{at.said}"
+                output = used.stdout + used.stderr
+                assert (code == 0) is not refused, f"{block.text}\nended with {code}:\n{output}"
 
 
 def matches(written: str, printed: str) -> bool:
@@ -191,7 +191,7 @@ def test_every_fence_is_of_a_known_kind() -> None:
     assert not [(name_of(page), b.info) for page in PAGES for b in fences(page) if b.info not in KINDS]
 
 
-# What cannot be run here
+# Commands that cannot be run here
 
 
 def elsewhere() -> list[str]:
@@ -235,7 +235,7 @@ def check_docker(words: list[str]) -> None:
         action, *named = [word for word in rest if not word.startswith("-")]
         assert action in {"up", "run"}
         assert set(named) <= set(services)
-        if program := shutil.which("docker-compose"):  # it needs no engine for this
+        if program := shutil.which("docker-compose"):  # `config` needs no engine
             attempt(program, "config", "--quiet")
     else:
         assert verb == "run"
@@ -250,7 +250,7 @@ def check_kubectl(words: list[str]) -> None:
             assert name in {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
         case ["port-forward", service, ports]:
             kind, name = service.split("/")
-            (found,) = [one for one in documents if one["kind"].lower() == kind]
+            (found,) = [document for document in documents if document["kind"].lower() == kind]
             assert found["metadata"]["name"] == name
             assert int(ports.split(":")[1]) in {port["port"] for port in found["spec"]["ports"]}
         case _:
@@ -258,8 +258,8 @@ def check_kubectl(words: list[str]) -> None:
 
 
 def check_lrpserve(words: list[str]) -> None:
-    helped = attempt(sys.executable, "-m", "app.cli", words[0], "--help")
-    assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", helped))
+    usage = attempt(sys.executable, "-m", "app.cli", words[0], "--help")
+    assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", usage))
 
 
 def check_python(words: list[str]) -> None:
@@ -306,11 +306,11 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 def test_every_picture_is_made_by_the_command_and_shown(tmp_path: Path) -> None:
     printed = make_pictures.draw(tmp_path)
-    made = {path.name for path in tmp_path.iterdir()}
-    there = {path.name for path in (ROOT / "docs" / "images").iterdir()}
-    assert there - {"page.png"} == made
+    drawn = {path.name for path in tmp_path.iterdir()}
+    existing = {path.name for path in (ROOT / "docs" / "images").iterdir()}
+    assert existing - {"page.png"} == drawn
     texts = "".join(page.read_text() for page in PAGES)
-    assert {name for name in made if f"images/{name})" not in texts} == set()
+    assert {name for name in drawn if f"images/{name})" not in texts} == set()
     for page, texts_ in printed.items():
         assert {name: blocks.read(page)[name] for name in texts_} == texts_
 
@@ -337,26 +337,26 @@ def test_figures_of_equality_are_of_every_rule_and_small() -> None:
 
 
 def test_the_command_that_prints_them_compares_both_engines() -> None:
-    (chain,) = [one for one in equality.subjects() if one.name == "float64, random chain"]
+    (chain,) = [subject for subject in equality.subjects() if subject.name == "float64, random chain"]
     assert 0 < chain.difference("gamma") < 1e-10
     assert chain.difference("flat") < 1e-10
 
 
 def test_a_rule_that_a_page_asks_for_exists() -> None:
-    asked = {
+    used = {
         name
         for page in PAGES
         for name in re.findall(r"(?:rule=|--rule |\"rule\": \")([a-z_0-9]+)", page.read_text())
     }
-    assert asked <= {*COMPOSITES, *RULES}
-    assert asked
+    assert used <= {*COMPOSITES, *RULES}
+    assert used
 
 
 def test_the_design_has_every_folder_on_its_floor() -> None:
     rows = re.findall(r"^\| (\d) \| (.+) \|$", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
-    drawn = {
-        room.removesuffix("/").removesuffix(".py").replace("/", "."): int(number)
-        for number, rooms in rows
-        for room in re.findall(r"`(app/[\w/.]+)`", rooms)
+    documented = {
+        name.removesuffix("/").removesuffix(".py").replace("/", "."): int(number)
+        for number, names in rows
+        for name in re.findall(r"`(app/[\w/.]+)`", names)
     }
-    assert drawn == {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders}
+    assert documented == {folder: layer for layer, folders in enumerate(FLOORS) for folder in folders}
