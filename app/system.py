@@ -1,4 +1,4 @@
-"""What the process asks of its machine: cores and memory."""
+"""Processor cores and memory of this process."""
 
 import ctypes
 import os
@@ -9,27 +9,27 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 KEPT_BYTES = 2**30
 TOP_PAD_BYTES = 2**24
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Of a container: microseconds of all cores together, and in how many."""
+"""Quota of a container: microseconds of processor time, and the period in which they may be used."""
 
 
 def available_cores(quota: Path = CPU_QUOTA) -> int:
-    """Cores that this process may use: a container's share of them, not what the machine has.
+    """Return the number of cores that this process may use, with a container's quota taken into account.
 
-    torch counts the machine's, and with more threads than cores each waits for others that do not run.
+    torch counts the machine's cores, and threads in excess of the quota delay each other.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         granted, period = quota.read_text().split()
         return max(1, min(allowed, int(granted) // int(period)))
-    except (OSError, ValueError):  # no container, or "max": no quota
+    except (OSError, ValueError):  # no container, or no quota: "max"
         return allowed
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc's malloc to keep up to 1 GiB of what is freed instead of giving it back to the system.
+    """Let glibc's malloc keep up to 1 GiB of freed memory instead of returning it to the system.
 
-    Every batch frees and asks again for the same tens of megabytes. Given back, each comes as fresh pages that
-    the kernel must clear: a quarter of the time of a training step on CPU. Elsewhere than on glibc: nothing.
+    Every batch frees and allocates the same tens of megabytes. If they are returned, the kernel must clear the
+    pages of each: a quarter of the time of a training step on CPU. Has no effect with other C libraries.
     """
     if sys.platform != "linux":
         return

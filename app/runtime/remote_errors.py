@@ -1,4 +1,4 @@
-"""Errors that cross from one process to another."""
+"""Errors that are sent from one process to another."""
 
 from traceback import walk_tb
 
@@ -6,13 +6,13 @@ from app.errors import LRPServeError
 
 
 class RemoteError(LRPServeError):
-    """Something went wrong in another process; says what and where, in words of ours."""
+    """An error of another process; ``detail`` has its type and place."""
 
 
 def portable(error: BaseException, *also: type[BaseException]) -> BaseException:
-    """``error`` as it can be sent: itself if it is ours, or one of ``also``.
+    """Return ``error`` itself if it is the project's own or one of ``also``, else a `RemoteError`.
 
-    Others' words may quote a user, and others' types may not unpickle.
+    The text of other errors may quote a user's data, and other types may not unpickle.
     """
     if isinstance(error, (LRPServeError, *also)):
         return error

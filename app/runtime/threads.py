@@ -1,4 +1,4 @@
-"""An executor of threads in this process, for a command that explains a few pictures."""
+"""An executor of threads in this process, for commands that explain a few pictures."""
 
 import asyncio
 import time
@@ -29,14 +29,14 @@ class ThreadExecutor(Generic[Context]):
         self, function: Callable[Concatenate[Context, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Timed[T]:
         """See `Executor`."""
-        put = time.perf_counter()
+        queued_at = time.perf_counter()
 
-        def done() -> Timed[T]:
-            started = time.perf_counter()
+        def run() -> Timed[T]:
+            started_at = time.perf_counter()
             result = function(self._context, *args, **kwargs)
-            return Timed(result, started - put, time.perf_counter() - started)
+            return Timed(result, started_at - queued_at, time.perf_counter() - started_at)
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, done)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     call_before_deadline = call
 
