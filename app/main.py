@@ -146,7 +146,13 @@ class Service:
     ) -> Executor[Renderer]:
         settings = self._settings
         count = settings.picture_processes or min(settings.cores or available_cores(), MAX_RENDERERS)
-        return ProcessExecutor(renderer, count, deadline_s=settings.queue_deadline_s, on_death=on_death)
+        return ProcessExecutor(
+            renderer,
+            count,
+            deadline_s=settings.queue_deadline_s,
+            on_death=on_death,
+            memory_limit_bytes=worker_memory_bytes(settings),
+        )
 
 
 def _add_routes(app: FastAPI, *, locked: bool) -> None:
@@ -211,6 +217,15 @@ def create_pipeline(
         reports,
         metrics=metrics,
     )
+
+
+def worker_memory_bytes(settings: Settings) -> int:
+    """Return the memory that a worker may allocate: twice what the largest accepted picture was measured to need.
+
+    25 megapixels as an animated WebP take 20 bytes a pixel, the most of all formats. A body is in memory up to
+    four times while it is received and decoded.
+    """
+    return 2**28 + 32 * settings.max_pixels + 8 * settings.max_body_bytes
 
 
 async def _warm_up(pipeline: Pipeline, readiness: Readiness, on_failure: Callable[[Exception], None]) -> None:

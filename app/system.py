@@ -10,6 +10,8 @@ KEPT_BYTES = 2**30
 TOP_PAD_BYTES = 2**24
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Quota of a container: microseconds of processor time, and the period in which they may be used."""
+MEMORY_PAGES = Path("/proc/self/statm")
+"""Memory of this process in pages; the first number is its address space."""
 
 
 def available_cores(quota: Path = CPU_QUOTA) -> int:
@@ -38,3 +40,19 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         libc.mallopt(M_TOP_PAD, TOP_PAD_BYTES)
+
+
+def limit_memory_growth(limit_bytes: int) -> None:
+    """Limit the address space of this process to ``limit_bytes`` more than now; only on Linux.
+
+    Allocations beyond it fail, in Python as `MemoryError`.
+    """
+    if sys.platform != "linux":
+        return
+    import resource  # not on Windows
+
+    used_bytes = int(MEMORY_PAGES.read_text().split()[0]) * resource.getpagesize()
+    soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_AS)
+    set_limits = [limit for limit in (soft_limit, hard_limit) if limit != resource.RLIM_INFINITY]
+    new_limit = min(used_bytes + limit_bytes, sys.maxsize, *set_limits)
+    resource.setrlimit(resource.RLIMIT_AS, (new_limit, hard_limit))

@@ -48,6 +48,9 @@ class Tools:
         os.write(2, b"SECRET of a library")
         sys.stderr.write("Python's own words\n")
 
+    def allocate(self, count: int) -> int:
+        return len(bytes(count))
+
     def unsendable(self) -> object:
         return threading.Lock()
 
@@ -61,11 +64,19 @@ class Stillborn(Tools):
 
 @asynccontextmanager
 async def employed(
-    count: int = 1, deadline_s: float = LIMIT_S, limit_s: float = LIMIT_S
+    count: int = 1,
+    deadline_s: float = LIMIT_S,
+    limit_s: float = LIMIT_S,
+    memory_limit_bytes: int | None = None,
 ) -> AsyncIterator[ProcessExecutor[Tools]]:
     deaths: list[BaseException] = []
     workers = ProcessExecutor(
-        Tools("Hello"), count, deadline_s=deadline_s, limit_s=limit_s, on_death=deaths.append
+        Tools("Hello"),
+        count,
+        deadline_s=deadline_s,
+        limit_s=limit_s,
+        memory_limit_bytes=memory_limit_bytes,
+        on_death=deaths.append,
     )
     async with asyncio.timeout(LIMIT_S):
         await workers.ready()
@@ -149,6 +160,19 @@ def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
             with pytest.raises(WorkerLostError):
                 await workers.call(Tools.sleep, LIMIT_S)
             assert (await workers.call(Tools.pid)).result != before
+
+    asyncio.run(scene())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
+def test_a_worker_that_allocates_too_much_fails_the_call_and_lives_on() -> None:
+    async def scene() -> None:
+        async with employed(memory_limit_bytes=2**28) as workers:
+            before = (await workers.call(Tools.pid)).result
+            with pytest.raises(RemoteError, match="MemoryError"):
+                await workers.call(Tools.allocate, 2**29)
+            assert (await workers.call(Tools.allocate, 2**27)).result == 2**27
+            assert (await workers.call(Tools.pid)).result == before
 
     asyncio.run(scene())
 
