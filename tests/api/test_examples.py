@@ -1,6 +1,6 @@
 """The examples in OpenAPI are what the service answers.
 
-``python tests/api/test_examples.py`` records them again.
+``PYTHONPATH=tests .venv/bin/python tests/api/test_examples.py`` records them again.
 """
 
 import base64
@@ -171,4 +171,6 @@ def test_the_example_of_an_unknown_model_is_real(app: FastAPI, client: TestClien
 
 if __name__ == "__main__":
     with TestClient(create_app(Settings())) as client:
+        while client.get("/readyz").status_code == 503:
+            pass  # the warm-up goes on between the requests
         RECORDED.write_text(json.dumps(answers(client, small_cat()), indent=1, ensure_ascii=False) + "\n")
