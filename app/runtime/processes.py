@@ -47,7 +47,7 @@ T = TypeVar("T")
 Context = TypeVar("Context")
 
 CALL_LIMIT_S = 30.0
-"""Longest run of one call; the largest accepted picture takes 1 to 3 s. Then its worker is killed."""
+"""Longest run of one call, after which its worker is killed; the largest accepted picture takes about 1 s."""
 MESSAGE_LENGTH = struct.Struct("!Q")
 """Header of each message."""
 READ_BUFFER_BYTES = 2**20

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from app.errors import EmptyImageError, RequestError, TooLargeError, UnreadableImageError
-from app.modalities.image.file_checks import METADATA_BYTES, check_container, png_pixels
+from app.modalities.image.file_checks import METADATA_BYTES, check_structure, png_pixels
 from app.modalities.image.picture import Picture
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -48,7 +48,7 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         raise EmptyImageError(f"The picture is empty (0 bytes). Send a {FORMAT_NAMES} file.")
     if png_pixels(data) > max_pixels:
         raise _too_many_pixels(max_pixels)
-    check_container(data)
+    check_structure(data)
     _ignore_warnings_of_pillow()
     try:
         return _decode(data, max_pixels)
