@@ -1,8 +1,8 @@
 """A model in a process of its own.
 
-torch gives Python's interpreter back and takes it again at each of the hundred operations of a batch, and in one
-process with threads that decode, draw and serve it would wait for them each time: a third fewer answers. Those
-who serve need no torch, and start and answer while it is loaded.
+torch releases and reacquires the interpreter's lock at each of the hundred operations of a batch. In the server's
+process it would wait for the server's threads each time, and throughput would fall by a third. The server itself
+does not import torch; it starts and answers health checks while the model is loaded.
 """
 
 import contextlib
@@ -22,40 +22,40 @@ from app.errors import RefusedToStartError
 from app.models.protocol import Description, Job, JobResult, Model, ModelLostError, NoMemoryError
 from app.runtime.remote_errors import portable
 
-END_LIMIT_S = 5.0
-"""For a process that has closed its connections."""
-SPINS = "2000"
-"""How often a thread of libgomp looks for work before it sleeps; by default it keeps its core from all others for
-milliseconds."""
-LESS_URGENT = 10
-"""Than listening and pictures: on busy cores probes and refusals come first, and cost the model little. Under
-overload on one core refusals took 100 ms (p99) when this was 3."""
-LOSSES = (NoMemoryError, ModelLostError)
+JOIN_TIMEOUT_S = 5.0
+"""Wait for the end of a process that has closed its connections."""
+GOMP_SPIN_COUNT = "2000"
+"""Busy-wait iterations of an idle libgomp thread; by default it occupies its core for milliseconds."""
+NICE = 10
+"""`os.nice` increment: after the server (0) and the workers that decode and render (5), which take little time.
+With 3, refusals under overload on one core took 100 ms (p99)."""
+PORTABLE_ERRORS = (NoMemoryError, ModelLostError)
+"""Errors that the process sends unchanged, besides the project's own."""
 
 
 class ModelProcess:
-    """Starts at once and is not waited for before it is asked something; an `app.models.protocol.Model`.
+    """A `Model` whose process starts with this object; the first use waits until the model is loaded.
 
-    It ends with this object, or with this process, however that ends.
+    The process ends with this object, and with the server's process even if that is killed.
     """
 
     def __init__(self, card_path: Path, device: str, cores: int | None) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads would hang
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may deadlock
         self._jobs, jobs = context.Pipe()
         self._preparations, preparations = context.Pipe()
         self._running, self._preparing = threading.Lock(), threading.Lock()
         self._process = context.Process(
-            target=_serve, args=(jobs, preparations, card_path, device, cores), name="model", daemon=True
+            target=_run_model, args=(jobs, preparations, card_path, device, cores), name="model", daemon=True
         )
         self._process.start()
         self._ended = threading.Event()
-        weakref.finalize(self, _end, self._process, self._ended)
+        weakref.finalize(self, _kill, self._process, self._ended)
         jobs.close()
         preparations.close()
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """ID of the process."""
         return self._process.pid or 0
 
     @cached_property
@@ -64,7 +64,7 @@ class ModelProcess:
         try:
             described: Description = _result(self._jobs)
         except ModelLostError:
-            self._process.join(END_LIMIT_S)
+            self._process.join(JOIN_TIMEOUT_S)
             raise RefusedToStartError(
                 f"the model's process ended before it was loaded, with code {self._process.exitcode}"
             ) from None
@@ -73,10 +73,10 @@ class ModelProcess:
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """See `app.models.protocol.Model`."""
         with self._running:
-            _ = self.description  # comes before all answers
+            _ = self.description  # is sent before the first results
             _send(self._jobs, jobs)
-            done: list[JobResult] = _result(self._jobs)
-            return done
+            results: list[JobResult] = _result(self._jobs)
+            return results
 
     def prepare_reference(self) -> None:
         """See `app.models.protocol.Model`."""
@@ -86,16 +86,16 @@ class ModelProcess:
 
     def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
         """See `app.models.protocol.Model`."""
-        watcher = (self._process.sentinel, self._ended, on_loss)
-        threading.Thread(target=_watch, args=watcher, name="watch", daemon=True).start()
+        arguments = (self._process.sentinel, self._ended, on_loss)
+        threading.Thread(target=_watch, args=arguments, name="watch", daemon=True).start()
 
     def kill(self) -> None:
         """See `app.models.protocol.Model`."""
         self._process.kill()
 
 
-def _end(process: SpawnProcess, ended: threading.Event) -> None:
-    """When nobody needs it any more; in time, as Python itself would wait for it at its own end."""
+def _kill(process: SpawnProcess, ended: threading.Event) -> None:
+    """Kill the process when its object is collected, or before Python waits for it at exit."""
     ended.set()
     process.kill()
 
@@ -114,45 +114,47 @@ def _send(connection: Connection, message: object) -> None:
 
 
 def _result(connection: Connection) -> Any:
-    """What comes back; raised if it is an exception."""
+    """Return the object that is received, or raise it if it is an exception."""
     try:
-        answer = connection.recv()
+        result = connection.recv()
     except (EOFError, OSError) as error:
         raise ModelLostError("the model's process is gone") from error
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
-def _serve(
+def _run_model(
     jobs: Connection, preparations: Connection, card_path: Path, device: str, cores: int | None
 ) -> None:  # pragma: no cover # in a process of its own
-    """The model's process: runs what comes until the other end is closed, as it is when the service has died."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both; the service says when work is over
+    """Run jobs until the other end is closed, as it is when the server's process ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both processes; the server ends this one
         signal.signal(number, signal.SIG_IGN)
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
+    os.environ.setdefault("GOMP_SPINCOUNT", GOMP_SPIN_COUNT)  # read when torch is imported
     if hasattr(os, "nice"):
-        os.nice(LESS_URGENT)
+        os.nice(NICE)
     from app.models.local import LocalModel
 
     with contextlib.suppress(EOFError, OSError):
         try:
             model = LocalModel.load(card_path, device, cores)
-        except Exception as error:  # noqa: BLE001 # whatever it is, the service cannot start
-            jobs.send(portable(error, *LOSSES))
+        except Exception as error:  # noqa: BLE001 # the server reports it
+            jobs.send(portable(error, *PORTABLE_ERRORS))
             return
         jobs.send(model.description)
-        threading.Thread(target=_prepare, args=(preparations, model), daemon=True).start()
+        threading.Thread(target=_run_preparations, args=(preparations, model), daemon=True).start()
         while True:
-            work = jobs.recv()
+            batch = jobs.recv()
             try:
-                answer: object = model.run(work)
-            except BaseException as error:  # noqa: BLE001 # whatever it is belongs to whoever sent the work
-                answer = portable(error, *LOSSES)
-            jobs.send(answer)
+                result: object = model.run(batch)
+            except BaseException as error:  # noqa: BLE001 # the caller receives it
+                result = portable(error, *PORTABLE_ERRORS)
+            jobs.send(result)
 
 
-def _prepare(preparations: Connection, model: Model) -> None:  # pragma: no cover # in a process of its own
+def _run_preparations(
+    preparations: Connection, model: Model
+) -> None:  # pragma: no cover # in a process of its own
     with contextlib.suppress(EOFError, OSError):
         while True:
             preparations.recv()
@@ -160,4 +162,4 @@ def _prepare(preparations: Connection, model: Model) -> None:  # pragma: no cove
                 model.prepare_reference()
                 preparations.send(None)
             except Exception as error:  # noqa: BLE001 # as above
-                preparations.send(portable(error, *LOSSES))
+                preparations.send(portable(error, *PORTABLE_ERRORS))

@@ -21,7 +21,7 @@ from app.lrp.composites import resolve
 from app.lrp.request import ExplanationRequest
 from app.models.local import LocalModel
 from app.models.protocol import Job, ModelLostError, NoMemoryError
-from app.runtime.model_process import LOSSES, ModelProcess
+from app.runtime.model_process import PORTABLE_ERRORS, ModelProcess
 from app.runtime.remote_errors import RemoteError, portable
 from app.serving.scheduler import BatchLimits, Scheduler
 from app.settings import shipped_model
@@ -140,11 +140,11 @@ def test_it_ends_with_the_object_that_stands_for_it() -> None:
 
 def test_what_goes_wrong_there_comes_back_in_kind_and_in_no_users_words() -> None:
     for error in (NoMemoryError(), ModelLostError("gone"), RefusedToStartError("no such card")):
-        assert portable(error, *LOSSES) is error
+        assert portable(error, *PORTABLE_ERRORS) is error
     try:
         raise ValueError("SECRET")
     except ValueError as error:
-        said = portable(error, *LOSSES)
+        said = portable(error, *PORTABLE_ERRORS)
     assert isinstance(said, RemoteError)
     assert "ValueError at " in str(said)
     assert "SECRET" not in str(said)
