@@ -17,7 +17,7 @@ from app.serving.admission import Admission, Ticket
 from app.serving.readiness import Readiness
 from app.serving.timings import Timings
 from app.telemetry.logs import fields
-from app.telemetry.metrics import UNREAD, Metrics
+from app.telemetry.metrics import OTHER, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -246,4 +246,4 @@ def _server_timing(stages: Mapping[str, float]) -> str:
 
 def _route(scope: Scope) -> str:
     """Return the template of the matched route, because paths are unbounded labels; assets have none."""
-    return getattr(scope.get("route"), "path", UNREAD)
+    return getattr(scope.get("route"), "path", OTHER)

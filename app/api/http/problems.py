@@ -23,17 +23,18 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:lrpserve:problem:"
 PROTOCOLS = ("/v1", "/v2")
 """Prefixes of the addresses whose errors have the form of the serving protocols."""
-QUOTE_THE_ID = "Something went wrong on our side. Quote the X-Request-ID when you report it."
+INTERNAL = "Something went wrong on our side. Quote the X-Request-ID when you report it."
+"""Detail of an error that is not public."""
 
 MAX_ERRORS = 10
 """Number of invalid parameters that one answer lists."""
 MAX_NAME, MAX_MESSAGE, MAX_DETAIL = 100, 500, 1000
 """Length in characters of fields that may repeat what the client sent."""
-WORDS: Mapping[str, str] = {
+MESSAGES: Mapping[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "enum": "must be {expected}",
-    "extra_forbidden": "no such parameter; see /docs for those there are",
+    "extra_forbidden": "no such parameter; /docs lists all parameters",
     "finite_number": "must be a finite number",
     "float_parsing": "must be a number",
     "float_type": "must be a number",
@@ -43,12 +44,12 @@ WORDS: Mapping[str, str] = {
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number of fewer digits",
     "int_type": "must be a whole number",
-    "json_invalid": "the body is no JSON: {error}",
+    "json_invalid": "the body is not valid JSON: {error}",
     "list_type": "must be a list",
     "literal_error": "must be {expected}",
     "missing": "is missing",
     "model_type": "must be an object",
-    "string_too_long": "is longer than {max_length} characters; nothing that there is has such a name",
+    "string_too_long": "is longer than {max_length} characters",
     "string_type": "must be text",
     "too_long": "has {actual_length} entries; give at most {max_length}",
     "too_short": "has {actual_length} entries; give at least {min_length}",
@@ -132,9 +133,9 @@ def problem_of(error: Exception, request: Request) -> Problem:
     """
     request_id = request.state.request_id
     if isinstance(error, RequestValidationError):
-        return _of_parameters(error.errors(), request_id)
+        return _of_validation_errors(error.errors(), request_id)
     if isinstance(error, HTTPException):
-        error = _in_our_terms(request, error)
+        error = _of_routing(request, error)
     if isinstance(error, InvalidParameterError):
         errors = [ParameterProblem(loc=["query", error.parameter], msg=error.message)]
         return _problem(type(error), error.detail, request_id, errors)
@@ -143,7 +144,7 @@ def problem_of(error: Exception, request: Request) -> Problem:
     log.error("failed", extra=fields(id=request_id), exc_info=error)
     if not isinstance(error, InternalError):  # which is counted where it is raised
         request.state.metrics.failed("crash")
-    return _problem(InternalError, QUOTE_THE_ID, request_id)
+    return _problem(InternalError, INTERNAL, request_id)
 
 
 def problem_of_public(error: PublicError, request_id: str) -> Problem:
@@ -169,31 +170,31 @@ def _headers(error: Exception) -> Mapping[str, str] | None:
     return error.headers if isinstance(error, HTTPException) else problem_type(type(error)).headers
 
 
-def _of_parameters(found: Sequence[Mapping[str, Any]], request_id: str) -> Problem:
+def _of_validation_errors(found: Sequence[Mapping[str, Any]], request_id: str) -> Problem:
     # The values are left out: NaN would make the answer's JSON invalid.
-    errors = [ParameterProblem(loc=list(one["loc"]), msg=in_words(one)) for one in found[:MAX_ERRORS]]
-    sentences = [f"{place(problem.loc[1:])}: {problem.msg}" for problem in errors]
+    errors = [ParameterProblem(loc=list(one["loc"]), msg=message_of(one)) for one in found[:MAX_ERRORS]]
+    sentences = [f"{location(problem.loc[1:])}: {problem.msg}" for problem in errors]
     if len(found) > MAX_ERRORS:
         sentences.append(f"and {len(found) - MAX_ERRORS} more")
     return _problem(RequestValidationError, "; ".join(sentences), request_id, errors)
 
 
-def in_words(error: Mapping[str, Any]) -> str:
+def message_of(error: Mapping[str, Any]) -> str:
     """Return the message for one of pydantic's errors."""
-    words = WORDS.get(error["type"])
-    return words.format_map(error.get("ctx", {})) if words else str(error["msg"])
+    template = MESSAGES.get(error["type"])
+    return template.format_map(error.get("ctx", {})) if template else str(error["msg"])
 
 
-def place(loc: Sequence[str | int]) -> str:
+def location(loc: Sequence[str | int]) -> str:
     """Return a location in the form ``instances[0].rule``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{shortened(part, MAX_NAME)}" for part in loc)
     return "".join(parts).removeprefix(".")
 
 
-def _in_our_terms(request: Request, error: HTTPException) -> Exception:
+def _of_routing(request: Request, error: HTTPException) -> Exception:
     """Convert what Starlette raises if no route matches; return any other error as it is."""
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return NotFoundError("There is nothing at this address; /docs lists what there is.")
+        return NotFoundError("There is nothing at this address; /docs lists all addresses.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "another method")
         return MethodNotAllowedError(f"This address does not take {request.method}; use {allowed}.")

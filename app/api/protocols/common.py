@@ -11,7 +11,7 @@ from fastapi import Path
 from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
 from app.api.http.errors import BadRequestError, NotFoundError
-from app.api.http.problems import WORDS, in_words, place
+from app.api.http.problems import MESSAGES, location, message_of
 from app.api.parameters import REPEATABLE
 from app.api.schemas import AboutModel
 from app.errors import InvalidParameterError, LRPServeError, TooLargeError
@@ -79,7 +79,7 @@ def parse_options(kind: type[Asked], given: Mapping[str, Any], without: Collecti
     }
     for name in as_query:
         if name in without:
-            raise InvalidParameterError(name, WORDS["extra_forbidden"])
+            raise InvalidParameterError(name, MESSAGES["extra_forbidden"])
     try:
         return kind.model_validate(as_query)
     except ValidationError as error:
@@ -134,7 +134,7 @@ def _check_number(content: bytes, signs: bytes, most: int, what: str) -> None:
 def _first(error: ValidationError) -> tuple[str, str]:
     """Return the place and the message of the first error."""
     first = error.errors(include_input=False, include_url=False)[0]
-    return place(first["loc"]), in_words(first)
+    return location(first["loc"]), message_of(first)
 
 
 def _text(value: str | bool | float | list[str]) -> str | list[str]:
