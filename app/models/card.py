@@ -2,19 +2,29 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from app.errors import RefusedToStartError
 
-INPUT_CHANNELS = 3
-INPUT_SIDE = 32
-ARCHITECTURE = "MiniVGG"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What a model may be called: the name is a part of file names and URLs."""
 
 Deviation = Annotated[FiniteFloat, Field(gt=0)]
+InputSize = tuple[Literal[1, 3], PositiveInt, PositiveInt]
+"""Channels (greyscale or RGB), height, width."""
+DEFAULT_INPUT_SIZE: InputSize = (3, 32, 32)
+"""Input size of a card that states none."""
 
 
 class _Card(BaseModel):
@@ -24,8 +34,8 @@ class _Card(BaseModel):
 class Normalisation(_Card):
     """Per channel, of pictures in 0…1: what is subtracted, and what that is divided by."""
 
-    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
-    std: tuple[Deviation, Deviation, Deviation]
+    mean: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=3)]
+    std: Annotated[tuple[Deviation, ...], Field(min_length=1, max_length=3)]
 
 
 class Measured(_Card):
@@ -71,7 +81,7 @@ class ModelCard(_Card):
     architecture: str
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     normalisation: Normalisation
-    input_size: tuple[int, int, int] = (INPUT_CHANNELS, INPUT_SIDE, INPUT_SIDE)
+    input_size: InputSize = DEFAULT_INPUT_SIZE
     weights: Annotated[
         str, Field(description="File name beside the card.", pattern=r"^[^/\\\x00]+\.safetensors$")
     ]
@@ -85,6 +95,13 @@ class ModelCard(_Card):
             raise ValueError("every class needs a name of its own")
         return classes
 
+    @model_validator(mode="after")
+    def _one_mean_per_channel(self) -> Self:
+        channels = self.input_size[0]
+        if not len(self.normalisation.mean) == len(self.normalisation.std) == channels:
+            raise ValueError(f"normalisation needs a mean and a std for each of {channels} channels")
+        return self
+
     @property
     def version(self) -> str:
         """First 12 hex digits of the weights' SHA-256."""
@@ -94,15 +111,9 @@ class ModelCard(_Card):
 def read_card(path: Path) -> ModelCard:
     """The card in this file; raises `RefusedToStartError` naming the file and what is wrong with it."""
     try:
-        card = ModelCard.model_validate(json.loads(read(path)))
+        return ModelCard.model_validate(json.loads(read(path)))
     except ValueError as error:  # pydantic's ValidationError and json's JSONDecodeError both are
         raise RefusedToStartError(f"{path}: not a model card: {_first_line(error)}") from None
-    if card.architecture != ARCHITECTURE or card.input_size != (INPUT_CHANNELS, INPUT_SIDE, INPUT_SIDE):
-        raise RefusedToStartError(
-            f"{path}: architecture {card.architecture} with input {card.input_size}; only {ARCHITECTURE} "
-            f"with input {(INPUT_CHANNELS, INPUT_SIDE, INPUT_SIDE)} can be served"
-        )
-    return card
 
 
 def read(path: Path) -> bytes:
@@ -118,5 +129,5 @@ def read(path: Path) -> bytes:
 def _first_line(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
     return str(error)

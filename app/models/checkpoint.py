@@ -11,7 +11,8 @@ from torch import Tensor
 
 from app.errors import RefusedToStartError
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import ARCHITECTURE, ModelCard, Normalisation, TrainingRecord, read, read_card
+from app.models.architectures.registry import ARCHITECTURES
+from app.models.card import ModelCard, Normalisation, TrainingRecord, read, read_card
 
 
 def load(card_path: Path) -> tuple[MiniVGG, ModelCard]:
@@ -21,6 +22,7 @@ def load(card_path: Path) -> tuple[MiniVGG, ModelCard]:
     silently). Raises `RefusedToStartError` naming the file and what is wrong with it.
     """
     card = read_card(card_path)
+    network = _network(card, card_path)
     weights_path = card_path.parent / card.weights
     content = read(weights_path)
     digest = hashlib.sha256(content).hexdigest()
@@ -29,9 +31,8 @@ def load(card_path: Path) -> tuple[MiniVGG, ModelCard]:
             f"{weights_path}: its SHA-256 is {digest[:12]}…, but {card_path.name} says {card.version}…; "
             "the file is damaged or another one: restore the two together"
         )
-    model = MiniVGG(len(card.classes)).eval()
-    _fill(model, _tensors(content, weights_path), weights_path)
-    return model, card
+    _fill(network, _tensors(content, weights_path), weights_path)
+    return network, card
 
 
 def save(
@@ -58,9 +59,10 @@ def save(
     content = safetensors.save({key: value.contiguous() for key, value in model.state_dict().items()})
     card = ModelCard(
         name=name,
-        architecture=ARCHITECTURE,
+        architecture=type(model).__name__,
         classes=classes,
         normalisation=normalisation,
+        input_size=model.input_size,
         weights=f"{name}.safetensors",
         sha256=hashlib.sha256(content).hexdigest(),
         training=training,
@@ -69,6 +71,17 @@ def save(
     _replace(folder / card.weights, content)
     _replace(card_path, (card.model_dump_json(indent=1) + "\n").encode())
     return card_path
+
+
+def _network(card: ModelCard, path: Path) -> MiniVGG:
+    """The network of a card with untrained weights, in evaluation mode."""
+    architecture = ARCHITECTURES.get(card.architecture)
+    if architecture is None or card.input_size != architecture.input_size:
+        known = " or ".join(f"{name} with input {one.input_size}" for name, one in ARCHITECTURES.items())
+        raise RefusedToStartError(
+            f"{path}: architecture {card.architecture} with input {card.input_size}; only {known} can be served"
+        )
+    return architecture(len(card.classes)).eval()
 
 
 def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:

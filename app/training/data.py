@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from app.errors import DataError
-from app.models.card import INPUT_SIDE, Normalisation
+from app.models.architectures.minivgg import MiniVGG
+from app.models.card import Normalisation
 
 SPLITS = ("train", "test")
 
@@ -117,6 +118,7 @@ def _pixels(content: bytes, path: PurePosixPath) -> np.ndarray:
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a broken PNG
         raise DataError(f"{path}: not a readable PNG ({error})") from error
-    if pixels.shape != (INPUT_SIDE, INPUT_SIDE, 3):
-        raise DataError(f"{path}: {pixels.shape[1]}×{pixels.shape[0]} pixels, not {INPUT_SIDE}×{INPUT_SIDE}")
+    channels, height, width = MiniVGG.input_size
+    if pixels.shape != (height, width, channels):
+        raise DataError(f"{path}: {pixels.shape[1]}×{pixels.shape[0]} pixels, not {width}×{height}")
     return pixels

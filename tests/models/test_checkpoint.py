@@ -95,6 +95,11 @@ def test_a_missing_card_is_refused(tmp_path: Path) -> None:
         ({"sha256": "0" * 64}, "SHA-256"),
         ({"architecture": "VGG16"}, "VGG16"),
         ({"input_size": [3, 64, 64]}, "64"),
+        ({"input_size": [2, 32, 32]}, "input_size"),
+        ({"input_size": [3, 32, 0]}, "input_size"),
+        ({"normalisation": {"mean": [0], "std": [1]}}, "a mean and a std for each of 3 channels"),
+        ({"normalisation": {"mean": [0, 0, 0], "std": [1]}}, "a mean and a std for each of 3 channels"),
+        ({"normalisation": {"mean": [0], "std": [1]}, "input_size": [1, 32, 32]}, "can be served"),
         ({"colour": "blue"}, "colour"),
     ],
 )

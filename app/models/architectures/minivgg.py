@@ -1,8 +1,10 @@
 """MiniVGG, the network of the talk: four convolutions, two dense layers, 32×32 pictures."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
-from app.models.card import INPUT_CHANNELS
+from app.models.card import InputSize
 
 
 class MiniVGG(nn.Module):
@@ -13,10 +15,13 @@ class MiniVGG(nn.Module):
     Dropout acts in training only; the served network is the rest.
     """
 
+    input_size: ClassVar[InputSize] = (3, 32, 32)
+    """Channels, height, width."""
+
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(INPUT_CHANNELS, 32, 3, padding=1),  # (B, 3, 32, 32) -> (B, 32, 32, 32)
+            nn.Conv2d(self.input_size[0], 32, 3, padding=1),  # (B, 3, 32, 32) -> (B, 32, 32, 32)
             nn.ReLU(inplace=True),
             nn.Dropout(0.35),
             nn.Conv2d(32, 64, 3, padding=1),  # -> (B, 64, 32, 32)
