@@ -658,9 +658,12 @@ def fuzz_one_process(seed: int, count: int) -> Fuzzed:
     from app.errors import RequestError
     from app.modalities.image.decoding import decode
     from app.modalities.image.fitting import Fit, fit_to_model
+    from app.models.card import read_card
+    from app.serving.rendering import image_spec
     from app.settings import Settings
 
     chance, max_pixels = random.Random(seed), Settings().max_pixels
+    spec = image_spec(read_card(Settings().model))
     files = list(seed_files().items())
     outcomes: Counter[str] = Counter()
     escaped: list[str] = []
@@ -673,7 +676,7 @@ def fuzz_one_process(seed: int, count: int) -> Fuzzed:
         which = f"{name}, seed {seed}, number {number}"
         started = time.process_time()
         try:
-            fit_to_model(decode(content, max_pixels), Fit.CROP, 32)
+            fit_to_model(decode(content, max_pixels), Fit.CROP, spec)
             outcomes["picture"] += 1
         except RequestError as error:
             outcomes[type(error).__name__] += 1

@@ -21,8 +21,6 @@ from app.lrp.rules import RULES
 from app.main import create_pipeline
 from app.modalities.image.drawing.heatmap import CHUNK
 from app.modalities.image.drawing.style import Style, View
-from app.modalities.image.fitting import fit_to_model
-from app.modalities.image.picture import Picture
 from app.models.local import LocalModel
 from app.runtime.threads import ThreadExecutor
 from app.serving.pipeline import Pipeline
@@ -113,10 +111,15 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
         pipeline.close()
 
 
+def _network_input(explained: RenderedExplanation) -> Image.Image:
+    """Enlarge the picture that the network sees."""
+    return Image.fromarray(explained.pixels).resize((TILE, TILE), Image.Resampling.NEAREST)
+
+
 def _input_and_heatmap(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
     """Draw the photo, the network's input, and the heatmap over the photo."""
     explained = explainer.explain(photo, ExplainOptions(style=Style(view=View.OVERLAY, size=2 * TILE)))
-    small = fit_to_model(Picture(photo, "PNG")).image.resize((TILE, TILE), Image.Resampling.NEAREST)
+    small = _network_input(explained)
     return _grid(
         [
             Tile(_fit_height(photo), ("the photo",)),
@@ -152,7 +155,7 @@ def _layer_sums(explainer: PhotoExplainer, photo: Image.Image) -> dict[str, str]
 
 def _rules(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
     """Draw the heatmap of every composite and rule, each on its own scale."""
-    seen = fit_to_model(Picture(photo, "PNG")).image.resize((TILE, TILE), Image.Resampling.NEAREST)
+    seen = _network_input(explainer.explain(photo, ExplainOptions()))
     tiles = [explainer.map_tile(photo, ExplainOptions(rule=name), name) for name in (*COMPOSITES, *RULES)]
     return _grid([Tile(seen, ("the picture", "as the network sees it")), *tiles], 5)
 

@@ -29,6 +29,7 @@ from app.modalities.image.drawing.style import Style
 from app.modalities.image.fitting import Fit, facts, fit_to_model
 from app.modalities.image.picture import Facts
 from app.modalities.image.preprocessing import Floats, from_pixels, normalise, to_input
+from app.modalities.image.spec import ImageSpec
 from app.models.card import ModelCard
 from app.models.protocol import JobResult
 from app.serving.reports import ReportWriter
@@ -37,7 +38,7 @@ from app.serving.schemas import CompareAnswer, ExplainAnswer, ExplanationReport,
 T = TypeVar("T")
 
 Upload = bytes | Floats
-"""A picture's file, or pixels of the model's own size: float32 (3, 32, 32) in 0…1."""
+"""A picture's file, or pixels of the model's own size: float32 (channels, height, width) in 0…1."""
 LIBRARIES = ("lrpserve", "torch", "zennit", "numpy", "pillow")
 MOST_PIXELS_COMPARED = 2**24
 """Of all maps of a comparison: 16 of the largest size, some two seconds of drawing."""
@@ -57,16 +58,17 @@ class Sample:
 
     facts: Facts
     image: Floats
-    """As the model takes it, (3, 32, 32)."""
+    """The network's input, (channels, height, width)."""
     pixels: npt.NDArray[np.uint8]
-    """What the model sees, (32, 32, 3)."""
+    """What the network sees, (height, width, 3), or (height, width) in greyscale."""
     backdrop: Backdrop
 
 
 @dataclass(frozen=True)
 class RenderedExplanation:
-    """One explanation in every form that it may be answered in. ``relevance`` is (3, 32, 32) or the layer's
-    shape; ``pixels``, uint8 (32, 32, 3), is what the model saw.
+    """One explanation in every form that it may be answered in.
+
+    ``relevance`` has the shape of the network's input, or of the layer's; ``pixels`` as in `Sample`.
     """
 
     report: ExplanationReport
@@ -79,7 +81,8 @@ class RenderedExplanation:
         fields = dict(self.report)
         if values:
             fields["relevance"] = self.report.relevance.model_copy(update={"values": self.relevance.tolist()})
-            fields["input"] = self.report.input.model_copy(update={"pixels": self.pixels.tolist()})
+            pixels = np.atleast_3d(self.pixels).tolist()  # (height, width, channels)
+            fields["input"] = self.report.input.model_copy(update={"pixels": pixels})
         return ExplainAnswer(**fields, heatmap=_report(self.heatmap))
 
 
@@ -105,19 +108,19 @@ class Renderer:
 
     def __init__(self, card: ModelCard, reports: ReportWriter, max_pixels: int) -> None:
         self._reports = reports
-        self._side = card.input_size[-1]
-        self._normalisation = card.normalisation.mean, card.normalisation.std
+        self._spec = image_spec(card)
         self._max_pixels = max_pixels
 
     def decode(self, data: Upload, fit: Fit, style: Style) -> Sample:
         """The picture in ``data``; raises what `app.modalities.image.decoding.decode` does."""
         picture = from_pixels(data) if isinstance(data, np.ndarray) else decode(data, self._max_pixels)
-        seen = fit_to_model(picture, fit, self._side)
+        fitted = fit_to_model(picture, fit, self._spec)
         if isinstance(data, np.ndarray):  # not by way of 8 bits
-            image = normalise(data, *self._normalisation)
+            image = normalise(data, self._spec)
         else:
-            image = to_input(seen.image, *self._normalisation)
-        return Sample(facts(picture, seen), image, np.asarray(seen.image), backdrop_of(picture, style))
+            image = to_input(fitted.image, self._spec)
+        backdrop = backdrop_of(picture, style, self._spec)
+        return Sample(facts(picture, fitted), image, np.asarray(fitted.image), backdrop)
 
     def explain(
         self,
@@ -145,7 +148,7 @@ class Renderer:
 
         Raises `InvalidParameterError` where they are more than is drawn at once.
         """
-        _refuse_too_large(len(requests), longest_side(style, sample.backdrop.size))
+        _refuse_too_large(len(requests), longest_side(style, sample.backdrop.size, self._spec.longest_side))
         predicted = self._reports.prediction(sample.facts, result.logits, top_k)
         scale = scale_of([explanation.relevance for explanation in result.explanations], style)
         explained = [
@@ -178,6 +181,12 @@ class Renderer:
             scale,
         )
         return RenderedExplanation(report, heatmap, explanation.relevance, sample.pixels)
+
+
+def image_spec(card: ModelCard) -> ImageSpec:
+    """The input that a card describes."""
+    channels, height, width = card.input_size
+    return ImageSpec(channels, height, width, card.normalisation.mean, card.normalisation.std)
 
 
 def as_it_is(thing: T) -> T:

@@ -47,7 +47,7 @@ class InputReport(Answer):
     crop: Crop
     pixels: list[object] | None = Field(
         default=None,
-        description="What the model saw of it, as nested numbers from 0 to 255 (height, width, RGB), if "
+        description="What the model saw of it, as nested numbers from 0 to 255 (height, width, channels), if "
         "`values=true`.",
         exclude_if=lambda pixels: pixels is None,
     )

@@ -20,7 +20,9 @@ from app.api.rule_parameters import with_rule_parameters
 from app.errors import RequestError
 from app.modalities.image.decoding import FORMATS, decode
 from app.modalities.image.fitting import Fit, fit_to_model
+from app.modalities.image.spec import ImageSpec
 
+SPEC = ImageSpec(3, 32, 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 GRADIENT = Image.linear_gradient("L").resize((40, 30))
 PICTURES = {form: encode(GRADIENT.convert("P" if form == "GIF" else "RGB"), form) for form in FORMATS}
 ANY_NUMBER = st.one_of(
@@ -162,4 +164,4 @@ def test_a_damaged_picture_is_read_or_refused(form: str, data: st.DataObject) ->
     with suppress(RequestError):  # and nothing else
         opened = decode(damaged[:end], max_pixels=10**6)
         assert opened.image.mode == "RGB"
-        assert fit_to_model(opened, Fit.PAD).image.size == (32, 32)
+        assert fit_to_model(opened, Fit.PAD, SPEC).image.size == (32, 32)

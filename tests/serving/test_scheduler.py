@@ -23,6 +23,7 @@ from app.modalities.image.preprocessing import to_input
 from app.models.local import LocalModel, pick_device
 from app.models.protocol import Job, JobResult, ModelLostError
 from app.runtime.executor import Timed
+from app.serving.rendering import image_spec
 from app.serving.scheduler import MAX_CACHED_COMPOSITES, BatchLimits, Scheduler
 from app.settings import shipped_model
 from app.telemetry.metrics import Metrics
@@ -64,10 +65,10 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 @pytest.fixture(scope="module")
 def pictures(cat: Image.Image, shipped: LocalModel) -> list[Floats]:
     """Eight pieces of the cat, as the model takes them."""
-    norm = shipped.description.card.normalisation
+    spec = image_spec(shipped.description.card)
     corners = [(left, top) for left in (40, 130, 220, 300) for top in (20, 140)]
     pieces = [cat.crop((left, top, left + 128, top + 128)).resize((32, 32)) for left, top in corners]
-    return [to_input(piece, norm.mean, norm.std) for piece in pieces]
+    return [to_input(piece, spec) for piece in pieces]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from PIL import Image
 from app.modalities.image.drawing.layout import fitted, longest_side, panel_side
 from app.modalities.image.drawing.style import Style, View
 from app.modalities.image.picture import Picture
+from app.modalities.image.spec import ImageSpec
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,16 @@ class Backdrop:
         return self.image
 
 
-def backdrop_of(picture: Picture, style: Style) -> Backdrop:
+def backdrop_of(picture: Picture, style: Style, spec: ImageSpec) -> Backdrop:
     """Return what ``style`` shows of ``picture``; the picture itself is not needed any more."""
     size = picture.image.size
     match style.view:
         case View.HEATMAP:
             return Backdrop(size, None)
         case View.OVERLAY:
-            side = longest_side(style, size)
+            side = longest_side(style, size, spec.longest_side)
         case View.SIDE_BY_SIDE:
-            side = panel_side(style)
+            side = panel_side(style, spec.longest_side)
     return Backdrop(
         size, picture.image.resize(fitted(size, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     )

@@ -23,30 +23,32 @@ def contact_sheet(
 ) -> Heatmap:
     """Draw maps on one ``scale``: a row for each rule by name, a column for each caption, a colour bar.
 
-    ``seen``, what the model saw, is in the corner. ``metadata`` as in `drawing.render.render`. A map's
-    size is ``style.size``, up to `LARGEST_TILE` pixels.
+    ``seen``, what the network saw, is in the corner. ``metadata`` as in `drawing.render.render`. A map's
+    longest side is ``style.size``, up to `LARGEST_TILE` pixels. All maps have the same shape.
     """
-    side = tile_side(style)
+    side = tile_side(style, max(seen.size))
+    grids = {name: [shown_grid(relevance, style.sign) for relevance in maps] for name, maps in rows.items()}
+    first = next(iter(grids.values()))[0]
+    tile, picture = fitted((first.shape[1], first.shape[0]), side), fitted(seen.size, side)
+    across, down = max(tile[0], picture[0]), max(tile[1], picture[1])  # size of a cell
     letters = max(11, side // 10)
     font = ImageFont.load_default(letters)
     line = int(letters * 1.6)
-    left = MARGIN + max(side, *(int(font.getlength(name)) for name in rows)) + MARGIN
-    bar = left + len(columns) * (side + MARGIN)
+    left = MARGIN + max(across, *(int(font.getlength(name)) for name in rows)) + MARGIN
+    bar = left + len(columns) * (across + MARGIN)
     ticks = labelled_ticks(scale)
     width = bar + BAR + TICK_ROOM + max(int(font.getlength(text)) for _, text in ticks) + MARGIN
-    top = MARGIN + side + line
-    sheet = Image.new("RGB", (width, top + len(rows) * (side + MARGIN)), "white")
+    top = MARGIN + picture[1] + line
+    sheet = Image.new("RGB", (width, top + len(rows) * (down + MARGIN)), "white")
     draw = ImageDraw.Draw(sheet)
-    sheet.paste(seen.resize((side, side), Image.Resampling.NEAREST), (MARGIN, MARGIN))
+    sheet.paste(seen.resize(picture, Image.Resampling.NEAREST), (MARGIN, MARGIN))
     for column, caption in enumerate(columns):
-        x = left + column * (side + MARGIN)
-        draw.text((x, top - line // 3), shortened(caption, font, side), INK, font, anchor="ls")
-    for row, (name, maps) in enumerate(rows.items()):
-        y = top + row * (side + MARGIN)
-        draw.text((MARGIN, y + side // 2), name, INK, font, anchor="lm")
-        for column, relevance in enumerate(maps):
-            grid = shown_grid(relevance, style.sign)
-            tile = enlarged(grid, scale, style, fitted((grid.shape[1], grid.shape[0]), side))
-            sheet.paste(tile, (left + column * (side + MARGIN), y))
-    draw_bar(sheet, scale, (bar, top, BAR, len(rows) * (side + MARGIN) - MARGIN), ticks, font)
+        x = left + column * (across + MARGIN)
+        draw.text((x, top - line // 3), shortened(caption, font, across), INK, font, anchor="ls")
+    for row, (name, maps) in enumerate(grids.items()):
+        y = top + row * (down + MARGIN)
+        draw.text((MARGIN, y + down // 2), name, INK, font, anchor="lm")
+        for column, grid in enumerate(maps):
+            sheet.paste(enlarged(grid, scale, style, tile), (left + column * (across + MARGIN), y))
+    draw_bar(sheet, scale, (bar, top, BAR, len(rows) * (down + MARGIN) - MARGIN), ticks, font)
     return to_heatmap(Drawing.of(sheet), style, scale, metadata)

@@ -1,6 +1,6 @@
 """Sizes and places of what is drawn, in pixels."""
 
-from app.modalities.image.drawing.style import LARGEST, SMALLEST, Size, Style
+from app.modalities.image.drawing.style import LARGEST, Size, Style
 from app.modalities.image.picture import Rectangle
 
 MARGIN = 16
@@ -33,19 +33,22 @@ def input_side(upload: tuple[int, int]) -> int:
     return min(MAX_INPUT_SIDE, max(upload))
 
 
-def longest_side(style: Style, upload: tuple[int, int]) -> int:
-    """Return the longest side of a map over an upload of this (width, height)."""
-    return _side(style.size, model=SMALLEST, input_=input_side(upload))
+def longest_side(style: Style, upload: tuple[int, int], model_side: int) -> int:
+    """Return the longest side of a map over an upload of this (width, height).
+
+    ``model_side`` is the longest side of the network's input, here and below.
+    """
+    return _side(style.size, model=model_side, input_=input_side(upload))
 
 
-def panel_side(style: Style) -> int:
+def panel_side(style: Style, model_side: int) -> int:
     """Return the longest side of each panel of a side-by-side view."""
-    return max(SMALLEST_PANEL, _side(style.size, model=SMALLEST_PANEL, input_=LARGEST))
+    return max(SMALLEST_PANEL, _side(style.size, model=model_side, input_=LARGEST))
 
 
-def tile_side(style: Style) -> int:
+def tile_side(style: Style, model_side: int) -> int:
     """Return the longest side of a map on a contact sheet."""
-    return min(LARGEST_TILE, _side(style.size, model=SMALLEST, input_=LARGEST_TILE))
+    return min(LARGEST_TILE, _side(style.size, model=model_side, input_=LARGEST_TILE))
 
 
 def _side(size: Size, *, model: int, input_: int) -> int:

@@ -5,7 +5,7 @@ from PIL import Image
 
 from app.modalities.image.drawing.backdrop import Backdrop
 from app.modalities.image.drawing.heatmap import enlarged
-from app.modalities.image.drawing.layout import longest_side, placed
+from app.modalities.image.drawing.layout import placed
 from app.modalities.image.drawing.scale import Grid, Scale
 from app.modalities.image.drawing.style import Style
 from app.modalities.image.picture import Rectangle
@@ -18,7 +18,7 @@ def draw_overlay(
     grid: Grid, scale: Scale, style: Style, backdrop: Backdrop, rectangle: Rectangle
 ) -> Image.Image:
     """Draw ``grid`` over the ``rectangle`` of the picture, the more opaque the larger the relevance."""
-    size, box = placed(backdrop.size, rectangle, longest_side(style, backdrop.size))
+    size, box = placed(backdrop.size, rectangle, max(backdrop.shown.size))
     colours = enlarged(grid, scale, style, (box.width, box.height))
     # The root keeps weak relevance visible; full relevance hides two thirds of the picture, not all.
     opacity = np.rint(np.sqrt(scale.strength(grid)) * 0.85 * 255).astype(np.uint8)

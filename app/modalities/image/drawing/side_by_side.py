@@ -9,7 +9,7 @@ from app.modalities.image.drawing.backdrop import Backdrop
 from app.modalities.image.drawing.captions import Captions, shortened
 from app.modalities.image.drawing.colour_bar import BAR, FRAME, INK, TICK_ROOM, draw_bar, labelled_ticks
 from app.modalities.image.drawing.heatmap import enlarged
-from app.modalities.image.drawing.layout import MARGIN, fitted, panel_side, placed
+from app.modalities.image.drawing.layout import MARGIN, fitted, placed
 from app.modalities.image.drawing.scale import Grid, Scale
 from app.modalities.image.drawing.style import Style
 from app.modalities.image.picture import Rectangle
@@ -24,7 +24,7 @@ def draw_side_by_side(
     captions: Captions,
 ) -> Image.Image:
     """Draw the picture with the ``rectangle`` that the model saw outlined, ``grid``, and its colour bar."""
-    side = panel_side(style)
+    side = max(backdrop.shown.size)
     left = _outlined(backdrop, rectangle, side)
     middle = enlarged(grid, scale, style, fitted((grid.shape[1], grid.shape[0]), side))
     height = max(11, side // 20)

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from drawn import RELEVANCE, drawn, pixels
+from drawn import RELEVANCE, SPEC, drawn, pixels
 from PIL import Image
 
 from app.errors import InternalError, InvalidParameterError
@@ -63,7 +63,8 @@ def test_units_of_a_dense_layer_are_laid_out_and_have_no_place_in_the_picture(ca
 def test_uploads_of_every_shape_are_drawn(upload: tuple[int, int], size: Size, fit: Fit, view: View) -> None:
     picture = Picture(Image.new("RGB", upload), "PNG")
     style = Style(view=view, size=size)
-    heatmap = render(RELEVANCE, style, backdrop_of(picture, style), fit_to_model(picture, fit).rectangle, {})
+    rectangle = fit_to_model(picture, fit, SPEC).rectangle
+    heatmap = render(RELEVANCE, style, backdrop_of(picture, style, SPEC), rectangle, {})
     assert max(heatmap.width, heatmap.height) < 4096
 
 
@@ -85,10 +86,10 @@ def test_nothing_of_an_uploads_metadata_goes_out(cat: Image.Image) -> None:
     upload = io.BytesIO()
     cat.save(upload, "JPEG", exif=exif, icc_profile=b"SECRET", comment=b"SECRET", xmp=b"SECRET")
     picture = decode(upload.getvalue(), 25_000_000)
-    rectangle = fit_to_model(picture).rectangle
+    rectangle = fit_to_model(picture, Fit.CROP, SPEC).rectangle
     for view in View:
         style = Style(view=view, size="input")
-        png = render(RELEVANCE, style, backdrop_of(picture, style), rectangle, {}).png
+        png = render(RELEVANCE, style, backdrop_of(picture, style, SPEC), rectangle, {}).png
         assert b"SECRET" not in png
         assert {png.count(name) for name in (b"eXIf", b"iCCP", b"tEXt", b"zTXt")} == {0}
         assert png.count(b"iTXt") == 1

@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from drawn import RELEVANCE, pixels
+from drawn import RELEVANCE, SPEC, pixels
 from PIL import Image
 
 from app.modalities.image.drawing.backdrop import backdrop_of
@@ -71,7 +71,7 @@ def test_negative_relevance_alone_hides_the_positive(cat: Image.Image) -> None:
 def test_the_scale_that_is_said_is_the_one_that_is_drawn(cat: Image.Image) -> None:
     def scale(style: Style) -> tuple[float, float]:
         heatmap = render(
-            RELEVANCE, style, backdrop_of(Picture(cat, "PNG"), style), Rectangle(75, 0, 300, 300), {}
+            RELEVANCE, style, backdrop_of(Picture(cat, "PNG"), style, SPEC), Rectangle(75, 0, 300, 300), {}
         )
         return heatmap.vmin, heatmap.vmax
 

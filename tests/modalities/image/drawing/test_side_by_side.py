@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from drawn import RELEVANCE, pixels
+from drawn import RELEVANCE, SPEC, pixels
 from PIL import Image
 
 from app.modalities.image.drawing.backdrop import backdrop_of
 from app.modalities.image.drawing.captions import Captions
 from app.modalities.image.drawing.render import render
 from app.modalities.image.drawing.style import Size, Style, View
-from app.modalities.image.fitting import fit_to_model
+from app.modalities.image.fitting import Fit, fit_to_model
 from app.modalities.image.picture import Picture
 
 
@@ -31,9 +31,9 @@ def test_the_map_beside_the_picture_has_the_side_that_was_asked_for(
 def test_the_caption_of_a_picture_one_pixel_wide_has_room(size: Size) -> None:
     def width(upload: Image.Image, caption: str) -> int:
         picture, style = Picture(upload, "PNG"), Style(view=View.SIDE_BY_SIDE, size=size)
-        rectangle = fit_to_model(picture).rectangle
+        rectangle = fit_to_model(picture, Fit.CROP, SPEC).rectangle
         captions = Captions(caption, "why?")
-        return render(RELEVANCE, style, backdrop_of(picture, style), rectangle, {}, captions).width
+        return render(RELEVANCE, style, backdrop_of(picture, style, SPEC), rectangle, {}, captions).width
 
     thin, wide = Image.new("RGB", (1, 300)), Image.new("RGB", (300, 300))
     assert width(thin, "airplane 54%") - width(thin, "") > 50
