@@ -80,7 +80,8 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     settings = settings or Settings()
     refuse_open_doors(settings)
     keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
-    service = Service(settings, model or ModelProcess(settings.model, settings.device, settings.cores))
+    model = model or ModelProcess(settings.model, settings.device, settings.cores)
+    service = Service(settings, model)
     app = FastAPIOffline(
         redoc_url=None,  # see app.api.routes.redoc
         title="LRPServe",
@@ -95,7 +96,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     app.state.on_death = terminate
     _add_routes(app, locked=keys is not None)
     problems.install(app)
-    openapi.install(app, [Problem, Instances, InferenceRequest])
+    openapi.install(app, [Problem, Instances, InferenceRequest], model.description)
     _add_middleware(app, settings, keys, service)
     return app
 
@@ -108,9 +109,9 @@ class Service:
         self._settings, self._model = settings, model
         described = model.description
         limits = Limits(**settings.model_dump(include=set(Limits.model_fields)))
-        self._about = about_model(described, limits)
+        self.about = about_model(described, limits)
         self.metrics = Metrics()
-        self.metrics.model(self._about.name, self._about.version, described.device)
+        self.metrics.model(self.about.name, self.about.version, described.device)
         # A batch that runs, and the requests that wait for the next one.
         self.admission = Admission(settings.max_batch + settings.max_queue, self.metrics)
 
@@ -127,7 +128,7 @@ class Service:
             self._model, self._settings, self.metrics, fail, partial(self._start_renderers, fail)
         )
         warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail))
-        about = self._about
+        about = self.about
         log.info("started", extra=fields(model=about.name, version=about.version, device=about.device))
         yield State(
             pipeline=pipeline,
@@ -180,6 +181,7 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, serv
         max_bytes=settings.max_body_bytes,
         max_bytes_in_hand=settings.max_bytes_in_hand,
         deadline_s=settings.read_deadline_s,
+        input_size=service.about.input_size,
     )
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -20,6 +20,7 @@ from app.api.http.errors import (
 from app.api.http.problem_types import problem_type
 from app.api.http.problems import MEDIA_TYPE, TYPE_PREFIX, Problem, ProtocolError
 from app.api.http.upload import SEND_ONE
+from app.api.placeholders import facts, fill
 from app.errors import (
     DeadlineError,
     InvalidParameterError,
@@ -27,15 +28,15 @@ from app.errors import (
     TooLargeError,
     UnavailableError,
 )
+from app.models.protocol import Description
 
-CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
 EXAMPLES: Mapping[int, tuple[type[LRPServeError], str]] = {
     400: (BadRequestError, f"the picture is empty; {SEND_ONE}"),
     401: (
         UnauthorizedError,
         "a key is needed; send one of the service's keys as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
     ),
-    404: (NotFoundError, "no such model or version is served here; there is minivgg-cifar10"),
+    404: (NotFoundError, "no such model or version is served here; there is {{name}}"),
     406: (
         NotAcceptableError,
         "cannot answer as text/html; this address has application/json, image/png, application/x-npy",
@@ -43,17 +44,17 @@ EXAMPLES: Mapping[int, tuple[type[LRPServeError], str]] = {
     408: (TooSlowError, "the body did not arrive within 15 s; send it faster or smaller"),
     413: (
         TooLargeError,
-        "the body is larger than 8 MiB; send a smaller picture: the model sees 32×32 pixels of it",
+        "the body is larger than 8 MiB; send a smaller picture: the model sees {{input_size}} pixels of it",
     ),
     415: (UnsupportedMediaTypeError, f"text/plain is no picture; {SEND_ONE}"),
     422: (
         InvalidParameterError,
-        f"target: no class 'tiger'; use a number from 0 to 9 or one of {CLASSES}",
+        "target: no class 'tiger'; use a number from 0 to {{last_index}} or one of {{classes}}",
     ),
     503: (UnavailableError, "the service is warming up; try again in a second"),
     504: (DeadlineError, "waited 5 s without a turn and was not computed; try again later"),
 }
-"""Type and detail of an error that a client may receive, by status."""
+"""Type and detail of an error that a client may receive, by status; `app.api.placeholders` fills in the model."""
 
 BINARY = "application/octet-stream"
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -72,26 +73,37 @@ BINARY_ANSWER: dict[int | str, dict[str, Any]] = {
 """``responses`` of a route that may answer with Triton's binary tensors."""
 
 RECORDED = Path(__file__).with_name("examples.json")
-"""Answers by operation, as the service gave them; long ones are cut. A test holds them against it."""
+"""Recorded answers by operation, of any model and by the version of the model; long ones are cut."""
+ANY_MODEL = "any model"
 SCHEMAS = "#/components/schemas/{model}"
 
 
-def install(app: FastAPI, models: Sequence[type[BaseModel]]) -> None:
-    """Add to the schema of ``app`` these ``models``, which its routes read or write by hand."""
+def install(app: FastAPI, models: Sequence[type[BaseModel]], described: Description) -> None:
+    """Complete the schema of ``app``.
+
+    Adds ``models``, which its routes read or write by hand, and examples of answers, and fills in the
+    placeholders with the served model, ``described``.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         schema = generate()
         _, found = models_json_schema([(model, "validation") for model in models], ref_template=SCHEMAS)
         schema["components"]["schemas"].update(found["$defs"])
-        _add_examples(schema["paths"])
-        return schema
+        _add_examples(schema["paths"], recorded_answers(described.card.version))
+        return cast("dict[str, Any]", fill(schema, facts(described)))
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend the schema
 
 
-def _add_examples(paths: dict[str, Any]) -> None:
-    for operation, example in json.loads(RECORDED.read_text()).items():
+def recorded_answers(version: str) -> dict[str, Any]:
+    """Return the recorded answers by operation; of another model than the recorded one, those of any model."""
+    recorded = json.loads(RECORDED.read_text())
+    return {**recorded[ANY_MODEL], **recorded.get(version, {})}
+
+
+def _add_examples(paths: dict[str, Any], recorded: Mapping[str, Any]) -> None:
+    for operation, example in recorded.items():
         method, path = operation.split()
         answer = paths[path][method.lower()]["responses"]["200"]
         answer["content"]["application/json"]["example"] = example

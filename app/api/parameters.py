@@ -1,7 +1,7 @@
 """Query parameters: names, ranges, defaults and descriptions, the same for both forms of upload.
 
 Parameters that a route does not have are refused (``extra="forbid"``), and so are parameters that are repeated.
-Those of rules are added by `app.api.rule_parameters`.
+Those of rules are added by `app.api.rule_parameters`; `app.api.placeholders` fills in the model.
 """
 
 from dataclasses import replace
@@ -15,7 +15,17 @@ from app.lrp.composites import definitions, rule_parameters
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import Start
 from app.modalities.image.drawing.colormaps import COLORMAPS
-from app.modalities.image.drawing.style import Interpolation, Normalize, Sign, Style, View, parse_size
+from app.modalities.image.drawing.layout import MAX_INPUT_SIDE
+from app.modalities.image.drawing.style import (
+    LARGEST,
+    SMALLEST,
+    Interpolation,
+    Normalize,
+    Sign,
+    Style,
+    View,
+    parse_size,
+)
 from app.modalities.image.fitting import Fit
 from app.serving.requests import MAX_COMPARED, CompareOptions, ExplainOptions
 
@@ -55,8 +65,8 @@ class PredictParameters(BaseModel):
     fit: Fit = Field(
         Fit.CROP,
         examples=["pad"],
-        description="How the picture becomes the model's 32×32: its centre square, padded to a square, or "
-        "stretched.",
+        description="How the picture becomes the model's {{input_size}}: its largest centred part of that "
+        "shape, padded to that shape, or stretched.",
     )
     top_k: int | None = Field(
         None,
@@ -72,9 +82,9 @@ class MapParameters(PredictParameters):
     layers: list[Override] = Field(
         [],
         max_length=MAX_OVERRIDES,
-        examples=[["features.0:w_square"]],
+        examples=[["{{first_layer}}:w_square"]],
         description="Overrides for layers by name or glob, repeatable, the last match wins: "
-        "`features.0:w_square`, `features.*:gamma(gamma=0.5)`.",
+        "`{{first_layer}}:w_square`, `{{layers}}:gamma(gamma=0.5)`.",
     )
     start: Start = Field(
         Start.ONE,
@@ -83,8 +93,8 @@ class MapParameters(PredictParameters):
     )
     layer: Name | None = Field(
         None,
-        examples=["features.6"],
-        description="The map at this layer's input, as `features.6`, instead of the pixels; "
+        examples=["{{layer}}"],
+        description="The map at this layer's input, as `{{layer}}`, instead of the pixels; "
         "`GET /model` lists layers.",
     )
     normalize: Normalize = Field(
@@ -114,8 +124,8 @@ class MapParameters(PredictParameters):
     size: str = Field(
         "256",
         examples=["input"],
-        description="Side in pixels from 32 to 1024, `model` (32), or `input` (the upload's own, longest "
-        "side at most 2048).",
+        description=f"Longest side in pixels from {SMALLEST} to {LARGEST}, "
+        f"`model` ({{{{input_size}}}}), or `input` (the upload's own, at most {MAX_INPUT_SIDE}).",
         json_schema_extra=sides("model", "input"),
     )
     interpolation: Interpolation = Field(
@@ -175,13 +185,14 @@ class _RuleAndTarget(MapParameters):
     )
     target: Name | None = Field(
         None,
-        examples=["cat"],
-        description="Class that is explained, by label or number: `cat` or `3`; default the predicted one.",
+        examples=["{{class}}"],
+        description="Class that is explained, by label or number: `{{class}}` or `{{class_index}}`; default the "
+        "predicted one.",
     )
     versus: Name | None = Field(
         None,
-        examples=["dog"],
-        description="Contrast: relevance of `target` minus relevance of this class, as `dog`.",
+        examples=["{{other_class}}"],
+        description="Contrast: relevance of `target` minus relevance of this class, as `{{other_class}}`.",
     )
     view: View = Field(
         View.HEATMAP,
@@ -228,12 +239,13 @@ class CompareParameters(MapParameters):
     target: list[Name] = Field(
         [],
         max_length=MAX_COMPARED,
-        examples=[["cat", "dog"]],
-        description="Classes, repeatable, each a column: `cat`, `3`, or `all`; default the predicted one.",
+        examples=[["{{class}}", "{{other_class}}"]],
+        description="Classes, repeatable, each a column: `{{class}}`, `{{class_index}}`, or `all`; default the "
+        "predicted one.",
     )
     versus: Name | None = Field(
         None,
-        examples=["dog"],
+        examples=["{{other_class}}"],
         description="Contrast: relevance of each target minus relevance of this class.",
     )
     start: Start = Field(
@@ -245,7 +257,8 @@ class CompareParameters(MapParameters):
     size: str = Field(
         "128",
         examples=["model"],
-        description="Side of each map in pixels from 32 to 1024, or `model` (32).",
+        description=f"Longest side of each map in pixels from {SMALLEST} to {LARGEST}, "
+        f"or `model` ({{{{input_size}}}}).",
         json_schema_extra=sides("model"),
     )
     format: Literal["json", "png"] | None = Field(

@@ -12,9 +12,9 @@ from app.models.protocol import Description
 class Layer(BaseModel):
     """One layer of the network."""
 
-    name: str = Field(examples=["features.0"])
-    kind: str = Field(examples=["Conv2d"])
-    description: str = Field(examples=["Conv2d(3, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))"])
+    name: str = Field(examples=["{{first_layer}}"])
+    kind: str = Field(examples=["{{first_layer_kind}}"])
+    description: str = Field(examples=["{{first_layer_description}}"])
 
 
 class Limits(BaseModel):

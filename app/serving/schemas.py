@@ -1,4 +1,7 @@
-"""Responses as pydantic models, shared by JSON, the chunk in a PNG and the command line."""
+"""Responses as pydantic models, shared by JSON, the chunk in a PNG and the command line.
+
+Placeholders such as ``{{name}}`` in their schemas are filled in by `app.api.placeholders`.
+"""
 
 from typing import Literal
 
@@ -14,17 +17,15 @@ class Answer(BaseModel):
 class ModelReference(Answer):
     """The weights that computed the response."""
 
-    name: str = Field(examples=["minivgg-cifar10"])
-    version: str = Field(
-        description="First 12 hex digits of the weights' SHA-256.", examples=["5f1c0a9b7d3e"]
-    )
+    name: str = Field(examples=["{{name}}"])
+    version: str = Field(description="First 12 hex digits of the weights' SHA-256.", examples=["{{version}}"])
 
 
 class Score(Answer):
     """Logit and probability of one class."""
 
-    index: int = Field(ge=0, examples=[3])
-    label: str = Field(examples=["cat"])
+    index: int = Field(ge=0, examples=["{{class_index}}"])
+    label: str = Field(examples=["{{class}}"])
     logit: float = Field(examples=[6.31])
     probability: float = Field(ge=0, le=1, examples=[0.93])
 
@@ -66,14 +67,14 @@ class PredictAnswer(Answer):
 class ClassReference(Answer):
     """A class by index and label."""
 
-    index: int = Field(ge=0, examples=[3])
-    label: str = Field(examples=["cat"])
+    index: int = Field(ge=0, examples=["{{class_index}}"])
+    label: str = Field(examples=["{{class}}"])
 
 
 class LayerRule(Answer):
     """Rule of one layer."""
 
-    name: str = Field(examples=["features.0"])
+    name: str = Field(examples=["{{first_layer}}"])
     rule: str = Field(examples=["flat"])
     parameters: dict[str, float]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from skimage import data
 from starlette.testclient import TestClient
 
-from app.api.openapi import RECORDED
+from app.api.openapi import ANY_MODEL, RECORDED, recorded_answers
 from app.main import create_app
 from app.runtime.model_process import ModelProcess
 from app.settings import Settings
@@ -24,8 +24,14 @@ MANY = 12
 """Longer lists are cut to their first few; so is the base64 of pictures."""
 OF_THE_MACHINE = {"device"}
 MODEL = "minivgg-cifar10"
-GETS = ("/model", "/rules", "/colormaps", "/livez", "/readyz", "/health", "/healthz", "/ping", "/v1/models")
-GETS_OF_V2 = ("/v2", "/v2/health/live", "/v2/health/ready")
+OF_ANY_MODEL = tuple(
+    f"GET {path}"
+    for path in (
+        *("/rules", "/colormaps", "/livez", "/readyz", "/health", "/healthz", "/ping"),
+        *("/v2", "/v2/health/live", "/v2/health/ready"),
+    )
+)
+GETS = (*OF_ANY_MODEL, "GET /model", "GET /v1/models")
 POSTS = {
     "/predict": {"top_k": 3},
     "/explain": {"top_k": 3, "size": "model"},
@@ -36,7 +42,7 @@ POSTS = {
 
 def answers(client: TestClient, picture: bytes) -> dict[str, Any]:
     """By operation, what the service answers, cut to what one likes to read."""
-    found = {f"GET {path}": client.get(path) for path in (*GETS, *GETS_OF_V2)}
+    found = {operation: client.get(operation.removeprefix("GET ")) for operation in GETS}
     for path, query in POSTS.items():
         found[f"POST {path}"] = client.post(path, params=query, files={"file": ("cat.png", picture)})
     instances = {"instances": [base64.b64encode(picture).decode()]}
@@ -104,7 +110,8 @@ def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
 
 
 def test_the_examples_are_what_is_answered(client: TestClient) -> None:
-    assert_alike(answers(client, small_cat()), json.loads(RECORDED.read_text()))
+    version = client.get("/model").json()["version"]
+    assert_alike(answers(client, small_cat()), recorded_answers(version))
 
 
 def test_every_json_answer_has_its_example(app: FastAPI) -> None:
@@ -173,4 +180,7 @@ if __name__ == "__main__":
     with TestClient(create_app(Settings())) as client:
         while client.get("/readyz").status_code == 503:
             pass  # the warm-up goes on between the requests
-        RECORDED.write_text(json.dumps(answers(client, small_cat()), indent=1, ensure_ascii=False) + "\n")
+        found = answers(client, small_cat())
+        of_any_model = {operation: found.pop(operation) for operation in OF_ANY_MODEL}
+        recorded = {ANY_MODEL: of_any_model, found["GET /model"]["version"]: found}
+        RECORDED.write_text(json.dumps(recorded, indent=1, ensure_ascii=False) + "\n")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -152,14 +152,23 @@ class BodyLimits:
 
     A body over ``max_bytes`` is refused by its Content-Length before it is read, or else when it passes the
     limit. A body must arrive within ``deadline_s`` of the first read. Bodies of all requests in progress are in
-    memory; a body with which they pass ``max_bytes_in_hand`` is refused.
+    memory; a body with which they pass ``max_bytes_in_hand`` is refused. ``input_size``, (channels, height,
+    width) of the model, tells senders which picture suffices.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_bytes_in_hand: int, deadline_s: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        max_bytes_in_hand: int,
+        deadline_s: float,
+        input_size: Sequence[int],
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._max_bytes_in_hand = max_bytes_in_hand
         self._deadline_s = deadline_s
+        _, self._height, self._width = input_size
         self._in_hand = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -201,7 +210,7 @@ class BodyLimits:
         if size > self._max_bytes:
             raise TooLargeError(
                 f"the body is larger than {self._max_bytes / 2**20:g} MiB; send a smaller picture: "
-                "the model sees 32×32 pixels of it"
+                f"the model sees {self._width}×{self._height} pixels of it"
             )
         if self._in_hand > self._max_bytes_in_hand:
             raise UnavailableError("too many large uploads at once; try again in a second")

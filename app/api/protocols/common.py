@@ -19,12 +19,12 @@ from app.errors import InvalidParameterError, LRPServeError, TooLargeError
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
 Asked = TypeVar("Asked", bound=BaseModel)
-ModelName = Annotated[str, Path(description="Name of a served model.", examples=["minivgg-cifar10"])]
+ModelName = Annotated[str, Path(description="Name of a served model.", examples=["{{name}}"])]
 Version = Annotated[
     str,
     Path(
         description="First 12 hex digits of the weights' SHA-256, as `/model` says.",
-        examples=["a5faffcb1054"],
+        examples=["{{version}}"],
     ),
 ]
 

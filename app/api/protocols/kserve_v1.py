@@ -54,7 +54,7 @@ class Instance(BaseModel):
     model_config = ConfigDict(
         extra="allow",
         json_schema_extra={
-            "examples": [{"image": {"b64": "iVBORw0KGgo…"}, "target": "cat"}],
+            "examples": [{"image": {"b64": "iVBORw0KGgo…"}, "target": "{{class}}"}],
             "oneOf": [{"required": [field]} for field in ("image", "b64", "data")],
         },
     )
@@ -109,13 +109,13 @@ class Instances(BaseModel):
 class Models(BaseModel):
     """Names of the models that are served."""
 
-    models: list[str] = Field(examples=[["minivgg-cifar10"]])
+    models: list[str] = Field(examples=[["{{name}}"]])
 
 
 class ModelReady(BaseModel):
     """The model takes requests."""
 
-    name: str = Field(examples=["minivgg-cifar10"])
+    name: str = Field(examples=["{{name}}"])
     ready: bool
 
 

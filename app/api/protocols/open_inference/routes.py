@@ -149,7 +149,7 @@ async def infer(
     pipeline: PipelineDep,
     run_all: Annotated[RunAll, Depends()],
 ) -> Response:
-    """`image` is FP32 [N, 3, 32, 32] in 0…1, or BYTES [N]: picture files, base64 in JSON.
+    """`image` is FP32 {{tensor_shape}} in 0…1, or BYTES [N]: picture files, base64 in JSON.
 
     With Triton's binary tensors, BYTES are the files themselves, and so is `heatmap_png`.
     """

@@ -16,7 +16,7 @@ class TensorMetadata(_Message):
 
     name: str = Field(examples=["image"])
     datatype: str = Field(examples=["FP32"])
-    shape: list[int] = Field(examples=[[-1, 3, 32, 32]])
+    shape: list[int] = Field(examples=["{{input_shape}}"])
 
 
 class ServerMetadata(_Message):
@@ -30,7 +30,7 @@ class ServerMetadata(_Message):
 class ModelMetadata(_Message):
     """What a model takes and gives."""
 
-    name: str = Field(examples=["minivgg-cifar10"])
+    name: str = Field(examples=["{{name}}"])
     versions: list[str]
     platform: str
     inputs: list[TensorMetadata]
@@ -59,7 +59,7 @@ class RequestInput(_Message):
     shape: list[NonNegativeInt] = Field(
         min_length=1,
         max_length=4,
-        description="[N, 3, 32, 32] of FP32, [N] or [N, 1] of BYTES.",
+        description="{{tensor_shape}} of FP32, [N] or [N, 1] of BYTES.",
         examples=[[1]],
     )
     datatype: Literal["FP32", "BYTES"]
@@ -97,7 +97,7 @@ class InferenceRequest(_Message):
     """Pictures, what is wanted of them, and the options of `/explain` as parameters."""
 
     id: str | None = None
-    parameters: RequestParameters = Field(RequestParameters(), examples=[{"target": "cat"}])
+    parameters: RequestParameters = Field(RequestParameters(), examples=[{"target": "{{class}}"}])
     inputs: list[RequestInput] = Field(min_length=1, max_length=1)
     outputs: list[RequestOutput] = Field([], max_length=4, description="None: all.")
 

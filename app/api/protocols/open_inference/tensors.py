@@ -32,7 +32,7 @@ class Asked:
 
 
 def images(asked: Asked, input_size: Sequence[int]) -> list[Upload]:
-    """The pictures of the request: tensors (3, 32, 32) in 0…1, or files."""
+    """The pictures of the request: tensors (channels, height, width) in 0…1, or files."""
     tensor = asked.json.inputs[0]
     size = tensor.parameters.binary_data_size
     if (size is None) == (tensor.data is None):
@@ -56,7 +56,7 @@ def images(asked: Asked, input_size: Sequence[int]) -> list[Upload]:
 
 
 def _pixels(data: list[Any] | None, binary: bytes, shape: Sequence[int]) -> Floats:
-    """(N, 3, 32, 32) out of numbers, nested or flat, or of their bytes."""
+    """(N, channels, height, width) out of numbers, nested or flat, or of their bytes."""
     try:
         values = np.frombuffer(binary, "<f4") if data is None else _numbers(data)
         pixels = values.reshape(shape)

@@ -1,0 +1,62 @@
+"""Placeholders in OpenAPI, filled in with facts of the served model.
+
+Descriptions and examples of schemas, parameters and routes are written before a model is known. Where they depend
+on it, they contain a placeholder such as ``{{input_size}}``; `facts` lists all of them.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from app.api.http.problems import MAX_MESSAGE, shortened
+from app.models.protocol import Description
+
+PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+
+
+def fill(schema: Any, values: Mapping[str, Any]) -> Any:
+    """Return a copy of a JSON value in which placeholders are replaced by ``values``.
+
+    A string that is one placeholder becomes the value itself, which may be a number or a list.
+    """
+    match schema:
+        case dict():
+            return {name: fill(value, values) for name, value in schema.items()}
+        case list():
+            return [fill(value, values) for value in schema]
+        case str():
+            if whole := PLACEHOLDER.fullmatch(schema):
+                return values[whole[1]]
+            return PLACEHOLDER.sub(lambda found: str(values[found[1]]), schema)
+    return schema
+
+
+def facts(described: Description) -> dict[str, Any]:
+    """Return the value of each placeholder.
+
+    ``class`` and ``other_class`` are two of the classes, ``layer`` is a layer with weights in the network's first
+    half, and ``layers`` is a glob that matches the first layer.
+    """
+    card = described.card
+    channels, height, width = card.input_size
+    count = len(card.classes)
+    index, other_index = count // 3, count // 3 + max(1, count // 5)
+    weighted = [name for name, kind in described.chain if kind in ("convolution", "dense")]
+    first = next(layer for layer in described.layers if layer.name == weighted[0])
+    return {
+        "name": card.name,
+        "version": card.version,
+        "classes": shortened(", ".join(card.classes), MAX_MESSAGE),
+        "last_index": count - 1,
+        "class": card.classes[index],
+        "class_index": index,
+        "other_class": card.classes[other_index],
+        "input_size": f"{width}×{height}",
+        "input_shape": [-1, *card.input_size],
+        "tensor_shape": f"[N, {channels}, {height}, {width}]",
+        "layer": weighted[len(weighted) // 3],
+        "first_layer": first.name,
+        "first_layer_kind": first.kind,
+        "first_layer_description": first.description,
+        "layers": "".join(first.name.rpartition(".")[:2]) + "*",
+    }
