@@ -115,7 +115,8 @@ def explain(
     """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
     from app.lrp.overrides import assignments
     from app.modalities.image.drawing.style import Style, parse_size, parse_view
-    from app.serving.rendering import as_it_is
+    from app.modalities.image.modality import ImageOptions
+    from app.serving.rendering import identity
     from app.serving.requests import ExplainOptions
     from app.serving.timings import Timings
 
@@ -126,12 +127,12 @@ def explain(
         layers=tuple(layers or ()),
         target=target,
         versus=versus,
-        style=style,
+        image=ImageOptions(style=style),
     )
     heatmap_of = heatmap_paths(source, output)
 
     def explained(path: Path) -> None:
-        explanation = asyncio.run(pipeline.explain(path.read_bytes(), options, Timings(), as_it_is))
+        explanation = asyncio.run(pipeline.explain(path.read_bytes(), options, Timings(), identity))
         heatmap_of(path).write_bytes(explanation.heatmap.png)
         report = explanation.report
         said = f"{report.prediction.label} {report.prediction.probability:.1%}"

@@ -38,7 +38,7 @@ from app.runtime.processes import ProcessExecutor
 from app.serving.admission import Admission
 from app.serving.pipeline import Pipeline
 from app.serving.readiness import Readiness
-from app.serving.rendering import Renderer
+from app.serving.rendering import Renderer, image_modality
 from app.serving.reports import Engines, ReportWriter
 from app.serving.scheduler import BatchLimits, Scheduler
 from app.settings import Settings
@@ -215,7 +215,7 @@ def create_pipeline(
     )
     return Pipeline(
         Scheduler(model, limits=limits, metrics=metrics, on_death=on_death),
-        start_renderers(Renderer(described.card, reports, settings.max_pixels)),
+        start_renderers(Renderer(image_modality(described.card, settings.max_pixels), reports)),
         reports,
         metrics=metrics,
     )

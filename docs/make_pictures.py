@@ -21,10 +21,11 @@ from app.lrp.rules import RULES
 from app.main import create_pipeline
 from app.modalities.image.drawing.heatmap import CHUNK
 from app.modalities.image.drawing.style import Style, View
+from app.modalities.image.modality import ImageOptions
 from app.models.local import LocalModel
 from app.runtime.threads import ThreadExecutor
 from app.serving.pipeline import Pipeline
-from app.serving.rendering import RenderedExplanation, as_it_is
+from app.serving.rendering import RenderedExplanation, identity
 from app.serving.requests import CompareOptions, ExplainOptions
 from app.serving.timings import Timings
 from app.settings import Settings
@@ -33,7 +34,7 @@ from docs import blocks
 
 IMAGES = blocks.PAGES / "images"
 TILE, GAP, INK = 160, 12, (32, 32, 32)
-SIDE_BY_SIDE = Style(view=View.SIDE_BY_SIDE, size=256)
+SIDE_BY_SIDE = ImageOptions(style=Style(view=View.SIDE_BY_SIDE, size=256))
 
 EYE_CROP, EYE_TURN = (71, 67, 236, 232), 270
 """Crop of Chelsea around one eye, (left, top, right, bottom) in pixels; rotation in degrees, anticlockwise."""
@@ -59,17 +60,17 @@ class PhotoExplainer:
 
     def explain(self, photo: Image.Image, options: ExplainOptions) -> RenderedExplanation:
         """Explain a photo."""
-        return asyncio.run(self._pipeline.explain(_encode_png(photo), options, Timings(), as_it_is))
+        return asyncio.run(self._pipeline.explain(_encode_png(photo), options, Timings(), identity))
 
     def sheet(self, photo: Image.Image, comparison: CompareOptions) -> bytes:
         """Return the sheet of a comparison as PNG."""
         return asyncio.run(
-            self._pipeline.compare(_encode_png(photo), comparison, Timings(), as_it_is)
+            self._pipeline.compare(_encode_png(photo), comparison, Timings(), identity)
         ).sheet.png
 
     def map_tile(self, photo: Image.Image, options: ExplainOptions, title: str) -> Tile:
         """Draw a heatmap on its own scale, with its largest relevance and its leak as caption."""
-        explained = self.explain(photo, replace(options, style=Style(size=TILE)))
+        explained = self.explain(photo, replace(options, image=ImageOptions(style=Style(size=TILE))))
         leak = explained.report.relevance.leak
         strongest = explained.heatmap.vmax
         figures = f"±{strongest:.2g}" + ("" if leak is None else f", leak {leak:.2f}")
@@ -87,18 +88,18 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
     try:
         explainer = PhotoExplainer(pipeline)
         cat, coffee = _photo(data.chelsea), _photo(data.coffee)
-        _save(folder / "cat.png", explainer.explain(cat, ExplainOptions(style=SIDE_BY_SIDE)).heatmap.png)
+        _save(folder / "cat.png", explainer.explain(cat, ExplainOptions(image=SIDE_BY_SIDE)).heatmap.png)
         _save(
-            folder / "coffee.png", explainer.explain(coffee, ExplainOptions(style=SIDE_BY_SIDE)).heatmap.png
+            folder / "coffee.png", explainer.explain(coffee, ExplainOptions(image=SIDE_BY_SIDE)).heatmap.png
         )
-        versus = ExplainOptions(target="cat", versus="dog", start=Start.LOGIT, style=SIDE_BY_SIDE)
+        versus = ExplainOptions(target="cat", versus="dog", start=Start.LOGIT, image=SIDE_BY_SIDE)
         _save(folder / "cat-not-dog.png", explainer.explain(cat, versus).heatmap.png)
         _input_and_heatmap(explainer, cat).save(folder / "seen.png", optimize=True)
         _layers(explainer, cat).save(folder / "layers.png", optimize=True)
         _rules(explainer, cat).save(folder / "rules.png", optimize=True)
         _parameters(explainer, cat).save(folder / "parameters.png", optimize=True)
         several = CompareOptions(
-            ExplainOptions(start=Start.LOGIT, style=Style(size=128)),
+            ExplainOptions(start=Start.LOGIT, image=ImageOptions(style=Style(size=128))),
             rules=("epsilon_plus_flat", "epsilon_alpha2_beta1_flat"),
             targets=("cat", "dog", "frog", "bird"),
         )
@@ -118,7 +119,9 @@ def _network_input(explained: RenderedExplanation) -> Image.Image:
 
 def _input_and_heatmap(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
     """Draw the photo, the network's input, and the heatmap over the photo."""
-    explained = explainer.explain(photo, ExplainOptions(style=Style(view=View.OVERLAY, size=2 * TILE)))
+    explained = explainer.explain(
+        photo, ExplainOptions(image=ImageOptions(style=Style(view=View.OVERLAY, size=2 * TILE)))
+    )
     small = _network_input(explained)
     return _grid(
         [
@@ -134,7 +137,9 @@ def _layers(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
     """Draw one explanation at the input of each convolution and of the first dense layer."""
     tiles = []
     for layer in ("classifier.1", "features.9", "features.6", "features.3", "features.0"):
-        explained = explainer.explain(photo, ExplainOptions(layer=layer, style=Style(size=TILE)))
+        explained = explainer.explain(
+            photo, ExplainOptions(layer=layer, image=ImageOptions(style=Style(size=TILE)))
+        )
         arrived = {total.name: total.sum for total in explained.report.relevance.layers}[layer]
         tiles.append(Tile(_decode_png(explained.heatmap.png), (layer, f"{arrived:.2f} of 1 arrive")))
     return _grid(tiles, 5)
@@ -190,7 +195,7 @@ def _correlation(explainer: PhotoExplainer, cat: Image.Image, coffee: Image.Imag
 def _frog(explainer: PhotoExplainer, cat: Image.Image, folder: Path) -> dict[str, str]:
     """Draw a crop of the cat that is classified as a frog, its heatmaps, and changed crops with their scores."""
     crop = _eye_crop(cat, EYE_TURN)
-    frog = ExplainOptions(target="frog", style=SIDE_BY_SIDE)
+    frog = ExplainOptions(target="frog", image=SIDE_BY_SIDE)
     crop.save(folder / "frog.png", optimize=True)
     _save(folder / "frog-why.png", explainer.explain(crop, frog).heatmap.png)
     _save(

@@ -27,6 +27,7 @@ from app.modalities.image.drawing.style import (
     parse_size,
 )
 from app.modalities.image.fitting import Fit
+from app.modalities.image.modality import ImageOptions
 from app.serving.requests import MAX_COMPARED, CompareOptions, ExplainOptions
 
 REPEATABLE = frozenset({"layers"})
@@ -168,8 +169,7 @@ class MapParameters(PredictParameters):
             layers=tuple(self.layers),
             start=self.start,
             layer=self.layer,
-            fit=self.fit,
-            style=self.style(view),
+            image=ImageOptions(self.fit, self.style(view)),
             top_k=self.top_k,
             verify=self.verify,
         )

@@ -7,11 +7,11 @@ from typing import TypeVar
 import numpy as np
 
 from app.errors import DeadlineError, RequestError
-from app.modalities.image.drawing.style import Style
 from app.modalities.image.fitting import Fit
+from app.modalities.image.modality import ImageOptions, ImageSample
 from app.models.protocol import Job, JobResult
 from app.runtime.executor import Executor, Timed
-from app.serving.rendering import RenderedComparison, RenderedExplanation, Renderer, Sample, Upload
+from app.serving.rendering import RenderedComparison, RenderedExplanation, Renderer, Upload
 from app.serving.reports import ReportWriter
 from app.serving.requests import CompareOptions, ExplainOptions, RequestFactory
 from app.serving.scheduler import Scheduler
@@ -46,8 +46,8 @@ class Pipeline:
 
     async def predict(self, data: Upload, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
         """Return the scores of the picture in ``data``: all classes, or the ``top_k`` most probable."""
-        sample = await self._decode(data, fit, Style(), timings)
-        result = await self._run(Job(sample.image), timings)
+        sample = await self._decode(data, ImageOptions(fit), timings)
+        result = await self._run(Job(sample.input), timings)
         return self._reports.prediction(sample.facts, result.logits, top_k)
 
     async def explain(
@@ -62,10 +62,10 @@ class Pipeline:
         ``write`` runs in the executor and must be picklable, and so must its result.
         """
         request = self._requests.explanation(options)
-        sample = await self._decode(data, options.fit, options.style, timings)
-        result = await self._run(Job(sample.image, (request,), options.verify), timings)
+        sample = await self._decode(data, options.image, timings)
+        result = await self._run(Job(sample.input, (request,), options.verify), timings)
         work = self._renderers.call(
-            Renderer.explain, sample, request, result, options.style, options.top_k, write
+            Renderer.explain, sample, request, result, options.image, options.top_k, write
         )
         return await _timed("render", work, timings)
 
@@ -81,10 +81,10 @@ class Pipeline:
         One forward pass serves all of them, and they share one colour scale. ``write`` as in `explain`.
         """
         requests, options = self._requests.comparison(compared), compared.options
-        sample = await self._decode(data, options.fit, options.style, timings)
-        result = await self._run(Job(sample.image, requests, options.verify), timings)
+        sample = await self._decode(data, options.image, timings)
+        result = await self._run(Job(sample.input, requests, options.verify), timings)
         work = self._renderers.call(
-            Renderer.compare, sample, requests, result, options.style, options.top_k, write
+            Renderer.compare, sample, requests, result, options.image, options.top_k, write
         )
         return await _timed("render", work, timings)
 
@@ -103,9 +103,9 @@ class Pipeline:
         self._scheduler.close()
         self._renderers.close()
 
-    async def _decode(self, data: Upload, fit: Fit, style: Style, timings: Timings) -> Sample:
+    async def _decode(self, data: Upload, options: ImageOptions, timings: Timings) -> ImageSample:
         try:
-            work = self._renderers.call_before_deadline(Renderer.decode, data, fit, style)
+            work = self._renderers.call_before_deadline(Renderer.decode, data, options)
             return await _timed("decode", work, timings)
         except RequestError as error:
             self._metrics.bad_picture(error)

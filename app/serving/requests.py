@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from app.errors import InvalidParameterError
 from app.lrp.composites import COMPOSITES, Composite, definition
 from app.lrp.request import ExplanationRequest, Start, Target
-from app.modalities.image.drawing.style import Style
-from app.modalities.image.fitting import Fit
+from app.modalities.image.modality import ImageOptions
 
 ALL = "all"
 """As a target of a comparison: every class."""
@@ -30,8 +29,7 @@ class ExplainOptions:
     versus: str | None = None
     start: Start = Start.ONE
     layer: str | None = None
-    fit: Fit = Fit.CROP
-    style: Style = field(default_factory=Style)
+    image: ImageOptions = field(default_factory=ImageOptions)
     top_k: int | None = None
     verify: bool = False
 

@@ -166,7 +166,7 @@ async def predict(
     async def prediction(sent: Instance, timings: Timings) -> PredictAnswer:
         options = sent.asked.options()
         pipeline.check(options)
-        return await pipeline.predict(sent.file, options.fit, options.top_k, timings)
+        return await pipeline.predict(sent.file, options.image.fit, options.top_k, timings)
 
     outcomes = await run_all([partial(prediction, sent) for sent in instances])
     return Predictions(predictions=results_or_error(outcomes, "instances"))

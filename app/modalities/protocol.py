@@ -1,0 +1,43 @@
+"""The interface of a kind of input: how its data are decoded and how its explanations are drawn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Options_contra = TypeVar("Options_contra", contravariant=True)
+SampleT = TypeVar("SampleT")
+Figure_co = TypeVar("Figure_co", covariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """Relevance to draw, with the text that goes with it."""
+
+    relevance: npt.NDArray[Any]
+    """Floating-point relevance, shaped like the network's or a layer's input."""
+    rule: str
+    prediction: str
+    """Caption of the input, such as ``cat 93%``."""
+    question: str
+    """Caption of the relevance, such as ``why cat rather than dog?``."""
+    metadata: Mapping[str, Any]
+    """JSON that the figure's file contains."""
+
+
+class Modality(Protocol[Options_contra, SampleT, Figure_co]):
+    """A kind of input. Its methods run in the processes that decode and draw."""
+
+    def decode(self, data: bytes | Floats, options: Options_contra) -> SampleT:
+        """Return the sample in ``data``: a file's bytes, or values in the shape of the network's input."""
+
+    def render(self, maps: Sequence[Map], sample: SampleT, options: Options_contra) -> Sequence[Figure_co]:
+        """Draw each of ``maps`` of one sample, all on one scale."""
+
+    def render_together(
+        self, maps: Sequence[Map], sample: SampleT, options: Options_contra, metadata: Mapping[str, Any]
+    ) -> Figure_co:
+        """Draw ``maps`` of one sample as one figure: a row for each rule, a column for each question."""
