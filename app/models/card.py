@@ -1,4 +1,4 @@
-"""The JSON card of a network: what it is, how it was trained, and what its weights must hash to."""
+"""The JSON card of a network: architecture, classes, input, training record and the hash of its weights."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from pydantic import (
 from app.errors import RefusedToStartError
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""What a model may be called: the name is a part of file names and URLs."""
+"""Pattern of a model's name, which is part of file names and URLs."""
 
 Deviation = Annotated[FiniteFloat, Field(gt=0)]
 InputSize = tuple[Literal[1, 3], PositiveInt, PositiveInt]
@@ -32,14 +32,14 @@ class _Card(BaseModel):
 
 
 class Normalisation(_Card):
-    """Per channel, of pictures in 0…1: what is subtracted, and what that is divided by."""
+    """Mean and standard deviation of each channel, of pixels in 0…1."""
 
     mean: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=3)]
     std: Annotated[tuple[Deviation, ...], Field(min_length=1, max_length=3)]
 
 
 class Measured(_Card):
-    """How good the network is on one set of pictures. Rows of ``confusion`` are the true classes."""
+    """Accuracy and calibration on one set of pictures. Rows of ``confusion`` are the true classes."""
 
     count: int
     accuracy: float
@@ -50,7 +50,7 @@ class Measured(_Card):
 
 
 class EpochRecord(_Card):
-    """What one epoch came to: mean loss, accuracies in 0…1, learning rate at its end, seconds."""
+    """Results of one epoch: mean loss, accuracies in 0…1, learning rate at its end, duration in seconds."""
 
     epoch: int
     side: int
@@ -62,7 +62,7 @@ class EpochRecord(_Card):
 
 
 class TrainingRecord(_Card):
-    """How the weights came to be and how good they are."""
+    """How the weights were trained, and their measured accuracy."""
 
     recipe: dict[str, object]
     seed: int
@@ -75,7 +75,7 @@ class TrainingRecord(_Card):
 
 
 class ModelCard(_Card):
-    """Everything one must know to use the weights; ``training`` may be missing for weights from elsewhere."""
+    """Everything needed to use the weights; ``training`` may be missing for weights from other sources."""
 
     name: Annotated[str, Field(pattern=NAME)]
     architecture: str
@@ -109,7 +109,7 @@ class ModelCard(_Card):
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card in this file; raises `RefusedToStartError` naming the file and what is wrong with it."""
+    """Read the card in this file; raises `RefusedToStartError` that names the file and what is wrong."""
     try:
         return ModelCard.model_validate(json.loads(read(path)))
     except ValueError as error:  # pydantic's ValidationError and json's JSONDecodeError both are
@@ -117,7 +117,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 def read(path: Path) -> bytes:
-    """What the file holds; raises `RefusedToStartError`."""
+    """Read a file; raises `RefusedToStartError`."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A network on its device, and what explains it."""
+"""A network on a device of this process, with its engine and its reference."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -47,7 +47,7 @@ class LocalModel:
 
     @classmethod
     def load(cls, card_path: Path, device: str, cores: int | None) -> "LocalModel":
-        """The network of a card on ``device``, computing on so many ``cores``, or those that there are.
+        """Load the network of a card onto ``device``; ``cores`` to compute with default to all available ones.
 
         Raises `RefusedToStartError`.
         """
@@ -72,10 +72,10 @@ class LocalModel:
         _ = self._reference
 
     def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
-        """See `app.models.protocol.Model`; it is where it is as long as this process."""
+        """See `app.models.protocol.Model`; a network in this process is not lost between jobs."""
 
     def kill(self) -> None:
-        """See `app.models.protocol.Model`; a thread cannot be killed."""
+        """See `app.models.protocol.Model`; has no effect, since there is no process to end."""
 
     def _run(self, jobs: Sequence[Job]) -> list[JobResult]:
         result = self._engine.run(_batch(jobs, self._device))
@@ -94,7 +94,7 @@ class LocalModel:
         return tuple(map(_explanation, result.attributions))
 
     def _compiled(self) -> "Engine | Reference":
-        """Our own engine, or Zennit for what that cannot compile."""
+        """Return the engine, or the reference for a network that the engine cannot compile."""
         try:
             return Engine(self._model, *self._bounds)
         except NotCompilableError:
@@ -102,20 +102,23 @@ class LocalModel:
 
     @cached_property
     def _reference(self) -> "Reference":
-        from app.lrp.reference import Reference  # Zennit brings seconds of imports that few need
+        from app.lrp.reference import Reference  # importing Zennit takes seconds
 
         return Reference(self._model, *self._bounds)
 
 
 def pixel_bounds(card: ModelCard) -> tuple[Tensor, Tensor]:
-    """Black and white as the network sees them, each (1, 3, 1, 1)."""
+    """Return black and white after normalisation, each (1, channels, 1, 1)."""
     mean = torch.tensor(card.normalisation.mean).view(1, -1, 1, 1)
     std = torch.tensor(card.normalisation.std).view(1, -1, 1, 1)
     return (0 - mean) / std, (1 - mean) / std
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one, else the CPU; raises `RefusedToStartError` for what is missing."""
+    """Return a torch device; ``auto`` is CUDA if available, else the CPU.
+
+    Raises `RefusedToStartError` for an unknown or unavailable device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -146,5 +149,5 @@ def _explanation(attribution: Attribution) -> Explanation:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Torch has a type for it on accelerators only; on a CPU it is a RuntimeError with its allocator's words."""
+    """On accelerators torch raises a type of its own; on a CPU, a RuntimeError with its allocator's message."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
