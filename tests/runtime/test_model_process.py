@@ -110,7 +110,7 @@ def test_row_29_when_it_is_killed_who_waits_is_told_and_the_service_hears_of_it(
 
 
 def test_a_model_that_hangs_is_killed_when_all_is_to_end(mortal: ModelProcess) -> None:
-    (child,) = [child for child in children() if child.pid == mortal.pid]
+    child = psutil.Process(mortal.pid)
 
     async def scene() -> None:
         scheduler = Scheduler(mortal, limits=BatchLimits(last_batch_s=0.2), metrics=Metrics())
