@@ -1,4 +1,5 @@
-// Painting on canvases. Everything is painted in a unit square; `paint` maps it to the canvas.
+// Painting on canvases. Everything is painted in a unit square; `paint` maps it to the canvas, which has the
+// shape of the model's input.
 
 /** Relevance of each pixel the model saw, channels summed. */
 export class Grid {
@@ -53,21 +54,24 @@ export class Frame {
 
 /** @param {HTMLCanvasElement} canvas @param {Frame} frame @param {(c: CanvasRenderingContext2D) => void} draw */
 export function paint(canvas, frame, draw) {
-  const side = Math.round(canvas.clientWidth * devicePixelRatio);
-  if (!side) return;
-  if (canvas.width !== side) canvas.width = canvas.height = side;
+  const width = Math.round(canvas.clientWidth * devicePixelRatio);
+  const height = Math.round(canvas.clientHeight * devicePixelRatio);
+  if (!width || !height) return;
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
   const c = canvas.getContext("2d");
-  const scale = side * frame.zoom;
-  c.setTransform(scale, 0, 0, scale, side / 2 - frame.x * scale, side / 2 - frame.y * scale);
+  const across = width * frame.zoom;
+  const down = height * frame.zoom;
+  c.setTransform(across, 0, 0, down, width / 2 - frame.x * across, height / 2 - frame.y * down);
   c.clearRect(0, 0, 1, 1);
   draw(c);
 }
 
-/** The square of the upload that the model saw; the rest of a padded one stays grey. */
-export function drawPicture(c, picture, crop) {
+/** The part of the upload that the model saw; the rest of a padded one has the padding's colour. */
+export function drawPicture(c, picture, crop, padColour) {
   c.imageSmoothingEnabled = true;
   c.imageSmoothingQuality = "high";
-  c.fillStyle = "rgb(125 123 114)";
+  c.fillStyle = padColour;
   c.fillRect(0, 0, 1, 1);
   c.drawImage(picture, crop.left, crop.top, crop.width, crop.height, 0, 0, 1, 1);
 }
@@ -78,8 +82,8 @@ export function drawMap(c, map, smooth) {
 }
 
 /** The map over the picture in grey, the stronger the more opaque, as the service's own overlay. */
-export function drawOverlay(c, { picture, crop, map, grid, heatmap, sign, smooth }) {
-  drawPicture(c, picture, crop);
+export function drawOverlay(c, { picture, crop, padColour, map, grid, heatmap, sign, smooth }) {
+  drawPicture(c, picture, crop, padColour);
   c.globalCompositeOperation = "saturation";
   c.fillStyle = "gray";
   c.fillRect(0, 0, 1, 1);
@@ -88,15 +92,20 @@ export function drawOverlay(c, { picture, crop, map, grid, heatmap, sign, smooth
 }
 
 /** Frame the pixel of the model that is being read. */
-export function drawProbe(c, { x, y }, { width, height }, thickness) {
+export function drawProbe(c, { x, y }, { width, height }) {
+  c.save();
+  c.beginPath();
+  c.rect(x / width, y / height, 1 / width, 1 / height);
+  c.resetTransform(); // a line is as thick across as down
   for (const [colour, size] of [
     ["white", 3],
     ["black", 1],
   ]) {
     c.strokeStyle = colour;
-    c.lineWidth = size * thickness;
-    c.strokeRect(x / width, y / height, 1 / width, 1 / height);
+    c.lineWidth = size * devicePixelRatio;
+    c.stroke();
   }
+  c.restore();
 }
 
 /** The whole upload, small, with a frame around what the model saw. */
@@ -121,9 +130,11 @@ export function drawThumbnail(canvas, picture, crop) {
   }
 }
 
-/** @param {number[][][]} pixels (height, width, RGB), 0 to 255 @returns {HTMLCanvasElement} */
+/** @param {number[][][]} pixels (height, width, grey or RGB), 0 to 255 @returns {HTMLCanvasElement} */
 export function pixelCanvas(pixels) {
-  const rgba = pixels.flatMap((row) => row.flatMap(([red, green, blue]) => [red, green, blue, 255]));
+  const rgba = pixels.flatMap((row) =>
+    row.flatMap(([red, green = red, blue = red]) => [red, green, blue, 255]),
+  );
   return canvasOf(new ImageData(new Uint8ClampedArray(rgba), pixels[0].length));
 }
 

@@ -56,6 +56,9 @@ export class Page {
       (accept) => this.#fetchAs(accept),
       (error) => this.fail(error),
     );
+    const [, height, width] = model.input_size;
+    document.documentElement.style.setProperty("--model-shape", `${width} / ${height}`);
+    this.padColour = colourOf(model.normalisation.mean);
     byId("model").textContent =
       `${model.name}${model.accuracy ? `, right on ${(100 * model.accuracy).toFixed(1)}% of its test pictures` : ""}`;
     byId("hold").onchange = ({ target }) =>
@@ -164,8 +167,10 @@ export class Page {
     this.pictures.show(answer, name, { ...shown, seen });
     this.scores.show(answer);
     this.take.show(state.tab !== "compare");
+    byId("layers-example").textContent = overrideOf(answer.rule);
     this.map.show({
       ...shown,
+      padColour: this.padColour,
       answer,
       map,
       colours,
@@ -276,4 +281,14 @@ export class Page {
       : "Link copied. The picture itself is not in it: who opens it chooses one.";
     this.take.copy(location.href, words);
   }
+}
+
+/** @param {number[]} mean one level of grey, or of red, green and blue, in 0…1 @returns {string} */
+function colourOf([red, green = red, blue = red]) {
+  return `rgb(${[red, green, blue].map((level) => Math.round(255 * level)).join(" ")})`;
+}
+
+/** An override for the first layer at which a rule does something. */
+function overrideOf({ layers }) {
+  return `${layers.find(({ rule }) => rule !== "pass").name}:w_square`;
 }

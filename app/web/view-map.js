@@ -9,7 +9,7 @@ const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowD
 const IDLE = "Point at a pixel to read its relevance.";
 
 /** @typedef {{answer: any, title: string, map: ImageBitmap, grid: import("./draw.js").Grid, colours: string[],
- *   kind: string, picture: CanvasImageSource, crop: object, sign: string, smooth: boolean, absolute: boolean}} Shown */
+ *   kind: string, picture: CanvasImageSource, crop: object, padColour: string, sign: string, smooth: boolean, absolute: boolean}} Shown */
 
 export function createMapView() {
   const probe = byId("probe");
@@ -21,17 +21,16 @@ export function createMapView() {
 
   function draw() {
     if (!shown) return;
-    const { grid, map, smooth, picture, crop, sign, answer } = shown;
+    const { grid, map, smooth, picture, crop, padColour, sign, answer } = shown;
     const layers = [
-      (c) => drawPicture(c, picture, crop),
-      (c) => drawOverlay(c, { picture, crop, map, grid, sign, smooth, heatmap: answer.heatmap }),
+      (c) => drawPicture(c, picture, crop, padColour),
+      (c) => drawOverlay(c, { picture, crop, padColour, map, grid, sign, smooth, heatmap: answer.heatmap }),
       (c) => drawMap(c, map, smooth),
     ];
     PANELS.map(byId).forEach((canvas, i) => {
-      const thickness = 1 / (canvas.clientWidth * frame.zoom);
       paint(canvas, frame, (c) => {
         layers[i](c);
-        if (cell) drawProbe(c, cell, grid, thickness);
+        if (cell) drawProbe(c, cell, grid);
       });
     });
     byId("zoom-level").textContent = `${Math.round(10 * frame.zoom) / 10}×`;
@@ -84,10 +83,10 @@ export function createMapView() {
   probe.onpointermove = (event) => {
     if (!shown || event.target.tagName !== "CANVAS") return;
     if (dragged && frame.zoom > 1) {
-      const width = event.target.clientWidth * frame.zoom;
+      const { clientWidth, clientHeight } = event.target;
       frame.moveTo(
-        dragged.x - (event.clientX - dragged.left) / width,
-        dragged.y - (event.clientY - dragged.top) / width,
+        dragged.x - (event.clientX - dragged.left) / (clientWidth * frame.zoom),
+        dragged.y - (event.clientY - dragged.top) / (clientHeight * frame.zoom),
       );
     }
     read(cellOf(event));

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import Server, serving
+from fake_model import FakeModel
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from starlette.testclient import TestClient
@@ -612,3 +613,77 @@ def test_redoc_asks_no_other_host(page: Page) -> None:
     expect(page.get_by_role("heading", name=re.compile("LRPServe")).first).to_be_visible()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=ARTEFACTS / "redoc.png")
+
+
+# Another model
+
+
+@pytest.fixture(scope="module")
+def other_site() -> Iterator[str]:
+    """The URL of a service whose model is 48 high and 64 wide, with one channel and four classes."""
+    settings = Settings()
+    with serving(settings, create_app(settings, FakeModel())) as other:
+        yield f"http://127.0.0.1:{other.port}"
+
+
+def test_the_page_has_the_shape_and_the_classes_of_the_model(
+    browser: Browser, other_site: str, cat_png: bytes
+) -> None:
+    with visiting(browser, other_site) as page:
+        open_page(page)
+        choose(page, cat_png)
+        caption(page, "PNG, 451×300")
+        expect(page.locator("#model")).to_have_text("quadrants")
+        expect(page.locator("#seen-caption")).to_have_text("the model saw 64×48")
+        expect(page.locator("#scores .score")).to_have_count(4)
+        expect(page.locator("#layers-example")).to_have_text("encoder.scan:w_square")
+        with Image.open(io.BytesIO(drawn(page, "#seen"))) as seen:
+            shown = np.asarray(seen.convert("RGB"))
+        grey = np.array(explained(other_site, cat_png)["input"]["pixels"])
+        assert shown.tolist() == np.broadcast_to(grey, (48, 64, 3)).tolist()
+        for canvas in ("#panel-picture", "#panel-overlay", "#panel-relevance", "#seen"):
+            box = page.locator(canvas).bounding_box()
+            assert box is not None
+            assert box["width"] / box["height"] == pytest.approx(64 / 48, rel=0.01)
+
+
+def test_a_pixel_of_a_wide_map_reads_as_the_service_says(
+    browser: Browser, other_site: str, cat_png: bytes
+) -> None:
+    with visiting(browser, other_site) as page:
+        open_page(page)
+        choose(page, cat_png)
+        caption(page, "PNG, 451×300")
+        value = explained(other_site, cat_png)["relevance"]["values"][0][40][50]
+        box = page.locator("#panel-relevance").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 50.5 / 64 * box["width"], box["y"] + 40.5 / 48 * box["height"])
+        expect(page.locator("#readout")).to_contain_text("Pixel 50, 40: relevance")
+        said = re.search(r"relevance ([+−]?[\d.e−]+)", page.locator("#readout").inner_text())
+        assert said is not None
+        assert float(said[1].replace("−", "-")) == pytest.approx(value, rel=0.01)
+
+
+def test_padding_has_the_colour_of_the_models_mean(browser: Browser, other_site: str) -> None:
+    with visiting(browser, other_site) as page:
+        open_page(page, "#fit=pad")
+        content = io.BytesIO()
+        Image.new("RGB", (640, 120), "white").save(content, "PNG")
+        choose(page, content.getvalue(), "bar.png")
+        caption(page, "PNG, 640×120")
+        with Image.open(io.BytesIO(drawn(page, "#panel-picture"))) as panel:
+            corners = [panel.getpixel((5, 5)), panel.getpixel((panel.width - 5, panel.height - 5))]
+        assert corners == [(102, 102, 102, 255)] * 2
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_it_fits_with_a_model_of_another_shape(browser: Browser, other_site: str, size: str) -> None:
+    width, height = SIZES[size]
+    ARTEFACTS.mkdir(exist_ok=True)
+    with visiting(browser, other_site, viewport={"width": width, "height": height}) as page:
+        open_page(page)
+        for tab, ready in (("map", "#zoom-in:enabled"), ("compare", "#grid img"), ("layers", "#flow img")):
+            page.locator(f"#tab-{tab}").click()
+            expect(page.locator(ready).first).to_be_visible()
+            page.screenshot(path=ARTEFACTS / f"other-{tab}-{size}.png", full_page=True)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,119 @@
+"""A model of another shape than the shipped one: one channel, 48 high and 64 wide, four classes, no torch.
+
+Its logits are four times the means of the input's quadrants, and relevance is what each pixel adds to them, so
+that tests can compute what is to be answered.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.lrp.explanation import Explanation
+from app.lrp.request import ExplanationRequest, Start, Target
+from app.models.card import ModelCard, Normalisation
+from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError
+
+Floats = npt.NDArray[np.float64]
+
+HEIGHT, WIDTH = 48, 64
+MEAN, STD = 0.4, 0.2
+CLASSES = ("top-left", "top-right", "bottom-left", "bottom-right")
+WEIGHT = 4.0
+CARD = ModelCard(
+    name="quadrants",
+    architecture="Quadrants",
+    classes=CLASSES,
+    normalisation=Normalisation(mean=(MEAN,), std=(STD,)),
+    input_size=(1, HEIGHT, WIDTH),
+    weights="quadrants.safetensors",
+    sha256="0123456789abcdef" * 4,
+)
+DESCRIPTION = Description(
+    CARD,
+    "cpu",
+    "quadrants",
+    "quadrants again",
+    (("encoder.scan", "convolution"), ("encoder.pool", "average"), ("vote", "dense")),
+    (
+        LayerDescription("encoder.scan", "Conv2d", "Conv2d(1, 1, kernel_size=(1, 1))"),
+        LayerDescription("encoder.pool", "AdaptiveAvgPool2d", "AdaptiveAvgPool2d(2)"),
+        LayerDescription("vote", "Linear", "Linear(4, 4)"),
+    ),
+)
+
+
+def logits_of(x: npt.NDArray[Any]) -> Floats:
+    """(1, 48, 64) -> (4,)."""
+    means: Floats = quadrants(x).mean(axis=(1, 3))  # (2, 24, 2, 32) -> (2, 2)
+    return WEIGHT * means.ravel()
+
+
+def quadrants(x: npt.NDArray[Any]) -> Floats:
+    """(1, 48, 64) -> (2, 24, 2, 32): quadrants down, rows, quadrants across, columns."""
+    return np.asarray(x, np.float64).reshape(2, HEIGHT // 2, 2, WIDTH // 2)
+
+
+def relevance_of(x: npt.NDArray[Any], output_relevance: Floats) -> Floats:
+    """LRP-0 of the network, (1, 48, 64): the share of each pixel in its quadrant's sum."""
+    parts = quadrants(x)
+    sums = parts.sum(axis=(1, 3), keepdims=True)
+    shares = np.divide(parts, sums, out=np.zeros_like(parts), where=sums != 0)
+    relevance: Floats = shares * output_relevance.reshape(2, 1, 2, 1)
+    return relevance.reshape(1, HEIGHT, WIDTH)
+
+
+class FakeModel:
+    """An `app.models.protocol.Model` on the calling thread."""
+
+    description = DESCRIPTION
+
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        return [_result(job) for job in jobs]
+
+    def prepare_reference(self) -> None:
+        pass
+
+    def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+
+def _result(job: Job) -> JobResult:
+    assert job.input.shape == (1, HEIGHT, WIDTH)
+    assert job.input.dtype == np.float32
+    logits = logits_of(job.input)
+    explanations = tuple(_explanation(job.input, logits, request) for request in job.requests)
+    return JobResult(logits.tolist(), explanations, explanations if job.verify else None)
+
+
+def _explanation(x: npt.NDArray[np.float32], logits: Floats, request: ExplanationRequest) -> Explanation:
+    output_relevance = _output_relevance(logits, request.target)
+    pixels = relevance_of(x, output_relevance)
+    at_input = {"encoder.scan": pixels, "encoder.pool": pixels, "vote": output_relevance}
+    relevance = at_input[request.layer or "encoder.scan"].astype(np.float32)
+    return Explanation(
+        output_relevance.tolist(),
+        relevance,
+        float(relevance.min()),
+        float(relevance.max()),
+        tuple((name, float(values.sum())) for name, values in at_input.items()),
+    )
+
+
+def _output_relevance(logits: Floats, target: Target) -> Floats:
+    starts = {
+        Start.ONE: np.ones(4),
+        Start.LOGIT: logits,
+        Start.PROBABILITY: np.exp(logits) / math.fsum(np.exp(logits)),
+    }[target.start]
+    index = int(logits.argmax()) if target.index is None else target.index
+    output_relevance = np.zeros(4)
+    output_relevance[index] = starts[index]
+    if target.versus is not None:
+        output_relevance[target.versus] = -starts[target.versus]
+    return output_relevance
