@@ -76,7 +76,9 @@ class Settings(BaseSettings):
         description="Largest batch of the model; larger ones have little more throughput, but more latency.",
     )
     max_queue: PositiveInt = Field(
-        128, description="Most requests that wait for the model; further ones are answered with 503 at once."
+        128,
+        description="Most pictures that wait besides a batch of `LRP_MAX_BATCH`; further requests are answered with "
+        "503 at once.",
     )
     queue_deadline_s: PositiveFloat = Field(
         5.0, description="Seconds that a request may wait; then it is answered with 504 and not computed."
