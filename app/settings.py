@@ -77,8 +77,8 @@ class Settings(BaseSettings):
     )
     max_queue: PositiveInt = Field(
         128,
-        description="Most pictures that wait besides a batch of `LRP_MAX_BATCH`; further requests are answered with "
-        "503 at once.",
+        description="Most pictures that wait besides a batch of `LRP_MAX_BATCH`; further requests are "
+        "answered with 503 at once.",
     )
     queue_deadline_s: PositiveFloat = Field(
         5.0, description="Seconds that a request may wait; then it is answered with 504 and not computed."

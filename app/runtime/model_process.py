@@ -2,7 +2,7 @@
 
 torch releases and reacquires the interpreter's lock at each of the hundred operations of a batch. In the server's
 process it would wait for the server's threads each time, and throughput would fall by a third. The server itself
-does not import torch; it starts and answers health checks while the model is loaded.
+does not import torch, and imports the application while the model is loaded.
 """
 
 import contextlib
