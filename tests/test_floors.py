@@ -1,6 +1,7 @@
 """Imports follow the layers in docs/design.md: a folder imports only from those below it."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,9 @@ FLOORS = (
 )
 """From the lowest to the highest. Neighbours on one floor do not import each other."""
 MODULES = [path for path in sorted((ROOT / "app").rglob("*.py")) if path.name != "__init__.py"]
+OF_THE_SHIPPED_MODEL = re.compile(r"32×32|\b3, 32, 32\b|MiniVGG|CIFAR|airplane", re.IGNORECASE)
+MAY_NAME_IT = ("models", "training", "settings.py", "cli.py", "web/examples.js")
+"""Below ``app``: the model, its training, its defaults, and pictures that it knows."""
 SERVES = """
 import sys
 from starlette.testclient import TestClient
@@ -86,3 +90,13 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 def test_the_process_that_listens_never_imports_torch(cat_png: bytes) -> None:
     served = subprocess.run([sys.executable, "-c", SERVES], input=cat_png, capture_output=True, check=True)
     assert served.stdout.split() == [b"False"]
+
+
+@pytest.mark.parametrize("suffix", [".py", ".js", ".html", ".css"])
+def test_size_and_classes_come_from_the_card(suffix: str) -> None:
+    named = [
+        str(path.relative_to(ROOT / "app"))
+        for path in (ROOT / "app").rglob(f"*{suffix}")
+        if OF_THE_SHIPPED_MODEL.search(path.read_text())
+    ]
+    assert [path for path in named if not path.startswith(MAY_NAME_IT)] == []
