@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from PIL import Image
-from striped import TINY, write_data
+from synthetic_data import TINY, write_data
 
 from app.cli import main
 from app.models.architectures.minivgg import MiniVGG

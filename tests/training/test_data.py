@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from striped import write_data, write_split, zipped
+from synthetic_data import write_data, write_split, zipped
 
 from app.errors import DataError
 from app.training.augment import resize

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from striped import TINY, write_data
+from synthetic_data import TINY, write_data
 
 from app.errors import DataError
 from app.models.checkpoint import load
