@@ -164,14 +164,14 @@ def train(
     """Train MiniVGG: lrpserve train --data train.zip --resume."""
     from app.models.local import pick_device
     from app.training.recipe import RECIPES
-    from app.training.run import source
+    from app.training.run import split_loader
     from app.training.run import train as run_training
 
     if recipe not in RECIPES:
         raise DataError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
     card = run_training(
         RECIPES[recipe],
-        source(data, test_data, runs / "data"),
+        split_loader(data, test_data, runs / "data"),
         runs / recipe,
         output or runs / recipe,
         name=name,

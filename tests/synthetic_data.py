@@ -1,4 +1,4 @@
-"""Generated pictures that a tiny training can learn: lying and standing stripes."""
+"""A synthetic dataset that a network learns in a few epochs: images of horizontal and vertical stripes."""
 
 import zipfile
 from pathlib import Path
@@ -24,27 +24,27 @@ TINY = Recipe(
 
 
 def write_split(folder: Path, count: int, seed: int) -> Path:
-    """``count`` PNGs of each of two classes below ``folder``."""
+    """Write ``count`` PNGs of each of the two classes to ``folder``."""
     random = np.random.default_rng(seed)
-    for name in ("lying", "standing"):
+    for name in ("horizontal", "vertical"):
         (folder / name).mkdir(parents=True)
         for number in range(count):
             pixels = random.integers(0, 60, (32, 32, 3), dtype=np.uint8)
             pixels[random.integers(4) :: 4] += 180
-            standing = pixels.swapaxes(0, 1) if name == "standing" else pixels
-            Image.fromarray(np.ascontiguousarray(standing)).save(folder / name / f"{number:03}.png")
+            oriented = pixels.swapaxes(0, 1) if name == "vertical" else pixels
+            Image.fromarray(np.ascontiguousarray(oriented)).save(folder / name / f"{number:03}.png")
     return folder
 
 
 def write_data(folder: Path, count: int = 20) -> Path:
-    """``train/`` and ``test/`` below ``folder``."""
+    """Write the splits ``train/``, ``count`` images of each class, and ``test/``, half as many, to ``folder``."""
     write_split(folder / "train", count, seed=0)
     write_split(folder / "test", count // 2, seed=1)
     return folder
 
 
-def zipped(folder: Path, path: Path, *splits: str) -> Path:
-    """These splits of ``folder`` in a zip."""
+def write_zip(folder: Path, path: Path, *splits: str) -> Path:
+    """Write these splits of ``folder`` to a zip."""
     with zipfile.ZipFile(path, "w") as archive:
         for split in splits:
             for file in (folder / split).rglob("*.png"):

@@ -22,7 +22,7 @@ from app.settings import Settings, unknown_variables
 from app.training.recipe import RECIPES
 
 GREY = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-CLASSES = ("lying", "none", "standing")
+CLASSES = ("horizontal", "none", "vertical")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -92,7 +92,7 @@ def test_evaluate_shows_every_class_even_those_without_pictures(
 def test_evaluate_measures_the_model_that_the_environment_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    card = save(MiniVGG(2), tmp_path, name="m", classes=("lying", "standing"), normalisation=GREY)
+    card = save(MiniVGG(2), tmp_path, name="m", classes=("horizontal", "vertical"), normalisation=GREY)
     monkeypatch.setenv("LRP_MODEL", str(card))
     assert (
         run(monkeypatch, "evaluate", str(write_data(tmp_path / "data", 4)), "--split", "train", "--json") == 0

@@ -1,7 +1,6 @@
-"""Weights and their card: a safetensors file, and a JSON file that says what it is and must hash to."""
+"""Loading and saving of weights: a safetensors file and its model card, a JSON file with the weights' hash."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import torch
@@ -16,10 +15,10 @@ from app.models.card import ModelCard, Normalisation, TrainingRecord, read, read
 
 
 def load(card_path: Path) -> tuple[MiniVGG, ModelCard]:
-    """The network of a card, in evaluation mode, and the card.
+    """Return the network of a card, in evaluation mode, and the card.
 
-    The weights' hash, names, shapes and finiteness are verified (safetensors itself loads a flipped bit
-    silently). Raises `RefusedToStartError` naming the file and what is wrong with it.
+    Verifies the SHA-256 of the weights, because safetensors has no checksum, and that their names and shapes are
+    the network's and their values are finite. Raises `RefusedToStartError` with the file's path and the reason.
     """
     card = read_card(card_path)
     network = _network(card, card_path)
@@ -31,7 +30,7 @@ def load(card_path: Path) -> tuple[MiniVGG, ModelCard]:
             f"{weights_path}: its SHA-256 is {digest[:12]}…, but {card_path.name} says {card.version}…; "
             "the file is damaged or another one: restore the two together"
         )
-    _fill(network, _tensors(content, weights_path), weights_path)
+    _load_tensors(network, _read_tensors(content, weights_path), weights_path)
     return network, card
 
 
@@ -44,16 +43,16 @@ def save(
     normalisation: Normalisation,
     training: TrainingRecord | None = None,
 ) -> Path:
-    """Write ``<name>.safetensors`` and its card ``<name>.json`` into ``folder``; returns the card's path.
+    """Write ``<name>.safetensors`` and its card ``<name>.json`` to ``folder``. Return the card's path.
 
-    The way to serve any MiniVGG, with classes and normalisation of its own::
+    Any MiniVGG can be saved and served, with its own classes and normalisation::
 
         model = MiniVGG(num_classes=2)
         model.load_state_dict(torch.load("mine.pt", weights_only=True))
         normalisation = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
         save(model, Path("mine"), name="mine", classes=("cat", "dog"), normalisation=normalisation)
 
-    and then ``LRP_MODEL=mine/mine.json lrpserve serve``.
+    Then run ``LRP_MODEL=mine/mine.json lrpserve serve``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = safetensors.save({key: value.contiguous() for key, value in model.state_dict().items()})
@@ -84,26 +83,26 @@ def _network(card: ModelCard, path: Path) -> MiniVGG:
     return architecture(len(card.classes)).eval()
 
 
-def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
+def _read_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.load(content)
     except SafetensorError as error:
         raise RefusedToStartError(f"{path}: not a safetensors file: {error}") from None
 
 
-def _fill(model: MiniVGG, tensors: dict[str, Tensor], path: Path) -> None:
+def _load_tensors(model: MiniVGG, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        said = " ".join(str(error).split())  # torch says it on several lines
-        raise RefusedToStartError(f"{path}: not the weights of this card's network: {said}") from None
+        reason = " ".join(str(error).split())  # torch's message has several lines
+        raise RefusedToStartError(f"{path}: not the weights of this card's network: {reason}") from None
     for name, tensor in model.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise RefusedToStartError(f"{path}: {name} holds values that are not finite numbers")
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write at once or not at all."""
+    """Write a file atomically."""
     unfinished = path.with_name(path.name + ".tmp")
     unfinished.write_bytes(content)
-    os.replace(unfinished, path)  # noqa: PTH105 - says what it does
+    unfinished.replace(path)

@@ -1,1 +1,1 @@
-"""Training and evaluation of MiniVGG; nothing here is needed to serve."""
+"""Training and evaluation of MiniVGG. Serving needs none of it."""

@@ -1,4 +1,4 @@
-"""Batches for training: shuffled, flipped, shifted, resized and normalised, as tensor functions."""
+"""Data augmentation and normalisation: flips, shifts and resizing of batches of images, as tensor functions."""
 
 from collections.abc import Iterator
 
@@ -12,10 +12,10 @@ from app.training.recipe import Recipe
 
 
 class Batches:
-    """Epochs of (inputs (B, 3, side, side) float32, labels (B,)) from resident uint8 pictures.
+    """Shuffled and augmented batches of a dataset that is kept in memory as uint8.
 
-    Everything random is drawn from (seed, epoch), so that a resumed training sees what an unbroken one
-    would have seen.
+    A batch is inputs (B, 3, side, side) float32, normalised, and labels (B,) int64. All random numbers depend
+    on the seed and the epoch only, so a resumed training gets the same batches as an uninterrupted one.
     """
 
     def __init__(self, data: LabelledImages, normalisation: Normalisation, recipe: Recipe, seed: int) -> None:
@@ -24,20 +24,20 @@ class Batches:
         self._seed = seed
         self._normalisation = normalisation
         self._windows = _windows(data.images, recipe.shift)
-        first_side = torch.Generator().manual_seed(seed)
-        self._flipped = torch.randint(0, 2, (len(data),), generator=first_side).bool()
+        generator = torch.Generator().manual_seed(seed)
+        self._flipped_in_even_epochs = torch.randint(0, 2, (len(data),), generator=generator).bool()
 
     def __len__(self) -> int:
         return len(self._data) // self._recipe.batch_size
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of ``epoch``; the incomplete last one is dropped, other pictures every time."""
+        """Yield the batches of ``epoch``, counted from 0. An incomplete last batch is dropped."""
         recipe = self._recipe
         generator = torch.Generator().manual_seed(self._seed * 100_003 + epoch)
         order = torch.randperm(len(self._data), generator=generator)
         shifts = torch.randint(0, 2 * recipe.shift + 1, (2, len(self._data)), generator=generator)
-        # Every other epoch, so that both sides are seen equally often (airbench, Jordan 2024).
-        flipped = self._flipped ^ bool(epoch % 2)
+        # Each image is flipped in every second epoch: alternating flip (airbench, Jordan 2024).
+        flipped = self._flipped_in_even_epochs ^ bool(epoch % 2)
         for index in order.split(recipe.batch_size)[: len(self)]:
             images = self._windows[index, :, shifts[0, index], shifts[1, index]]  # (B, 3, 32, 32)
             if recipe.flip:
@@ -47,27 +47,27 @@ class Batches:
 
 
 def normalise(images: Tensor, normalisation: Normalisation) -> Tensor:
-    """uint8 (B, 3, H, W) -> float32, the same shape, in channels-last memory."""
+    """Return normalised images: (B, 3, H, W) uint8 -> (B, 3, H, W) float32, in channels-last memory format."""
     mean = torch.tensor(normalisation.mean).view(1, -1, 1, 1)
     std = torch.tensor(normalisation.std).view(1, -1, 1, 1)
     return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def resize(inputs: Tensor, side: int) -> Tensor:
-    """(B, 3, H, H) -> (B, 3, side, side), antialiased."""
+    """Return images resized bilinearly with antialiasing: (B, 3, H, H) -> (B, 3, side, side)."""
     if inputs.shape[-1] == side:
         return inputs
     return F.interpolate(inputs, size=(side, side), mode="bilinear", antialias=True)
 
 
 def _windows(images: Tensor, shift: int) -> Tensor:
-    """A view of every crop that a shift of up to ``shift`` pixels can make.
+    """Return a view of all crops that result from shifts of up to ``shift`` pixels, with reflection padding.
 
     (N, 3, H, H) -> (N, 3, 2 * shift + 1, 2 * shift + 1, H, H)
     """
     side = images.shape[-1]
-    # Reflection is not implemented for uint8 tensors: gather the mirrored rows and columns instead.
+    # Reflection padding by index, because `F.pad` does not implement it for uint8 tensors.
     mirrored = torch.arange(-shift, side + shift).abs()
     mirrored = torch.where(mirrored < side, mirrored, 2 * (side - 1) - mirrored)
-    padded = images[:, :, mirrored][:, :, :, mirrored]
+    padded = images[:, :, mirrored][:, :, :, mirrored]  # (N, 3, H + 2 * shift, H + 2 * shift)
     return padded.unfold(2, side, 1).unfold(3, side, 1)

@@ -1,4 +1,4 @@
-"""Labelled pictures as one uint8 tensor, from a folder, a zip or torchvision's CIFAR-10."""
+"""Labelled datasets as one uint8 tensor, from a folder, a zip or torchvision's CIFAR-10."""
 
 import io
 import zipfile
@@ -20,7 +20,7 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """``images`` (N, 3, 32, 32) uint8, ``labels`` (N,) int64 as indices into ``classes``."""
+    """Images (N, 3, 32, 32) uint8, and labels (N,) int64, which are indices into ``classes``."""
 
     images: Tensor
     labels: Tensor
@@ -30,20 +30,23 @@ class LabelledImages:
         return len(self.labels)
 
     def select(self, indices: Tensor) -> "LabelledImages":
-        """The pictures at ``indices`` (n,), in that order."""
+        """Return the images and labels at ``indices`` (n,), in that order."""
         return LabelledImages(self.images[indices], self.labels[indices], self.classes)
 
 
 def load_split(source: Path, split: str) -> LabelledImages:
-    """Read ``<split>/<class>/*.png`` below a folder or in a zip.
+    """Read ``<split>/<class>/*.png`` from a folder or a zip.
 
-    A source without a ``<split>/`` level, ``<class>/*.png``, is taken as that split. Classes are numbered
-    in alphabetical order, which for CIFAR-10 is its own. Raises `DataError` where there is nothing to read
-    or a picture is not 32×32.
+    A source without ``<split>/`` folders, with ``<class>/*.png`` directly, is read as that split. Classes are
+    numbered in alphabetical order, which for CIFAR-10 is its official order.
+
+    Raises:
+        DataError: The source has no images, or an image is not a readable PNG of 32×32 pixels.
+
     """
     by_class: dict[str, list[np.ndarray]] = {}
-    for path, content in _pictures(source, split):
-        by_class.setdefault(path.parent.name, []).append(_pixels(content, path))
+    for path, content in _read_files(source, split):
+        by_class.setdefault(path.parent.name, []).append(_decode(content, path))
     if not by_class:
         raise DataError(f"{source}: no pictures under {split}/<class>/*.png")
     classes = tuple(sorted(by_class))
@@ -55,7 +58,7 @@ def load_split(source: Path, split: str) -> LabelledImages:
 
 
 def has_split(source: Path, split: str) -> bool:
-    """Whether ``source`` has a level ``<split>/`` of its own."""
+    """Return whether ``source`` has a folder ``<split>/``."""
     if source.is_dir():
         return (source / split).is_dir()
     if not zipfile.is_zipfile(source):
@@ -65,31 +68,34 @@ def has_split(source: Path, split: str) -> bool:
 
 
 def download_split(root: Path, split: str) -> LabelledImages:
-    """CIFAR-10 through torchvision, downloaded to ``root`` unless it is there; `DataError` where that fails."""
-    from torchvision.datasets import CIFAR10  # only training downloads; serving never pays this import
+    """Return a split of CIFAR-10, downloaded to ``root`` by torchvision unless it exists there.
+
+    Raises `DataError` if the download fails.
+    """
+    from torchvision.datasets import CIFAR10  # a slow import, needed for the download only
 
     try:
         dataset = CIFAR10(root, train=split == "train", download=True)
-    except (OSError, RuntimeError) as error:  # no network; not the file that torchvision expects
+    except (OSError, RuntimeError) as error:  # no network, or a wrong checksum
         raise DataError(f"CIFAR-10 could not be downloaded ({error}): name pictures with --data") from error
     images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
     return LabelledImages(images, torch.tensor(dataset.targets), tuple(dataset.classes))
 
 
 def hold_out(data: LabelledImages, count: int, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """Split at random into (the rest, ``count`` pictures held out)."""
+    """Return a random split into the remaining images and ``count`` held-out ones."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     return data.select(order[count:]), data.select(order[:count])
 
 
-def normalisation_of(images: Tensor) -> Normalisation:
-    """Mean and standard deviation per channel of uint8 pictures (N, 3, H, W), in units of 0…1."""
-    red, green, blue = (_moments(channel) for channel in images.unbind(1))
+def compute_normalisation(images: Tensor) -> Normalisation:
+    """Return mean and standard deviation of each channel of images (N, 3, H, W) uint8, scaled to 0…1."""
+    red, green, blue = (_mean_and_std(channel) for channel in images.unbind(1))
     return Normalisation(mean=(red[0], green[0], blue[0]), std=(red[1], green[1], blue[1]))
 
 
-def _moments(channel: Tensor) -> tuple[float, float]:
-    # From the histogram: exact in float64 without a float copy of the whole data set.
+def _mean_and_std(channel: Tensor) -> tuple[float, float]:
+    # Computed from the histogram, which is exact in float64 and needs no float copy of the dataset.
     count = torch.bincount(channel.flatten(), minlength=256).double()
     value = torch.arange(256, dtype=torch.float64) / 255
     mean = (count * value).sum() / count.sum()
@@ -97,7 +103,8 @@ def _moments(channel: Tensor) -> tuple[float, float]:
     return round(float(mean), 6), round(float(variance.sqrt()), 6)
 
 
-def _pictures(source: Path, split: str) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _read_files(source: Path, split: str) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield path and content of each PNG of the split, ordered by path."""
     if source.is_dir():
         root = source / split if (source / split).is_dir() else source
         for file in sorted(root.glob("*/*.png")):
@@ -112,11 +119,12 @@ def _pictures(source: Path, split: str) -> Iterator[tuple[PurePosixPath, bytes]]
         raise DataError(f"{source}: neither a folder nor a zip")
 
 
-def _pixels(content: bytes, path: PurePosixPath) -> np.ndarray:
+def _decode(content: bytes, path: PurePosixPath) -> np.ndarray:
+    """Return the pixels (32, 32, 3) uint8 of a PNG."""
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a broken PNG
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's errors for invalid PNGs
         raise DataError(f"{path}: not a readable PNG ({error})") from error
     channels, height, width = MiniVGG.input_size
     if pixels.shape != (height, width, channels):

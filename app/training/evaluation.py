@@ -1,4 +1,4 @@
-"""How good a network is: accuracy, per class, confusion, calibration."""
+"""Metrics of a network on a dataset: accuracy, confusion matrix, calibration error and likelihood."""
 
 import torch
 from torch import Tensor, nn
@@ -9,43 +9,51 @@ from app.models.card import Measured, Normalisation
 from app.training.augment import normalise
 from app.training.data import LabelledImages
 
-BATCH = 500
+BATCH_SIZE = 500
 CALIBRATION_BINS = 15
 
 
 def evaluate(
     model: nn.Module, data: LabelledImages, normalisation: Normalisation, classes: tuple[str, ...]
 ) -> Measured:
-    """Measure ``model``, in evaluation mode, whose outputs are ``classes``, on all of ``data``.
+    """Return the metrics of ``model`` on all of ``data``. Classes are matched by name.
 
-    Raises `DataError` where the data have a class that the network does not.
+    Args:
+        model: Network in evaluation mode, (B, 3, H, W) -> logits (B, len(classes)).
+        data: Images and labels; its classes may be a subset of ``classes``.
+        normalisation: Normalisation of the network's input.
+        classes: Names of the network's outputs.
+
+    Raises:
+        DataError: ``data`` has a class that is not in ``classes``.
+
     """
     unknown = sorted(set(data.classes) - set(classes))
     if unknown:
         raise DataError(f"the network has no class {unknown[0]!r}; its classes are {', '.join(classes)}")
-    number = torch.tensor([classes.index(name) for name in data.classes])
-    return measured(logits_of(model, data, normalisation), number[data.labels], classes)
+    output = torch.tensor([classes.index(name) for name in data.classes])
+    return compute_metrics(compute_logits(model, data, normalisation), output[data.labels], classes)
 
 
 @torch.inference_mode()
-def logits_of(model: nn.Module, data: LabelledImages, normalisation: Normalisation) -> Tensor:
-    """(N, classes), in the order of the data."""
+def compute_logits(model: nn.Module, data: LabelledImages, normalisation: Normalisation) -> Tensor:
+    """Return the logits (N, classes) of all images on the CPU, in the order of the data."""
     device = next(model.parameters()).device
-    batches = data.images.split(BATCH)
+    batches = data.images.split(BATCH_SIZE)
     return torch.cat([model(normalise(images, normalisation).to(device)).cpu() for images in batches])
 
 
-def measured(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Measured:
-    """All figures of logits (N, classes) against labels (N,)."""
+def compute_metrics(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Measured:
+    """Return all metrics of logits (N, classes) for labels (N,)."""
     predicted = logits.argmax(1)
     pairs = labels * len(classes) + predicted
-    confusion = torch.bincount(pairs, minlength=len(classes) ** 2).view(len(classes), -1)
-    right, per_class = confusion.diag(), confusion.sum(1)
+    confusion = torch.bincount(pairs, minlength=len(classes) ** 2).view(len(classes), -1)  # (true, predicted)
+    correct, per_class = confusion.diag(), confusion.sum(1)
     return Measured(
         count=len(labels),
-        accuracy=_rounded(right.sum() / len(labels)),
+        accuracy=_rounded(correct.sum() / len(labels)),
         per_class={
-            name: _rounded(right[i] / per_class[i]) for i, name in enumerate(classes) if per_class[i] > 0
+            name: _rounded(correct[i] / per_class[i]) for i, name in enumerate(classes) if per_class[i] > 0
         },
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         calibration_error=_rounded(calibration_error(logits, labels)),
@@ -54,15 +62,16 @@ def measured(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Measur
 
 
 def calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
-    """Expected calibration error of Guo et al. 2017: 15 bins of confidence, equally wide.
+    """Return the expected calibration error in 0…1, Guo et al. 2017 eq. 5, with 15 bins of equal width.
 
-    Mean distance between how sure the network is and how often it is right, in 0…1.
+    It is the mean over all images of the difference between confidence and accuracy in the image's bin:
+    logits (N, classes), labels (N,) -> ().
     """
     confidence, predicted = logits.double().softmax(1).max(1)
-    right = (predicted == labels).double()
+    correct = (predicted == labels).double()
     edges = torch.linspace(0, 1, CALIBRATION_BINS + 1, dtype=torch.float64)
     bins = torch.bucketize(confidence, edges[1:-1])
-    gap = torch.zeros(CALIBRATION_BINS, dtype=torch.float64).index_add_(0, bins, confidence - right)
+    gap = torch.zeros(CALIBRATION_BINS, dtype=torch.float64).index_add_(0, bins, confidence - correct)
     return gap.abs().sum() / len(labels)
 
 

@@ -1,4 +1,4 @@
-"""The training loop: epochs, checkpoints, the moving average."""
+"""The training loop: epochs, checkpoints and the moving average of the weights."""
 
 import time
 from collections.abc import Callable
@@ -19,28 +19,24 @@ from app.models.card import EpochRecord, Normalisation
 from app.system import keep_freed_memory
 from app.training.augment import Batches, normalise
 from app.training.data import LabelledImages
-from app.training.evaluation import logits_of
-from app.training.network import BulkDropout, dress, fold, whiten
+from app.training.evaluation import compute_logits
+from app.training.network import NumpyDropout, build_network, fold_batch_norm, init_whitening
 from app.training.recipe import Recipe
 
 CHECKPOINT = "checkpoint.pt"
-WHITENING_PICTURES = 2_000
+WHITENING_IMAGES = 2_000
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A finished training: the network to serve and how it came to be."""
+class TrainingResult:
+    """The network to serve, and the record of each epoch of its training."""
 
     model: MiniVGG
     history: tuple[EpochRecord, ...]
 
 
-class Training:
-    """One training of MiniVGG, resumable at every epoch.
-
-    ``on_batch`` is told of every batch (epoch, batches done, batches in the epoch, running loss, running
-    accuracy); ``on_epoch`` of every epoch. Raises `DataError` where the pictures do not fill one batch.
-    """
+class Trainer:
+    """Trains one MiniVGG. A checkpoint is saved after every epoch, from which training can be resumed."""
 
     def __init__(
         self,
@@ -55,6 +51,24 @@ class Training:
         on_batch: Callable[[int, int, int, float, float], None] = lambda *_: None,
         on_epoch: Callable[[EpochRecord], None] = lambda _: None,
     ) -> None:
+        """Create the network and its optimizer.
+
+        Args:
+            recipe: Hyper-parameters.
+            train: Images to train on.
+            validation: Images on which accuracy is measured after each epoch.
+            normalisation: Normalisation of the network's input.
+            run: Folder of the checkpoint; created if it does not exist.
+            seed: Seed of all random numbers.
+            device: Device to train on.
+            on_batch: Called after each batch with the epoch, counted from 0, the number of batches done and in
+                total in this epoch, and the mean loss and accuracy of the epoch so far.
+            on_epoch: Called after each epoch.
+
+        Raises:
+            DataError: ``train`` has fewer images than one batch.
+
+        """
         torch.manual_seed(seed)
         self._recipe = recipe
         self._validation = validation
@@ -70,8 +84,8 @@ class Training:
         self._classes = len(train.classes)
         model = MiniVGG(self._classes)
         if recipe.whiten:
-            whiten(model.features[0], normalise(train.images[:WHITENING_PICTURES], normalisation))  # type: ignore[arg-type] # Sequential does not know its items' types
-        self._net = dress(model, recipe).to(self._device)
+            init_whitening(model.features[0], normalise(train.images[:WHITENING_IMAGES], normalisation))  # type: ignore[arg-type] # Sequential's items are typed as Module
+        self._net = build_network(model, recipe).to(self._device)
         self._average = (
             AveragedModel(
                 self._net, multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay), use_buffers=True
@@ -84,10 +98,10 @@ class Training:
         self._history: list[EpochRecord] = []
 
     def resume(self) -> int:
-        """Go on from the run's checkpoint, if there is one. Returns the epochs already done.
+        """Load the checkpoint in the run's folder, if there is one. Return the number of epochs done.
 
-        Raises `DataError` where the checkpoint is of another recipe or seed: the seed also says which pictures
-        are held out.
+        Raises `DataError` if the checkpoint has another recipe or seed. The seed also determines which images
+        are held out for validation.
         """
         path = self._run / CHECKPOINT
         if path.exists():
@@ -101,20 +115,20 @@ class Training:
             self._history = [EpochRecord(**epoch) for epoch in state["history"]]
         return len(self._history)
 
-    def train(self) -> Trained:
-        """Train the epochs that are left, keeping a checkpoint after each."""
+    def train(self) -> TrainingResult:
+        """Train the remaining epochs and save a checkpoint after each."""
         keep_freed_memory()
         for epoch in range(len(self._history), self._recipe.epochs):
             self._history.append(self._train_epoch(epoch))
             self._save()
             self._on_epoch(self._history[-1])
-        return Trained(fold(self._result(), self._classes).cpu(), tuple(self._history))
+        return TrainingResult(fold_batch_norm(self._result(), self._classes).cpu(), tuple(self._history))
 
     def _train_epoch(self, epoch: int) -> EpochRecord:
         started = time.perf_counter()
         self._net.train()
         for index, layer in enumerate(self._net):
-            if isinstance(layer, BulkDropout):
+            if isinstance(layer, NumpyDropout):
                 layer.reseed(self._seed, epoch, index)
         loss_sum, correct, seen = 0.0, 0, 0
         for done, (inputs, labels) in enumerate(self._batches.epoch(epoch), start=1):
@@ -145,12 +159,13 @@ class Training:
         return loss.item(), logits.detach()
 
     def _result(self) -> nn.Sequential:
+        """Return the network in evaluation mode, with averaged weights if the recipe averages them."""
         net = self._net if self._average is None else self._average.module
         assert isinstance(net, nn.Sequential)
         return net.eval()
 
     def _validate(self) -> float:
-        logits = logits_of(self._result(), self._validation, self._normalisation)
+        logits = compute_logits(self._result(), self._validation, self._normalisation)
         return float((logits.argmax(1) == self._validation.labels).double().mean())
 
     def _stateful(self) -> list[tuple[str, Any]]:
@@ -172,7 +187,7 @@ def _optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
     if recipe.optimizer == "adam":
         return Adam(net.parameters(), lr=recipe.learning_rate, fused=True)
     weights = [p for p in net.parameters() if p.dim() > 1]
-    others = [p for p in net.parameters() if p.dim() <= 1]  # biases and norms are not decayed
+    others = [p for p in net.parameters() if p.dim() <= 1]  # biases, batch normalisation: no weight decay
     groups: list[dict[str, Any]] = [
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": others},
@@ -181,6 +196,7 @@ def _optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def _one_cycle(recipe: Recipe, steps_per_epoch: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate as a function of the step: linear warm-up, then linear decay."""
     if recipe.warmup == 0:
         return lambda _: 1.0
     total = recipe.epochs * steps_per_epoch

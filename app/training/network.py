@@ -1,4 +1,4 @@
-"""MiniVGG dressed for training, and back: what is added here is folded away before serving."""
+"""The network that is trained: MiniVGG with layers that are folded into its weights before serving."""
 
 import itertools
 
@@ -12,11 +12,11 @@ from app.models.architectures.minivgg import MiniVGG
 from app.training.recipe import Recipe
 
 
-class BulkDropout(nn.Module):
-    """Dropout whose mask is cut from bulk random bytes.
+class NumpyDropout(nn.Module):
+    """Dropout whose mask comes from NumPy's random generator.
 
-    torch draws a CPU mask number by number on one thread, a third of the whole step here; NumPy's bulk
-    generator is ten times as fast and 16 bits a unit are enough to set the rate.
+    On a CPU, torch generates masks on one thread, which takes a third of a training step here. NumPy's generator
+    is ten times as fast. The mask uses 16 random bits for each unit.
     """
 
     def __init__(self, p: float) -> None:
@@ -25,25 +25,26 @@ class BulkDropout(nn.Module):
         self._generator = np.random.Generator(np.random.SFC64(0))
 
     def reseed(self, *seed: int) -> None:
-        """Start the masks anew from ``seed``."""
+        """Seed the random generator of the masks."""
         self._generator = np.random.Generator(np.random.SFC64(seed))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` with a share of ``p`` of its units at zero and the rest scaled by 1 / (1 - p)."""
+        """Set units of ``x`` to zero with probability ``p`` and scale the others by 1 / (1 - p)."""
         if not self.training or self.p == 0:
             return x
         drawn = np.frombuffer(self._generator.bytes(2 * x.numel()), dtype=np.uint16)
         keep = torch.from_numpy(drawn >= round(self.p * 65536))
-        # The mask takes x's memory order: masks are independent, so which unit gets which does not matter.
+        # The mask is filled in x's memory order, which is faster; the order of random numbers has no meaning.
         mask = torch.empty_like(x)
         mask.permute(_memory_order(x)).view(-1).copy_(keep)
         return x * mask.div_(1 - self.p)
 
 
-def dress(model: MiniVGG, recipe: Recipe) -> nn.Sequential:
-    """The network that ``recipe`` trains: it shares ``model``'s layers and adds what acts in training only.
+def build_network(model: MiniVGG, recipe: Recipe) -> nn.Sequential:
+    """Return the network to train: the layers of ``model``, with the recipe's dropout and batch normalisation.
 
-    (B, 3, side, side) -> logits (B, classes), for any side that both poolings divide.
+    (B, 3, side, side) -> logits (B, classes), for sides that are multiples of 4. Parameters are shared with
+    ``model``.
     """
     layers: list[nn.Module] = []
     rates = iter(recipe.dropout or ())
@@ -51,9 +52,9 @@ def dress(model: MiniVGG, recipe: Recipe) -> nn.Sequential:
     for layer in plain:
         match layer:
             case nn.Dropout():
-                layers.append(BulkDropout(next(rates, layer.p)))
+                layers.append(NumpyDropout(next(rates, layer.p)))
             case nn.Flatten():
-                # Identity at 32×32; smaller pictures of the early epochs are spread over the same 8×8.
+                # (B, 128, side / 4, side / 4) -> (B, 128, 8, 8); the identity for a side of 32.
                 layers += [nn.AdaptiveAvgPool2d(8), layer]
             case nn.Conv2d() if recipe.batch_norm:
                 layers += [layer, nn.BatchNorm2d(layer.out_channels)]
@@ -64,22 +65,27 @@ def dress(model: MiniVGG, recipe: Recipe) -> nn.Sequential:
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-def fold(dressed: nn.Sequential, num_classes: int) -> MiniVGG:
-    """The MiniVGG that computes what ``dressed``, in evaluation mode, computes at 32×32."""
-    weighted = [layer for layer in dressed if isinstance(layer, nn.Conv2d | nn.Linear)]
-    norms = {id(layer): norm for layer, norm in itertools.pairwise(dressed) if isinstance(norm, _BatchNorm)}
+def fold_batch_norm(network: nn.Sequential, num_classes: int) -> MiniVGG:
+    """Return the MiniVGG that computes the same logits as ``network`` in evaluation mode for 32×32 images."""
+    weighted = [layer for layer in network if isinstance(layer, nn.Conv2d | nn.Linear)]
+    norms = {id(layer): norm for layer, norm in itertools.pairwise(network) if isinstance(norm, _BatchNorm)}
     model = MiniVGG(num_classes).eval()
     served = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for target, source in zip(served, weighted, strict=True):
-        target.load_state_dict(_folded(source, norms.get(id(source))).state_dict())
+        target.load_state_dict(_fuse(source, norms.get(id(source))).state_dict())
     return model
 
 
-def whiten(conv: nn.Conv2d, inputs: Tensor) -> None:
-    """Start ``conv`` from the leading principal components of the patches of ``inputs``, and their negatives.
+def init_whitening(conv: nn.Conv2d, inputs: Tensor) -> None:
+    """Initialise ``conv`` to whiten the patches of ``inputs`` (airbench, Jordan 2024).
 
-    inputs (N, C, H, W); conv must have an even number of filters, at most twice C·k². One half of its outputs
-    then starts uncorrelated and of equal variance, which early epochs otherwise learn (airbench, Jordan 2024).
+    Its filters become the leading principal components of the patches, scaled to unit variance, and their
+    negatives. The first half of the outputs is then uncorrelated.
+
+    Args:
+        conv: Convolution with an even number of filters, at most 2·C·k².
+        inputs: Normalised images (N, C, H, W).
+
     """
     patches = nn.functional.unfold(inputs, conv.kernel_size)  # (N, C·k², L)
     patches = patches.transpose(1, 2).flatten(0, 1)  # -> (N·L, C·k²)
@@ -91,7 +97,7 @@ def whiten(conv: nn.Conv2d, inputs: Tensor) -> None:
             conv.bias.zero_()
 
 
-def _folded(layer: nn.Module, norm: _BatchNorm | None) -> nn.Module:
+def _fuse(layer: nn.Module, norm: _BatchNorm | None) -> nn.Module:
     if norm is None:
         return layer
     if isinstance(layer, nn.Conv2d):
@@ -101,4 +107,5 @@ def _folded(layer: nn.Module, norm: _BatchNorm | None) -> nn.Module:
 
 
 def _memory_order(x: Tensor) -> list[int]:
+    """Return the dimensions of ``x`` from the largest stride to the smallest."""
     return sorted(range(x.dim()), key=x.stride, reverse=True)

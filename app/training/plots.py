@@ -1,4 +1,4 @@
-"""The learning curve and the confusion matrix as PNGs; needs the extra ``train`` (matplotlib)."""
+"""Learning curve and confusion matrix as PNGs. Requires the extra ``train`` (matplotlib)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ BLUE, ORANGE, GREY = "#2166ac", "#d6604d", "#888888"
 
 
 def learning_curve(history: Sequence[EpochRecord], path: Path) -> None:
-    """Accuracy on training and validation pictures, and the loss, by epoch."""
+    """Plot training and validation accuracy and the training loss of each epoch as a PNG."""
     figure = _figure(8, 4.5)
     accuracy = figure.add_subplot()
     epochs = [record.epoch for record in history]
@@ -35,7 +35,7 @@ def learning_curve(history: Sequence[EpochRecord], path: Path) -> None:
 
 
 def confusion_matrix(measured: Measured, classes: Sequence[str], path: Path) -> None:
-    """Rows are what the pictures are, columns what the network says."""
+    """Plot the confusion matrix as a PNG: rows are true classes, columns are predicted classes."""
     figure = _figure(7, 6.5)
     axes = figure.add_subplot()
     rows = [[count / max(1, sum(row)) for count in row] for row in measured.confusion]
@@ -52,6 +52,6 @@ def confusion_matrix(measured: Measured, classes: Sequence[str], path: Path) -> 
 
 
 def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure  # heavy, and only these two functions need it
+    from matplotlib.figure import Figure  # a slow import of an optional dependency
 
     return Figure(figsize=(width, height), layout="constrained")

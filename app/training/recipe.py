@@ -1,11 +1,11 @@
-"""Every hyper-parameter of a training, in one place."""
+"""Hyper-parameters of training."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Stage:
-    """So many epochs on pictures resized to ``side`` pixels."""
+    """A number of epochs on images resized to ``side`` × ``side`` pixels."""
 
     epochs: int
     side: int
@@ -13,41 +13,44 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a MiniVGG is trained. What it leaves to be served is the talk's network, whatever it says.
-
-    ``dropout`` replaces the rates of MiniVGG's three dropout layers, in order; ``None`` keeps the talk's.
-    ``batch_norm`` puts a normalisation behind every convolution and the hidden dense layer,
-    which is folded into their weights at the end.
-    """
+    """Hyper-parameters of one training of MiniVGG. They do not change the architecture of the served network."""
 
     name: str
     stages: tuple[Stage, ...]
+    """Stages in the order in which they are trained."""
     optimizer: str
+    """``adam``, or ``sgd`` with Nesterov momentum."""
     learning_rate: float
+    """Maximum learning rate."""
     batch_size: int = 128
     momentum: float = 0.9
+    """Momentum of SGD."""
     weight_decay: float = 0.0
+    """Weight decay of SGD; not applied to biases and batch normalisation."""
     warmup: float = 0.0
-    """Share of all steps in which the rate climbs to ``learning_rate``; it then falls linearly to 0.
-    With 0 the rate is constant."""
+    """Fraction of all steps in which the learning rate rises linearly; it then decays linearly to 0.
+    With 0 the learning rate is constant."""
     label_smoothing: float = 0.0
     dropout: tuple[float, float, float] | None = None
+    """Probabilities of the three dropout layers in order; ``None`` keeps those of MiniVGG."""
     batch_norm: bool = False
+    """Add batch normalisation after each convolution and the hidden linear layer; it is folded after training."""
     whiten: bool = False
-    """Start the first convolution from the principal components of 3×3 patches."""
+    """Initialise the first convolution with the principal components of 3×3 patches."""
     flip: bool = False
+    """Flip each image horizontally in every second epoch."""
     shift: int = 0
-    """Largest shift in pixels, either way; what comes in at the border is mirrored."""
+    """Maximum shift in pixels in each direction, with reflection padding."""
     average_decay: float = 0.0
-    """Decay per step of the exponential moving average that is kept as the result; 0: no averaging."""
+    """Decay per step of the exponential moving average of the weights; 0: no averaging."""
 
     @property
     def epochs(self) -> int:
-        """Epochs of all stages together."""
+        """Number of epochs of all stages."""
         return sum(stage.epochs for stage in self.stages)
 
     def side(self, epoch: int) -> int:
-        """Side in pixels of the pictures in ``epoch``, counted from 0."""
+        """Return the side in pixels of the images in ``epoch``, counted from 0."""
         for stage in self.stages:
             if epoch < stage.epochs:
                 return stage.side
@@ -57,9 +60,9 @@ class Recipe:
 
 TALK = Recipe(name="talk", stages=(Stage(12, 32),), optimizer="adam", learning_rate=1e-3)
 
-# Small pictures first: an epoch at 20 pixels costs less than half of one at 32, and most of what the
-# convolutions learn carries over. Batch normalisation, whitened first filters, flips that alternate and
-# a falling rate are what airbench (Jordan 2024) found to pay most for their time.
+# Small images first: an epoch at 20 pixels takes less than half the time of one at 32, and the convolutions
+# learn most of the same filters. Batch normalisation, whitening, alternating flips and the decaying learning
+# rate are the measures with the largest effect in airbench (Jordan 2024).
 BEST = Recipe(
     name="best",
     stages=(Stage(8, 20), Stage(8, 24), Stage(8, 32)),

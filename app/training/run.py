@@ -1,4 +1,4 @@
-"""The whole journey of ``lrpserve train``: data, training, evaluation, export."""
+"""``lrpserve train`` from data to files: loads data, trains, evaluates, and writes weights, card and plots."""
 
 import dataclasses
 import datetime
@@ -16,47 +16,55 @@ from app.models.card import NAME, Measured, Normalisation, TrainingRecord
 from app.models.checkpoint import save
 from app.training.data import (
     LabelledImages,
+    compute_normalisation,
     download_split,
     has_split,
     hold_out,
     load_split,
-    normalisation_of,
 )
 from app.training.evaluation import evaluate
-from app.training.loop import CHECKPOINT, Trained, Training
+from app.training.loop import CHECKPOINT, Trainer, TrainingResult
 from app.training.plots import confusion_matrix, learning_curve
 from app.training.recipe import Recipe
 
-HELD_OUT = 5_000
-SHARE_HELD_OUT = 10
-"""One in so many, where that is less than `HELD_OUT`."""
+MAX_HELD_OUT = 5_000
+"""Maximum number of training images that are held out for validation."""
+HELD_OUT_ONE_IN = 10
+"""One in this many training images is held out, up to `MAX_HELD_OUT`."""
 LIBRARIES = ("lrpserve", "torch", "numpy")
 
-Load = Callable[[str], LabelledImages]
-"""The pictures of a split, ``train`` or ``test``."""
+SplitLoader = Callable[[str], LabelledImages]
+"""Returns the images of a split, ``train`` or ``test``."""
 
 
-def source(data: Path | None, test_data: Path | None, cache: Path) -> Load:
-    """Where splits come from: ``data``, or torchvision's download into ``cache``; ``test_data`` for the test.
+def split_loader(data: Path | None, test_data: Path | None, cache: Path) -> SplitLoader:
+    """Return a function that loads splits of a dataset.
 
-    Without ``test_data`` the test pictures are looked for in ``data``, and beside ``train.zip`` in
-    ``test.zip``. Raises `DataError` at once where there are none, not after hours of training.
+    Args:
+        data: Folder or zip with the training images; ``None`` for CIFAR-10, downloaded into ``cache``.
+        test_data: Folder or zip with the test images; by default they are in ``data``, or in ``test.zip`` (or the
+            folder ``test``) next to ``train.zip`` (or ``train``).
+        cache: Folder for the download.
+
+    Raises:
+        DataError: There are no test images, or a path does not exist. Checked before training starts.
+
     """
-    for named in (data, test_data):
-        if named is not None and not named.exists():
-            raise DataError(f"{named}: there is no such folder or zip")
-    tests = test_data or (data and _tests_of(data))
+    for path in (data, test_data):
+        if path is not None and not path.exists():
+            raise DataError(f"{path}: there is no such folder or zip")
+    test_source = test_data or (data and _find_test_data(data))
 
     def load(split: str) -> LabelledImages:
-        where = tests if split == "test" else data
-        return load_split(where, split) if where else download_split(cache, split)
+        source = test_source if split == "test" else data
+        return load_split(source, split) if source else download_split(cache, split)
 
     return load
 
 
 def train(
     recipe: Recipe,
-    load: Load,
+    load: SplitLoader,
     run: Path,
     output: Path,
     *,
@@ -66,46 +74,61 @@ def train(
     seed: int,
     device: str,
 ) -> Path:
-    """Train ``recipe`` and write weights, card and plots into ``output``; returns the card's path.
+    """Train a network and write weights and card to ``output``, plots to ``run``. Return the card's path.
 
-    Checkpoints go to ``run``; a finished one with ``resume`` is only exported again. A tenth of the training
-    pictures, at most 5 000, is held out for choosing anything; the test pictures are looked at once, when all is
-    done. Raises `DataError` for whatever would make a long training end in nothing.
+    A tenth of the training images, at most 5 000, is held out for validation. The test images are used once,
+    after training.
+
+    Args:
+        recipe: Hyper-parameters.
+        load: Returns the images of a split.
+        run: Folder of the checkpoint and the plots.
+        output: Folder of weights and card.
+        name: Name of the model, and of its files.
+        data_name: Name of the dataset, for the card.
+        resume: Continue from the checkpoint in ``run``; if it has all epochs, its network is exported again.
+        seed: Seed of all random numbers.
+        device: Device to train on.
+
+    Raises:
+        DataError: The name, the run's folder or the training images cannot be used, which is checked before
+            training starts; or the test images cannot be read.
+
     """
-    _refuse_early(run, name, resume)
-    pictures = load("train")
-    if len(pictures) < SHARE_HELD_OUT:
-        raise DataError(f"{len(pictures)} training pictures: at least {SHARE_HELD_OUT} are needed")
-    training, validation = hold_out(pictures, min(HELD_OUT, len(pictures) // SHARE_HELD_OUT), seed)
-    normalisation = normalisation_of(training.images)
-    trained = _with_progress(recipe, training, validation, normalisation, run, resume, seed, device)
-    on_validation = evaluate(trained.model, validation, normalisation, pictures.classes)
-    on_test = evaluate(trained.model, load("test"), normalisation, pictures.classes)
-    record = _record(recipe, seed, data_name, trained, on_validation, on_test)
+    _check_before_training(run, name, resume)
+    images = load("train")
+    if len(images) < HELD_OUT_ONE_IN:
+        raise DataError(f"{len(images)} training pictures: at least {HELD_OUT_ONE_IN} are needed")
+    training, validation = hold_out(images, min(MAX_HELD_OUT, len(images) // HELD_OUT_ONE_IN), seed)
+    normalisation = compute_normalisation(training.images)
+    result = _train_with_progress(recipe, training, validation, normalisation, run, resume, seed, device)
+    on_validation = evaluate(result.model, validation, normalisation, images.classes)
+    on_test = evaluate(result.model, load("test"), normalisation, images.classes)
+    record = _training_record(recipe, seed, data_name, result, on_validation, on_test)
     card = save(
-        trained.model,
+        result.model,
         output,
         name=name,
-        classes=pictures.classes,
+        classes=images.classes,
         normalisation=normalisation,
         training=record,
     )
-    learning_curve(trained.history, run / "learning-curve.png")
-    confusion_matrix(on_test, pictures.classes, run / "confusion-matrix.png")
+    learning_curve(result.history, run / "learning-curve.png")
+    confusion_matrix(on_test, images.classes, run / "confusion-matrix.png")
     return card
 
 
-def _tests_of(data: Path) -> Path:
+def _find_test_data(data: Path) -> Path:
     sibling = data.with_name(f"test{data.suffix}")
     if data.stem == "train" and sibling.exists():
         return sibling
-    # A source without levels would pass as any split: the training pictures must not be the test as well.
+    # A source without folders of splits can be read as any split. It must not be both training and test data.
     if has_split(data, "test"):
         return data
     raise DataError(f"{data} holds no test/<class>/*.png: name the test pictures with --test-data")
 
 
-def _refuse_early(run: Path, name: str, resume: bool) -> None:
+def _check_before_training(run: Path, name: str, resume: bool) -> None:
     if not re.match(NAME, name):
         raise DataError(f"name {name!r}: letters, digits, '.', '_' and '-' only, 64 at most")
     if find_spec("matplotlib") is None:
@@ -114,7 +137,7 @@ def _refuse_early(run: Path, name: str, resume: bool) -> None:
         raise DataError(f"{run} holds a training already: go on with --resume, or name another --runs folder")
 
 
-def _with_progress(
+def _train_with_progress(
     recipe: Recipe,
     training: LabelledImages,
     validation: LabelledImages,
@@ -123,7 +146,7 @@ def _with_progress(
     resume: bool,
     seed: int,
     device: str,
-) -> Trained:
+) -> TrainingResult:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -131,7 +154,7 @@ def _with_progress(
         TextColumn("{task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    # The time left is told from the work left: an epoch costs what its pictures' area says.
+    # Progress is measured in pixels: the time of an epoch is proportional to the area of its images.
     work = [recipe.side(epoch) ** 2 for epoch in range(recipe.epochs)]
     with Progress(*columns) as progress:
         bar = progress.add_task(recipe.name, total=sum(work), figures="")
@@ -144,7 +167,7 @@ def _with_progress(
                 figures=f"loss {loss:.3f}, accuracy {accuracy:.1%}",
             )
 
-        job = Training(
+        trainer = Trainer(
             recipe,
             training,
             validation,
@@ -158,18 +181,18 @@ def _with_progress(
             ),
         )
         if resume:
-            progress.console.print(f"resuming after {job.resume()} epochs")
-        return job.train()
+            progress.console.print(f"resuming after {trainer.resume()} epochs")
+        return trainer.train()
 
 
-def _record(
-    recipe: Recipe, seed: int, data_name: str, trained: Trained, validation: Measured, test: Measured
+def _training_record(
+    recipe: Recipe, seed: int, data_name: str, result: TrainingResult, validation: Measured, test: Measured
 ) -> TrainingRecord:
     return TrainingRecord(
         recipe=dataclasses.asdict(recipe),
         seed=seed,
         data=data_name,
-        history=trained.history,
+        history=result.history,
         validation=validation,
         test=test,
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},

@@ -1,4 +1,4 @@
-"""Weights that are not what their card says are refused."""
+"""Weights are loaded with their card, and refused if they do not match it."""
 
 import hashlib
 import json
@@ -15,22 +15,22 @@ from app.models.checkpoint import load, save
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 
 
-def saved(folder: Path, model: MiniVGG | None = None, classes: tuple[str, ...] = ("yes", "no")) -> Path:
+def save_tiny(folder: Path, model: MiniVGG | None = None, classes: tuple[str, ...] = ("yes", "no")) -> Path:
     model = model or MiniVGG(2)
     return save(model, folder, name="tiny", classes=classes, normalisation=NORMALISATION)
 
 
-def test_what_is_saved_is_loaded_with_its_own_classes(tmp_path: Path) -> None:
+def test_saved_weights_are_loaded_with_their_classes(tmp_path: Path) -> None:
     model = MiniVGG(2)
-    loaded, card = load(saved(tmp_path, model))
+    loaded, card = load(save_tiny(tmp_path, model))
     assert card.classes == ("yes", "no")
     assert card.normalisation == NORMALISATION
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
     assert not loaded.training
 
 
-def test_one_flipped_bit_is_noticed(tmp_path: Path) -> None:
-    card = saved(tmp_path)
+def test_weights_with_a_flipped_bit_are_refused(tmp_path: Path) -> None:
+    card = save_tiny(tmp_path)
     weights = card.with_suffix(".safetensors")
     content = bytearray(weights.read_bytes())
     content[-100] ^= 1
@@ -39,36 +39,36 @@ def test_one_flipped_bit_is_noticed(tmp_path: Path) -> None:
         load(card)
 
 
-def test_truncated_weights_are_noticed(tmp_path: Path) -> None:
-    card = saved(tmp_path)
+def test_truncated_weights_are_refused(tmp_path: Path) -> None:
+    card = save_tiny(tmp_path)
     weights = card.with_suffix(".safetensors")
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(RefusedToStartError, match="damaged"):
         load(card)
 
 
-def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+def test_non_finite_weights_are_refused(tmp_path: Path) -> None:
     model = MiniVGG(2)
     with torch.no_grad():
         model.get_parameter("classifier.4.bias")[0] = float("nan")
     with pytest.raises(RefusedToStartError, match=r"classifier\.4\.bias"):
-        load(saved(tmp_path, model))
+        load(save_tiny(tmp_path, model))
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedToStartError, match="not the weights"):
-        load(saved(tmp_path, MiniVGG(3)))
+        load(save_tiny(tmp_path, MiniVGG(3)))
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"name": "x"}'])
-def test_a_broken_card_is_refused_by_name(tmp_path: Path, text: str) -> None:
+def test_an_incomplete_card_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "card.json").write_text(text)
     with pytest.raises(RefusedToStartError, match=r"card\.json"):
         load(tmp_path / "card.json")
 
 
-def test_a_card_cannot_point_out_of_its_folder(tmp_path: Path) -> None:
-    card = saved(tmp_path)
+def test_a_card_cannot_refer_to_a_file_outside_its_folder(tmp_path: Path) -> None:
+    card = save_tiny(tmp_path)
     content = json.loads(card.read_text()) | {"weights": "../tiny.safetensors"}
     card.write_text(json.dumps(content))
     with pytest.raises(RefusedToStartError, match="weights"):
@@ -81,7 +81,7 @@ def test_a_missing_card_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flawed", "said"),
+    ("fields", "message"),
     [
         ({"classes": ["yes", "yes"]}, "classes"),
         ({"classes": ["yes", "no", "maybe"]}, "not the weights"),
@@ -103,17 +103,19 @@ def test_a_missing_card_is_refused(tmp_path: Path) -> None:
         ({"colour": "blue"}, "colour"),
     ],
 )
-def test_a_flaw_in_the_card_is_said_in_one_line(tmp_path: Path, flawed: dict[str, object], said: str) -> None:
-    card = saved(tmp_path)
-    card.write_text(json.dumps(json.loads(card.read_text()) | flawed))
-    with pytest.raises(RefusedToStartError, match=said) as refused:
+def test_an_invalid_field_of_a_card_is_refused_in_one_line(
+    tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    card = save_tiny(tmp_path)
+    card.write_text(json.dumps(json.loads(card.read_text()) | fields))
+    with pytest.raises(RefusedToStartError, match=message) as refused:
         load(card)
     assert str(tmp_path) in refused.value.detail
     assert "\n" not in refused.value.detail
 
 
 def test_a_card_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    weights = saved(tmp_path).with_suffix(".safetensors")
+    weights = save_tiny(tmp_path).with_suffix(".safetensors")
     with pytest.raises(RefusedToStartError, match="not a model card"):
         load(weights)
     with pytest.raises(RefusedToStartError, match="cannot be read"):
@@ -121,6 +123,6 @@ def test_a_card_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_version_is_the_start_of_the_weights_hash(tmp_path: Path) -> None:
-    card = load(saved(tmp_path))[1]
+    card = load(save_tiny(tmp_path))[1]
     content = (tmp_path / card.weights).read_bytes()
     assert card.version == hashlib.sha256(content).hexdigest()[:12]

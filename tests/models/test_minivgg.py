@@ -1,11 +1,11 @@
-"""The network is the talk's: its checkpoints load by name."""
+"""MiniVGG has the layers and parameter names of the talk's network, so its checkpoints can be loaded."""
 
 import pytest
 import torch
 
 from app.models.architectures.minivgg import MiniVGG
 
-TALK = {
+PARAMETERS = {
     "features.0.weight": (32, 3, 3, 3),
     "features.0.bias": (32,),
     "features.3.weight": (64, 32, 3, 3),
@@ -21,11 +21,11 @@ TALK = {
 }
 
 
-def test_parameters_have_the_talks_names_and_shapes() -> None:
-    assert {name: tuple(tensor.shape) for name, tensor in MiniVGG().state_dict().items()} == TALK
+def test_parameters_have_the_names_and_shapes_of_the_talks_checkpoints() -> None:
+    assert {name: tuple(tensor.shape) for name, tensor in MiniVGG().state_dict().items()} == PARAMETERS
 
 
-def test_layers_are_the_talks_in_its_order() -> None:
+def test_layers_are_those_of_the_talk_in_order() -> None:
     model = MiniVGG()
     assert [type(layer).__name__ for layer in (*model.features, *model.classifier)] == [
         *("Conv2d", "ReLU", "Dropout", "Conv2d", "ReLU", "MaxPool2d"),
@@ -37,12 +37,12 @@ def test_layers_are_the_talks_in_its_order() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 10])
-def test_pictures_become_logits(classes: int) -> None:
+def test_output_has_a_logit_for_each_class(classes: int) -> None:
     with torch.inference_mode():
         assert MiniVGG(classes).eval()(torch.zeros(3, 3, 32, 32)).shape == (3, classes)
 
 
-def test_dropout_is_silent_in_the_served_network() -> None:
+def test_dropout_is_inactive_in_evaluation_mode() -> None:
     model, x = MiniVGG().eval(), torch.randn(2, 3, 32, 32)
     with torch.inference_mode():
         assert torch.equal(model(x), model(x))

@@ -1,4 +1,4 @@
-"""Figures against calculations by hand."""
+"""Metrics agree with calculations by hand."""
 
 import math
 
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from app.errors import DataError
 from app.models.card import Normalisation
 from app.training.data import LabelledImages
-from app.training.evaluation import calibration_error, evaluate, measured
+from app.training.evaluation import calibration_error, compute_metrics, evaluate
 
 NORMALISATION = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
-def sure(*probabilities: float) -> Tensor:
-    """Logits (N, 2) of these probabilities of the first class."""
+def logits_of(*probabilities: float) -> Tensor:
+    """Return logits (N, 2) for these probabilities of the first of two classes."""
     return torch.tensor([[math.log(p), math.log(1 - p)] for p in probabilities])
 
 
-class Reddest(nn.Module):
-    """Says class 0 for red pictures, 1 for green, 2 for blue."""
+class ColourClassifier(nn.Module):
+    """Classifies images as red, green or blue by the channel with the largest mean."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,50 +30,57 @@ class Reddest(nn.Module):
         return self.scale * x.mean((2, 3))  # (B, 3, 32, 32) -> (B, 3)
 
 
-def coloured(labels: list[int], channels: list[int], classes: tuple[str, ...]) -> LabelledImages:
+def coloured_images(labels: list[int], channels: list[int], classes: tuple[str, ...]) -> LabelledImages:
     images = torch.zeros(len(channels), 3, 32, 32, dtype=torch.uint8)
     images[torch.arange(len(channels)), torch.tensor(channels)] = 255
     return LabelledImages(images, torch.tensor(labels), classes)
 
 
-def test_calibration_is_the_gap_between_confidence_and_accuracy_in_each_bin() -> None:
-    # Bins of 1/15. 0.75 and 0.78 share one (0.733…0.8), one of them wrong: |0.765 - 0.5| · 2; 0.95: |0.95 - 1|.
-    logits, labels = sure(0.75, 0.78, 0.95), torch.tensor([0, 1, 0])
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy_in_each_bin() -> None:
+    # Bins are 1/15 wide. One of the two in 0.733…0.8 is wrong: |0.765 - 0.5| · 2. The bin of 0.95: |0.95 - 1|.
+    logits, labels = logits_of(0.75, 0.78, 0.95), torch.tensor([0, 1, 0])
     assert float(calibration_error(logits, labels)) == pytest.approx((2 * 0.265 + 0.05) / 3, abs=1e-6)
 
 
 def test_errors_in_opposite_directions_cancel_only_within_a_bin() -> None:
-    same_bin, labels = sure(0.75, 0.75, 0.75, 0.75), torch.tensor([0, 0, 0, 1])
+    same_bin, labels = logits_of(0.75, 0.75, 0.75, 0.75), torch.tensor([0, 0, 0, 1])
     assert float(calibration_error(same_bin, labels)) == pytest.approx(0, abs=1e-6)
-    assert float(calibration_error(sure(0.6, 0.9), torch.tensor([0, 1]))) == pytest.approx(0.65, abs=1e-6)
+    assert float(calibration_error(logits_of(0.6, 0.9), torch.tensor([0, 1]))) == pytest.approx(
+        0.65, abs=1e-6
+    )
 
 
-def test_a_network_that_is_certain_and_right_has_no_calibration_error() -> None:
+def test_certain_and_correct_predictions_have_no_calibration_error() -> None:
     assert float(calibration_error(torch.tensor([[500.0, 0.0]]), torch.tensor([0]))) == 0
 
 
-def test_likelihood_is_the_mean_over_pictures() -> None:
-    figures = measured(sure(0.5, 0.8), torch.tensor([0, 1]), ("a", "b"))
+def test_likelihood_is_the_mean_over_images() -> None:
+    figures = compute_metrics(logits_of(0.5, 0.8), torch.tensor([0, 1]), ("a", "b"))
     assert figures.negative_log_likelihood == pytest.approx(-(math.log(0.5) + math.log(0.2)) / 2, abs=1e-5)
 
 
-def test_rows_of_the_confusion_are_the_true_classes() -> None:
-    figures = measured(sure(0.9, 0.9, 0.2), torch.tensor([0, 1, 1]), ("a", "b"))
+def test_rows_of_the_confusion_matrix_are_the_true_classes() -> None:
+    figures = compute_metrics(logits_of(0.9, 0.9, 0.2), torch.tensor([0, 1, 1]), ("a", "b"))
     assert figures.confusion == ((1, 0), (1, 1))
     assert figures.per_class == {"a": 1.0, "b": 0.5}
 
 
-def test_a_class_without_pictures_has_no_accuracy() -> None:
-    assert measured(sure(0.9), torch.tensor([0]), ("a", "b")).per_class == {"a": 1.0}
+def test_a_class_without_images_has_no_accuracy() -> None:
+    assert compute_metrics(logits_of(0.9), torch.tensor([0]), ("a", "b")).per_class == {"a": 1.0}
 
 
 def test_classes_are_matched_by_name_not_by_number() -> None:
-    data = coloured([0, 1, 1], [2, 0, 0], ("blue", "red"))
-    figures = evaluate(Reddest().eval(), data, NORMALISATION, ("red", "green", "blue"))
+    data = coloured_images([0, 1, 1], [2, 0, 0], ("blue", "red"))
+    figures = evaluate(ColourClassifier().eval(), data, NORMALISATION, ("red", "green", "blue"))
     assert figures.accuracy == 1
     assert figures.confusion == ((2, 0, 0), (0, 0, 0), (0, 0, 1))
 
 
-def test_a_class_that_the_network_does_not_know_is_refused() -> None:
+def test_a_class_that_is_no_output_of_the_network_is_refused() -> None:
     with pytest.raises(DataError, match="violet"):
-        evaluate(Reddest().eval(), coloured([0], [0], ("violet",)), NORMALISATION, ("red", "green", "blue"))
+        evaluate(
+            ColourClassifier().eval(),
+            coloured_images([0], [0], ("violet",)),
+            NORMALISATION,
+            ("red", "green", "blue"),
+        )

@@ -1,4 +1,4 @@
-"""The whole journey: pictures in, weights, card and plots out."""
+"""Training reads a dataset and writes weights, card and plots."""
 
 import dataclasses
 from pathlib import Path
@@ -10,13 +10,13 @@ from synthetic_data import TINY, write_data
 from app.errors import DataError
 from app.models.checkpoint import load
 from app.training.augment import Batches
-from app.training.data import LabelledImages, load_split, normalisation_of
+from app.training.data import LabelledImages, compute_normalisation, load_split
 from app.training.evaluation import evaluate
-from app.training.loop import Training
+from app.training.loop import Trainer
 from app.training.recipe import Recipe, Stage
-from app.training.run import source, train
+from app.training.run import split_loader, train
 
-LEARNING = dataclasses.replace(TINY, stages=(Stage(4, 16), Stage(1, 32)))
+LONGER = dataclasses.replace(TINY, stages=(Stage(4, 16), Stage(1, 32)))
 
 
 def run(
@@ -24,7 +24,7 @@ def run(
 ) -> Path:
     return train(
         recipe,
-        source(data, None, folder),
+        split_loader(data, None, folder),
         folder / "run",
         folder / "out",
         name=name,
@@ -35,39 +35,41 @@ def run(
     )
 
 
-def test_the_journey_ends_in_weights_that_learned_card_and_plots(tmp_path: Path) -> None:
+def test_training_writes_accurate_weights_a_card_and_plots(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
-    card_path = run(data, tmp_path, LEARNING)
+    card_path = run(data, tmp_path, LONGER)
     model, card = load(card_path)
     assert card.training is not None
-    assert card.classes == ("lying", "standing")
-    assert card.training.recipe["batch_size"] == LEARNING.batch_size
+    assert card.classes == ("horizontal", "vertical")
+    assert card.training.recipe["batch_size"] == LONGER.batch_size
     assert [record.side for record in card.training.history] == [16, 16, 16, 16, 32]
     assert (card.training.validation.count, card.training.test.count) == (4, 20)
     assert card.training.test.accuracy >= 0.9
-    again = evaluate(model, load_split(data, "test"), card.normalisation, card.classes)
-    assert again == card.training.test
+    measured = evaluate(model, load_split(data, "test"), card.normalisation, card.classes)
+    assert measured == card.training.test
     for plot in ("learning-curve.png", "confusion-matrix.png"):
         assert (tmp_path / "run" / plot).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_finished_training_is_only_exported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_a_finished_training_exports_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = write_data(tmp_path / "data")
     first = load(run(data, tmp_path))[1]
-    monkeypatch.setattr(Training, "_train_epoch", None)  # would raise if an epoch were trained
+    monkeypatch.setattr(Trainer, "_train_epoch", None)  # training an epoch would raise an error
     assert load(run(data, tmp_path, resume=True))[1].sha256 == first.sha256
 
 
-def test_a_training_is_not_overwritten_by_mistake(tmp_path: Path) -> None:
+def test_an_existing_checkpoint_is_not_overwritten(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"hours of work")
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"checkpoint")
     with pytest.raises(DataError, match="--resume"):
         run(data, tmp_path)
-    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == b"hours of work"
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == b"checkpoint"
 
 
-def test_what_could_not_be_saved_is_refused_before_training(tmp_path: Path) -> None:
+def test_invalid_names_and_data_are_refused_before_training(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", 2)
     with pytest.raises(DataError, match="name"):
         run(data, tmp_path, name="../mine")
@@ -78,24 +80,24 @@ def test_what_could_not_be_saved_is_refused_before_training(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("recipe", "seed", "said"),
+    ("recipe", "seed", "message"),
     [(dataclasses.replace(TINY, learning_rate=0.2), 0, "another recipe"), (TINY, 1, "seed 0")],
 )
 def test_a_checkpoint_of_another_recipe_or_seed_is_refused(
-    tmp_path: Path, recipe: Recipe, seed: int, said: str
+    tmp_path: Path, recipe: Recipe, seed: int, message: str
 ) -> None:
     pictures = load_split(write_data(tmp_path / "data", 8), "train")
-    normalisation = normalisation_of(pictures.images)
-    first = Training(TINY, pictures, pictures, normalisation, tmp_path, seed=0)
+    normalisation = compute_normalisation(pictures.images)
+    first = Trainer(TINY, pictures, pictures, normalisation, tmp_path, seed=0)
     first._save()
-    with pytest.raises(DataError, match=said):
-        Training(recipe, pictures, pictures, normalisation, tmp_path, seed=seed).resume()
+    with pytest.raises(DataError, match=message):
+        Trainer(recipe, pictures, pictures, normalisation, tmp_path, seed=seed).resume()
 
 
-def test_the_seed_alone_decides_the_batches() -> None:
+def test_batches_depend_only_on_seed_and_epoch() -> None:
     images = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8)
     data = LabelledImages(images, torch.arange(24), ())
-    normalisation = normalisation_of(images)
+    normalisation = compute_normalisation(images)
 
     def first_batch(seed: int, epoch: int) -> torch.Tensor:
         return next(Batches(data, normalisation, TINY, seed).epoch(epoch))[0]
@@ -105,13 +107,15 @@ def test_the_seed_alone_decides_the_batches() -> None:
     assert not torch.equal(first_batch(0, 0), first_batch(0, 1))
 
 
-def test_shifts_reach_every_offset_and_mirror_the_border() -> None:
+def test_shifts_reach_every_offset_with_reflection_padding() -> None:
     rows = torch.arange(32, dtype=torch.uint8)
     images = rows.view(1, 1, 1, 32).expand(200, 3, 32, 32).contiguous()  # a pixel's value is its column
     recipe = dataclasses.replace(TINY, stages=(Stage(1, 32),), batch_size=200, shift=2)
-    flat = normalisation_of(images)
+    normalisation = compute_normalisation(images)
     data = LabelledImages(images, torch.arange(200), ())
-    inputs, _ = next(Batches(data, flat, recipe, seed=0).epoch(0))
-    columns = (inputs[:, 0, 0] * flat.std[0] + flat.mean[0]).mul(255).round().int()  # (200, 32)
+    inputs, _ = next(Batches(data, normalisation, recipe, seed=0).epoch(0))
+    columns = (
+        (inputs[:, 0, 0] * normalisation.std[0] + normalisation.mean[0]).mul(255).round().int()
+    )  # (200, 32)
     expected = torch.tensor([[abs(x) if x < 32 else 62 - x for x in range(s, 32 + s)] for s in range(-2, 3)])
     assert {tuple(row) for row in columns.tolist()} == {tuple(row) for row in expected.tolist()}

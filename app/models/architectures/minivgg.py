@@ -1,4 +1,4 @@
-"""MiniVGG, the network of the talk: four convolutions, two dense layers, 32×32 pictures."""
+"""MiniVGG: four convolutions and two linear layers for 32×32 images."""
 
 from typing import ClassVar
 
@@ -8,11 +8,10 @@ from app.models.card import InputSize
 
 
 class MiniVGG(nn.Module):
-    """A small VGG for 32×32 RGB pictures: (B, 3, 32, 32) -> logits (B, num_classes).
+    """A small VGG for 32×32 RGB images: (B, 3, 32, 32) -> logits (B, num_classes).
 
-    The parameters are named as the modules name them (``features.0.weight`` …
-    ``classifier.4.bias``), so that any checkpoint of the talk's network loads.
-    Dropout acts in training only; the served network is the rest.
+    The names of the parameters, ``features.0.weight`` … ``classifier.4.bias``, are those of the network in the
+    talk that this project follows, so its checkpoints can be loaded. Dropout is active in training only.
     """
 
     input_size: ClassVar[InputSize] = (3, 32, 32)
@@ -43,6 +42,6 @@ class MiniVGG(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) of normalised pictures (B, 3, 32, 32)."""
+        """Return logits: normalised images (B, 3, 32, 32) -> (B, num_classes)."""
         logits: Tensor = self.classifier(self.features(x))
         return logits
