@@ -23,13 +23,13 @@ FOR_EVER_S = "600"
 
 
 class Process:
-    """`held_service.py`."""
+    """`controlled_service.py`."""
 
     def __init__(self, picture: bytes, **settings: str) -> None:
         self._picture = picture
         self._pool = ThreadPoolExecutor(32)
         self._process = subprocess.Popen(
-            [sys.executable, HERE / "held_service.py"],
+            [sys.executable, HERE / "controlled_service.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -208,7 +208,7 @@ def test_row_29_when_the_model_is_gone_all_who_wait_are_told_and_the_process_end
 
 def test_row_29_a_model_that_cannot_warm_up_ends_the_process_with_a_code() -> None:
     process = subprocess.run(
-        [sys.executable, HERE / "held_service.py"],
+        [sys.executable, HERE / "controlled_service.py"],
         input="die\n",
         capture_output=True,
         text=True,
