@@ -1,4 +1,4 @@
-"""What several tests need: pictures and the service with the shipped weights."""
+"""Fixtures of several tests: pictures, and the service with the shipped weights."""
 
 import io
 import socket
@@ -26,7 +26,7 @@ hypothesis_settings.register_profile("soak", max_examples=2000)
 
 
 def encode(image: Image.Image, form: str = "PNG") -> bytes:
-    """The picture as a file of this format."""
+    """Return the picture as a file in this format of Pillow."""
     buffer = io.BytesIO()
     image.save(buffer, form)
     return buffer.getvalue()
@@ -34,8 +34,8 @@ def encode(image: Image.Image, form: str = "PNG") -> bytes:
 
 @pytest.fixture(scope="session")
 def cat() -> Image.Image:
-    """Chelsea, 451×300, RGB; CC0, by Stefan van der Walt."""
-    return Image.fromarray(np.asarray(data.chelsea()))  # type: ignore[no-untyped-call] # it has no types
+    """The cat Chelsea, 451×300, RGB, by Stefan van der Walt (CC0)."""
+    return Image.fromarray(np.asarray(data.chelsea()))  # type: ignore[no-untyped-call] # skimage has no types
 
 
 @pytest.fixture(scope="session")
@@ -50,13 +50,13 @@ def cat_jpeg(cat: Image.Image) -> bytes:
 
 @pytest.fixture(scope="session")
 def model() -> ModelProcess:
-    """The shipped model in a process of its own, for all services of these tests."""
+    """The shipped model in one process, shared by the services of all tests."""
     return ModelProcess(shipped_model(), "cpu", None)
 
 
 @pytest.fixture(scope="session")
 def app(model: ModelProcess) -> FastAPI:
-    """The service as it ships."""
+    """The application with default settings."""
     return create_app(Settings(), model)
 
 
@@ -64,20 +64,20 @@ def app(model: ModelProcess) -> FastAPI:
 def client(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app) as client:
         ready = (client.get("/readyz").status_code == 200 for _ in range(10_000))
-        assert any(ready), "the warm-up failed"  # it goes on between the requests
+        assert any(ready), "the warm-up failed"  # it runs between the requests
         yield client
 
 
 class Server(uvicorn.Server):
-    """Says when it has started."""
+    """A server that sets an event when its startup has finished."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.up = threading.Event()
+        self.startup_finished = threading.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.up.set()
+        self.startup_finished.set()
 
     @property
     def port(self) -> int:
@@ -86,11 +86,11 @@ class Server(uvicorn.Server):
 
 @contextmanager
 def serving(settings: Settings, app: ASGIApp) -> Iterator[Server]:
-    """``app`` behind the service's real server on a free port of the loopback."""
+    """Run the server with ``app`` on a free port of the loopback interface."""
     server = Server(uvicorn.Config(app, **{**options(settings), "port": 0}))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    assert server.up.wait(60)
+    assert server.startup_finished.wait(60)
     yield server
     server.should_exit = True
     thread.join(60)
@@ -99,8 +99,8 @@ def serving(settings: Settings, app: ASGIApp) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def server(app: FastAPI) -> Iterator[Server]:
-    """The service as it ships, over TCP."""
+    """The application with default settings, over TCP."""
     with serving(Settings(), app) as server:
         while httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503:
-            pass  # the warm-up goes on between the requests
+            pass  # the warm-up runs between the requests
         yield server

@@ -1,7 +1,7 @@
-"""The service as a process whose model does as it is told: for tests of how the process ends.
+"""The service as a process whose batches are controlled through stdin, for tests of its shutdown.
 
-Each batch is announced on stdout, as ``batch 3``, and waits for a word on stdin: ``go``, ``lose`` the device, or
-``die``. When stdin is at its end all go.
+Each batch prints its size on stdout, as ``batch 3``, and waits for a command on stdin: ``run``, ``lose-device``
+or ``exit``. At the end of stdin all batches run.
 """
 
 import sys
@@ -18,18 +18,18 @@ from app.telemetry.logs import configure
 
 
 def main() -> None:
-    engines_own = Engine.run
+    original_run = Engine.run
 
-    def held(engine: Engine, batch: Batch) -> BatchAttributions:
+    def controlled_run(engine: Engine, batch: Batch) -> BatchAttributions:
         print("batch", len(batch.inputs), flush=True)
         match sys.stdin.readline().strip():
-            case "lose":
+            case "lose-device":
                 raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
-            case "die":
+            case "exit":
                 raise SystemExit
-        return engines_own(engine, batch)
+        return original_run(engine, batch)
 
-    Engine.run = held  # type: ignore[method-assign,assignment] # this process is for that
+    Engine.run = controlled_run  # type: ignore[method-assign,assignment] # the purpose of this process
     configure("json")
     settings = Settings()
     run(create_app(settings, LocalModel.load(settings.model, "cpu", None)), settings)

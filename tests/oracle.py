@@ -1,7 +1,7 @@
-"""LRP written again as plain matrix algebra: NumPy, float64, one input at a time, nothing shared with `app`.
+"""LRP as dense matrix algebra in NumPy, float64, for one input at a time. It shares no code with `app`.
 
-Every layer is made a dense matrix W (out, in), so that W * x is the table of what each input contributes to
-each output, and every rule is a way to turn that table into shares of the outputs' relevance.
+Every layer is written as a dense matrix W (out, in). W * x (out, in) is the contribution of each input to each
+output. A rule computes from it how the relevance of an output is distributed to the inputs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import nn
 Array = npt.NDArray[np.float64]
 STABILIZER = 1e-6
 
-HAND = {
+HAND_CALCULATED = {
     "zero": ({}, [0.0, 5.0]),
     "epsilon": ({"epsilon": 0.25}, [0.0, 4.545455]),
     "gamma": ({"gamma": 0.25}, [0.285714, 4.571429]),
@@ -24,21 +24,21 @@ HAND = {
     "flat": ({}, [2.5, 2.5]),
     "z_box": ({}, [1.955128, 3.044872]),
 }
-"""Rule -> (parameters, relevance of the input) for a layer of two units, worked out by hand."""
+"""Rule -> (parameters, relevance of the input) of a layer with two inputs and outputs, calculated by hand."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """z = Wx + b, and which inputs each output sees: W, seen (out, in), b (out,)."""
+    """The layer z = Wx + b. ``connected`` is 1 where an output depends on an input, and 0 elsewhere."""
 
-    W: Array
-    b: Array
-    seen: Array
+    W: Array  # (out, in)
+    b: Array  # (out,)
+    connected: Array  # (out, in)
 
 
 @dataclass(frozen=True)
-class Explained:
-    """Logits (C,), and the relevance at the input of each layer, first layer first."""
+class OracleResult:
+    """Logits (C,), and the relevance at the input of each layer, from the first layer to the last."""
 
     logits: Array
     relevances: tuple[Array, ...]
@@ -51,8 +51,18 @@ def explain(
     start: Array,
     low: float = -1.0,
     high: float = 1.0,
-) -> Explained:
-    """Relevance of one input ``x`` (no batch axis) when each layer follows its (rule, parameters)."""
+) -> OracleResult:
+    """Return the relevance of one input ``x``, without batch axis.
+
+    Args:
+        model: Layers.
+        x: Input of the first layer.
+        rules: Rule and parameters of each layer; ignored for layers without weights.
+        start: Relevance of the output (C,).
+        low: Smallest value of an input, for z_box.
+        high: Largest value of an input, for z_box.
+
+    """
     inputs = []
     for layer in model:
         inputs.append(x)
@@ -61,16 +71,17 @@ def explain(
     for layer, a, (rule, parameters) in zip(reversed(model), reversed(inputs), reversed(rules), strict=True):
         R = backward(layer, a, R, rule, parameters, low, high)
         relevances.append(R)
-    return Explained(x, tuple(reversed(relevances)))
+    return OracleResult(x, tuple(reversed(relevances)))
 
 
 def forward(layer: nn.Module, x: Array) -> Array:
+    """Return the output of a layer for the input ``x``."""
     match layer:
         case nn.Linear():
-            linear = linear_of(layer, x.shape)
+            linear = as_linear(layer, x.shape)
             return linear.W @ x + linear.b
         case nn.Conv2d():
-            linear = linear_of(layer, x.shape)
+            linear = as_linear(layer, x.shape)
             z = linear.W @ x.ravel() + linear.b
             return z.reshape(
                 layer.out_channels, *out_size(x.shape, layer.kernel_size, layer.stride, padding(layer))
@@ -80,9 +91,9 @@ def forward(layer: nn.Module, x: Array) -> Array:
         case nn.Flatten():
             return x.ravel()
         case nn.MaxPool2d():
-            return (winners(layer, x) @ x.ravel()).reshape(pooled_shape(layer, x.shape))
+            return (max_pooling_matrix(layer, x) @ x.ravel()).reshape(pooled_shape(layer, x.shape))
         case nn.AvgPool2d():
-            return (averages(layer, x.shape) @ x.ravel()).reshape(pooled_shape(layer, x.shape))
+            return (average_pooling_matrix(layer, x.shape) @ x.ravel()).reshape(pooled_shape(layer, x.shape))
         case _:
             raise NotImplementedError(layer)
 
@@ -96,19 +107,22 @@ def backward(
     low: float,
     high: float,
 ) -> Array:
+    """Return the relevance of a layer's input ``x``, given the relevance ``R`` of its output."""
     match layer:
         case nn.Linear() | nn.Conv2d():
-            linear = linear_of(layer, x.shape)
-            return weighted(linear, x.ravel(), R.ravel(), rule, parameters, low, high).reshape(x.shape)
+            linear = as_linear(layer, x.shape)
+            return backward_linear(linear, x.ravel(), R.ravel(), rule, parameters, low, high).reshape(x.shape)
         case nn.MaxPool2d():
-            return (winners(layer, x).T @ R.ravel()).reshape(x.shape)
+            return (max_pooling_matrix(layer, x).T @ R.ravel()).reshape(x.shape)
         case nn.AvgPool2d():
-            return shared(averages(layer, x.shape) * x.ravel(), 0.0, R.ravel(), STABILIZER).reshape(x.shape)
+            return distribute(
+                average_pooling_matrix(layer, x.shape) * x.ravel(), 0.0, R.ravel(), STABILIZER
+            ).reshape(x.shape)
         case _:
             return R.reshape(x.shape)
 
 
-def weighted(
+def backward_linear(
     linear: Linear,
     x: Array,
     R: Array,
@@ -117,39 +131,42 @@ def weighted(
     low: float,
     high: float,
 ) -> Array:
-    """Relevance (in,) of a weighted layer's input: relevance.md, row by row."""
+    """Return the relevance (in,) of the input ``x`` (in,) of a layer with weights, given ``R`` (out,)."""
     W, b = linear.W, linear.b
     c = W * x  # (out, in)
-    raising, lowering = np.maximum(c, 0), np.minimum(c, 0)
-    b_raising, b_lowering = np.maximum(b, 0), np.minimum(b, 0)
+    c_positive, c_negative = np.maximum(c, 0), np.minimum(c, 0)
+    b_positive, b_negative = np.maximum(b, 0), np.minimum(b, 0)
     match rule:
         case "zero":
-            return shared(c, b, R, 0.0)
+            return distribute(c, b, R, 0.0)
         case "epsilon":
-            return shared(c, b, R, parameters["epsilon"])
+            return distribute(c, b, R, parameters["epsilon"])
         case "z_plus":
-            return shared(raising, b_raising, R, STABILIZER)
+            return distribute(c_positive, b_positive, R, STABILIZER)
         case "alpha_beta":
-            positive = shared(raising, b_raising, R, STABILIZER)
-            negative = shared(lowering, b_lowering, R, STABILIZER)
+            positive = distribute(c_positive, b_positive, R, STABILIZER)
+            negative = distribute(c_negative, b_negative, R, STABILIZER)
             return parameters["alpha"] * positive - parameters["beta"] * negative
         case "gamma":
             γ, z = parameters["gamma"], c.sum(1) + b
-            above = shared(c + γ * raising, b + γ * b_raising, R * (z > 0), STABILIZER)
-            below = shared(c + γ * lowering, b + γ * b_lowering, R * (z < 0), STABILIZER)
+            above = distribute(c + γ * c_positive, b + γ * b_positive, R * (z > 0), STABILIZER)
+            below = distribute(c + γ * c_negative, b + γ * b_negative, R * (z < 0), STABILIZER)
             return above + below
         case "z_box":
-            return shared(c - np.maximum(W, 0) * low - np.minimum(W, 0) * high, 0.0, R, STABILIZER)
+            return distribute(c - np.maximum(W, 0) * low - np.minimum(W, 0) * high, 0.0, R, STABILIZER)
         case "w_square":
-            return shared(W**2, b**2, R, STABILIZER)
+            return distribute(W**2, b**2, R, STABILIZER)
         case "flat":
-            return shared(linear.seen, 0.0, R, STABILIZER)
+            return distribute(linear.connected, 0.0, R, STABILIZER)
         case _:
             raise NotImplementedError(rule)
 
 
-def shared(contributions: Array, bias: Array | float, R: Array, epsilon: float) -> Array:
-    """R (out,) shared among inputs by contributions (out, in), of which the bias takes its part too."""
+def distribute(contributions: Array, bias: Array | float, R: Array, epsilon: float) -> Array:
+    """Return ``R`` (out,) distributed to the inputs (in,) in proportion to contributions (out, in).
+
+    The bias takes part in the denominator, so it absorbs relevance.
+    """
     z = contributions.sum(1) + bias
     z = z + epsilon * np.where(z < 0, -1.0, 1.0)
     ratio = np.divide(R, z, out=np.zeros_like(z), where=z != 0)
@@ -157,14 +174,15 @@ def shared(contributions: Array, bias: Array | float, R: Array, epsilon: float) 
     return relevance
 
 
-def linear_of(layer: nn.Linear | nn.Conv2d, shape: tuple[int, ...]) -> Linear:
+def as_linear(layer: nn.Linear | nn.Conv2d, shape: tuple[int, ...]) -> Linear:
+    """Return a layer with weights as a dense matrix, for inputs of this shape."""
     w = layer.weight.detach().double().numpy()
     b = np.zeros(len(w)) if layer.bias is None else layer.bias.detach().double().numpy()
     if isinstance(layer, nn.Linear):
         return Linear(w, b, np.ones_like(w))
-    W = unrolled(w, shape, layer.stride, padding(layer))
-    seen = unrolled(np.ones_like(w), shape, layer.stride, padding(layer))
-    return Linear(W, np.repeat(b, len(W) // len(b)), seen)
+    W = convolution_matrix(w, shape, layer.stride, padding(layer))
+    connected = convolution_matrix(np.ones_like(w), shape, layer.stride, padding(layer))
+    return Linear(W, np.repeat(b, len(W) // len(b)), connected)
 
 
 def padding(layer: nn.Conv2d) -> tuple[int, ...]:
@@ -172,8 +190,10 @@ def padding(layer: nn.Conv2d) -> tuple[int, ...]:
     return layer.padding
 
 
-def unrolled(w: Array, shape: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Array:
-    """The matrix (out·h·w, in·H·W) of a convolution w (out, in, kh, kw) of an image (in, H, W)."""
+def convolution_matrix(
+    w: Array, shape: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]
+) -> Array:
+    """Return the matrix (out·h·w, in·H·W) of a convolution w (out, in, kh, kw) of an image (in, H, W)."""
     out, inner, *kernel = w.shape
     rows, columns = out_size(shape, kernel, stride, padding)
     matrix = np.zeros((out, rows, columns, *shape))
@@ -188,32 +208,34 @@ def unrolled(w: Array, shape: tuple[int, ...], stride: tuple[int, ...], padding:
 def out_size(
     shape: tuple[int, ...], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> tuple[int, int]:
+    """Return height and width of the output of a convolution or pooling."""
     height, width = (
         (size + 2 * p - k) // s + 1 for size, k, s, p in zip(shape[1:], kernel, stride, padding, strict=True)
     )
     return height, width
 
 
-def averages(layer: nn.AvgPool2d, shape: tuple[int, ...]) -> Array:
-    """The matrix of average pooling: within a channel, every pixel of a window counts alike."""
-    windows = pooling_windows(layer, shape)
+def average_pooling_matrix(layer: nn.AvgPool2d, shape: tuple[int, ...]) -> Array:
+    """Return the matrix (out, in) of average pooling."""
+    windows = pooling_windows(layer, shape)  # (out, in)
     matrix: Array = windows / windows.sum(1, keepdims=True)
     return matrix
 
 
-def winners(layer: nn.MaxPool2d, x: Array) -> Array:
-    """The matrix that picks each window's largest value of ``x``, the first of equal ones."""
-    windows = pooling_windows(layer, x.shape)
+def max_pooling_matrix(layer: nn.MaxPool2d, x: Array) -> Array:
+    """Return the matrix (out, in) that selects the maximum of each window of ``x``, the first of equal ones."""
+    windows = pooling_windows(layer, x.shape)  # (out, in)
     largest = np.where(windows == 1, x.ravel(), -np.inf).argmax(1)
-    picked: Array = np.eye(x.size)[largest]
-    return picked
+    selection: Array = np.eye(x.size)[largest]
+    return selection
 
 
 def pooling_windows(layer: nn.AvgPool2d | nn.MaxPool2d, shape: tuple[int, ...]) -> Array:
+    """Return a matrix (out, in) that is 1 where an input is in the window of an output."""
     kernel, stride = pair(layer.kernel_size), pair(layer.stride)
     channels = shape[0]
     w = np.eye(channels)[:, :, None, None] * np.ones(kernel)
-    return unrolled(w, shape, stride, (0, 0))
+    return convolution_matrix(w, shape, stride, (0, 0))
 
 
 def pooled_shape(layer: nn.AvgPool2d | nn.MaxPool2d, shape: tuple[int, ...]) -> tuple[int, ...]:

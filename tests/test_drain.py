@@ -45,7 +45,7 @@ class Process:
 
     def warm_up(self) -> None:
         self.batch()
-        self.say("go")
+        self.say("run")
         self.until(lambda: self.get("/readyz").status_code == 200)
 
     def _read_log(self, addresses: "Queue[str]") -> None:
@@ -189,7 +189,7 @@ def unready_or_gone(process: Process) -> bool:
         return True
 
 
-@pytest.mark.parametrize("fault", ["lose", "die"])
+@pytest.mark.parametrize("fault", ["lose-device", "exit"])
 def test_row_29_when_the_model_is_gone_all_who_wait_are_told_and_the_process_ends_with_a_code(
     cat_png: bytes, fault: str
 ) -> None:
@@ -209,7 +209,7 @@ def test_row_29_when_the_model_is_gone_all_who_wait_are_told_and_the_process_end
 def test_row_29_a_model_that_cannot_warm_up_ends_the_process_with_a_code() -> None:
     process = subprocess.run(
         [sys.executable, HERE / "controlled_service.py"],
-        input="die\n",
+        input="exit\n",
         capture_output=True,
         text=True,
         timeout=LIMIT_S,

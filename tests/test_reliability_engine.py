@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import Server, encode, serving
 from fastapi import FastAPI
-from gate import LIMIT_S, Gate, poisoned
+from gate import LIMIT_S, Gate, with_non_finite
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -77,9 +77,9 @@ def test_row_16_a_client_that_leaves_while_it_waits_is_dropped_before_it_is_comp
     gate: Gate, cat_png: bytes, path: str, abruptly: bool
 ) -> None:
     with serving_to_a_client(cat_png) as client:
-        gate.shut()
+        gate.close()
         stays = client.post()
-        gate.wait()
+        gate.wait_for_batch()
         cancelled = client.counted("cancelled_total")
         with closing(socket.create_connection(("127.0.0.1", client.server.port))) as leaves:
             if abruptly:  # a reset instead of an orderly end
@@ -93,10 +93,10 @@ def test_row_16_a_client_that_leaves_while_it_waits_is_dropped_before_it_is_comp
             client.until("queue_depth", 1)
         client.until("queue_depth", 0)
         client.until("cancelled_total", cancelled + 1)
-        gate.let()
+        gate.open()
         assert stays.result().status_code == 200
         assert client.post().result().status_code == 200
-        assert gate.sizes == [1, 1]  # nobody computed for the one who left
+        assert gate.batch_sizes == [1, 1]  # nobody computed for the one who left
         assert client.counted('failures_total{reason="crash"}') == 0
 
 
@@ -104,9 +104,9 @@ def test_row_19_what_the_queue_cannot_hold_is_told_when_to_come_again_and_the_re
     gate: Gate, cat_png: bytes
 ) -> None:
     with serving_to_a_client(cat_png, Settings(max_batch=1, max_queue=2, max_pictures=1)) as client:
-        gate.shut()
+        gate.close()
         taken = [client.post()]
-        gate.wait()
+        gate.wait_for_batch()
         for waiting in (1, 2):
             taken.append(client.post())
             client.until("queue_depth", waiting)
@@ -115,7 +115,7 @@ def test_row_19_what_the_queue_cannot_hold_is_told_when_to_come_again_and_the_re
         assert int(refused.headers["Retry-After"]) >= 1
         assert refused.json()["type"] == "urn:lrpserve:problem:unavailable"
         assert client.counted('refused_total{reason="queue_full"}') == 1
-        gate.let()
+        gate.open()
         assert [answer.result().status_code for answer in taken] == [200] * 3
         assert client.post().result().status_code == 200  # and it is as before
 
@@ -124,31 +124,31 @@ def test_row_21_a_request_that_waits_past_the_deadline_is_told_so_and_never_comp
     gate: Gate, cat_png: bytes
 ) -> None:
     with serving_to_a_client(cat_png, Settings(queue_deadline_s=1)) as client:
-        gate.shut()
+        gate.close()
         running = client.post()
-        gate.wait()
+        gate.wait_for_batch()
         late = [client.post("/explain").result(), client.post("/predict").result()]
         assert [answer.status_code for answer in late] == [504, 504]
         assert late[0].json()["type"] == "urn:lrpserve:problem:deadline"
         assert client.counted('refused_total{reason="deadline"}') == 2
-        gate.let()
+        gate.open()
         assert running.result().status_code == 200
-        assert gate.sizes == [1]
+        assert gate.batch_sizes == [1]
 
 
 def test_row_22_probes_answer_while_the_model_is_busy_and_the_queue_is_full(
     gate: Gate, cat_png: bytes
 ) -> None:
     with serving_to_a_client(cat_png, Settings(max_batch=1, max_queue=1, max_pictures=1)) as client:
-        gate.shut()
+        gate.close()
         busy = [client.post()]
-        gate.wait()
+        gate.wait_for_batch()
         busy.append(client.post())
         client.until("queue_depth", 1)
         assert client.post().result().status_code == 503
         for path in PROBES:
             assert client.get(path).status_code == 200
-        gate.let()
+        gate.open()
         assert [answer.result().status_code for answer in busy] == [200] * 2
 
 
@@ -158,7 +158,7 @@ def all_poisoned(with_what: float) -> Callable[..., BatchAttributions]:
     def fault(_batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
         result = run()
         return BatchAttributions(
-            result.logits, tuple(poisoned(one, with_what) for one in result.attributions)
+            result.logits, tuple(with_non_finite(one, with_what) for one in result.attributions)
         )
 
     return fault
@@ -197,15 +197,15 @@ def test_row_23_a_crash_is_one_answer_of_eight_is_counted_and_says_nothing(
     with serving_to_a_client(cat_png) as client:
         solo = [client.post(f"/explain?target={target}&values=1").result().json() for target in range(8)]
         gate.fault = fault
-        gate.shut()
+        gate.close()
         first = client.post()
-        gate.wait()
+        gate.wait_for_batch()
         eight = [client.post(f"/explain?target={target}&values=1") for target in range(8)]
         client.until("queue_depth", 8)
-        gate.let()
+        gate.open()
         assert first.result().status_code == 200
         answers = [answer.result() for answer in eight]
-        assert gate.sizes[1] == 8
+        assert gate.batch_sizes[1] == 8
         assert [answer.status_code for answer in answers] == [500 if i == bad else 200 for i in range(8)]
         assert "secret" not in answers[bad].text
         assert client.counted('failures_total{reason="crash"}') == 1
@@ -253,13 +253,13 @@ def test_row_29_when_the_device_is_lost_readiness_goes_at_once_and_all_who_wait_
 
     with serving_to_a_client(cat_png) as client:
         client.app.state.on_death = ended.set
-        gate.shut()
+        gate.close()
         waiting = [client.post()]
-        gate.wait()
+        gate.wait_for_batch()
         waiting += [client.post() for _ in range(5)]
         client.until("queue_depth", 5)
         gate.fault = lost
-        gate.let()
+        gate.open()
         assert ended.wait(LIMIT_S)
         ready = client.get("/readyz")
         assert ready.status_code == 503

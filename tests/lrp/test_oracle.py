@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 
-@pytest.mark.parametrize("rule", oracle.HAND)
+@pytest.mark.parametrize("rule", oracle.HAND_CALCULATED)
 def test_oracle_gives_the_numbers_computed_by_hand(rule: str) -> None:
     W, b = np.array([[1.0, 0.5], [-1.0, 2.0]]), np.array([0.5, -0.5])
     linear = oracle.Linear(W, b, np.ones_like(W))
-    parameters, expected = oracle.HAND[rule]
-    relevance = oracle.weighted(
+    parameters, expected = oracle.HAND_CALCULATED[rule]
+    relevance = oracle.backward_linear(
         linear, np.array([1.0, 2.0]), np.array([2.5, 2.5]), rule, parameters, -3.0, 3.0
     )
     np.testing.assert_allclose(relevance, expected, atol=5e-6)
@@ -40,5 +40,5 @@ def test_oracle_computes_the_layers_as_torch_does(layer: nn.Module) -> None:
 
 
 def test_oracle_redistributes_nothing_where_an_output_is_zero_under_lrp_0() -> None:
-    shared = oracle.shared(np.array([[1.0, -1.0]]), 0.0, np.array([1.0]), 0.0)
-    np.testing.assert_array_equal(shared, [0.0, 0.0])
+    relevance = oracle.distribute(np.array([[1.0, -1.0]]), 0.0, np.array([1.0]), 0.0)
+    np.testing.assert_array_equal(relevance, [0.0, 0.0])

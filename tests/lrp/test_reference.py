@@ -104,14 +104,14 @@ def everywhere(model: nn.Module, name: str, **parameters: float) -> Composite:
 # By hand
 
 
-@pytest.mark.parametrize("rule", oracle.HAND)
+@pytest.mark.parametrize("rule", oracle.HAND_CALCULATED)
 def test_rules_give_the_numbers_computed_by_hand(rule: str) -> None:
     layer = nn.Linear(2, 2).double()
     layer.load_state_dict(
         {"weight": torch.tensor([[1.0, 0.5], [-1.0, 2.0]]), "bias": torch.tensor([0.5, -0.5])}
     )
     model = nn.Sequential(layer)
-    parameters, expected = oracle.HAND[rule]
+    parameters, expected = oracle.HAND_CALCULATED[rule]
     composite = resolve(kinds(model), rule, parameters, ())
     x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     explanation = reference_of(model, -3.0, 3.0).attribute(x, composite, lambda logits: logits)

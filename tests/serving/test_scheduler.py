@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from gate import LIMIT_S, Gate, poisoned
+from gate import LIMIT_S, Gate, with_non_finite
 from PIL import Image
 from zennit import rules as zennit_rules
 
@@ -96,12 +96,12 @@ def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 async def together(scheduler: Scheduler, gate: Gate, jobs: Sequence[Job]) -> list[JobResult | BaseException]:
     """What comes of ``jobs`` as one batch: they come while another is computed."""
-    gate.shut()
+    gate.close()
     first = asyncio.create_task(scheduler.submit(Job(GREY)))
-    await asyncio.to_thread(gate.wait)
+    await asyncio.to_thread(gate.wait_for_batch)
     tasks = [asyncio.create_task(scheduler.submit(job)) for job in jobs]
     await asyncio.sleep(0)
-    gate.let()
+    gate.open()
     await first
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     return [outcome.result if isinstance(outcome, Timed) else outcome for outcome in outcomes]
@@ -156,7 +156,7 @@ def test_row_23_one_that_raises_in_a_batch_of_eight_fails_alone(
             solo = await alone(scheduler, jobs)
             gate.fault = fault
             got = await together(scheduler, gate, jobs)
-            assert gate.sizes[1] == 8
+            assert gate.batch_sizes[1] == 8
             assert isinstance(got[bad], ArithmeticError)
             for which in set(range(8)) - {bad}:
                 assert_equal(got[which], solo[which])
@@ -172,7 +172,7 @@ def test_row_24_different_rules_and_parameters_at_once_equal_one_at_a_time(
             jobs = jobs_of(scheduler, pictures)
             solo = await alone(scheduler, jobs)
             got = await together(scheduler, gate, jobs)
-            assert gate.sizes == [1, len(jobs)]
+            assert gate.batch_sizes == [1, len(jobs)]
             for one, expected in zip(got, solo, strict=True):
                 assert_equal(one, expected)
 
@@ -254,7 +254,7 @@ def test_row_27_what_is_not_finite_is_an_error_of_its_own_and_counted(
 ) -> None:
     def fault(_batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
         result = run()
-        ours = [poisoned(one, poison) if i == 2 else one for i, one in enumerate(result.attributions)]
+        ours = [with_non_finite(one, poison) if i == 2 else one for i, one in enumerate(result.attributions)]
         return BatchAttributions(result.logits, tuple(ours))
 
     async def scene() -> None:
@@ -299,7 +299,7 @@ def test_row_28_a_batch_that_does_not_fit_is_halved(
             gate.fault = fault
             for one, expected in zip(await together(scheduler, gate, jobs), solo, strict=True):
                 assert_equal(one, expected)
-            assert gate.sizes == [1, 8, 4, 4]
+            assert gate.batch_sizes == [1, 8, 4, 4]
             assert counted(metrics, 'refused_total{reason="out_of_memory"}') == 0
 
     play(scene)
@@ -343,7 +343,7 @@ def test_row_29_a_lost_device_ends_the_thread_and_is_not_blamed_on_a_picture(
             with pytest.raises(UnavailableError):
                 await scheduler.submit(Job(pictures[0]))
         assert [type(death) for death in deaths] == [ModelLostError]
-        assert gate.sizes == [1, 8]  # not halved: nothing would come of it
+        assert gate.batch_sizes == [1, 8]  # not halved: nothing would come of it
 
     play(scene)
 
