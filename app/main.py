@@ -16,7 +16,14 @@ from fastapi_offline import FastAPIOffline
 
 from app.api import openapi
 from app.api.http import problems
-from app.api.http.access import KEY_FORMS, KeyFile, KnownHosts, RequireKey, names_of, refuse_open_doors
+from app.api.http.access import (
+    SECURITY_SCHEMES,
+    KeyFile,
+    RequireKey,
+    TrustedHosts,
+    refuse_unauthenticated_exposure,
+    trusted_names,
+)
 from app.api.http.middleware import (
     AdmissionControl,
     BodyLimits,
@@ -78,7 +85,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     defaults to the settings' model in a process of its own, which ends with the application.
     """
     settings = settings or Settings()
-    refuse_open_doors(settings)
+    refuse_unauthenticated_exposure(settings)
     keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
     model = model or ModelProcess(settings.model, settings.device, settings.cores)
     service = Service(settings, model)
@@ -166,7 +173,7 @@ def _add_routes(app: FastAPI, *, locked: bool) -> None:
         for router in routers:
             app.include_router(
                 router,
-                dependencies=KEY_FORMS if locked else [],
+                dependencies=SECURITY_SCHEMES if locked else [],
                 responses=unauthorized if locked else {},
             )
     app.include_router(health.router)
@@ -185,7 +192,7 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, serv
     )
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
-    app.add_middleware(KnownHosts, names=names_of(settings))
+    app.add_middleware(TrustedHosts, names=trusted_names(settings))
     app.add_middleware(AdmissionControl, admission=service.admission)
     app.add_middleware(RequestContext, metrics=service.metrics)
     app.add_middleware(CloseWhileDraining)

@@ -1,4 +1,4 @@
-"""Who gets in: API keys from a file, and the names that the service answers to. Pure ASGI."""
+"""Access control as pure ASGI middleware: API keys from a file, and the host names that are accepted."""
 
 import base64
 import hmac
@@ -21,14 +21,15 @@ from app.settings import Settings
 log = logging.getLogger(__name__)
 
 ANY_HOST = "*"
-HOSTS_KEPT = 256
-LONGEST_HOST = 260
-"""Characters of the longest name that DNS has, with a dot behind it and a port. Others are not looked at: a
-name of many parts has many parents.
-"""
-HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]*)?")
+HOST_CACHE_SIZE = 256
+MAX_HOST_LENGTH = 260
+"""Maximum length in characters of a Host header: the longest DNS name with a final dot and a port.
 
-KEY_FORMS = [
+Longer ones are refused without being parsed, because memory for the parent domains of a name grows quadratically.
+"""
+HOST_PATTERN = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]*)?")
+
+SECURITY_SCHEMES = [
     Security(HTTPBearer(auto_error=False, scheme_name="bearer", description="One of the service's keys.")),
     Security(
         APIKeyHeader(
@@ -36,21 +37,22 @@ KEY_FORMS = [
         )
     ),
 ]
-"""For OpenAPI alone, so that Swagger's Authorize works: `RequireKey` does the checking, for every address."""
+"""For OpenAPI and the Authorize button of Swagger UI only. `RequireKey` checks the keys."""
 
 
 class KeyFile:
-    """The keys in a file, one a line; lines that start with # are comments.
+    """API keys in a file, one on each line. Lines that start with # are comments.
 
-    Looked at with every request and read again when it has changed, so that keys are rotated by writing the
-    file: first with both, later without the old one. Emptied, it lets nobody in. Gone, its last keys stay.
+    The file is checked with every request and read again when it has changed, so keys are rotated without a
+    restart: add the new key, then remove the old one. If the file becomes empty, no key is valid. If it cannot be
+    read any more, the keys that were read last remain valid.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises `RefusedToStartError` for a file that cannot be read or has no key."""
+        """Read the file; raises `RefusedToStartError` if it cannot be read or has no key."""
         self._path = path
         try:
-            self._stamp, self._keys = _stamp(path), _read_keys(path)
+            self._version, self._keys = _file_version(path), _read_keys(path)
         except (OSError, UnicodeDecodeError) as error:
             raise RefusedToStartError(
                 f"LRP_API_KEYS_FILE: {path} cannot be read ({type(error).__name__})"
@@ -58,26 +60,27 @@ class KeyFile:
         if not self._keys:
             raise RefusedToStartError(f"LRP_API_KEYS_FILE: {path} has no key; write one a line")
 
-    def admits(self, sent: bytes) -> bool:
-        """Whether ``sent`` is one of the keys."""
+    def contains(self, candidate: bytes) -> bool:
+        """Return whether ``candidate`` is one of the keys."""
         self._refresh()
-        # All are compared, so that the time taken does not tell which.
-        return sum(hmac.compare_digest(sent, key) for key in self._keys) > 0
+        # Compares with all keys in constant time, so the time does not depend on which one matches.
+        return sum(hmac.compare_digest(candidate, key) for key in self._keys) > 0
 
     def _refresh(self) -> None:
         try:
-            stamp = _stamp(self._path)
-            if stamp != self._stamp:
-                self._stamp, self._keys = stamp, _read_keys(self._path)
+            version = _file_version(self._path)
+            if version != self._version:
+                self._version, self._keys = version, _read_keys(self._path)
                 log.info("API keys read again: %d", len(self._keys))
         except (OSError, UnicodeDecodeError) as error:
             log.warning("API keys cannot be read again (%s): the last ones stay", type(error).__name__)
 
 
 class RequireKey:
-    """Refuses requests without a key, except to the ``open_paths``."""
+    """Refuses requests without a valid key with 401."""
 
     def __init__(self, app: ASGIApp, keys: KeyFile, open_paths: Collection[str]) -> None:
+        """Require a key for all paths but ``open_paths``."""
         self._app = app
         self._keys = keys
         self._open_paths = open_paths
@@ -86,7 +89,7 @@ class RequireKey:
         """ASGI."""
         if scope["type"] == "http" and scope["path"] not in self._open_paths:
             sent = list(_credentials(Headers(scope=scope)))
-            if not any(self._keys.admits(key) for key in sent):
+            if not any(self._keys.contains(key) for key in sent):
                 raise UnauthorizedError(
                     f"{'this key is not valid' if sent else 'a key is needed'}; send one of the service's keys "
                     "as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
@@ -94,64 +97,68 @@ class RequireKey:
         await self._app(scope, receive, send)
 
 
-class KnownHosts:
-    """Refuses requests to names that are not the service's own.
+class TrustedHosts:
+    """Refuses requests whose Host header has an unknown name with 400, against DNS rebinding.
 
-    A web page can point a name of its own at 127.0.0.1 and have its visitors' browsers talk to what listens
-    there (DNS rebinding); the Host header then has that name. It cannot do so with an IP address, a name
-    without a dot or a *.localhost: no public DNS hands those out. They are always let in, which is what
-    probes, port forwards and Compose's or Kubernetes' short service names need.
+    In that attack, a web page makes its own domain resolve to 127.0.0.1, so its scripts can call services on the
+    visitor's machine; the Host header has the name of that domain. IP addresses, names without a dot and names
+    below ``localhost`` cannot be such a domain. They are always accepted, because probes, port forwarding,
+    Compose and Kubernetes use them; Starlette's `TrustedHostMiddleware` has no such exception.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
-        """``names`` beyond those: exact, ``*.example.com`` for all below it, or ``*`` for any."""
+        """Accept ``names`` as well: exact names, ``*.example.com`` for all subdomains, ``*`` for any name."""
         self._app = app
         self._names = {name.lower() for name in names}
-        self._knows = lru_cache(HOSTS_KEPT)(self._is_known)
+        self._is_trusted = lru_cache(HOST_CACHE_SIZE)(self._check)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "http":
             host = Headers(scope=scope).get("host", "")
-            if len(host) > LONGEST_HOST or not self._knows(host):
+            if len(host) > MAX_HOST_LENGTH or not self._is_trusted(host):
                 raise BadRequestError(
-                    "the service does not go by the name in the Host header; use its IP address, or have the "
-                    "name added to LRP_ALLOWED_HOSTS"
+                    "the Host header has an unknown name; use the service's IP address, or have the name added "
+                    "to LRP_ALLOWED_HOSTS"
                 )
         await self._app(scope, receive, send)
 
-    def _is_known(self, host: str) -> bool:
+    def _check(self, host: str) -> bool:
         if ANY_HOST in self._names:
             return True
-        parsed = HOST.fullmatch(host.lower())
+        parsed = HOST_PATTERN.fullmatch(host.lower())
         if parsed is None:
             return False
         name = parsed["name"].strip("[]").removesuffix(".")
         parents = name.split(".")[1:]
-        below = {"*." + ".".join(parents[start:]) for start in range(len(parents))}
-        return _is_nobodys(name) or not self._names.isdisjoint({name} | below)
+        wildcards = {"*." + ".".join(parents[start:]) for start in range(len(parents))}
+        return _is_not_in_public_dns(name) or not self._names.isdisjoint({name} | wildcards)
 
 
-def names_of(settings: Settings) -> tuple[str, ...]:
-    """The names that the service goes by: those that are set; else any where keys guard it, as a page that
-    points its name here has none; else the name that it is bound to.
+def trusted_names(settings: Settings) -> tuple[str, ...]:
+    """Return the names that `TrustedHosts` accepts.
+
+    These are the ``allowed_hosts`` of the settings. By default, any name is accepted if requests need a key,
+    which a DNS rebinding attack does not have; otherwise only the name that the service is bound to.
     """
     if settings.allowed_hosts:
         return settings.allowed_hosts
     return (ANY_HOST,) if settings.api_keys_file else (settings.host,)
 
 
-def refuse_open_doors(settings: Settings) -> None:
-    """Raise `RefusedToStartError` where others could reach a service that asks for no key."""
+def refuse_unauthenticated_exposure(settings: Settings) -> None:
+    """Raise `RefusedToStartError` if other machines could use the service without a key."""
     if settings.api_keys_file or settings.allow_unauthenticated or _is_loopback(settings.host):
         return
     raise RefusedToStartError(
-        f"bound to {settings.host or 'every address'}, anybody who reaches it could use it: give it keys "
-        "(LRP_API_KEYS_FILE, one a line), or say LRP_ALLOW_UNAUTHENTICATED=1 if something else keeps them out"
+        f"bound to {settings.host or 'every address'}, the service could be used from other machines without a "
+        "key: set LRP_API_KEYS_FILE to a file with keys, one a line, or LRP_ALLOW_UNAUTHENTICATED=1 if access is "
+        "restricted in another way"
     )
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _file_version(path: Path) -> tuple[int, int, int]:
+    """Return values that change when the file does."""
     status = path.stat()
     return status.st_mtime_ns, status.st_size, status.st_ino
 
@@ -162,20 +169,20 @@ def _read_keys(path: Path) -> list[bytes]:
 
 
 def _credentials(headers: Headers) -> Iterator[bytes]:
-    """Every key that was sent. Basic's password is what a browser asks its user for at /docs."""
+    """Yield all keys in the headers. Browsers send a key as the password of Basic authentication."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         yield value.strip().encode("latin-1")
     elif scheme.lower() == "basic":
         try:
             yield base64.b64decode(value).partition(b":")[2]
-        except ValueError:  # not base64, or not even ASCII
+        except ValueError:  # not base64, or not ASCII
             return
     if "x-api-key" in headers:
         yield headers["x-api-key"].encode("latin-1")
 
 
-def _is_nobodys(name: str) -> bool:
+def _is_not_in_public_dns(name: str) -> bool:
     return "." not in name or name.endswith(".localhost") or _address(name) is not None
 
 

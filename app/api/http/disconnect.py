@@ -1,4 +1,4 @@
-"""Nobody computes for a client who has left."""
+"""Cancellation of work when the client disconnects."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,23 +11,22 @@ T = TypeVar("T")
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:
-    """The result of ``work``, which is cancelled when the client leaves before it is there.
+    """Return the result of ``work``, or cancel it and raise `ClientDisconnect` if the client disconnects first.
 
-    To be called when the whole body has been read: what comes then can only be the end of the connection.
-    Raises `ClientDisconnect`.
+    The body of the request must have been read: it consumes all further messages of the connection.
     """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request))
+    result = asyncio.ensure_future(work)
+    disconnect = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        await asyncio.wait((result, disconnect), return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
             raise ClientDisconnect
-        return working.result()
+        return result.result()
     finally:
-        leaving.cancel()
-        working.cancel()
+        disconnect.cancel()
+        result.cancel()
 
 
-async def _left(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""Which form of answer the client takes: ``format`` if given, else the ``Accept`` header."""
+"""Content negotiation: the format of a response, from the parameter ``format`` or the header ``Accept``."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,23 @@ from app.api.http.errors import NotAcceptableError
 from app.serving.representations import Format
 
 
-def choose(asked: str | None, accept: str, offered: Sequence[Format]) -> Format:
-    """The best of ``offered``, the first where the client does not mind (RFC 9110, 12.5.1).
+def choose(requested: str | None, accept: str, offered: Sequence[Format]) -> Format:
+    """Return the format of the response (RFC 9110, 12.5.1).
 
-    Raises `NotAcceptableError` where the client takes none of them.
+    Args:
+        requested: Value of the parameter ``format``, which has precedence.
+        accept: Value of the header ``Accept``.
+        offered: Available formats; of equally acceptable ones the first is chosen.
+
+    Raises:
+        NotAcceptableError: ``accept`` excludes all of them.
+
     """
-    if asked is not None:
-        return Format(asked)
+    if requested is not None:
+        return Format(requested)
     ranges = [_media_range(item) for item in accept.split(",") if item.strip()] or [("*/*", 1.0)]
     quality = {form: _quality(form.media_type, ranges) for form in offered}
-    best = max(offered, key=lambda form: quality[form])  # max() keeps the first of equals
+    best = max(offered, key=lambda form: quality[form])  # max() returns the first of equal ones
     if quality[best] <= 0:
         raise NotAcceptableError(
             f"cannot answer as {accept}; this address has {', '.join(form.media_type for form in offered)}"
@@ -24,6 +31,7 @@ def choose(asked: str | None, accept: str, offered: Sequence[Format]) -> Format:
 
 
 def _media_range(item: str) -> tuple[str, float]:
+    """Parse an item of ``Accept``, such as ``image/*;q=0.5``, to media range and quality."""
     media_range, *parameters = (part.strip().lower() for part in item.split(";"))
     weights = [value for name, _, value in (p.partition("=") for p in parameters) if name.strip() == "q"]
     try:
@@ -33,7 +41,7 @@ def _media_range(item: str) -> tuple[str, float]:
 
 
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
-    # The most specific range that matches decides, whatever the order.
+    # The most specific matching range has precedence, independent of their order.
     for candidate in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
         for media_range, weight in ranges:
             if media_range == candidate:

@@ -1,4 +1,4 @@
-"""The pictures of a request: one, as raw body or as the multipart part ``file``, or several such parts."""
+"""Reading of uploads: one picture as raw body or multipart part ``file``, or several such parts."""
 
 import errno
 from collections.abc import AsyncIterator, Mapping
@@ -14,11 +14,20 @@ from app.api.http.errors import BadRequestError, UnsupportedMediaTypeError
 from app.errors import TooLargeError, UnavailableError
 
 SEND_ONE = "send one picture as multipart part 'file' or as the raw body with its image type"
-MAX_PARTS = 8  # one is right; a few more are parsed only to be able to say what is wrong
+MAX_PARTS = 8
+"""Limit of the multipart parser. More than one part is an error; a few are parsed for its message."""
 
 
 async def read_upload(request: Request) -> bytes:
-    """The picture's bytes; raises 400, 413 or 415 as the HTTP contract says."""
+    """Return the bytes of the picture in a request.
+
+    Raises:
+        BadRequestError: There is not exactly one picture, it is empty, or the multipart body is malformed.
+        UnsupportedMediaTypeError: The body is compressed, or its content type is not one of a picture.
+        TooLargeError: The body exceeds the limit.
+        UnavailableError: The disk is full.
+
+    """
     refuse_compressed(request)
     media_type = _media_type(request)
     if media_type == "multipart/form-data":
@@ -36,24 +45,28 @@ async def read_upload(request: Request) -> bytes:
 
 @dataclass(frozen=True)
 class NamedFile:
-    """One of several files."""
+    """File name and content of one of several uploads."""
 
     name: str
     data: bytes
 
 
-async def read_files(request: Request, most: int) -> list[NamedFile]:
-    """All parts ``file``, in the order sent; raises 400, 413 or 415."""
+async def read_files(request: Request, max_files: int) -> list[NamedFile]:
+    """Return all parts ``file`` in the order in which they were sent, at most ``max_files``.
+
+    Raises the errors of `read_upload`, and `TooLargeError` for more than ``max_files`` parts.
+    """
     refuse_compressed(request)
     if _media_type(request) != "multipart/form-data":
         raise UnsupportedMediaTypeError("several pictures come as multipart/form-data, each a part 'file'")
-    async with _form(request, max_fields=MAX_PARTS) as form:  # far more files than ``most``: we say the limit
+    # The default max_files of Starlette, 1000, is above ours, so the error below can state our limit.
+    async with _form(request, max_fields=MAX_PARTS) as form:
         parts = form.multi_items()
-        _refuse_others(form)
+        _refuse_other_parts(form)
         if not parts:
             raise BadRequestError("no part 'file' arrived whole; send at least one picture")
-        if len(parts) > most:
-            raise TooLargeError(f"over {most} pictures; send at most {most} at once")
+        if len(parts) > max_files:
+            raise TooLargeError(f"over {max_files} pictures; send at most {max_files} at once")
         return [
             NamedFile(part.filename or "", await part.read())
             if isinstance(part, UploadFile)
@@ -63,15 +76,17 @@ async def read_files(request: Request, most: int) -> list[NamedFile]:
 
 
 def refuse_compressed(request: Request) -> None:
-    """Raise 415: a body of a few kilobytes may unfold to gigabytes."""
+    """Raise `UnsupportedMediaTypeError` for a compressed body, whose size after decompression is not limited."""
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaTypeError("the body is compressed; send it as it is, without Content-Encoding")
 
 
 @asynccontextmanager
 async def _form(request: Request, **limits: int) -> AsyncIterator[FormData]:
-    """The parts of a multipart body; raises 400 where it cannot be taken apart, 503
-    where the disk, which keeps the larger files meanwhile, is full.
+    """Parse a multipart body, and close its temporary files at the end.
+
+    Raises `BadRequestError` if it is malformed, and `UnavailableError` if the disk is full: larger files are
+    stored in temporary files.
     """
     try:
         form = await request.form(**limits)
@@ -80,7 +95,7 @@ async def _form(request: Request, **limits: int) -> AsyncIterator[FormData]:
             f"the multipart body cannot be read ({error.detail.rstrip('.')}); let a library or "
             "`curl -F file=@cat.jpg` write it and its Content-Type"
         ) from None
-    except UnicodeError:  # of a charset in its Content-Type that names a codec of another kind
+    except UnicodeError:  # the charset of the Content-Type is a codec that does not decode text
         raise BadRequestError("the multipart body is not in its charset; leave the charset out") from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -102,7 +117,7 @@ async def _file_part(request: Request) -> bytes:
 
 def _only_part(form: FormData) -> UploadFile | str:
     parts = form.multi_items()
-    _refuse_others(form)
+    _refuse_other_parts(form)
     if not parts:
         raise BadRequestError(f"no part 'file' arrived whole; {SEND_ONE}")
     if len(parts) > 1:
@@ -110,7 +125,7 @@ def _only_part(form: FormData) -> UploadFile | str:
     return parts[0][1]
 
 
-def _refuse_others(form: FormData) -> None:
+def _refuse_other_parts(form: FormData) -> None:
     others = sorted(set(form) - {"file"})
     if others:
         raise BadRequestError(
@@ -122,17 +137,17 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-PICTURE = {"type": "string", "format": "binary"}
-FORMATS = "PNG, JPEG, WebP, GIF, BMP or TIFF; read from the bytes."
+PICTURE_SCHEMA = {"type": "string", "format": "binary"}
+DESCRIPTION = "PNG, JPEG, WebP, GIF, BMP or TIFF; read from the bytes."
 
 
 def files_body() -> dict[str, Any]:
-    """Several uploads, for a route's OpenAPI."""
+    """Return the OpenAPI request body for several uploads."""
     files = {
         "type": "array",
-        "items": PICTURE,
+        "items": PICTURE_SCHEMA,
         "minItems": 1,
-        "description": FORMATS,
+        "description": DESCRIPTION,
     }
     return {
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema(files)}}}
@@ -140,21 +155,23 @@ def files_body() -> dict[str, Any]:
 
 
 def request_body() -> dict[str, Any]:
-    """Both forms of upload, for a route's OpenAPI."""
+    """Return the OpenAPI request body for one upload, raw or multipart."""
     return {
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {"schema": _form_schema({**PICTURE, "description": FORMATS})},
-                "image/*": {"schema": PICTURE},
-                "application/octet-stream": {"schema": PICTURE},
+                "multipart/form-data": {
+                    "schema": _form_schema({**PICTURE_SCHEMA, "description": DESCRIPTION})
+                },
+                "image/*": {"schema": PICTURE_SCHEMA},
+                "application/octet-stream": {"schema": PICTURE_SCHEMA},
             },
         }
     }
 
 
 def _form_schema(file: Mapping[str, Any]) -> dict[str, Any]:
-    """Schema of a form that has parts ``file`` and no others."""
+    """Return the schema of a form whose only field is ``file``."""
     return {
         "type": "object",
         "required": ["file"],

@@ -1,7 +1,6 @@
-"""Probes: is the process alive, and should it be sent requests?
+"""Liveness and readiness probes.
 
-Parameters are no error here, as they are elsewhere: load balancers and monitors add some, against caches, and a
-service must not be taken for dead over them.
+Unlike other routes, these ignore unknown query parameters: load balancers and monitors add some to bypass caches.
 """
 
 from typing import Literal
@@ -20,11 +19,11 @@ ALIVE, READY = "/livez", "/readyz"
 ALIASES = ("/health", "/healthz", "/ping")
 V2_ALIVE, V2_READY = "/v2/health/live", "/v2/health/ready"
 PROBES = (ALIVE, READY, *ALIASES, V2_ALIVE, V2_READY)
-"""Open to everybody, whatever the keys."""
+"""Paths that need no key."""
 
 
 class Alive(BaseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["alive"] = "alive"
 
@@ -36,7 +35,7 @@ class Ready(BaseModel):
 
 
 class ServerLive(BaseModel):
-    """Open Inference Protocol: the server answers."""
+    """Open Inference Protocol: the server is alive."""
 
     live: Literal[True] = True
 
@@ -74,7 +73,7 @@ async def server_ready(readiness: ReadinessDep) -> ServerReady:
 
 
 def refuse_unready(readiness: Readiness) -> None:
-    """Raise 503 where something is in the way."""
+    """Raise `UnavailableError` with the reason if the service is not ready."""
     if readiness.obstacle:
         raise UnavailableError(f"the service is {readiness.obstacle}; try again in a second")
 

@@ -1,4 +1,4 @@
-"""``GET /``: the page, and the files it is made of; nothing but what lies in ``app/web`` is served."""
+"""``GET /``: the web page. Only files in ``app/web`` are served."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 FOLDER = Path(__file__).parents[2] / "web"
-# Nothing from anywhere else, nothing inline, nothing made of strings.
+# No resources from other origins, no inline scripts or styles, no scripts from strings.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -18,12 +18,12 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
-    "Cache-Control": "no-cache",  # kept, but asked for again: the ETag makes that a few bytes
+    "Cache-Control": "no-cache",  # cached, and revalidated by ETag
 }
 
 
 class PageFiles(StaticFiles):
-    """Files with the page's headers; ETag and ``If-None-Match`` are Starlette's."""
+    """Static files with the security headers of the page. Starlette handles ETag and ``If-None-Match``."""
 
     def file_response(
         self,
@@ -32,18 +32,18 @@ class PageFiles(StaticFiles):
         scope: Scope,
         status_code: int = 200,
     ) -> Response:
-        """The file, or 304 where the browser has it."""
+        """Return the file, or 304 if the browser's copy is current."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers.update(HEADERS)
         return response
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page at ``/`` and its parts below ``/web``."""
+    """Add the routes of the page at ``/`` and its files below ``/web``."""
     files = PageFiles(directory=FOLDER)
 
     @app.get("/", include_in_schema=False)
-    async def page(request: Request) -> Response:  # whatever parameters its link was given on the way
+    async def page(request: Request) -> Response:  # query parameters are ignored: links may have some
         return await files.get_response("index.html", request.scope)
 
     app.mount("/web", files, name="web")

@@ -1,4 +1,4 @@
-"""``GET /redoc`` without its one request to another host: the maker's logo."""
+"""``GET /redoc``: the reference, changed to load nothing from other hosts."""
 
 from functools import cache
 from importlib.resources import files
@@ -7,12 +7,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_redoc_html
 
 LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
-NOTHING = "data:,"  # ReDoc leaves out a logo that does not load
+NO_IMAGE = "data:,"  # ReDoc omits a logo that cannot be loaded
 SCRIPT = "/redoc/redoc.standalone.js"
 
 
 def install(app: FastAPI) -> None:
-    """Serve ReDoc from the package that also brings Swagger UI."""
+    """Add the routes of ReDoc, whose script is in the package ``fastapi_offline``."""
 
     @app.get("/redoc", include_in_schema=False)
     async def redoc(request: Request) -> Response:
@@ -33,4 +33,4 @@ def install(app: FastAPI) -> None:
 @cache
 def _script() -> str:
     bundle = files("fastapi_offline") / "static" / "redoc.standalone.js"
-    return bundle.read_text(encoding="utf-8").replace(LOGO, NOTHING)
+    return bundle.read_text(encoding="utf-8").replace(LOGO, NO_IMAGE)
