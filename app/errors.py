@@ -17,8 +17,6 @@ Errors that only the HTTP interface raises are in `app.api.http.errors`; `app.ap
 types to HTTP statuses.
 """
 
-from typing import Self
-
 
 class LRPServeError(Exception):
     """Base class of the errors that this project raises."""
@@ -58,10 +56,6 @@ class InvalidParameterError(RequestError):
         super().__init__(f"{parameter}: {message}")
         self.parameter = parameter
         self.message = message
-
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
-        """Pickle the arguments of the constructor; the default, ``self.args``, holds ``detail`` only."""
-        return type(self), (self.parameter, self.message)
 
 
 class UnavailableError(PublicError):

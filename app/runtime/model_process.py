@@ -8,19 +8,20 @@ does not import torch, and imports the application while the model is loaded.
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
 from app.errors import RefusedToStartError
-from app.models.protocol import Description, Job, JobResult, Model, ModelLostError, NoMemoryError
-from app.runtime.remote_errors import portable
+from app.models.protocol import Description, Job, JobResult, Model, ModelLostError
+from app.runtime.remote_errors import pack, pack_error, unpack
 
 JOIN_TIMEOUT_S = 5.0
 """Wait for the end of a process that has closed its connections."""
@@ -29,8 +30,6 @@ GOMP_SPIN_COUNT = "2000"
 NICE = 10
 """`os.nice` increment: after the server (0) and the workers that decode and render (5), which take little time.
 With 3, refusals under overload on one core took 100 ms (p99)."""
-PORTABLE_ERRORS = (NoMemoryError, ModelLostError)
-"""Errors that the process sends unchanged, besides the project's own."""
 
 
 class ModelProcess:
@@ -114,13 +113,14 @@ def _send(connection: Connection, message: object) -> None:
 
 
 def _result(connection: Connection) -> Any:
-    """Return the object that is received, or raise it if it is an exception."""
+    """Return the result that is received, or raise the error."""
     try:
-        result = connection.recv()
-    except (EOFError, OSError) as error:
-        raise ModelLostError("the model's process is gone") from error
-    if isinstance(result, BaseException):
-        raise result
+        reply = connection.recv_bytes()
+    except (EOFError, OSError) as lost:
+        raise ModelLostError("the model's process is gone") from lost
+    result, error = unpack(reply)
+    if error is not None:
+        raise error
     return result
 
 
@@ -139,17 +139,17 @@ def _run_model(
         try:
             model = LocalModel.load(card_path, device, cores)
         except Exception as error:  # noqa: BLE001 # the server reports it
-            jobs.send(portable(error, *PORTABLE_ERRORS))
+            jobs.send_bytes(pack_error(error))
             return
-        jobs.send(model.description)
+        jobs.send_bytes(pack(lambda: model.description))
         threading.Thread(target=_run_preparations, args=(preparations, model), daemon=True).start()
         while True:
-            batch = jobs.recv()
-            try:
-                result: object = model.run(batch)
-            except BaseException as error:  # noqa: BLE001 # the caller receives it
-                result = portable(error, *PORTABLE_ERRORS)
-            jobs.send(result)
+            message = jobs.recv_bytes()
+            jobs.send_bytes(pack(partial(_run_jobs, model, message)))
+
+
+def _run_jobs(model: Model, message: bytes) -> list[JobResult]:  # pragma: no cover # in a process of its own
+    return model.run(pickle.loads(message))  # noqa: S301 # written by our own process
 
 
 def _run_preparations(
@@ -158,8 +158,4 @@ def _run_preparations(
     with contextlib.suppress(EOFError, OSError):
         while True:
             preparations.recv()
-            try:
-                model.prepare_reference()
-                preparations.send(None)
-            except Exception as error:  # noqa: BLE001 # as above
-                preparations.send(portable(error, *PORTABLE_ERRORS))
+            preparations.send_bytes(pack(model.prepare_reference))

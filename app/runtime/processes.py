@@ -17,6 +17,7 @@ worker only when a request needs it.
 
 import asyncio
 import contextlib
+import functools
 import io
 import itertools
 import logging
@@ -36,7 +37,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from app.errors import DeadlineError, LRPServeError
 from app.runtime.executor import Timed
-from app.runtime.remote_errors import portable
+from app.runtime.remote_errors import pack, unpack
 from app.system import limit_memory_growth
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class ProcessExecutor(Generic[Context]):
                 continue
             try:
                 async with asyncio.timeout(self._limit_s):
-                    result, error = await worker.run(call.message)
+                    result, error = unpack(await worker.run(call.message))
             except (EOFError, OSError) as lost:  # TimeoutError is an OSError
                 _settle(call.future, None, WorkerLostError(f"its worker was lost: {type(lost).__name__}"))
                 return
@@ -226,11 +227,10 @@ class _Worker:
         """Whether the process is known to have ended."""
         return self._reader.at_eof()
 
-    async def run(self, message: bytes) -> tuple[Any, BaseException | None]:
-        """Return result and exception of a pickled call; raises EOFError or OSError if the process ends."""
+    async def run(self, message: bytes) -> bytes:
+        """Return the reply to a pickled call; raises EOFError or OSError if the process ends."""
         self._writer.writelines((MESSAGE_LENGTH.pack(len(message)), message))
-        outcome: tuple[Any, BaseException | None] = await self._receive()
-        return outcome
+        return await self._receive()
 
     def close(self) -> None:
         """Kill the process."""
@@ -238,9 +238,9 @@ class _Worker:
         self._writer.close()
         self._process.join(JOIN_TIMEOUT_S)
 
-    async def _receive(self) -> Any:
+    async def _receive(self) -> bytes:
         (length,) = MESSAGE_LENGTH.unpack(await self._reader.readexactly(MESSAGE_LENGTH.size))
-        return pickle.loads(await self._reader.readexactly(length))  # noqa: S301 # written by our own process
+        return await self._reader.readexactly(length)
 
 
 def _run_worker(
@@ -258,9 +258,10 @@ def _run_worker(
     if memory_limit_bytes is not None:
         limit_memory_growth(memory_limit_bytes)
     with contextlib.suppress(EOFError, OSError), connection, connection.makefile("rwb") as messages:
-        _send(messages, pickle.dumps(None))
+        _send(messages, b"")  # ready
         while header := messages.read(MESSAGE_LENGTH.size):
-            _send(messages, _run_call(context, messages.read(*MESSAGE_LENGTH.unpack(header))))
+            message = messages.read(*MESSAGE_LENGTH.unpack(header))
+            _send(messages, pack(functools.partial(_run_call, context, message)))
 
 
 def _discard_output_of_libraries() -> None:  # pragma: no cover # as above
@@ -270,12 +271,9 @@ def _discard_output_of_libraries() -> None:  # pragma: no cover # as above
         os.dup2(null.fileno(), 2)
 
 
-def _run_call(context: object, message: bytes) -> bytes:  # pragma: no cover # as above
-    try:
-        function, args, kwargs = pickle.loads(message)  # noqa: S301 # as above
-        return pickle.dumps((function(context, *args, **kwargs), None), pickle.HIGHEST_PROTOCOL)
-    except BaseException as error:  # noqa: BLE001 # the caller receives it
-        return pickle.dumps((None, portable(error)))
+def _run_call(context: object, message: bytes) -> object:  # pragma: no cover # as above
+    function, args, kwargs = pickle.loads(message)  # noqa: S301 # written by our own process
+    return function(context, *args, **kwargs)
 
 
 def _send(messages: io.BufferedRWPair, message: bytes) -> None:  # pragma: no cover # as above

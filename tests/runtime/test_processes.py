@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import psutil
 import pytest
 
-from app.errors import DeadlineError, InvalidParameterError
+from app.errors import DeadlineError, InvalidParameterError, LRPServeError
 from app.runtime.processes import ProcessExecutor, WorkerLostError
 from app.runtime.remote_errors import RemoteError
 from app.runtime.threads import ThreadExecutor
@@ -53,6 +53,26 @@ class Tools:
 
     def unsendable(self) -> object:
         return threading.Lock()
+
+    def unloadable(self) -> object:
+        return Unloadable()
+
+    def fail_with_two_arguments(self) -> None:
+        raise TwoArgumentsError("this", "because")
+
+
+class TwoArgumentsError(LRPServeError):
+    """Exceptions of this type cannot be unpickled."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+
+
+class Unloadable:
+    """Can be pickled, but not unpickled."""
+
+    def __reduce__(self) -> tuple[type[int], tuple[str]]:
+        return int, ("SECRET",)
 
 
 class Stillborn(Tools):
@@ -118,10 +138,12 @@ def test_our_errors_come_back_as_they_are_and_others_in_no_users_words() -> None
             with pytest.raises(InvalidParameterError) as refused:
                 await workers.call(Tools.refuse)
             assert (refused.value.parameter, refused.value.message) == ("epsilon", "must be positive")
-            for work in (Tools.fail, Tools.unsendable):
+            for work in (Tools.fail, Tools.unsendable, Tools.unloadable):
                 with pytest.raises(RemoteError) as failed:
                     await workers.call(work)
                 assert "SECRET" not in failed.value.detail
+            with pytest.raises(TwoArgumentsError, match="this: because"):
+                await workers.call(Tools.fail_with_two_arguments)
             assert (await workers.call(Tools.say, "again")).result == "Hello, again"
 
     asyncio.run(scene())
