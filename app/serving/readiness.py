@@ -6,26 +6,32 @@ Obstacle = Literal["warming up", "shutting down", "broken"]
 
 
 class Readiness:
-    """State of the service, from warm-up to shutdown. Thread-safe."""
+    """State of the service, from warm-up to shutdown.
+
+    Any thread or signal handler may report an event at any time: each event has a flag of its own, which is only
+    ever set, so that no event overwrites another.
+    """
 
     def __init__(self) -> None:
-        self._obstacle: Obstacle | None = "warming up"
+        self._is_warm = self._is_draining = self._has_failed = False
 
     @property
     def obstacle(self) -> Obstacle | None:
         """Reason why the service is not ready; None if it is."""
-        return self._obstacle
+        if self._has_failed:
+            return "broken"
+        if self._is_draining:
+            return "shutting down"
+        return None if self._is_warm else "warming up"
 
     def ready(self) -> None:
         """Report that the warm-up has finished."""
-        if self._obstacle == "warming up":
-            self._obstacle = None
+        self._is_warm = True
 
     def drain(self) -> None:
         """Report that the process shuts down and should get no new requests."""
-        if self._obstacle != "broken":
-            self._obstacle = "shutting down"
+        self._is_draining = True
 
     def fail(self) -> None:
         """Report that the model has failed for good."""
-        self._obstacle = "broken"
+        self._has_failed = True
