@@ -21,7 +21,7 @@ class ErrorData(NamedTuple):
     """An error of one of the project's types."""
 
     kind: str
-    """Name of its type; the receiver makes a `RemoteError` of a kind that it does not know."""
+    """Full name of its type; the receiver makes a `RemoteError` of a kind that it does not know."""
     text: str
     attributes: dict[str, str]
 
@@ -51,20 +51,24 @@ def unpack(reply: bytes) -> tuple[Any, BaseException | None]:
 def _data(error: BaseException) -> ErrorData:
     """Return ``error`` as data. The text of other errors than the project's may quote a user's data: left out."""
     if not isinstance(error, (LRPServeError, NoMemoryError, ModelLostError)):
-        return ErrorData(RemoteError.__name__, text := _type_and_place(error), {"detail": text})
+        return ErrorData(_name(RemoteError), text := _type_and_place(error), {"detail": text})
     attributes = {name: value for name, value in vars(error).items() if isinstance(value, str)}
-    return ErrorData(type(error).__name__, str(error), attributes)
+    return ErrorData(_name(type(error)), str(error), attributes)
 
 
 def _restored(data: ErrorData) -> BaseException:
     """Return the error, without a call to its constructor."""
     known: list[type[BaseException]] = [NoMemoryError, ModelLostError, *_subclasses(LRPServeError)]
-    kind = {kind.__name__: kind for kind in known}.get(data.kind)
+    kind = {_name(kind): kind for kind in known}.get(data.kind)
     if kind is None:
         return RemoteError(f"{data.kind}: {data.text}")
     error = kind.__new__(kind, data.text)
     vars(error).update(data.attributes)
     return error
+
+
+def _name(kind: type[BaseException]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _subclasses(kind: type[LRPServeError]) -> Iterator[type[LRPServeError]]:
