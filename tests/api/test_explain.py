@@ -13,6 +13,8 @@ from conftest import encode
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.modalities.image.decoding import FORMATS
+
 PNG = {"Content-Type": "image/png"}
 
 
@@ -263,6 +265,10 @@ def test_a_bad_parameter_is_422_and_named(
         (b"not a picture", "image/png", 422),
         (b"hello", "text/plain", 415),
         (b"hello", "", 415),
+        (b"", "", 415),
+        (b"hello=", "application/x-www-form-urlencoded", 415),
+        (b"BM=25&height=180&weight=75", "application/x-www-form-urlencoded", 415),
+        (b"\x89PNG\r\n\x1a\n and no more", "", 422),
         (b"--x\r\nContent-Disposition: form-data; na", "multipart/form-data; boundary=x", 400),
         (b"nonsense", "multipart/form-data", 400),
     ],
@@ -274,6 +280,20 @@ def test_a_body_that_is_no_picture_is_refused(
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["detail"]
+
+
+@pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded; charset=utf-8"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_picture_whose_type_is_not_declared_is_taken_by_its_first_bytes(
+    client: TestClient, cat: Image.Image, form: str, content_type: str | None
+) -> None:
+    picture = encode(cat, form)
+    headers = {"Content-Type": content_type} if content_type else {}
+    undeclared = client.post("/predict", content=picture, headers=headers)
+    declared = client.post("/predict", content=picture, headers=PNG)
+    assert undeclared.status_code == 200
+    assert undeclared.json()["input"] == declared.json()["input"]
+    assert undeclared.json()["input"]["format"] == form
 
 
 @pytest.mark.parametrize("path", ["/explain", "/explain/batch"])

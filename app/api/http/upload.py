@@ -12,10 +12,15 @@ from starlette.exceptions import HTTPException
 
 from app.api.http.errors import BadRequestError, UnsupportedMediaTypeError
 from app.errors import TooLargeError, UnavailableError
+from app.modalities.image.signatures import looks_like_picture
 
 SEND_ONE = "send one picture as multipart part 'file' or as the raw body with its image type"
 MAX_PARTS = 8
 """Limit of the multipart parser. More than one part is an error; a few are parsed for its message."""
+UNDECLARED = ("", "application/x-www-form-urlencoded")
+"""Media types of clients that declare none: the second is the default of ``curl --data-binary`` and
+``wget --post-file``, the first that of ``fetch`` and requests.
+"""
 
 
 async def read_upload(request: Request) -> bytes:
@@ -35,9 +40,11 @@ async def read_upload(request: Request) -> bytes:
     elif media_type.startswith("image/") or media_type == "application/octet-stream":
         data = await request.body()
     else:
-        raise UnsupportedMediaTypeError(
-            f"{media_type or 'a body without Content-Type'} is no picture; {SEND_ONE}"
-        )
+        data = await request.body() if media_type in UNDECLARED else b""
+        if not looks_like_picture(data):
+            raise UnsupportedMediaTypeError(
+                f"{media_type or 'a body without Content-Type'} is no picture; {SEND_ONE}"
+            )
     if not data:
         raise BadRequestError(f"the picture is empty; {SEND_ONE}")
     return data
