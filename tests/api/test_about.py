@@ -1,4 +1,4 @@
-"""What the service says about itself, its errors and its schema."""
+"""Descriptions of the model, rules and colour maps, probes, errors and the OpenAPI schema."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from app.serving.schemas import ExplainAnswer
 from app.settings import Settings
 
 
-def test_model_tells_what_reproduces_an_answer(client: TestClient) -> None:
+def test_model_gives_what_is_needed_to_reproduce_an_answer(client: TestClient) -> None:
     about = client.get("/model").json()
     assert about["name"] == "minivgg-cifar10"
     assert about["version"] == about["sha256"][:12]
@@ -30,7 +30,7 @@ def test_model_tells_what_reproduces_an_answer(client: TestClient) -> None:
     assert next(layer["name"] for layer in about["layers"]) == "features.0"
 
 
-def test_rules_can_all_be_asked_for(client: TestClient, cat_png: bytes) -> None:
+def test_each_listed_rule_can_be_used(client: TestClient, cat_png: bytes) -> None:
     rules = client.get("/rules").json()
     assert "epsilon_plus_flat" in {rule["name"] for rule in rules}
     for rule in rules:
@@ -42,7 +42,7 @@ def test_rules_can_all_be_asked_for(client: TestClient, cat_png: bytes) -> None:
         assert response.status_code == 200, (rule["name"], response.text)
 
 
-def test_rules_take_the_parameters_that_they_list(client: TestClient, cat_png: bytes) -> None:
+def test_each_rule_accepts_the_parameters_that_it_lists(client: TestClient, cat_png: bytes) -> None:
     for rule in client.get("/rules").json():
         query = {"rule": rule["name"], **{p["name"]: p["default"] for p in rule["parameters"]}}
         response = client.post(
@@ -51,7 +51,7 @@ def test_rules_take_the_parameters_that_they_list(client: TestClient, cat_png: b
         assert response.status_code == 200, (rule["name"], response.text)
 
 
-def test_colormaps_can_all_be_asked_for(client: TestClient, cat_png: bytes) -> None:
+def test_each_listed_colormap_can_be_used(client: TestClient, cat_png: bytes) -> None:
     for colormap in client.get("/colormaps").json():
         response = client.post(
             "/explain",
@@ -75,7 +75,7 @@ def test_a_colormap_lists_the_colours_of_a_legend(client: TestClient, cat_png: b
     assert {legend[0], legend[-1]} <= colours
 
 
-def test_probes_answer(client: TestClient) -> None:
+def test_probes_report_alive_and_ready(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
 
@@ -93,12 +93,14 @@ PROBES_AND_PAGE = [
 
 
 @pytest.mark.parametrize("path", PROBES_AND_PAGE)
-def test_probes_and_page_answer_whatever_parameters_they_were_given(client: TestClient, path: str) -> None:
+def test_probes_and_page_ignore_query_parameters(client: TestClient, path: str) -> None:
     assert client.get(path, params={"x": 1}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/model", "/rules", "/colormaps", "/metrics", "/v1/models", "/v2"])
-def test_what_refuses_parameters_says_so(client: TestClient, app: FastAPI, path: str) -> None:
+def test_routes_without_parameters_refuse_them_as_documented(
+    client: TestClient, app: FastAPI, path: str
+) -> None:
     assert client.get(path, params={"x": 1}).status_code == 422
     assert "422" in app.openapi()["paths"][path]["get"]["responses"]
 
@@ -106,7 +108,7 @@ def test_what_refuses_parameters_says_so(client: TestClient, app: FastAPI, path:
 @pytest.mark.parametrize(
     "path", [*PROBES_AND_PAGE, "/model", "/metrics", "/v1/models", "/v2", "/openapi.json"]
 )
-def test_head_is_get_without_the_body(server: Server, path: str) -> None:
+def test_head_gives_the_headers_of_get_without_the_body(server: Server, path: str) -> None:
     address = f"http://127.0.0.1:{server.port}{path}"
     got, head = httpx.get(address), httpx.head(address)
     assert (head.status_code, head.content) == (200, b"")
@@ -114,17 +116,17 @@ def test_head_is_get_without_the_body(server: Server, path: str) -> None:
     assert int(head.headers["Content-Length"]) > 0
 
 
-def test_head_is_answered_without_a_body_whatever_the_server_does(client: TestClient) -> None:
+def test_the_application_itself_omits_the_body_of_head(client: TestClient) -> None:
     assert client.head("/model").content == b""
     assert client.head("/explain").status_code == 405
 
 
-def test_every_form_of_answer_is_in_openapi(client: TestClient, app: FastAPI) -> None:
-    asked = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    sent = client.get("/metrics", headers=asked).headers["Content-Type"].partition(";")[0]
-    assert sent == "application/openmetrics-text"
+def test_every_media_type_of_an_answer_is_in_openapi(client: TestClient, app: FastAPI) -> None:
+    headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    media_type = client.get("/metrics", headers=headers).headers["Content-Type"].partition(";")[0]
+    assert media_type == "application/openmetrics-text"
     paths = app.openapi()["paths"]
-    assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain", sent}
+    assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain", media_type}
     infer = paths["/v2/models/{model}/infer"]["post"]
     both = {"application/json", "application/octet-stream"}
     assert set(infer["requestBody"]["content"]) == set(infer["responses"]["200"]["content"]) == both
@@ -141,9 +143,7 @@ def test_every_form_of_answer_is_in_openapi(client: TestClient, app: FastAPI) ->
         ("GET", "/model?x=1", 422),
     ],
 )
-def test_fastapis_own_errors_are_problems_too(
-    client: TestClient, method: str, path: str, status: int
-) -> None:
+def test_errors_of_fastapi_are_problems(client: TestClient, method: str, path: str, status: int) -> None:
     response = client.request(method, path)
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -151,7 +151,7 @@ def test_fastapis_own_errors_are_problems_too(
     assert response.json()["instance"] == response.headers["X-Request-ID"]
 
 
-def test_a_crash_says_only_the_request_id(model: ModelProcess) -> None:
+def test_a_crash_reveals_only_the_request_id(model: ModelProcess) -> None:
     app = create_app(Settings(), model)
 
     @app.get("/crash")
@@ -165,7 +165,7 @@ def test_a_crash_says_only_the_request_id(model: ModelProcess) -> None:
     assert "secret" not in response.text
 
 
-def test_docs_need_no_other_host(client: TestClient) -> None:
+def test_docs_load_nothing_from_other_hosts(client: TestClient) -> None:
     page = client.get("/docs").text
     assert "//" not in page.replace("http://testserver", "").split("<script>")[0]
     assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
@@ -182,16 +182,16 @@ def test_openapi_describes_every_parameter_and_error(app: FastAPI) -> None:
         for parameter in operation.get("parameters", []):
             assert parameter["description"], parameter["name"]
         protocol = path.startswith(("/v1", "/v2"))
-        media_type, words = (
+        media_type, field = (
             ("application/json", "error") if protocol else ("application/problem+json", "detail")
         )
         for status, response in operation["responses"].items():
             if not status.startswith("2"):
                 assert list(response["content"]) == [media_type]
-                assert response["content"][media_type]["example"][words]
+                assert response["content"][media_type]["example"][field]
 
 
-def test_openapi_offers_a_file_chooser_and_three_answers(app: FastAPI) -> None:
+def test_openapi_describes_a_file_upload_and_three_media_types(app: FastAPI) -> None:
     explain = app.openapi()["paths"]["/explain"]["post"]
     form = explain["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"]["file"]["format"] == "binary"
@@ -208,7 +208,7 @@ def test_openapi_references_resolve(app: FastAPI) -> None:
     assert names <= set(schema["components"]["schemas"])
 
 
-def test_the_answer_is_what_openapi_says(client: TestClient, cat_png: bytes) -> None:
+def test_the_answer_matches_its_schema(client: TestClient, cat_png: bytes) -> None:
     answer = client.post(
         "/explain?values=true", content=cat_png, headers={"Content-Type": "image/png"}
     ).json()

@@ -1,4 +1,4 @@
-"""Who gets in: keys, names, and what refuses to start."""
+"""API keys, trusted host names, and settings with which the service refuses to start."""
 
 import base64
 import tracemalloc
@@ -18,7 +18,7 @@ from app.main import create_app
 from app.runtime.model_process import ModelProcess
 from app.settings import Settings
 
-KEY, NEXT_KEY = "correct-horse-battery-staple", "näher-am-wasser"
+KEY, NEW_KEY = "correct-horse-battery-staple", "näher-am-wasser"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def locked(locked_app: FastAPI) -> Iterator[TestClient]:
 
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:
-    """Method and address of everything that the application answers to, documented or not."""
+    """Return method and path of all routes, including those that are not in OpenAPI."""
     found: set[tuple[str, str]] = set()
     for context in iter_route_contexts(app.routes):
         route: Any = context.original_route
@@ -51,19 +51,19 @@ def routes(app: FastAPI) -> set[tuple[str, str]]:
     return found
 
 
-def test_all_but_the_probes_are_closed_when_keys_are_set(locked: TestClient, locked_app: FastAPI) -> None:
-    closed = {(method, path) for method, path in routes(locked_app) if path not in PROBES}
-    assert {path for _, path in closed} >= {"/explain", "/predict", "/model", "/docs", "/openapi.json"}
-    for method, path in closed | {("GET", "/nothing"), ("OPTIONS", "/explain")}:
+def test_a_key_is_required_except_for_probes(locked: TestClient, locked_app: FastAPI) -> None:
+    protected = {(method, path) for method, path in routes(locked_app) if path not in PROBES}
+    assert {path for _, path in protected} >= {"/explain", "/predict", "/model", "/docs", "/openapi.json"}
+    for method, path in protected | {("GET", "/nothing"), ("OPTIONS", "/explain")}:
         response = locked.request(method, path)
         assert response.status_code == 401, path
         assert "Bearer realm" in response.headers["WWW-Authenticate"]
         if method != "HEAD":
-            form = {"error"} if path.startswith(("/v1", "/v2")) else {"detail", "instance"}
-            assert response.json().keys() >= form
+            fields = {"error"} if path.startswith(("/v1", "/v2")) else {"detail", "instance"}
+            assert response.json().keys() >= fields
 
 
-def test_probes_are_open_whatever_the_keys(locked: TestClient) -> None:
+def test_probes_need_no_key(locked: TestClient) -> None:
     for path in PROBES:
         assert locked.get(path).status_code in (200, 503)
 
@@ -77,7 +77,7 @@ def test_probes_are_open_whatever_the_keys(locked: TestClient) -> None:
         {"Authorization": "Basic " + base64.b64encode(f"anybody:{KEY}".encode()).decode()},
     ],
 )
-def test_a_key_lets_in(locked: TestClient, headers: dict[str, str]) -> None:
+def test_a_valid_key_is_accepted_in_each_header(locked: TestClient, headers: dict[str, str]) -> None:
     assert locked.get("/model", headers=headers).status_code == 200
 
 
@@ -97,30 +97,30 @@ def test_a_key_lets_in(locked: TestClient, headers: dict[str, str]) -> None:
         {"Authorization": b"Basic \xe9"},
     ],
 )
-def test_anything_else_does_not(locked: TestClient, headers: dict[str, str | bytes]) -> None:
+def test_an_invalid_or_missing_key_is_refused(locked: TestClient, headers: dict[str, str | bytes]) -> None:
     assert locked.get("/model", headers=headers).status_code == 401
 
 
-def test_keys_are_rotated_by_writing_the_file(locked: TestClient, key_file: Path) -> None:
+def test_keys_are_rotated_by_changing_the_file(locked: TestClient, key_file: Path) -> None:
     def status(key: str) -> int:
         return int(locked.get("/model", headers={"X-API-Key": key.encode()}).status_code)
 
-    assert (status(KEY), status(NEXT_KEY)) == (200, 401)
-    key_file.write_text(f"{KEY}\n{NEXT_KEY}\n", "utf-8")
-    assert (status(KEY), status(NEXT_KEY)) == (200, 200)
-    key_file.write_text(f"{NEXT_KEY}\n", "utf-8")
-    assert (status(KEY), status(NEXT_KEY)) == (401, 200)
+    assert (status(KEY), status(NEW_KEY)) == (200, 401)
+    key_file.write_text(f"{KEY}\n{NEW_KEY}\n", "utf-8")
+    assert (status(KEY), status(NEW_KEY)) == (200, 200)
+    key_file.write_text(f"{NEW_KEY}\n", "utf-8")
+    assert (status(KEY), status(NEW_KEY)) == (401, 200)
     key_file.unlink()
-    assert (status(KEY), status(NEXT_KEY)) == (401, 200)
+    assert (status(KEY), status(NEW_KEY)) == (401, 200)
     key_file.write_text("")
-    assert (status(KEY), status(NEXT_KEY)) == (401, 401)
+    assert (status(KEY), status(NEW_KEY)) == (401, 401)
 
 
-def test_openapi_tells_swagger_how_to_authorize(locked_app: FastAPI, app: FastAPI) -> None:
+def test_openapi_describes_authentication(locked_app: FastAPI, app: FastAPI) -> None:
     schema = locked_app.openapi()
-    forms = schema["components"]["securitySchemes"]
-    assert forms["bearer"]["scheme"] == "bearer"
-    assert (forms["header"]["in"], forms["header"]["name"]) == ("header", "X-API-Key")
+    schemes = schema["components"]["securitySchemes"]
+    assert schemes["bearer"]["scheme"] == "bearer"
+    assert (schemes["header"]["in"], schemes["header"]["name"]) == ("header", "X-API-Key")
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             assert ("security" in operation) == ("401" in operation["responses"]) == (path not in PROBES)
@@ -137,7 +137,7 @@ def test_a_key_file_without_keys_is_refused(tmp_path: Path, content: str | None,
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.7", "lrp.example.com"])
-def test_without_keys_it_is_bound_to_the_loopback_or_refuses(
+def test_an_address_other_than_the_loopback_requires_keys(
     host: str, key_file: Path, model: ModelProcess
 ) -> None:
     with pytest.raises(RefusedToStartError, match="LRP_API_KEYS_FILE"):
@@ -163,7 +163,7 @@ def status(app: FastAPI, host: str) -> int:
         "lrp.localhost:8000",
     ],
 )  # fmt: skip
-def test_a_service_without_keys_answers_to_addresses_and_nobodys_names(app: FastAPI, host: str) -> None:
+def test_hosts_that_are_not_in_public_dns_are_trusted(app: FastAPI, host: str) -> None:
     assert status(app, host) == 200
 
 
@@ -171,51 +171,53 @@ def test_a_service_without_keys_answers_to_addresses_and_nobodys_names(app: Fast
     "host",
     ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::1].evil.example", "a:b:c", "a.b]"],
 )
-def test_a_page_that_points_its_own_name_here_is_refused(app: FastAPI, host: str) -> None:
+def test_unknown_hosts_are_refused(app: FastAPI, host: str) -> None:
     with TestClient(app) as client:
         response = client.get("/model", headers={"Host": host})
     assert response.status_code == 400
     assert "LRP_ALLOWED_HOSTS" in response.json()["detail"]
 
 
-def test_a_name_longer_than_dns_has_is_refused_unread_and_not_kept(model: ModelProcess) -> None:
+def test_a_host_longer_than_a_dns_name_is_refused_without_being_parsed_or_cached(model: ModelProcess) -> None:
     tracemalloc.start()
     with TestClient(create_app(Settings(), model)) as client:
         for parts in range(30_000, 30_010):
             assert client.get("/livez", headers={"Host": "a." * parts}).status_code == 400
-    _, most = tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most < 50 * 2**20  # with all its parents it was a quarter of a gigabyte
+    assert peak < 50 * 2**20  # storing all parent domains took 250 MiB
 
 
-def test_allowed_hosts_are_written_with_commas(monkeypatch: pytest.MonkeyPatch, model: ModelProcess) -> None:
+def test_allowed_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, model: ModelProcess) -> None:
     monkeypatch.setenv("LRP_ALLOWED_HOSTS", "lrp.example.com, *.Clinic.example")
     app = create_app(model=model)
     hosts = ("lrp.example.com", "a.b.clinic.example:80", "10.0.0.1", "clinic.example", "x.lrp.example.com")
     assert [status(app, host) for host in hosts] == [200, 200, 200, 400, 400]
 
 
-def test_any_name_will_do_where_keys_keep_out_or_all_are_allowed(
+def test_any_host_is_trusted_if_keys_are_required_or_all_hosts_are_allowed(
     locked_app: FastAPI, model: ModelProcess
 ) -> None:
     assert status(locked_app, "lrp.example.com") == 200
     assert status(create_app(Settings(allowed_hosts=("*",)), model), "lrp.example.com") == 200
 
 
-def test_the_name_that_it_is_bound_to_is_its_own(model: ModelProcess) -> None:
+def test_the_host_that_the_service_is_bound_to_is_trusted(model: ModelProcess) -> None:
     app = create_app(Settings(host="lrp.example.com", allow_unauthenticated=True), model)
     assert [status(app, host) for host in ("lrp.example.com", "lrp.example.org")] == [200, 400]
 
 
-def test_no_other_site_may_read_answers(app: FastAPI) -> None:
+def test_cross_origin_requests_are_not_allowed(app: FastAPI) -> None:
     with TestClient(app) as client:
-        asked = client.options(
+        preflight = client.options(
             "/explain", headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
         )
-        got = client.get("/model", headers={"Origin": "https://evil.example"})
-    assert asked.status_code == 405
-    assert not [name for response in (asked, got) for name in response.headers if "access-control" in name]
+        response = client.get("/model", headers={"Origin": "https://evil.example"})
+    assert preflight.status_code == 405
+    assert not [
+        name for answer in (preflight, response) for name in answer.headers if "access-control" in name
+    ]
 
 
-def test_aliases_of_readiness_answer_alike(client: TestClient) -> None:
+def test_aliases_of_readiness_give_the_same_answer(client: TestClient) -> None:
     assert [client.get(path).json() for path in (READY, *ALIASES)] == [{"status": "ready"}] * 4

@@ -1,4 +1,4 @@
-"""``/compare`` as a client sees it."""
+"""Requests to ``/compare``."""
 
 import base64
 import io
@@ -33,21 +33,24 @@ def maps(answer: Any) -> list[np.ndarray[Any, Any]]:
     return [np.array(one["relevance"]["values"]) for one in answer["explanations"]]
 
 
-RULES_ASKED = ("gamma", "epsilon_plus_flat", "z_plus")
-TARGETS_ASKED = ("dog", "3", "ship")
-ASKED: Query = [*(("rule", rule) for rule in RULES_ASKED), *(("target", target) for target in TARGETS_ASKED)]
+RULES_OF_QUERY = ("gamma", "epsilon_plus_flat", "z_plus")
+TARGETS_OF_QUERY = ("dog", "3", "ship")
+QUERY: Query = [
+    *(("rule", rule) for rule in RULES_OF_QUERY),
+    *(("target", target) for target in TARGETS_OF_QUERY),
+]
 
 
-def test_explanations_come_rule_by_rule_in_the_order_asked_and_for_each_target_by_target(
+def test_explanations_are_ordered_by_rule_and_then_by_target_as_requested(
     client: TestClient, cat_png: bytes
 ) -> None:
-    answer = compare(client, cat_png, ASKED).json()
-    got = [(one["rule"]["name"], one["target"]["label"]) for one in answer["explanations"]]
-    assert got == list(itertools.product(RULES_ASKED, ("dog", "cat", "ship")))
+    answer = compare(client, cat_png, QUERY).json()
+    pairs = [(one["rule"]["name"], one["target"]["label"]) for one in answer["explanations"]]
+    assert pairs == list(itertools.product(RULES_OF_QUERY, ("dog", "cat", "ship")))
 
 
-def test_each_map_is_the_one_that_explain_gives(client: TestClient, cat_png: bytes) -> None:
-    answer = compare(client, cat_png, [*ASKED, ("values", "true"), ("start", "one")]).json()
+def test_each_explanation_equals_that_of_explain(client: TestClient, cat_png: bytes) -> None:
+    answer = compare(client, cat_png, [*QUERY, ("values", "true"), ("start", "one")]).json()
     for one, relevance in zip(answer["explanations"], maps(answer), strict=True):
         alone = client.post(
             "/explain",
@@ -63,7 +66,7 @@ def test_each_map_is_the_one_that_explain_gives(client: TestClient, cat_png: byt
 
 
 def test_all_maps_and_the_sheet_share_one_scale(client: TestClient, cat_png: bytes) -> None:
-    answer = compare(client, cat_png, [*ASKED, ("values", "true")]).json()
+    answer = compare(client, cat_png, [*QUERY, ("values", "true")]).json()
     scales = {(one["heatmap"]["vmin"], one["heatmap"]["vmax"]) for one in answer["explanations"]}
     ((low, high),) = scales
     largest = max(abs(relevance.sum(0)).max() for relevance in maps(answer))
@@ -71,19 +74,19 @@ def test_all_maps_and_the_sheet_share_one_scale(client: TestClient, cat_png: byt
     assert (answer["sheet"]["vmin"], answer["sheet"]["vmax"]) == (low, high)
 
 
-def test_vmax_fixes_the_scale_of_all(client: TestClient, cat_png: bytes) -> None:
-    answer = compare(client, cat_png, [*ASKED, ("vmax", "0.25")]).json()
+def test_vmax_sets_the_scale_of_all_maps(client: TestClient, cat_png: bytes) -> None:
+    answer = compare(client, cat_png, [*QUERY, ("vmax", "0.25")]).json()
     assert {one["heatmap"]["vmax"] for one in answer["explanations"]} == {0.25}
 
 
-def test_the_scores_are_those_of_predict(client: TestClient, cat_png: bytes) -> None:
+def test_scores_equal_those_of_predict(client: TestClient, cat_png: bytes) -> None:
     answer = compare(client, cat_png, [("rule", "gamma"), ("top_k", "3")]).json()
     predicted = client.post("/predict?top_k=3", content=cat_png, headers=PNG).json()
     assert [score["label"] for score in answer["scores"]] == [score["label"] for score in predicted["scores"]]
     assert answer["input"] == predicted["input"]
 
 
-def test_nothing_asked_is_all_composites_for_the_predicted_class(client: TestClient, cat_png: bytes) -> None:
+def test_the_default_is_all_composites_for_the_predicted_class(client: TestClient, cat_png: bytes) -> None:
     answer = compare(client, cat_png, []).json()
     assert [one["rule"]["name"] for one in answer["explanations"]] == list(COMPOSITES)
     assert {one["target"]["label"] for one in answer["explanations"]} == {answer["prediction"]["label"]}
@@ -101,7 +104,7 @@ def test_all_rules_for_all_classes_fit_into_one_comparison(client: TestClient, c
     assert len(answer.json()["explanations"]) == 10 * len(rules)
 
 
-def test_parameters_go_to_those_rules_that_have_them(client: TestClient, cat_png: bytes) -> None:
+def test_parameters_apply_to_the_rules_that_have_them(client: TestClient, cat_png: bytes) -> None:
     query = [
         ("rule", "gamma"),
         ("rule", "epsilon"),
@@ -117,13 +120,13 @@ def test_parameters_go_to_those_rules_that_have_them(client: TestClient, cat_png
     assert z_plus == {}
 
 
-def test_versus_is_taken_off_each_target(client: TestClient, cat_png: bytes) -> None:
+def test_versus_is_subtracted_from_each_target(client: TestClient, cat_png: bytes) -> None:
     query = [("rule", "gamma"), ("target", "cat"), ("target", "ship"), ("versus", "dog")]
     answer = compare(client, cat_png, query).json()
     assert [one["versus"]["label"] for one in answer["explanations"]] == ["dog", "dog"]
 
 
-def test_verify_reports_the_difference_of_each(client: TestClient, cat_png: bytes) -> None:
+def test_verify_reports_the_difference_of_each_explanation(client: TestClient, cat_png: bytes) -> None:
     query = [("rule", "gamma"), ("rule", "epsilon_plus_flat"), ("target", "cat"), ("verify", "true")]
     answer = compare(client, cat_png, query).json()
     for one in answer["explanations"]:
@@ -131,29 +134,29 @@ def test_verify_reports_the_difference_of_each(client: TestClient, cat_png: byte
         assert one["relevance"]["verify"]["reference"].startswith("zennit")
 
 
-def test_the_sheet_alone_says_in_itself_what_it_shows(client: TestClient, cat_png: bytes) -> None:
-    answer = compare(client, cat_png, ASKED).json()
-    alone = compare(client, cat_png, ASKED, "image/png")
-    assert alone.headers["Content-Type"] == "image/png"
-    with Image.open(io.BytesIO(alone.content)) as sheet:
+def test_the_sheet_as_png_contains_the_report(client: TestClient, cat_png: bytes) -> None:
+    answer = compare(client, cat_png, QUERY).json()
+    png = compare(client, cat_png, QUERY, "image/png")
+    assert png.headers["Content-Type"] == "image/png"
+    with Image.open(io.BytesIO(png.content)) as sheet:
         sheet.load()
-        chunk = json.loads(sheet.info["lrp"])
+        report = json.loads(sheet.info["lrp"])
         assert sheet.size == (answer["sheet"]["width"], answer["sheet"]["height"])
-        inside = Image.open(io.BytesIO(base64.b64decode(answer["sheet"]["data"])))
+        in_json = Image.open(io.BytesIO(base64.b64decode(answer["sheet"]["data"])))
         assert (
-            np.abs(np.asarray(sheet.convert("RGB"), int) - np.asarray(inside.convert("RGB"), int)).max() <= 2
+            np.abs(np.asarray(sheet.convert("RGB"), int) - np.asarray(in_json.convert("RGB"), int)).max() <= 2
         )
-    said = [(one["rule"]["name"], one["target"]["label"]) for one in chunk["explanations"]]
-    assert said == list(itertools.product(RULES_ASKED, ("dog", "cat", "ship")))
-    assert chunk["model"] == answer["model"]
-    assert chunk["prediction"]["label"] == answer["prediction"]["label"]
-    assert {"lrpserve", "torch"} <= set(chunk["versions"])
+    pairs = [(one["rule"]["name"], one["target"]["label"]) for one in report["explanations"]]
+    assert pairs == list(itertools.product(RULES_OF_QUERY, ("dog", "cat", "ship")))
+    assert report["model"] == answer["model"]
+    assert report["prediction"]["label"] == answer["prediction"]["label"]
+    assert {"lrpserve", "torch"} <= set(report["versions"])
 
 
-def test_the_sheet_grows_with_what_is_on_it(client: TestClient, cat_png: bytes) -> None:
+def test_the_sheet_grows_with_the_number_of_rules_and_targets(client: TestClient, cat_png: bytes) -> None:
     sizes = {}
     for rules, targets in ((1, 1), (1, 3), (3, 1), (3, 3)):
-        sheet = compare(client, cat_png, [*ASKED[:rules], *ASKED[3 : 3 + targets]], "image/png")
+        sheet = compare(client, cat_png, [*QUERY[:rules], *QUERY[3 : 3 + targets]], "image/png")
         sizes[rules, targets] = Image.open(io.BytesIO(sheet.content)).size
     assert sizes[1, 3][0] > sizes[1, 1][0]
     assert sizes[3, 1][1] > sizes[1, 1][1]
@@ -166,7 +169,7 @@ def test_the_network_runs_once(client: TestClient, cat_png: bytes) -> None:
         return next(float(line.split()[1]) for line in lines if line.startswith("lrpserve_batch_size_count"))
 
     before = batches()
-    compare(client, cat_png, ASKED)
+    compare(client, cat_png, QUERY)
     assert batches() == before + 1
 
 
@@ -191,7 +194,7 @@ def test_the_network_runs_once(client: TestClient, cat_png: bytes) -> None:
         ([("format", "npy")], "format"),
     ],
 )
-def test_what_cannot_be_compared_is_422_with_the_parameters_name(
+def test_an_invalid_parameter_is_422_with_its_name(
     client: TestClient, cat_png: bytes, query: Query, parameter: str
 ) -> None:
     answer = compare(client, cat_png, query)
@@ -200,7 +203,7 @@ def test_what_cannot_be_compared_is_422_with_the_parameters_name(
 
 
 @pytest.mark.parametrize("target", ["all", "5"])
-def test_versus_one_of_the_targets_is_refused_saying_what_to_do(
+def test_versus_equal_to_a_target_is_refused_with_advice(
     client: TestClient, cat_png: bytes, target: str
 ) -> None:
     problem = compare(client, cat_png, [("target", target), ("versus", "dog")]).json()
@@ -208,17 +211,17 @@ def test_versus_one_of_the_targets_is_refused_saying_what_to_do(
     assert error["msg"] == "dog is one of the targets; leave versus out, or name targets other than dog"
 
 
-def test_more_explanations_than_allowed_are_refused_by_number(
+def test_too_many_explanations_are_refused_with_their_number(
     client: TestClient, cat_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.serving.requests.MAX_COMPARED", 8)
-    answer = compare(client, cat_png, ASKED)
+    answer = compare(client, cat_png, QUERY)
     assert answer.status_code == 422
     assert "3 rules × 3 targets are over 8" in answer.json()["detail"]
-    assert compare(client, cat_png, ASKED[:-1]).status_code == 200
+    assert compare(client, cat_png, QUERY[:-1]).status_code == 200
 
 
-def test_more_pixels_than_are_drawn_at_once_are_refused_with_what_would_do(
+def test_too_many_pixels_are_refused_with_the_largest_possible_size(
     client: TestClient, cat_png: bytes
 ) -> None:
     answer = compare(
@@ -237,17 +240,17 @@ def test_more_pixels_than_are_drawn_at_once_are_refused_with_what_would_do(
         (encode(Image.new("1", (6000, 5000))), PNG, 413),
     ],
 )
-def test_bad_pictures_have_the_answers_that_explain_gives(
+def test_errors_of_pictures_equal_those_of_explain(
     client: TestClient, content: bytes, headers: dict[str, str], status: int
 ) -> None:
     assert client.post("/compare", content=content, headers=headers).status_code == status
 
 
-def test_what_cannot_be_answered_is_406(client: TestClient, cat_png: bytes) -> None:
+def test_an_unavailable_format_is_406(client: TestClient, cat_png: bytes) -> None:
     assert compare(client, cat_png, [], "application/x-npy").status_code == 406
 
 
-def test_openapi_offers_the_rules_and_both_answers(client: TestClient) -> None:
+def test_openapi_describes_the_rules_and_both_media_types(client: TestClient) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/compare"]["post"]
     parameters = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
     assert parameters["rule"]["type"] == "array"

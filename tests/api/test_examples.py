@@ -1,4 +1,4 @@
-"""The examples in OpenAPI are what the service answers.
+"""The examples in OpenAPI equal the answers of the service.
 
 ``PYTHONPATH=tests .venv/bin/python tests/api/test_examples.py`` records them again.
 """
@@ -20,9 +20,9 @@ from app.main import create_app
 from app.runtime.model_process import ModelProcess
 from app.settings import Settings
 
-MANY = 12
-"""Longer lists are cut to their first few; so is the base64 of pictures."""
-OF_THE_MACHINE = {"device"}
+MAX_ITEMS = 12
+"""Longer lists are cut to their first three items, and long texts such as base64 to their first characters."""
+MACHINE_DEPENDENT = {"device"}
 MODEL = "minivgg-cifar10"
 OF_ANY_MODEL = tuple(
     f"GET {path}"
@@ -41,7 +41,7 @@ POSTS = {
 
 
 def answers(client: TestClient, picture: bytes) -> dict[str, Any]:
-    """By operation, what the service answers, cut to what one likes to read."""
+    """Return the shortened answer of the service for each operation."""
     found = {operation: client.get(operation.removeprefix("GET ")) for operation in GETS}
     for path, query in POSTS.items():
         found[f"POST {path}"] = client.post(path, params=query, files={"file": ("cat.png", picture)})
@@ -64,15 +64,15 @@ def answers(client: TestClient, picture: bytes) -> dict[str, Any]:
         found[f"{of_model}/versions/{{version}}{tail}"] = found[of_model + tail]
     for operation, response in found.items():
         assert response.status_code == 200, (operation, response.text)
-    return {operation: cut(response.json()) for operation, response in found.items()}
+    return {operation: shortened(response.json()) for operation, response in found.items()}
 
 
-def cut(answer: Any) -> Any:
+def shortened(answer: Any) -> Any:
     match answer:
         case dict():
-            return {name: cut(value) for name, value in answer.items()}
+            return {name: shortened(value) for name, value in answer.items()}
         case list():
-            return [cut(value) for value in (answer[:3] if len(answer) > MANY else answer)]
+            return [shortened(value) for value in (answer[:3] if len(answer) > MAX_ITEMS else answer)]
         case str() if len(answer) > 400:
             return answer[:48] + "…"
         case float():
@@ -80,16 +80,16 @@ def cut(answer: Any) -> Any:
     return answer
 
 
-def assert_alike(found: Any, recorded: Any) -> None:
-    """Equal, but for the last digits of numbers and for what differs between machines."""
+def assert_nearly_equal(found: Any, recorded: Any) -> None:
+    """Assert equality, except for the last digits of numbers and machine-dependent fields."""
     match found:
         case dict():
             assert found.keys() == recorded.keys()
-            for name in found.keys() - OF_THE_MACHINE:
-                assert_alike(found[name], recorded[name])
+            for name in found.keys() - MACHINE_DEPENDENT:
+                assert_nearly_equal(found[name], recorded[name])
         case list():
             for one, other in zip(found, recorded, strict=True):
-                assert_alike(one, other)
+                assert_nearly_equal(one, other)
         case float():
             assert found == pytest.approx(recorded, rel=1e-3, abs=1e-5)
         case _:
@@ -97,8 +97,8 @@ def assert_alike(found: Any, recorded: Any) -> None:
 
 
 def small_cat() -> bytes:
-    """64×64 of Chelsea."""
-    return encode(Image.fromarray(data.chelsea()).crop((75, 0, 375, 300)).resize((64, 64)))  # type: ignore[no-untyped-call] # it has no types
+    """Return a picture of 64×64 pixels."""
+    return encode(Image.fromarray(data.chelsea()).crop((75, 0, 375, 300)).resize((64, 64)))  # type: ignore[no-untyped-call] # skimage has no types
 
 
 def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
@@ -109,19 +109,19 @@ def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_the_examples_are_what_is_answered(client: TestClient) -> None:
+def test_examples_equal_the_answers(client: TestClient) -> None:
     version = client.get("/model").json()["version"]
-    assert_alike(answers(client, small_cat()), recorded_answers(version))
+    assert_nearly_equal(answers(client, small_cat()), recorded_answers(version))
 
 
-def test_every_json_answer_has_its_example(app: FastAPI) -> None:
+def test_every_json_answer_has_an_example(app: FastAPI) -> None:
     for name, operation in operations(app).items():
         for content in operation["responses"]["200"]["content"].items():
             if content[0] == "application/json":
                 assert "example" in content[1], name
 
 
-def test_every_parameter_has_words_an_example_and_its_range(app: FastAPI) -> None:
+def test_every_parameter_has_a_description_an_example_and_a_range(app: FastAPI) -> None:
     bounds = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
     for name, operation in operations(app).items():
         for parameter in operation.get("parameters", []):
@@ -143,7 +143,7 @@ def documented(app: FastAPI, operation: str, status: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("status", "asked"),
+    ("status", "request_options"),
     [
         (400, {"content": b"", "headers": {"Content-Type": "image/png"}}),
         (406, {"content": b"x", "headers": {"Content-Type": "image/png", "Accept": "text/html"}}),
@@ -155,15 +155,15 @@ def documented(app: FastAPI, operation: str, status: int) -> Any:
         ),
     ],
 )
-def test_examples_of_errors_are_real(
-    app: FastAPI, client: TestClient, status: int, asked: dict[str, Any]
+def test_examples_of_errors_equal_the_answers(
+    app: FastAPI, client: TestClient, status: int, request_options: dict[str, Any]
 ) -> None:
-    problem = client.post("/explain", **asked).json()
+    problem = client.post("/explain", **request_options).json()
     example = documented(app, "POST /explain", status)
     assert problem | {"instance": ""} == example | {"instance": ""}
 
 
-def test_the_example_of_a_missing_key_is_real(tmp_path: Path, model: ModelProcess) -> None:
+def test_the_example_of_a_missing_key_equals_the_answer(tmp_path: Path, model: ModelProcess) -> None:
     keys = tmp_path / "keys"
     keys.write_text("a-key-that-is-long-enough-to-be-taken\n")
     app = create_app(Settings(api_keys_file=keys), model)
@@ -172,14 +172,14 @@ def test_the_example_of_a_missing_key_is_real(tmp_path: Path, model: ModelProces
     assert problem | {"instance": ""} == documented(app, "GET /model", 401) | {"instance": ""}
 
 
-def test_the_example_of_an_unknown_model_is_real(app: FastAPI, client: TestClient) -> None:
+def test_the_example_of_an_unknown_model_equals_the_answer(app: FastAPI, client: TestClient) -> None:
     assert client.get("/v1/models/vgg16").json() == documented(app, "GET /v1/models/{model}", 404)
 
 
 if __name__ == "__main__":
     with TestClient(create_app(Settings())) as client:
         while client.get("/readyz").status_code == 503:
-            pass  # the warm-up goes on between the requests
+            pass  # the warm-up runs between the requests
         found = answers(client, small_cat())
         of_any_model = {operation: found.pop(operation) for operation in OF_ANY_MODEL}
         recorded = {ANY_MODEL: of_any_model, found["GET /model"]["version"]: found}

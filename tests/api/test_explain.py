@@ -1,4 +1,4 @@
-"""``/predict`` and ``/explain`` as a client sees them."""
+"""Requests to ``/predict`` and ``/explain``."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ def explain(
     return response
 
 
-def test_predict_says_scores_of_all_classes_by_falling_probability(
+def test_predict_gives_scores_of_all_classes_by_descending_probability(
     client: TestClient, cat_png: bytes
 ) -> None:
     answer = client.post("/predict", content=cat_png, headers=PNG).json()
@@ -44,12 +44,12 @@ def test_predict_says_scores_of_all_classes_by_falling_probability(
     }
 
 
-def test_predict_keeps_the_top_k(client: TestClient, cat_png: bytes) -> None:
+def test_predict_gives_the_top_k_classes(client: TestClient, cat_png: bytes) -> None:
     answer = client.post("/predict?top_k=3", content=cat_png, headers=PNG).json()
     assert len(answer["scores"]) == 3
 
 
-def test_both_forms_of_upload_give_the_same_answer(client: TestClient, cat_jpeg: bytes) -> None:
+def test_raw_and_multipart_uploads_give_the_same_answer(client: TestClient, cat_jpeg: bytes) -> None:
     raw = client.post("/predict", content=cat_jpeg, headers={"Content-Type": "application/octet-stream"})
     form = client.post("/predict", files={"file": ("any name.txt", cat_jpeg, "text/plain")})
     assert raw.status_code == form.status_code == 200
@@ -57,7 +57,7 @@ def test_both_forms_of_upload_give_the_same_answer(client: TestClient, cat_jpeg:
     assert raw.json()["input"]["format"] == "JPEG"
 
 
-def test_explain_answers_everything_that_predict_says(client: TestClient, cat_png: bytes) -> None:
+def test_explain_includes_the_answer_of_predict(client: TestClient, cat_png: bytes) -> None:
     predicted = client.post("/predict", content=cat_png, headers=PNG).json()
     explained = explain(client, cat_png).json()
     assert explained.items() >= {k: predicted[k] for k in ("model", "input")}.items()
@@ -65,55 +65,55 @@ def test_explain_answers_everything_that_predict_says(client: TestClient, cat_pn
     assert explained["target"]["label"] == predicted["prediction"]["label"]
 
 
-def test_values_add_the_pixels_that_the_model_saw(client: TestClient, cat: Image.Image) -> None:
+def test_values_add_the_pixels_of_the_models_input(client: TestClient, cat: Image.Image) -> None:
     small = cat.crop((0, 0, 32, 32))
     assert explain(client, encode(small), values=True).json()["input"]["pixels"] == np.asarray(small).tolist()
     assert "pixels" not in explain(client, encode(small)).json()["input"]
 
 
-def test_explain_names_the_rule_of_every_layer(client: TestClient, cat_png: bytes) -> None:
+def test_explain_gives_the_rule_of_every_layer(client: TestClient, cat_png: bytes) -> None:
     rule = explain(client, cat_png).json()["rule"]
-    got = {layer["name"]: layer["rule"] for layer in rule["layers"]}
+    rules = {layer["name"]: layer["rule"] for layer in rule["layers"]}
     assert rule["name"] == "epsilon_plus_flat"
-    assert (got["features.0"], got["features.3"], got["classifier.4"]) == ("flat", "z_plus", "epsilon")
+    assert (rules["features.0"], rules["features.3"], rules["classifier.4"]) == ("flat", "z_plus", "epsilon")
 
 
-def test_explain_picture_is_the_same_in_json_and_png(client: TestClient, cat_png: bytes) -> None:
+def test_the_heatmap_is_the_same_in_json_and_png(client: TestClient, cat_png: bytes) -> None:
     report = explain(client, cat_png).json()["heatmap"]
-    alone = Image.open(io.BytesIO(explain(client, cat_png, "image/png").content))
-    inside = Image.open(io.BytesIO(base64.b64decode(report["data"])))
-    assert alone.size == inside.size == (report["width"], report["height"]) == (256, 256)
-    assert alone.convert("RGB").tobytes() == inside.convert("RGB").tobytes()
+    png = Image.open(io.BytesIO(explain(client, cat_png, "image/png").content))
+    in_json = Image.open(io.BytesIO(base64.b64decode(report["data"])))
+    assert png.size == in_json.size == (report["width"], report["height"]) == (256, 256)
+    assert png.convert("RGB").tobytes() == in_json.convert("RGB").tobytes()
 
 
-def test_a_saved_heatmap_explains_itself(client: TestClient, cat_png: bytes) -> None:
+def test_a_png_contains_the_report(client: TestClient, cat_png: bytes) -> None:
     answer = explain(client, cat_png).json()
     with Image.open(io.BytesIO(explain(client, cat_png, "image/png").content)) as image:
         image.load()
-        receipt = json.loads(image.info["lrp"])
-    assert receipt["relevance"]["layers"] == answer["relevance"]["layers"]
-    assert receipt["model"] == answer["model"]
-    assert receipt["rule"] == answer["rule"]
-    assert {"lrpserve", "torch", "zennit"} <= set(receipt["versions"])
+        report = json.loads(image.info["lrp"])
+    assert report["relevance"]["layers"] == answer["relevance"]["layers"]
+    assert report["model"] == answer["model"]
+    assert report["rule"] == answer["rule"]
+    assert {"lrpserve", "torch", "zennit"} <= set(report["versions"])
 
 
-def test_npy_holds_the_relevance_that_the_receipt_sums(client: TestClient, cat_png: bytes) -> None:
-    receipt = explain(client, cat_png).json()["relevance"]
+def test_npy_contains_the_relevance_of_the_report(client: TestClient, cat_png: bytes) -> None:
+    report = explain(client, cat_png).json()["relevance"]
     relevance = np.load(io.BytesIO(explain(client, cat_png, "application/x-npy").content))
     assert (relevance.shape, relevance.dtype) == ((3, 32, 32), np.float32)
-    assert relevance.sum() == pytest.approx(receipt["sum"], rel=1e-4)
-    assert relevance.max() == pytest.approx(receipt["max"])
-    assert receipt["leak"] == pytest.approx(1 - receipt["sum"] / receipt["start"], abs=1e-5)
+    assert relevance.sum() == pytest.approx(report["sum"], rel=1e-4)
+    assert relevance.max() == pytest.approx(report["max"])
+    assert report["leak"] == pytest.approx(1 - report["sum"] / report["start"], abs=1e-5)
 
 
-def test_values_adds_the_map_as_numbers(client: TestClient, cat_png: bytes) -> None:
+def test_values_add_the_relevance_as_numbers(client: TestClient, cat_png: bytes) -> None:
     relevance = np.load(io.BytesIO(explain(client, cat_png, "application/x-npy").content))
     values = explain(client, cat_png, values=True).json()["relevance"]["values"]
     np.testing.assert_array_equal(np.array(values, np.float32), relevance)
     assert "values" not in explain(client, cat_png).json()["relevance"]
 
 
-def test_headers_tell_the_scores_where_the_body_cannot(client: TestClient, cat_png: bytes) -> None:
+def test_headers_give_the_scores_of_a_png(client: TestClient, cat_png: bytes) -> None:
     answer = explain(client, cat_png).json()
     headers = explain(client, cat_png, "image/png", target="dog").headers
     assert headers["X-Prediction"] == answer["prediction"]["label"]
@@ -131,7 +131,7 @@ def test_headers_tell_the_scores_where_the_body_cannot(client: TestClient, cat_p
         ("application/json;q=0, */*", "image/png"),
     ],
 )
-def test_accept_picks_the_answer(client: TestClient, cat_png: bytes, accept: str, media_type: str) -> None:
+def test_accept_selects_the_format(client: TestClient, cat_png: bytes, accept: str, media_type: str) -> None:
     response = explain(client, cat_png, accept)
     assert response.headers["Content-Type"] == media_type
     assert response.headers["Vary"] == "Accept"
@@ -141,13 +141,13 @@ def test_format_overrides_accept(client: TestClient, cat_png: bytes) -> None:
     assert explain(client, cat_png, "text/html", format="png").headers["Content-Type"] == "image/png"
 
 
-def test_an_answer_that_nobody_serves_is_406(client: TestClient, cat_png: bytes) -> None:
+def test_an_unavailable_format_is_406(client: TestClient, cat_png: bytes) -> None:
     problem = explain(client, cat_png, "text/html")
     assert problem.status_code == 406
     assert "image/png" in problem.json()["detail"]
 
 
-def test_versus_is_the_difference_of_two_maps(client: TestClient, cat_png: bytes) -> None:
+def test_versus_gives_the_difference_of_two_relevances(client: TestClient, cat_png: bytes) -> None:
     def relevance(**query: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
         content = explain(client, cat_png, "application/x-npy", **query).content
         return np.asarray(np.load(io.BytesIO(content)))
@@ -164,49 +164,51 @@ def test_target_may_be_a_label_or_a_number(client: TestClient, cat_png: bytes) -
 
 
 @pytest.mark.parametrize(("start", "field"), [("logit", "logit"), ("probability", "probability")])
-def test_start_is_the_relevance_put_in(client: TestClient, cat_png: bytes, start: str, field: str) -> None:
+def test_start_is_the_relevance_of_the_output(
+    client: TestClient, cat_png: bytes, start: str, field: str
+) -> None:
     answer = explain(client, cat_png, start=start).json()
     assert answer["relevance"]["start"] == pytest.approx(answer["prediction"][field], rel=1e-5)
 
 
-def test_layer_gives_the_map_at_its_input(client: TestClient, cat_png: bytes) -> None:
+def test_layer_gives_the_relevance_of_its_input(client: TestClient, cat_png: bytes) -> None:
     relevance = np.load(io.BytesIO(explain(client, cat_png, "application/x-npy", layer="features.6").content))
     answer = explain(client, cat_png, layer="features.6").json()
-    arriving = {layer["name"]: layer["sum"] for layer in answer["relevance"]["layers"]}
+    sums = {layer["name"]: layer["sum"] for layer in answer["relevance"]["layers"]}
     assert relevance.shape == (64, 16, 16)
-    assert answer["relevance"]["sum"] == pytest.approx(arriving["features.6"], rel=1e-4)
+    assert answer["relevance"]["sum"] == pytest.approx(sums["features.6"], rel=1e-4)
 
 
-def test_layers_override_the_rule_and_the_last_match_wins(client: TestClient, cat_png: bytes) -> None:
+def test_layers_override_the_rule_and_the_last_match_counts(client: TestClient, cat_png: bytes) -> None:
     answer = explain(client, cat_png, layers=["features.*:gamma(gamma=0.5)", "features.0:w_square"]).json()
-    got = {layer["name"]: (layer["rule"], layer["parameters"]) for layer in answer["rule"]["layers"]}
-    assert got["features.0"][0] == "w_square"
-    assert got["features.3"] == ("gamma", {"gamma": 0.5})
+    rules = {layer["name"]: (layer["rule"], layer["parameters"]) for layer in answer["rule"]["layers"]}
+    assert rules["features.0"][0] == "w_square"
+    assert rules["features.3"] == ("gamma", {"gamma": 0.5})
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
-def test_the_answer_says_what_the_model_saw(client: TestClient, cat_png: bytes, fit: str) -> None:
+def test_the_answer_gives_the_crop_of_the_models_input(client: TestClient, cat_png: bytes, fit: str) -> None:
     crop = explain(client, cat_png, fit=fit).json()["input"]["crop"]
     assert (crop["width"], crop["height"]) == {"crop": (300, 300), "pad": (451, 451), "stretch": (451, 300)}[
         fit
     ]
 
 
-def test_size_input_is_as_large_as_the_upload(client: TestClient, cat_png: bytes) -> None:
+def test_size_input_gives_a_picture_of_the_uploads_size(client: TestClient, cat_png: bytes) -> None:
     image = Image.open(
         io.BytesIO(explain(client, cat_png, "image/png", size="input", view="overlay").content)
     )
     assert image.size == (451, 300)
 
 
-def test_answers_carry_id_and_timings(client: TestClient, cat_png: bytes) -> None:
+def test_answers_have_request_id_and_timings(client: TestClient, cat_png: bytes) -> None:
     response = explain(client, cat_png)
     stages = re.findall(r"(\w+);dur=[0-9.]+", response.headers["Server-Timing"])
     assert stages == ["decode", "queue", "model", "render", "total"]
     assert re.fullmatch(r"[0-9a-f]{32}", response.headers["X-Request-ID"])
 
 
-def test_a_sane_request_id_is_kept_and_another_replaced(client: TestClient) -> None:
+def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced(client: TestClient) -> None:
     assert client.get("/livez", headers={"X-Request-ID": "mine-1"}).headers["X-Request-ID"] == "mine-1"
     assert client.get("/livez", headers={"X-Request-ID": "a b"}).headers["X-Request-ID"] != "a b"
 
@@ -244,7 +246,7 @@ def test_a_sane_request_id_is_kept_and_another_replaced(client: TestClient) -> N
         ({"target": ["cat", "dog"]}, "target"),
     ],
 )
-def test_a_bad_parameter_is_422_and_named(
+def test_an_invalid_parameter_is_422_with_its_name(
     client: TestClient, cat_png: bytes, query: dict[str, str | list[str]], parameter: str
 ) -> None:
     response = client.post("/explain", params=query, content=cat_png, headers=PNG)
@@ -273,7 +275,7 @@ def test_a_bad_parameter_is_422_and_named(
         (b"nonsense", "multipart/form-data", 400),
     ],
 )
-def test_a_body_that_is_no_picture_is_refused(
+def test_a_body_without_a_readable_picture_is_refused(
     client: TestClient, body: bytes, content_type: str, status: int
 ) -> None:
     response = client.post("/explain", content=body, headers={"Content-Type": content_type})
@@ -298,7 +300,7 @@ def test_a_picture_whose_type_is_not_declared_is_taken_by_its_first_bytes(
 
 @pytest.mark.parametrize("path", ["/explain", "/explain/batch"])
 @pytest.mark.parametrize(
-    ("content_type", "words"),
+    ("content_type", "message"),
     [
         ("multipart/form-data", "curl -F"),
         ("multipart/form-data; boundary=y", "curl -F"),
@@ -306,16 +308,16 @@ def test_a_picture_whose_type_is_not_declared_is_taken_by_its_first_bytes(
         ("multipart/form-data; boundary=x; charset=punycode", ""),
     ],
 )
-def test_multipart_that_cannot_be_read_is_400_and_says_what_to_do(
-    client: TestClient, path: str, content_type: str, words: str
+def test_malformed_multipart_is_400_with_advice(
+    client: TestClient, path: str, content_type: str, message: str
 ) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="a-\xff"; filename="a"\r\n\r\na\r\n--x--\r\n'
     response = client.post(path, content=body, headers={"Content-Type": content_type})
     assert (response.status_code, response.json()["title"]) == (400, "Bad request")
-    assert words in response.json()["detail"]
+    assert message in response.json()["detail"]
 
 
-def test_of_many_unknown_parameters_some_are_named_and_the_rest_counted(
+def test_the_first_unknown_parameters_are_named_and_the_others_counted(
     client: TestClient, cat_png: bytes
 ) -> None:
     query = "&".join(f"u{number}" for number in range(9000))
@@ -325,7 +327,7 @@ def test_of_many_unknown_parameters_some_are_named_and_the_rest_counted(
 
 
 @pytest.mark.parametrize("path", ["/explain", "/model", "/v1/models"])
-def test_no_part_of_a_request_is_sent_back_at_length(client: TestClient, path: str) -> None:
+def test_errors_do_not_repeat_long_parts_of_the_request(client: TestClient, path: str) -> None:
     long = "x" * 30_000
     headers = {"Content-Type": f"{long}/{long}", "Accept": f"{long}/{long}"}
     response = client.post(f"{path}?{long}=1", content=b"x", headers=headers)
@@ -333,7 +335,7 @@ def test_no_part_of_a_request_is_sent_back_at_length(client: TestClient, path: s
     assert len(response.content) < 2500
 
 
-def test_every_free_text_has_a_longest_length_in_openapi(client: TestClient) -> None:
+def test_every_text_parameter_has_a_maximum_length_in_openapi(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     for path in ("/predict", "/explain", "/explain/batch", "/compare"):
         for parameter in paths[path]["post"].get("parameters", []):
@@ -356,7 +358,7 @@ def _texts(schema: dict[str, Any]) -> list[dict[str, Any]]:
         ("GET", "/explain", "Method not allowed"),
     ],
 )
-def test_errors_of_the_framework_have_the_titles_of_ours(
+def test_errors_of_the_framework_have_our_titles(
     client: TestClient, method: str, path: str, title: str
 ) -> None:
     problem = client.request(method, path).json()
@@ -364,7 +366,7 @@ def test_errors_of_the_framework_have_the_titles_of_ours(
     assert problem["type"] == "urn:lrpserve:problem:" + title.lower().replace(" ", "-")
 
 
-def test_multipart_wants_exactly_one_file(client: TestClient, cat_png: bytes) -> None:
+def test_multipart_requires_exactly_one_file(client: TestClient, cat_png: bytes) -> None:
     two = client.post("/explain", files=[("file", cat_png), ("file", cat_png)])
     other = client.post("/explain", files={"picture": cat_png})
     option = client.post("/explain", files={"file": cat_png}, data={"rule": "gamma"})
@@ -378,7 +380,7 @@ def test_compressed_bodies_are_refused(client: TestClient, cat_png: bytes) -> No
     assert response.status_code == 415
 
 
-def test_a_body_over_the_limit_is_413_however_it_is_sent(client: TestClient) -> None:
+def test_a_body_over_the_limit_is_413_in_every_encoding(client: TestClient) -> None:
     large = b"\x89PNG" + bytes(8 * 2**20)
     declared = client.post("/explain", content=large, headers=PNG)
     chunked = client.post("/explain", content=iter([large[: 2**22]] * 3), headers=PNG)
@@ -393,17 +395,17 @@ def test_a_picture_with_too_many_pixels_is_413(client: TestClient) -> None:
     assert response.status_code == 413
 
 
-def test_low_confidence_and_leak_are_warned_of(client: TestClient) -> None:
+def test_answers_warn_of_low_confidence_and_leak(client: TestClient) -> None:
     grey = encode(Image.new("RGB", (32, 32), (128, 128, 128)))
     answers = [explain(client, grey, target=str(i), rule="alpha_beta").json() for i in range(10)]
     for answer in answers:
-        leak, doubted = answer["relevance"]["leak"], any("leak" in w for w in answer["warnings"])
-        assert doubted == (leak is not None and abs(leak) > 0.5)
-        unsure = any("low confidence" in w for w in answer["warnings"])
-        assert unsure == (answer["prediction"]["probability"] < 0.5)
+        leak, warned_of_leak = answer["relevance"]["leak"], any("leak" in w for w in answer["warnings"])
+        assert warned_of_leak == (leak is not None and abs(leak) > 0.5)
+        warned_of_confidence = any("low confidence" in w for w in answer["warnings"])
+        assert warned_of_confidence == (answer["prediction"]["probability"] < 0.5)
 
 
-def test_verify_reports_how_far_zennit_is_away(client: TestClient, cat_png: bytes) -> None:
+def test_verify_reports_the_difference_from_zennit(client: TestClient, cat_png: bytes) -> None:
     report = explain(client, cat_png, verify="true").json()["relevance"]["verify"]
     assert 0 < report["difference"] < 1e-4
     assert report["engine"] == "lrpserve"

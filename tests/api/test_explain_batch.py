@@ -1,4 +1,4 @@
-"""``/explain/batch`` as a client sees it."""
+"""Requests to ``/explain/batch``."""
 
 import base64
 import io
@@ -33,7 +33,7 @@ def unzipped(response: httpx.Response) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def pictures(cat: Image.Image) -> list[bytes]:
-    """Four pieces of the cat in four formats."""
+    """Four crops of the cat in four formats."""
     forms = ("PNG", "JPEG", "BMP", "TIFF")
     return [encode(cat.crop((80 * i, 0, 80 * i + 150, 150)), form) for i, form in enumerate(forms)]
 
@@ -43,7 +43,7 @@ def files(pictures: list[bytes]) -> Files:
     return [("file", (f"cat {number}.dat", picture)) for number, picture in enumerate(pictures)]
 
 
-def test_results_come_in_the_order_sent_and_are_those_of_explain(
+def test_results_are_in_the_order_of_the_files_and_equal_those_of_explain(
     client: TestClient, files: Files, pictures: list[bytes]
 ) -> None:
     results = post(client, files, rule="gamma", target="cat", values=True).json()["results"]
@@ -54,19 +54,23 @@ def test_results_come_in_the_order_sent_and_are_those_of_explain(
             content=picture,
             headers={"Content-Type": "application/octet-stream"},
         ).json()
-        got = result["explanation"]
+        explanation = result["explanation"]
         assert result["problem"] is None
-        assert (got["input"], got["rule"], got["target"]) == (alone["input"], alone["rule"], alone["target"])
-        ours, theirs = (np.array(answer["relevance"]["values"]) for answer in (got, alone))
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5 * abs(theirs).max())
+        assert (explanation["input"], explanation["rule"], explanation["target"]) == (
+            alone["input"],
+            alone["rule"],
+            alone["target"],
+        )
+        actual, expected = (np.array(answer["relevance"]["values"]) for answer in (explanation, alone))
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-5 * abs(expected).max())
 
 
-def test_one_bad_file_gets_its_own_problem_and_costs_the_others_nothing(
+def test_an_invalid_file_gets_a_problem_without_affecting_the_others(
     client: TestClient, files: Files
 ) -> None:
-    spoilt: Files = [files[0], ("file", ("notes.txt", b"no picture")), files[1], ("file", ("empty", b""))]
+    mixed: Files = [files[0], ("file", ("notes.txt", b"no picture")), files[1], ("file", ("empty", b""))]
     huge: Files = [("file", ("huge.png", encode(Image.new("1", (6000, 5000)))))]
-    answer = post(client, [*spoilt, *huge, files[2]])
+    answer = post(client, [*mixed, *huge, files[2]])
     assert answer.status_code == 200
     results = answer.json()["results"]
     assert [result["explanation"] is not None for result in results] == [
@@ -83,7 +87,7 @@ def test_one_bad_file_gets_its_own_problem_and_costs_the_others_nothing(
     assert all(problem["detail"] for problem in problems)
 
 
-def test_the_zip_holds_a_png_for_each_picture_and_all_results(client: TestClient, files: Files) -> None:
+def test_the_zip_contains_a_png_for_each_picture_and_all_results(client: TestClient, files: Files) -> None:
     content = unzipped(post(client, [*files, ("file", ("notes.txt", b"no picture"))], "application/zip"))
     results = json.loads(content.pop("results.json"))["results"]
     assert list(content) == [f"{number:03d}-cat_{number}.png" for number in range(4)]
@@ -105,19 +109,21 @@ def test_the_zip_holds_a_png_for_each_picture_and_all_results(client: TestClient
         "a\0b.png", "con.png", "x" * 3000 + ".png", "猫.png", "a/b/c.png", " ", "$(rm -rf).png", ".hidden",
     ],
 )  # fmt: skip
-def test_names_in_the_zip_are_harmless_whatever_was_sent(client: TestClient, files: Files, name: str) -> None:
+def test_names_in_the_zip_are_safe_for_all_names_of_uploads(
+    client: TestClient, files: Files, name: str
+) -> None:
     content = unzipped(post(client, [("file", (name, files[0][1][1]))] * 2, "application/zip"))
     names = list(content)
     assert len(set(names)) == len(names) == 3
-    for written in names:
-        assert PurePosixPath(written).name == written
-        assert written.isascii()
-        assert not set(written) & set('\\/:*?"<>|\0 $()')
-        assert len(written) < 100
-        assert written == "results.json" or written.startswith(("000-", "001-"))
+    for name_in_zip in names:
+        assert PurePosixPath(name_in_zip).name == name_in_zip
+        assert name_in_zip.isascii()
+        assert not set(name_in_zip) & set('\\/:*?"<>|\0 $()')
+        assert len(name_in_zip) < 100
+        assert name_in_zip == "results.json" or name_in_zip.startswith(("000-", "001-"))
 
 
-def test_more_pictures_than_allowed_are_413(client: TestClient) -> None:
+def test_too_many_pictures_are_413(client: TestClient) -> None:
     limit = client.get("/model").json()["limits"]["max_pictures"]
     tiny = encode(Image.new("RGB", (4, 4)))
     fits: Files = [("file", (f"{number}.png", tiny)) for number in range(limit)]
@@ -128,7 +134,7 @@ def test_more_pictures_than_allowed_are_413(client: TestClient) -> None:
         assert f"at most {limit}" in answer.json()["detail"]
 
 
-def test_no_file_and_other_parts_are_400(client: TestClient, files: Files) -> None:
+def test_missing_and_unexpected_parts_are_400(client: TestClient, files: Files) -> None:
     nothing = client.post(
         "/explain/batch", content=b"--x--\r\n", headers={"Content-Type": "multipart/form-data; boundary=x"}
     )
@@ -149,7 +155,7 @@ def test_a_raw_body_is_415(client: TestClient, cat_png: bytes) -> None:
     [({"rule": "nonsense"}, "rule"), ({"target": "unicorn"}, "target"), ({"format": "png"}, "format"),
      ({"colour": "red"}, "colour"), ({"epsilon": "inf"}, "epsilon")],
 )  # fmt: skip
-def test_a_bad_parameter_is_422_for_all_and_not_each_files_problem(
+def test_an_invalid_parameter_is_422_for_the_whole_request(
     client: TestClient, files: Files, query: dict[str, str], parameter: str
 ) -> None:
     answer = post(client, files, **query)
@@ -157,14 +163,16 @@ def test_a_bad_parameter_is_422_for_all_and_not_each_files_problem(
     assert answer.json()["errors"][0]["loc"] == ["query", parameter]
 
 
-def test_versus_the_predicted_class_is_that_files_own_problem(client: TestClient, files: Files) -> None:
+def test_versus_equal_to_the_predicted_class_is_a_problem_of_that_file(
+    client: TestClient, files: Files
+) -> None:
     first = post(client, files[:1]).json()["results"][0]["explanation"]["prediction"]["label"]
     result = post(client, files[:1], versus=first).json()["results"][0]
     assert result["problem"]["status"] == 422
     assert result["problem"]["errors"][0]["loc"] == ["query", "versus"]
 
 
-def test_what_cannot_be_answered_is_406(client: TestClient, files: Files) -> None:
+def test_an_unavailable_format_is_406(client: TestClient, files: Files) -> None:
     assert post(client, files, "image/png").status_code == 406
 
 
@@ -173,7 +181,7 @@ def test_server_timing_names_every_stage_once(client: TestClient, files: Files) 
     assert stages == ["decode", "queue", "model", "render", "total"]
 
 
-def test_openapi_takes_several_files_and_offers_json_and_zip(client: TestClient) -> None:
+def test_openapi_describes_several_files_and_both_media_types(client: TestClient) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/explain/batch"]["post"]
     schema = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert schema["properties"]["file"]["type"] == "array"

@@ -1,4 +1,4 @@
-"""KServe's V1 protocol."""
+"""The KServe V1 protocol."""
 
 import base64
 from typing import Any
@@ -15,7 +15,7 @@ def cat_b64(cat_png: bytes) -> str:
     return base64.b64encode(cat_png).decode()
 
 
-def ask(client: TestClient, verb: str, *instances: Any) -> httpx.Response:
+def post(client: TestClient, verb: str, *instances: Any) -> httpx.Response:
     response: httpx.Response = client.post(f"{MODEL}:{verb}", json={"instances": list(instances)})
     return response
 
@@ -25,9 +25,7 @@ def test_the_model_is_listed_and_ready(client: TestClient) -> None:
     assert client.get(MODEL).json() == {"name": "minivgg-cifar10", "ready": True}
 
 
-def test_an_instance_has_many_forms_of_the_same_picture(
-    client: TestClient, cat_b64: str, cat_png: bytes
-) -> None:
+def test_an_instance_may_have_any_of_several_forms(client: TestClient, cat_b64: str, cat_png: bytes) -> None:
     wrapped = base64.encodebytes(cat_png).decode()
     url_safe = base64.urlsafe_b64encode(cat_png).decode()
     assert set("-_") <= set(url_safe)
@@ -41,29 +39,31 @@ def test_an_instance_has_many_forms_of_the_same_picture(
         f"data:image/png;base64,{cat_b64}",
         f"data:image/png;charset=utf-8;base64,{wrapped}",
     ]
-    predictions = ask(client, "predict", *forms).json()["predictions"]
+    predictions = post(client, "predict", *forms).json()["predictions"]
     alone = client.post("/predict", content=cat_png, headers={"Content-Type": "image/png"}).json()
     assert [p["prediction"]["label"] for p in predictions] == [alone["prediction"]["label"]] * len(forms)
     assert {p["input"]["width"] for p in predictions} == {451}
     assert predictions[0]["model"] == alone["model"]
 
 
-def test_inputs_is_another_name_for_instances(client: TestClient, cat_b64: str) -> None:
+def test_inputs_is_an_alias_of_instances(client: TestClient, cat_b64: str) -> None:
     body = {"inputs": [cat_b64]}
-    assert client.post(f"{MODEL}:predict", json=body).json() == ask(client, "predict", cat_b64).json()
+    assert client.post(f"{MODEL}:predict", json=body).json() == post(client, "predict", cat_b64).json()
 
 
-def test_explain_answers_what_explain_does(client: TestClient, cat_b64: str, cat_png: bytes) -> None:
+def test_explanations_equal_those_of_the_explain_route(
+    client: TestClient, cat_b64: str, cat_png: bytes
+) -> None:
     options = {"target": "dog", "rule": "gamma", "gamma": 0.5}
-    (explanation,) = ask(client, "explain", {"b64": cat_b64, **options}).json()["explanations"]
+    (explanation,) = post(client, "explain", {"b64": cat_b64, **options}).json()["explanations"]
     alone = client.post(
         "/explain", params=options, content=cat_png, headers={"Content-Type": "image/png"}
     ).json()
     assert explanation == alone
 
 
-def test_each_instance_has_options_of_its_own(client: TestClient, cat_b64: str) -> None:
-    answer = ask(
+def test_each_instance_has_its_own_options(client: TestClient, cat_b64: str) -> None:
+    answer = post(
         client,
         "explain",
         {"b64": cat_b64, "target": 3},
@@ -74,7 +74,7 @@ def test_each_instance_has_options_of_its_own(client: TestClient, cat_b64: str) 
     assert answer["predictions"][0].keys() == {"model", "prediction", "scores", "input", "warnings"}
 
 
-def test_content_type_does_not_matter(client: TestClient, cat_b64: str) -> None:
+def test_the_content_type_is_ignored(client: TestClient, cat_b64: str) -> None:
     response = client.post(
         f"{MODEL}:predict",
         content=f'{{"instances": ["{cat_b64}"]}}',
@@ -84,7 +84,7 @@ def test_content_type_does_not_matter(client: TestClient, cat_b64: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "words"),
+    ("body", "status", "message"),
     [
         ("", 400, "JSON"),
         ("[]", 400, "object"),
@@ -130,25 +130,25 @@ def test_content_type_does_not_matter(client: TestClient, cat_b64: str) -> None:
         ('{"instances": [' + ", ".join(['"a"'] * 33) + "]}", 413, "32"),
     ],
 )
-def test_what_is_wrong_is_said_in_the_protocols_form(
-    client: TestClient, body: str, status: int, words: str
+def test_errors_have_the_form_of_the_protocol(
+    client: TestClient, body: str, status: int, message: str
 ) -> None:
     response = client.post(f"{MODEL}:explain", content=body)
     assert (response.status_code, list(response.json())) == (status, ["error"])
-    assert words in response.json()["error"]
+    assert message in response.json()["error"]
     assert response.headers["Content-Type"] == "application/json"
 
 
-def test_one_bad_picture_is_named(client: TestClient, cat_b64: str) -> None:
-    response = ask(client, "predict", cat_b64, cat_b64[:400])
+def test_an_unreadable_picture_is_refused_by_index(client: TestClient, cat_b64: str) -> None:
+    response = post(client, "predict", cat_b64, cat_b64[:400])
     assert response.status_code == 422
     assert response.json()["error"].startswith("instances[1]:")
 
 
-def test_predict_takes_the_instances_of_explain(client: TestClient, cat_b64: str) -> None:
+def test_predict_accepts_the_options_of_explain(client: TestClient, cat_b64: str) -> None:
     options = {"target": "dog", "rule": "gamma", "gamma": 0.5, "layers": ["features.0:flat"], "size": "model"}
     plain, with_options = (
-        ask(client, "predict", {"b64": cat_b64, "top_k": 3, **rest}).json() for rest in ({}, options)
+        post(client, "predict", {"b64": cat_b64, "top_k": 3, **rest}).json() for rest in ({}, options)
     )
     assert with_options == plain
     assert len(plain["predictions"][0]["scores"]) == 3
@@ -168,10 +168,10 @@ def test_predict_takes_the_instances_of_explain(client: TestClient, cat_b64: str
         {"surprise": 1},
     ],
 )
-def test_bad_options_are_refused_whatever_the_verb(
+def test_invalid_options_are_refused_by_both_verbs(
     client: TestClient, cat_b64: str, verb: str, options: dict[str, Any]
 ) -> None:
-    response = ask(client, verb, cat_b64, {"b64": cat_b64, **options})
+    response = post(client, verb, cat_b64, {"b64": cat_b64, **options})
     assert response.status_code == 422
     assert response.json()["error"].startswith(f"instances[1]: {list(options)[-1]}")
 
@@ -180,8 +180,8 @@ def test_bad_options_are_refused_whatever_the_verb(
     "option",
     [{"colormap": "R" * 7_000_000}, {"k" * 7_000_000: 1}, {f"u{number}": 1 for number in range(3000)}],
 )
-def test_what_was_sent_is_not_sent_back(client: TestClient, cat_b64: str, option: dict[str, Any]) -> None:
-    response = ask(client, "explain", {"b64": cat_b64, **option})
+def test_errors_do_not_repeat_long_values(client: TestClient, cat_b64: str, option: dict[str, Any]) -> None:
+    response = post(client, "explain", {"b64": cat_b64, **option})
     assert response.status_code == 422
     assert len(response.content) < 2000
 
@@ -197,7 +197,7 @@ def test_what_was_sent_is_not_sent_back(client: TestClient, cat_b64: str, option
         ("GET", "/v1/models?x=1", 422),
     ],
 )
-def test_addresses_that_are_not_there_have_the_protocols_errors(
+def test_unknown_routes_have_errors_in_the_form_of_the_protocol(
     client: TestClient, method: str, path: str, status: int
 ) -> None:
     response = client.request(method, path)

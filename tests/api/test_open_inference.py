@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, held against its definition and against Triton's own client."""
+"""The Open Inference Protocol, tested against its definition and with Triton's client."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ from app.settings import Settings
 
 NETWORK, EXPLAINED = "minivgg-cifar10", "minivgg-cifar10-lrp"
 
-# What the protocol's REST definition asks of answers, in our own words: field, type, whether it must be there.
+# JSON schemas of answers, written from the protocol's REST definition.
 # https://github.com/kserve/open-inference-protocol (Apache-2.0), specification/protocol/open_inference_rest.yaml
 TEXT, NAMES, SHAPE = (
     {"type": "string"},
@@ -90,7 +90,7 @@ def pixels(cat: Image.Image) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 @pytest.fixture(scope="module")
-def client_of_triton(server: Server) -> Iterator[triton.InferenceServerClient]:
+def triton_client(server: Server) -> Iterator[triton.InferenceServerClient]:
     client = triton.InferenceServerClient(f"127.0.0.1:{server.port}", network_timeout=60)
     yield client
     client.close()
@@ -112,7 +112,7 @@ def numbers(response: httpx.Response, name: str) -> np.ndarray[Any, np.dtype[Any
     return np.array(output["data"]).reshape(output["shape"])
 
 
-def test_metadata_are_as_defined(client: TestClient) -> None:
+def test_metadata_match_the_definition(client: TestClient) -> None:
     version = client.get("/model").json()["version"]
     jsonschema.validate(client.get("/v2").json(), SERVER_METADATA)
     assert client.get("/v2/").json()["name"] == "lrpserve"
@@ -123,7 +123,7 @@ def test_metadata_are_as_defined(client: TestClient) -> None:
         assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 3, 32, 32]}]
 
 
-def test_health_and_readiness_are_as_defined(client: TestClient) -> None:
+def test_health_and_readiness_match_the_definition(client: TestClient) -> None:
     version = client.get("/model").json()["version"]
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
@@ -131,7 +131,7 @@ def test_health_and_readiness_are_as_defined(client: TestClient) -> None:
         assert client.get(path).json() == {"name": EXPLAINED, "ready": True}
 
 
-def test_answers_are_as_defined_and_carry_the_id(
+def test_answers_match_the_definition_and_repeat_the_id(
     client: TestClient, cat_png: bytes, pixels: np.ndarray[Any, Any]
 ) -> None:
     tensor = {"datatype": "FP32", "shape": list(pixels.shape), "data": pixels.ravel().tolist()}
@@ -141,20 +141,20 @@ def test_answers_are_as_defined_and_carry_the_id(
             jsonschema.validate(response.json(), RESPONSE)
             assert response.json()["id"] == "42"
             assert response.json()["model_name"] == model
-            promised = client.get(f"/v2/models/{model}").json()["outputs"]
-            for output, meta in zip(response.json()["outputs"], promised, strict=True):
+            metadata = client.get(f"/v2/models/{model}").json()["outputs"]
+            for output, meta in zip(response.json()["outputs"], metadata, strict=True):
                 assert (output["name"], output["datatype"]) == (meta["name"], meta["datatype"])
                 assert output["shape"] == [given["shape"][0], *meta["shape"][1:]]
                 assert np.size(output["data"]) == np.prod(output["shape"])
 
 
-def assert_drawn_alike(*pngs: bytes) -> None:
-    """But for the last bits, which depend on whom a picture shared a batch with."""
-    drawn, again = (np.asarray(Image.open(io.BytesIO(png)), np.int16) for png in pngs)
-    assert np.abs(drawn - again).max() <= 2
+def assert_nearly_equal_pngs(*pngs: bytes) -> None:
+    """Assert that pictures are equal but for the last bits, which depend on the other inputs of the batch."""
+    first, second = (np.asarray(Image.open(io.BytesIO(png)), np.int16) for png in pngs)
+    assert np.abs(first - second).max() <= 2
 
 
-def test_files_get_the_answer_that_explain_gives(client: TestClient, cat_png: bytes) -> None:
+def test_files_get_the_same_results_as_from_the_explain_route(client: TestClient, cat_png: bytes) -> None:
     options = {"rule": "gamma", "gamma": 0.5, "target": "dog"}
     response = infer(client, EXPLAINED, files(cat_png, cat_png), parameters=options)
     headers = {"Content-Type": "image/png"}
@@ -164,7 +164,7 @@ def test_files_get_the_answer_that_explain_gives(client: TestClient, cat_png: by
         np.testing.assert_allclose(
             numbers(response, "relevance")[row], np.load(io.BytesIO(npy.content)), atol=1e-6
         )
-        assert_drawn_alike(
+        assert_nearly_equal_pngs(
             *map(base64.b64decode, (numbers(response, "heatmap_png")[row], alone["heatmap"]["data"]))
         )
     by_class = sorted(alone["scores"], key=lambda score: int(score["index"]))
@@ -173,7 +173,7 @@ def test_files_get_the_answer_that_explain_gives(client: TestClient, cat_png: by
     )
 
 
-def test_pixels_and_the_same_pixels_in_a_file_are_one_picture(
+def test_a_tensor_and_a_file_of_the_same_pixels_give_equal_results(
     client: TestClient, pixels: np.ndarray[Any, Any]
 ) -> None:
     tensor = {"datatype": "FP32", "shape": list(pixels.shape), "data": pixels.tolist()}
@@ -185,13 +185,13 @@ def test_pixels_and_the_same_pixels_in_a_file_are_one_picture(
         np.testing.assert_allclose(numbers(from_tensor, name), numbers(from_files, name), atol=1e-5)
 
 
-def test_outputs_are_those_asked_for_in_that_order(client: TestClient, cat_png: bytes) -> None:
-    wanted = [{"name": "relevance"}, {"name": "logits"}]
-    outputs = infer(client, EXPLAINED, files(cat_png), outputs=wanted).json()["outputs"]
+def test_only_the_requested_outputs_are_returned_in_their_order(client: TestClient, cat_png: bytes) -> None:
+    requested = [{"name": "relevance"}, {"name": "logits"}]
+    outputs = infer(client, EXPLAINED, files(cat_png), outputs=requested).json()["outputs"]
     assert [output["name"] for output in outputs] == ["relevance", "logits"]
 
 
-def test_a_version_may_be_named(client: TestClient, cat_png: bytes) -> None:
+def test_the_version_may_be_in_the_path(client: TestClient, cat_png: bytes) -> None:
     version = client.get("/model").json()["version"]
     body = {"inputs": [{"name": "image", **files(cat_png)}]}
     response = client.post(f"/v2/models/{NETWORK}/versions/{version}/infer", json=body)
@@ -200,24 +200,24 @@ def test_a_version_may_be_named(client: TestClient, cat_png: bytes) -> None:
     assert (other.status_code, list(other.json())) == (404, ["error"])
 
 
-FOUR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
+TENSOR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
 
 
 @pytest.mark.parametrize(
-    ("given", "rest", "status", "words"),
+    ("given", "rest", "status", "message"),
     [
         ({"datatype": "FP32", "shape": [1, 3, 32, 31], "data": [0]}, {}, 400, "[N, 3, 32, 32]"),
         ({"datatype": "FP32", "shape": [3, 32, 32], "data": [0]}, {}, 400, "[N, 3, 32, 32]"),
         ({"datatype": "FP32", "shape": [-1, 3, 32, 32], "data": [0]}, {}, 400, "shape"),
         ({"datatype": "FP32", "shape": [10**30, 3, 32, 32], "data": [0]}, {}, 400, "shape"),
         ({"datatype": "UINT8", "shape": [1, 3, 32, 32], "data": [0]}, {}, 400, "FP32"),
-        ({**FOUR, "data": [0] * 3071}, {}, 400, "FP32 numbers"),
-        ({**FOUR, "data": [[0, 1], [2]]}, {}, 400, "FP32 numbers"),
-        ({**FOUR, "data": [{}] * 3072}, {}, 400, "FP32 numbers"),
-        ({**FOUR, "data": [10**400] * 3072}, {}, 400, "FP32 numbers"),
-        ({**FOUR, "data": ["0.5"] * 3072}, {}, 400, "FP32 numbers"),
-        ({**FOUR, "data": [True] + [0.5] * 3071}, {}, 400, "FP32 numbers"),
-        ({**FOUR, "data": [None] * 3072}, {}, 400, "FP32 numbers"),
+        ({**TENSOR, "data": [0] * 3071}, {}, 400, "FP32 numbers"),
+        ({**TENSOR, "data": [[0, 1], [2]]}, {}, 400, "FP32 numbers"),
+        ({**TENSOR, "data": [{}] * 3072}, {}, 400, "FP32 numbers"),
+        ({**TENSOR, "data": [10**400] * 3072}, {}, 400, "FP32 numbers"),
+        ({**TENSOR, "data": ["0.5"] * 3072}, {}, 400, "FP32 numbers"),
+        ({**TENSOR, "data": [True] + [0.5] * 3071}, {}, 400, "FP32 numbers"),
+        ({**TENSOR, "data": [None] * 3072}, {}, 400, "FP32 numbers"),
         ({"datatype": "BYTES", "shape": [], "data": ["a"]}, {}, 400, "inputs[0].shape"),
         (
             {"datatype": "BYTES", "shape": ["1"], "data": ["a"]},
@@ -226,11 +226,11 @@ FOUR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
             "inputs[0].shape[0]: must be a whole",
         ),
         ({"datatype": "BYTES", "shape": [1] * 10_000, "data": ["a"]}, {}, 400, "10000 entries"),
-        ({**FOUR, "data": [255] * 3072}, {}, 422, "0 to 1"),
-        ({**FOUR, "data": [float("nan")] * 3072}, {}, 422, "0 to 1"),
-        ({**FOUR, "data": [-1e-3] * 3072}, {}, 422, "0 to 1"),
-        ({**FOUR, "parameters": {"binary_data_size": 12288}}, {}, 400, "behind the JSON"),
-        (FOUR, {}, 400, "data"),
+        ({**TENSOR, "data": [255] * 3072}, {}, 422, "0 to 1"),
+        ({**TENSOR, "data": [float("nan")] * 3072}, {}, 422, "0 to 1"),
+        ({**TENSOR, "data": [-1e-3] * 3072}, {}, 422, "0 to 1"),
+        ({**TENSOR, "parameters": {"binary_data_size": 12288}}, {}, 400, "behind the JSON"),
+        (TENSOR, {}, 400, "data"),
         ({"datatype": "FP32", "shape": [0, 3, 32, 32], "data": []}, {}, 400, "empty"),
         ({"datatype": "BYTES", "shape": [2], "data": ["a"]}, {}, 400, "1 elements"),
         ({"datatype": "BYTES", "shape": [1], "data": [7]}, {}, 400, "base64"),
@@ -257,14 +257,14 @@ FOUR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
         (files(b"x"), {"surprise": 1}, 400, "surprise"),
     ],
 )
-def test_what_is_wrong_is_said_in_the_protocols_form(
-    client: TestClient, given: dict[str, Any], rest: dict[str, Any], status: int, words: str
+def test_errors_have_the_form_of_the_protocol(
+    client: TestClient, given: dict[str, Any], rest: dict[str, Any], status: int, message: str
 ) -> None:
     body = {"inputs": [{"name": "image", **given}], **rest}
     response = client.post(f"/v2/models/{EXPLAINED}/infer", content=json.dumps(body))
     jsonschema.validate(response.json(), ERROR)
     assert response.status_code == status
-    assert words in response.json()["error"]
+    assert message in response.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_what_is_wrong_is_said_in_the_protocols_form(
         ({}, b"\xff"),
     ],
 )
-def test_bodies_that_cannot_be_read_are_400(client: TestClient, headers: dict[str, str], body: bytes) -> None:
+def test_malformed_bodies_are_400(client: TestClient, headers: dict[str, str], body: bytes) -> None:
     response = client.post(f"/v2/models/{NETWORK}/infer", content=body, headers=headers)
     assert (response.status_code, list(response.json())) == (400, ["error"])
 
@@ -286,7 +286,7 @@ def test_bodies_that_cannot_be_read_are_400(client: TestClient, headers: dict[st
 @pytest.mark.parametrize(
     "binary", [b"", b"\x05", b"\x05\0\0\0abcd", b"\x01\0\0\0a\xff\xff\xff\xff", bytes(4)]
 )
-def test_binary_elements_end_where_they_say(client: TestClient, binary: bytes) -> None:
+def test_binary_elements_must_have_the_lengths_that_they_declare(client: TestClient, binary: bytes) -> None:
     tensor = {
         "name": "image",
         "datatype": "BYTES",
@@ -299,23 +299,23 @@ def test_binary_elements_end_where_they_say(client: TestClient, binary: bytes) -
     assert (response.status_code, list(response.json())) == (400, ["error"])
 
 
-def test_more_values_than_pictures_can_have_are_refused_unread(client: TestClient) -> None:
+def test_too_many_values_are_refused_without_being_parsed(client: TestClient) -> None:
     body = b'{"inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 3, 32, 32], "data": ['
     response = client.post(f"/v2/models/{NETWORK}/infer", content=body + b"[]," * 200_000 + b"[]]}]}")
     assert (response.status_code, list(response.json())) == (413, ["error"])
-    thirty_two = np.full((32, 3, 32, 32), 0.5).tolist()
-    tensor = {"datatype": "FP32", "shape": [32, 3, 32, 32], "data": thirty_two}
+    data = np.full((32, 3, 32, 32), 0.5).tolist()
+    tensor = {"datatype": "FP32", "shape": [32, 3, 32, 32], "data": data}
     assert numbers(infer(client, NETWORK, tensor), "logits").shape == (32, 10)
 
 
-def test_more_names_than_options_there_are_are_refused_unread(client: TestClient) -> None:
+def test_too_many_names_are_refused_without_being_parsed(client: TestClient) -> None:
     parameters = {f"u{number}": None for number in range(4000)}
     response = infer(client, NETWORK, files(b"x"), parameters=parameters)
     assert response.status_code == 413
     assert "names" in response.json()["error"]
 
 
-def test_other_models_are_404_in_the_protocols_form(client: TestClient) -> None:
+def test_unknown_models_are_404_in_the_form_of_the_protocol(client: TestClient) -> None:
     for path in (
         "/v2/models/vgg16",
         "/v2/models/vgg16/ready",
@@ -327,7 +327,7 @@ def test_other_models_are_404_in_the_protocols_form(client: TestClient) -> None:
         assert response.status_code == 404
 
 
-def test_keys_are_asked_for_in_the_protocols_form(tmp_path: Path, model: ModelProcess) -> None:
+def test_a_missing_key_is_401_in_the_form_of_the_protocol(tmp_path: Path, model: ModelProcess) -> None:
     (tmp_path / "keys").write_text("a-key")
     with TestClient(create_app(Settings(api_keys_file=tmp_path / "keys"), model)) as locked:
         response = locked.get("/v2")
@@ -336,19 +336,19 @@ def test_keys_are_asked_for_in_the_protocols_form(tmp_path: Path, model: ModelPr
     assert response.status_code == 401
 
 
-def test_tritons_client_finds_server_and_models(client_of_triton: triton.InferenceServerClient) -> None:
-    assert client_of_triton.is_server_live()
-    assert client_of_triton.get_server_metadata()["extensions"] == ["binary_tensor_data"]
-    metadata = client_of_triton.get_model_metadata(EXPLAINED)
-    assert client_of_triton.is_model_ready(EXPLAINED, metadata["versions"][0])
+def test_triton_client_finds_server_and_models(triton_client: triton.InferenceServerClient) -> None:
+    assert triton_client.is_server_live()
+    assert triton_client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    metadata = triton_client.get_model_metadata(EXPLAINED)
+    assert triton_client.is_model_ready(EXPLAINED, metadata["versions"][0])
     with pytest.raises(InferenceServerException, match="no such model"):
-        client_of_triton.get_model_metadata("vgg16")
+        triton_client.get_model_metadata("vgg16")
 
 
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False])
-def test_tritons_client_gets_the_same_however_tensors_travel(
-    client_of_triton: triton.InferenceServerClient,
+def test_triton_client_gets_the_same_results_with_binary_and_json_tensors(
+    triton_client: triton.InferenceServerClient,
     client: TestClient,
     pixels: np.ndarray[Any, Any],
     binary_in: bool,
@@ -359,7 +359,7 @@ def test_tritons_client_gets_the_same_however_tensors_travel(
     outputs = [
         triton.InferRequestedOutput(name, binary_data=binary_out) for name in ("heatmap_png", "relevance")
     ]
-    result = client_of_triton.infer(
+    result = triton_client.infer(
         EXPLAINED, [image], outputs=outputs, request_id="7", parameters={"target": "cat"}
     )
     tensor = {"datatype": "FP32", "shape": list(pixels.shape), "data": pixels.tolist()}
@@ -368,25 +368,25 @@ def test_tritons_client_gets_the_same_however_tensors_travel(
     np.testing.assert_allclose(result.as_numpy("relevance"), numbers(expected, "relevance"), atol=1e-6)
     png = result.as_numpy("heatmap_png")[1]
     png = png if binary_out else base64.b64decode(png)
-    assert_drawn_alike(png, base64.b64decode(numbers(expected, "heatmap_png")[1]))
+    assert_nearly_equal_pngs(png, base64.b64decode(numbers(expected, "heatmap_png")[1]))
 
 
 @pytest.mark.parametrize("form", ["files", "base64"])
-def test_tritons_client_sends_files_with_all_its_defaults(
-    client_of_triton: triton.InferenceServerClient, client: TestClient, cat_jpeg: bytes, form: str
+def test_triton_client_sends_files_with_its_defaults(
+    triton_client: triton.InferenceServerClient, client: TestClient, cat_jpeg: bytes, form: str
 ) -> None:
     element = cat_jpeg if form == "files" else base64.b64encode(cat_jpeg)
     image = triton.InferInput("image", [2], "BYTES")
     image.set_data_from_numpy(np.array([element, element], dtype=np.object_))
-    result = client_of_triton.infer(NETWORK, [image])
+    result = triton_client.infer(NETWORK, [image])
     expected = infer(client, NETWORK, files(cat_jpeg))
     assert result.as_numpy("probabilities").shape == (2, 10)
     np.testing.assert_allclose(result.as_numpy("logits")[1], numbers(expected, "logits")[0], rtol=1e-5)
 
 
-def test_tritons_client_is_told_what_is_wrong(client_of_triton: triton.InferenceServerClient) -> None:
+def test_triton_client_reports_errors(triton_client: triton.InferenceServerClient) -> None:
     image = triton.InferInput("image", [1, 3, 32, 32], "FP32")
     image.set_data_from_numpy(np.full((1, 3, 32, 32), 255, np.float32))
     with pytest.raises(InferenceServerException, match="from 0 to 1") as raised:
-        client_of_triton.infer(NETWORK, [image])
+        triton_client.infer(NETWORK, [image])
     assert raised.value.status() == "422"

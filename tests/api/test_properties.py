@@ -1,4 +1,4 @@
-"""What holds for any parameter, any body and any damage to a picture."""
+"""Property-based tests: arbitrary parameters, bodies and damaged pictures are answered or refused properly."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ ANY_JSON = st.recursive(
     ),
     max_leaves=20,
 )
-ALMOST_A_TENSOR = st.fixed_dictionaries(
+TENSOR_LIKE = st.fixed_dictionaries(
     {
         "name": st.just("image"),
         "datatype": st.sampled_from(["FP32", "BYTES"]),
@@ -56,8 +56,8 @@ ALMOST_A_TENSOR = st.fixed_dictionaries(
     },
     optional={"data": st.one_of(ANY_JSON, st.just([0.5] * 3072)), "parameters": ANY_JSON},
 )
-ALMOST_A_REQUEST = st.fixed_dictionaries(
-    {"inputs": st.lists(ALMOST_A_TENSOR, max_size=2)}, optional={"outputs": ANY_JSON}
+REQUEST_LIKE = st.fixed_dictionaries(
+    {"inputs": st.lists(TENSOR_LIKE, max_size=2)}, optional={"outputs": ANY_JSON}
 )
 shared_client = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -69,8 +69,8 @@ def explain(client: TestClient, query: dict[str, str]) -> httpx.Response:
     return response
 
 
-def strictly(response: httpx.Response) -> Any:
-    """The JSON of an answer; NaN and infinity are none."""
+def parse_strictly(response: httpx.Response) -> Any:
+    """Parse the JSON of a response; fail for NaN and infinity, which JSON does not have."""
     return json.loads(response.text, parse_constant=pytest.fail)
 
 
@@ -78,11 +78,11 @@ def strictly(response: httpx.Response) -> Any:
 @given(
     query=st.dictionaries(NAMES | UTF8.filter(bool), ANY_NUMBER | VALUES | UTF8 | GLOBS | LONG, max_size=4)
 )
-def test_any_query_is_answered_or_refused_in_words(client: TestClient, query: dict[str, str]) -> None:
+def test_any_query_is_answered_or_refused_with_a_message(client: TestClient, query: dict[str, str]) -> None:
     response = explain(client, query)
     assert response.status_code in (200, 422)
     if response.status_code == 422:
-        problem = strictly(response)
+        problem = parse_strictly(response)
         assert problem["detail"]
         assert len(response.content) < 10_000
         assert {error["loc"][1] for error in problem["errors"]} <= query.keys()
@@ -94,7 +94,7 @@ def test_any_query_is_answered_or_refused_in_words(client: TestClient, query: di
     prefix=st.sampled_from([b"", b"data:image/png;base64,", b"DATA:;base64,"]),
     padded=st.booleans(),
 )
-def test_base64_of_any_kind_is_the_file(
+def test_base64_of_any_variant_is_decoded(
     file: bytes, encoding: Callable[[bytes], bytes], prefix: bytes, padded: bool
 ) -> None:
     encoded = encoding(file)
@@ -108,12 +108,12 @@ OPTIONS = st.dictionaries(
 
 @shared_client
 @given(options=OPTIONS, verb=st.sampled_from(["predict", "explain"]))
-def test_any_option_of_an_instance_is_taken_or_refused_in_words(
+def test_any_option_of_an_instance_is_accepted_or_refused_with_a_message(
     client: TestClient, options: dict[str, Any], verb: str
 ) -> None:
     instance = {**options, "b64": base64.b64encode(PICTURES["PNG"]).decode()}
     response = client.post(f"/v1/models/minivgg-cifar10:{verb}", json={"instances": [instance]})
-    answer = strictly(response)
+    answer = parse_strictly(response)
     if response.status_code != 200:
         assert response.status_code in (400, 422)
         assert 0 < len(answer["error"]) < 2000
@@ -121,10 +121,10 @@ def test_any_option_of_an_instance_is_taken_or_refused_in_words(
 
 @shared_client
 @given(name=st.sampled_from(["epsilon", "gamma", "alpha", "beta", "vmax"]), value=ANY_NUMBER)
-def test_any_number_is_taken_or_named(client: TestClient, name: str, value: str) -> None:
+def test_any_number_is_accepted_or_refused_by_name(client: TestClient, name: str, value: str) -> None:
     rules = {"epsilon": "epsilon", "gamma": "gamma", "alpha": "alpha_beta", "beta": "alpha_beta"}
     response = explain(client, {"rule": rules.get(name, "flat"), name: value})
-    answer = strictly(response)
+    answer = parse_strictly(response)
     if response.status_code != 200:
         assert response.status_code == 422
         assert name in answer["detail"]
@@ -133,16 +133,16 @@ def test_any_number_is_taken_or_named(client: TestClient, name: str, value: str)
 @shared_client
 @given(
     path=st.sampled_from(["/v1/models/minivgg-cifar10:explain", "/v2/models/minivgg-cifar10-lrp/infer"]),
-    body=ANY_JSON | ALMOST_A_REQUEST,
-    behind=st.binary(max_size=20),
+    body=ANY_JSON | REQUEST_LIKE,
+    suffix=st.binary(max_size=20),
 )
-def test_any_json_is_answered_or_refused_in_words(
-    client: TestClient, path: str, body: Any, behind: bytes
+def test_any_json_is_answered_or_refused_with_a_message(
+    client: TestClient, path: str, body: Any, suffix: bytes
 ) -> None:
     content = json.dumps(body).encode()
     headers = {"Inference-Header-Content-Length": str(len(content))}
-    response = client.post(path, content=content + behind, headers=headers)
-    answer = strictly(response)
+    response = client.post(path, content=content + suffix, headers=headers)
+    answer = parse_strictly(response)
     if response.status_code != 200:
         assert response.status_code in (400, 413, 422)
         assert answer["error"]
@@ -151,7 +151,7 @@ def test_any_json_is_answered_or_refused_in_words(
 @pytest.mark.parametrize("form", FORMATS)
 @settings(deadline=None)
 @given(data=st.data())
-def test_a_damaged_picture_is_read_or_refused(form: str, data: st.DataObject) -> None:
+def test_a_damaged_picture_is_decoded_or_refused(form: str, data: st.DataObject) -> None:
     damaged = PICTURES[form]
     for _ in range(data.draw(st.integers(0, 8))):
         start = data.draw(st.integers(0, len(damaged)))
@@ -161,7 +161,7 @@ def test_a_damaged_picture_is_read_or_refused(form: str, data: st.DataObject) ->
             + damaged[start + data.draw(st.integers(0, 8)) :]
         )
     end = data.draw(st.none() | st.integers(0, len(damaged)))
-    with suppress(RequestError):  # and nothing else
+    with suppress(RequestError):  # no other error is allowed
         opened = decode(damaged[:end], max_pixels=10**6)
         assert opened.image.mode == "RGB"
         assert fit_to_model(opened, Fit.PAD, SPEC).image.size == (32, 32)

@@ -1,4 +1,4 @@
-"""The service against its own OpenAPI: requests made from the schema, answers held against it, all checks on."""
+"""Schemathesis generates requests from the OpenAPI schema, and checks that all answers match it."""
 
 import os
 import subprocess
@@ -9,16 +9,17 @@ from pathlib import Path
 from conftest import Server
 from fastapi import FastAPI
 
-HERE = Path(__file__).parents[1] / "fuzz"
+FUZZ = Path(__file__).parents[1] / "fuzz"
 COMMAND = "from schemathesis.cli import schemathesis; schemathesis()"
-SECONDS = os.environ.get("LRP_SOAK_S")
-"""So long random requests go on in `make soak`; else there are a few for each operation. Those that try every
-boundary of every parameter are always made.
+SOAK_S = os.environ.get("LRP_SOAK_S")
+"""Duration in seconds of random requests in `make soak`; by default there are ten for each operation.
+
+Requests with the boundary values of each parameter are always made.
 """
 
 
-def test_every_answer_is_as_the_schema_says(server: Server, app: FastAPI, tmp_path: Path) -> None:
-    notes = tmp_path / "notes"
+def test_every_answer_matches_the_schema(server: Server, app: FastAPI, tmp_path: Path) -> None:
+    results = tmp_path / "results"
     options = {
         "--checks": "all",
         "--phases": "examples,coverage,fuzzing",
@@ -26,40 +27,40 @@ def test_every_answer_is_as_the_schema_says(server: Server, app: FastAPI, tmp_pa
         "--seed": "1",
         "--workers": "1",
         "--request-timeout": "60",
-        **({"--max-time": SECONDS} if SECONDS else {}),
+        **({"--max-time": SOAK_S} if SOAK_S else {}),
     }
-    done = subprocess.run(
+    result = subprocess.run(
         [
-            *(sys.executable, "-c", COMMAND, "--config-file", HERE / "schemathesis.toml", "run"),
+            *(sys.executable, "-c", COMMAND, "--config-file", FUZZ / "schemathesis.toml", "run"),
             *(f"{name}={value}" for name, value in options.items()),
             *("--no-color", "--continue-on-failure", f"http://127.0.0.1:{server.port}/openapi.json"),
         ],
         env={
             **os.environ,
             "SCHEMATHESIS_HOOKS": "hooks",
-            "LRP_FUZZ_NOTES": str(notes),
-            "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
+            "LRP_FUZZ_RESULTS": str(results),
+            "PYTHONPATH": os.pathsep.join([str(FUZZ), *sys.path]),
         },
-        cwd=tmp_path,  # it keeps what it found in the folder that it runs in
+        cwd=tmp_path,  # Schemathesis writes its findings to the working directory
         capture_output=True,
         text=True,
-        timeout=600 + int(SECONDS or 0),
+        timeout=600 + int(SOAK_S or 0),
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2000:]
-    assert "Tested: " in done.stdout
-    assert refused_of(notes) == dict.fromkeys(operations_of(app), 0)
+    assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-2000:]
+    assert "Tested: " in result.stdout
+    assert refused_valid_requests(results) == dict.fromkeys(documented_operations(app), 0)
 
 
-def operations_of(app: FastAPI) -> set[str]:
+def documented_operations(app: FastAPI) -> set[str]:
     paths = app.openapi()["paths"].items()
     return {f"{method.upper()} {path}" for path, operations in paths for method in operations}
 
 
-def refused_of(notes: Path) -> dict[str, int]:
-    """How many valid requests had another answer than 200, by operation."""
+def refused_valid_requests(results: Path) -> dict[str, int]:
+    """Return the number of valid requests of each operation whose status was not 200."""
     refused: Counter[str] = Counter()
-    for line in notes.read_text().splitlines():
+    for line in results.read_text().splitlines():
         mode, status, operation = line.split(maxsplit=2)
         if mode == "positive":
             refused[operation] += status != "200"

@@ -1,7 +1,7 @@
-"""What a schema cannot say, said to Schemathesis: pictures, what is served here, and what belongs together.
+"""Hooks of Schemathesis that make requests valid beyond what the schema can express.
 
-Requests that are to be valid get what they need of that, and keep all else as it was made; so none of them may be
-refused, whatever the reason. What is to be refused is left as it is.
+Valid requests need pictures, names that this service has, and parameters that go together. The hooks replace
+those parts of generated positive cases, so that none of them may be refused. Negative cases keep them.
 """
 
 import base64
@@ -24,10 +24,12 @@ from app.lrp.rules import RULES
 from app.settings import shipped_model
 
 CARD = json.loads(shipped_model().read_text())
-TAKES = {name: {one.name for one in info.parameters} for name, info in {**COMPOSITES, **RULES}.items()}
-OF_RULES = frozenset[str]().union(*TAKES.values())
-TARGETS = ["cat", "3", "truck", "0"]
-OTHERS = ["dog", "5", "frog"]
+PARAMETERS_OF_RULES = {
+    name: {one.name for one in info.parameters} for name, info in {**COMPOSITES, **RULES}.items()
+}
+RULE_PARAMETERS = frozenset[str]().union(*PARAMETERS_OF_RULES.values())
+TARGET_CLASSES = ["cat", "3", "truck", "0"]
+VERSUS_CLASSES = ["dog", "5", "frog"]
 LAYERS = ["features.0", "features.3", "classifier.0"]
 OVERRIDES = ["features.0:w_square", "features.*:gamma(gamma=0.5)", "*:epsilon"]
 SIDES = ["model", "32", "300"]
@@ -36,16 +38,16 @@ OPTIONS: list[dict[str, Any]] = [
     {"target": "cat", "versus": "dog", "start": "logit"},
     {"layer": "features.3", "fit": "pad"},
 ]
-LENGTH = "Inference-Header-Content-Length"
+LENGTH_HEADER = "Inference-Header-Content-Length"
 MODES = {"PNG": ["L", "RGB", "RGBA", "P", "1"], "JPEG": ["L", "RGB", "CMYK"], "BMP": ["RGB"], "GIF": ["P"]}
 
 
-def picture(width: int, height: int, kind: str, mode: int) -> bytes:
-    """A file of this kind; modes are counted through."""
+def picture(width: int, height: int, file_format: str, mode: int) -> bytes:
+    """Return a picture file in this format. ``mode`` is an index into its modes, modulo their number."""
     file = io.BytesIO()
-    modes = MODES[kind]
+    modes = MODES[file_format]
     grey = Image.linear_gradient("L").resize((width, height))
-    grey.convert(modes[mode % len(modes)]).save(file, kind)
+    grey.convert(modes[mode % len(modes)]).save(file, file_format)
     return file.getvalue()
 
 
@@ -55,14 +57,14 @@ schemathesis.openapi.format("binary", st.builds(picture, side, side, st.sampled_
 
 @schemathesis.hook
 def before_add_examples(context: schemathesis.HookContext, examples: list[Any]) -> None:
-    """Those of the schema are each of one parameter, and so are they all at once."""
+    """Make the examples of the schema valid: each has the example of one parameter only."""
     for case in examples:
         map_case(context, case)
 
 
 @schemathesis.hook
-def map_case(context: schemathesis.HookContext, case: Any) -> Any:  # noqa: ARG001 # as it is called
-    """A valid request gets what it needs. One that is not gets as far as to what is wrong with it."""
+def map_case(context: schemathesis.HookContext, case: Any) -> Any:  # noqa: ARG001 # Schemathesis passes it by name
+    """Make positive cases valid. In negative ones, replace valid names of models by existing ones."""
     path = case.operation.path
     if case.meta is None:
         return case
@@ -73,99 +75,104 @@ def map_case(context: schemathesis.HookContext, case: Any) -> Any:  # noqa: ARG0
     if not case.meta.generation.mode.is_positive:
         return case
     if path.startswith(("/explain", "/compare")):
-        make_sound(case.query, getattr(case.meta.phase.data, "parameter", None))
+        make_options_valid(case.query, getattr(case.meta.phase.data, "parameter", None))
     if path.startswith("/v1/") and case.method == "POST":
         case.body["instances"] = [instance(one) for one in case.body["instances"]]
     if path.endswith("/infer"):
-        make_inference(case, explains=case.path_parameters["model"].endswith("-lrp"))
+        make_inference_valid(case, explains=case.path_parameters["model"].endswith("-lrp"))
     return case
 
 
 @schemathesis.hook
-def after_call(context: schemathesis.HookContext, case: Any, response: Any) -> None:  # noqa: ARG001 # as above
-    """Note what came of it, for the test to count."""
-    with Path(os.environ["LRP_FUZZ_NOTES"]).open("a") as notes:
+def after_call(context: schemathesis.HookContext, case: Any, response: Any) -> None:  # noqa: ARG001 # see above
+    """Record the status of each request, which the test counts."""
+    with Path(os.environ["LRP_FUZZ_RESULTS"]).open("a") as results:
         mode = "positive" if case.meta and case.meta.generation.mode.is_positive else "negative"
-        notes.write(f"{mode} {response.status_code} {case.method} {case.operation.path}\n")
+        results.write(f"{mode} {response.status_code} {case.method} {case.operation.path}\n")
 
 
-def chosen(choices: Sequence[Any], made: object) -> Any:
-    """One of ``choices``, always the same one for what was ``made`` in its place."""
-    return choices[zlib.crc32(repr(made).encode()) % len(choices)]
+def choose(choices: Sequence[Any], generated: object) -> Any:
+    """Return one of ``choices``, which depends on the generated value only."""
+    return choices[zlib.crc32(repr(generated).encode()) % len(choices)]
 
 
-def make_sound(query: dict[str, Any], tried: str | None) -> None:
-    """Options of `/explain` and `/compare`, as on the wire. What is ``tried``, a parameter that is taken to its
-    boundaries, stays.
+def make_options_valid(query: dict[str, Any], tested: str | None) -> None:
+    """Make the query parameters of `/explain` and `/compare` valid.
+
+    ``tested`` is the parameter whose boundary values are tested, if any; its value is kept.
     """
-    replace(query, "target", TARGETS)
-    replace(query, "versus", OTHERS)
+    replace(query, "target", TARGET_CLASSES)
+    replace(query, "versus", VERSUS_CLASSES)
     replace(query, "layer", LAYERS)
     replace(query, "layers", OVERRIDES)
     replace(query, "size", SIDES)
-    if "versus" in query:  # not the predicted class, whichever that is
-        query.setdefault("target", TARGETS[0])
+    if "versus" in query:  # versus must not be the predicted class
+        query.setdefault("target", TARGET_CLASSES[0])
     if "vmax" in query:
         query["vmax"] = min(max(float(query["vmax"]), 1e-30), 1e30)
         if query.get("normalize") == "minmax":
-            del query["normalize" if tried == "vmax" else "vmax"]
+            del query["normalize" if tested == "vmax" else "vmax"]
     if isinstance(query.get("rule"), list):
         query["rule"] = list(dict.fromkeys(query["rule"]))
-    if tried in OF_RULES and tried in query:
-        query["rule"] = chosen([rule for rule, takes in TAKES.items() if tried in takes], query[tried])
+    if tested in RULE_PARAMETERS and tested in query:
+        rules_with_parameter = [rule for rule, names in PARAMETERS_OF_RULES.items() if tested in names]
+        query["rule"] = choose(rules_with_parameter, query[tested])
     rules = query.get("rule") or "epsilon_plus_flat"
-    taken = frozenset[str]().union(*(TAKES[one] for one in ([rules] if isinstance(rules, str) else rules)))
-    for name in OF_RULES - taken:
+    names = [rules] if isinstance(rules, str) else rules
+    accepted = frozenset[str]().union(*(PARAMETERS_OF_RULES[name] for name in names))
+    for name in RULE_PARAMETERS - accepted:
         query.pop(name, None)
-    if {"alpha", "beta"} <= query.keys():  # one says the other
-        del query["alpha" if tried == "beta" else "beta"]
+    if {"alpha", "beta"} <= query.keys():  # either determines the other
+        del query["alpha" if tested == "beta" else "beta"]
 
 
 def replace(query: dict[str, Any], name: str, choices: Sequence[str]) -> None:
-    """What was made for this parameter by one of ``choices``; each of several by another."""
-    made = query.get(name)
-    if isinstance(made, list):
-        query[name] = list(dict.fromkeys(chosen(choices, one) for one in made))
-    elif made is not None:
-        query[name] = chosen(choices, made)
+    """Replace the value or the values of a parameter by some of ``choices``."""
+    generated = query.get(name)
+    if isinstance(generated, list):
+        query[name] = list(dict.fromkeys(choose(choices, one) for one in generated))
+    elif generated is not None:
+        query[name] = choose(choices, generated)
 
 
-def instance(made: dict[str, Any]) -> dict[str, Any]:
-    """An instance of KServe's V1: a picture in the field that was chosen, and options where there were some."""
+def instance(generated: dict[str, Any]) -> dict[str, Any]:
+    """Return a valid instance of KServe V1: a picture in the generated field, and options if there are any."""
     fields: dict[str, Callable[[str], Any]] = {"image": lambda b64: {"b64": b64}, "b64": str, "data": str}
-    (field,) = made.keys() & fields.keys()
-    options = chosen(OPTIONS, made) if len(made) > 1 else {}
-    return {field: fields[field](base64.b64encode(picture_for(made)).decode()), **options}
+    (field,) = generated.keys() & fields.keys()
+    options = choose(OPTIONS, generated) if len(generated) > 1 else {}
+    return {field: fields[field](base64.b64encode(picture_for(generated)).decode()), **options}
 
 
-def make_inference(case: Any, *, explains: bool) -> None:
-    """A request of V2, in JSON or with its tensor behind it; with the outputs and options that the model has."""
-    case.headers.pop(LENGTH, None)
+def make_inference_valid(case: Any, *, explains: bool) -> None:
+    """Make a request of the Open Inference Protocol valid, with a tensor in JSON or in binary form."""
+    case.headers.pop(LENGTH_HEADER, None)
     file = picture_for(case.body)
     if case.media_type == "application/octet-stream":
         data = struct.pack("<I", len(file)) + file
         parameters = {"binary_data_size": len(data)}
         head = json.dumps({"inputs": [{**tensor("BYTES", [1]), "parameters": parameters}]}).encode()
-        case.body.data = head + data  # in place: another body would be taken for an invalid one
-        case.headers[LENGTH] = str(len(head))
+        case.body.data = head + data  # in place: Schemathesis would treat another object as an invalid body
+        case.headers[LENGTH_HEADER] = str(len(head))
         return
     names = ["logits", "probabilities", *(["relevance", "heatmap_png"] if explains else [])]
-    outputs = [{**one, "name": chosen(names, one["name"])} for one in case.body.get("outputs", [])]
+    outputs = [{**one, "name": choose(names, one["name"])} for one in case.body.get("outputs", [])]
     pixels = case.body["inputs"][0]["datatype"] == "FP32"
     filled = (
         {**tensor("FP32", [1, 3, 32, 32]), "data": [0.5] * 3 * 32 * 32}
         if pixels
         else {**tensor("BYTES", [1]), "data": [base64.b64encode(file).decode()]}
     )
-    options = chosen(OPTIONS, case.body) if explains and case.body.get("parameters") else {}
+    options = choose(OPTIONS, case.body) if explains and case.body.get("parameters") else {}
     case.body = {**case.body, "inputs": [filled], "outputs": outputs, "parameters": options}
 
 
 def tensor(datatype: str, shape: Sequence[int]) -> dict[str, Any]:
-    """An input, without its data."""
+    """Return an input tensor without its data."""
     return {"name": "image", "datatype": datatype, "shape": shape}
 
 
-def picture_for(made: object) -> bytes:
-    """A picture where none could be made from the schema."""
-    return picture(chosen(range(1, 64), made), 48, chosen(list(MODES), made), chosen(range(9), made))
+def picture_for(generated: object) -> bytes:
+    """Return a picture that depends on the generated value only."""
+    return picture(
+        choose(range(1, 64), generated), 48, choose(list(MODES), generated), choose(range(9), generated)
+    )

@@ -1,4 +1,4 @@
-"""What the service counts of itself."""
+"""Prometheus metrics of the service."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from app.telemetry.metrics import Failure, Metrics, Refusal
 
 @pytest.fixture
 def fresh(model: ModelProcess) -> Iterator[TestClient]:
-    """A service that has not been asked anything yet."""
+    """A service without any requests so far."""
     with TestClient(create_app(Settings(), model)) as client:
         yield client
 
@@ -50,7 +50,7 @@ def test_bad_pictures_are_counted_by_reason(fresh: TestClient) -> None:
     assert samples(fresh)['lrpserve_bad_pictures_total{reason="unreadable-image"}'] == 3
 
 
-def test_no_label_is_a_users_invention(fresh: TestClient) -> None:
+def test_labels_contain_nothing_from_requests(fresh: TestClient) -> None:
     for address in ("/nothing/évil", "/model?évil=1", "/v2/models/évil/infer", "/static-offline-docs/évil"):
         fresh.request("EVIL", address)
         fresh.get(address, headers={"X-Request-ID": "evil", "User-Agent": "evil", "Host": "evil"})
@@ -59,15 +59,15 @@ def test_no_label_is_a_users_invention(fresh: TestClient) -> None:
     assert 'lrpserve_requests_total{route="other",status="404"}' in text
 
 
-def test_prometheus_own_reader_understands_it(fresh: TestClient) -> None:
-    from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
-    from prometheus_client.parser import text_string_to_metric_families as classic
+def test_the_prometheus_parser_reads_both_formats(fresh: TestClient) -> None:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+    from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-    plain = fresh.get("/metrics", headers={"Accept": "text/plain"})
-    modern = fresh.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
-    assert modern.headers["Content-Type"].startswith("application/openmetrics-text")
-    read = open_metrics(modern.text)  # type: ignore[no-untyped-call] # it has no types
-    for families in (classic(plain.text), read):
+    text = fresh.get("/metrics", headers={"Accept": "text/plain"})
+    openmetrics = fresh.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert openmetrics.headers["Content-Type"].startswith("application/openmetrics-text")
+    families_of_openmetrics = parse_openmetrics(openmetrics.text)  # type: ignore[no-untyped-call] # prometheus_client's parser has no types
+    for families in (parse_text(text.text), families_of_openmetrics):
         names = {family.name.removesuffix("_total") for family in families}
         assert names >= {
             f"lrpserve_{name}"
@@ -78,7 +78,7 @@ def test_prometheus_own_reader_understands_it(fresh: TestClient) -> None:
         }  # fmt: skip
 
 
-def test_what_the_batcher_reports_is_shown() -> None:
+def test_metrics_of_batches_and_failures_are_exposed() -> None:
     metrics, waiting = Metrics(), [1, 2, 3]
     metrics.batch(8)
     metrics.queue_depth(lambda: len(waiting))
@@ -99,7 +99,7 @@ def test_what_the_batcher_reports_is_shown() -> None:
         assert "lrpserve_" + line in text
 
 
-def test_two_services_in_one_process_count_apart(fresh: TestClient, model: ModelProcess) -> None:
+def test_two_services_in_one_process_have_separate_metrics(fresh: TestClient, model: ModelProcess) -> None:
     with TestClient(create_app(Settings(), model)) as other:
         other.get("/model")
         assert 'lrpserve_requests_total{route="/model",status="200"}' in samples(other)
