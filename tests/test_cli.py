@@ -1,4 +1,4 @@
-"""The command line, in process."""
+"""The command line, run in the process of the tests."""
 
 import io
 import json
@@ -57,7 +57,7 @@ def test_predict_takes_a_folder(
     ]
 
 
-def test_what_is_wrong_is_one_line_and_code_2(
+def test_an_unknown_rule_is_refused_with_code_2(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cat_jpeg: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo = tmp_path / "photo.jpg"
@@ -66,7 +66,7 @@ def test_what_is_wrong_is_one_line_and_code_2(
     assert "nonsense" in capsys.readouterr().err
 
 
-def test_evaluate_counts_right_answers(
+def test_evaluate_counts_the_pictures(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cat: Image.Image, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "test" / "cat"
@@ -76,7 +76,7 @@ def test_evaluate_counts_right_answers(
     assert '"count":1' in capsys.readouterr().out
 
 
-def test_evaluate_shows_every_class_even_those_without_pictures(
+def test_evaluate_lists_classes_without_pictures(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = save(MiniVGG(3), tmp_path, name="m", classes=CLASSES, normalisation=GREY)
@@ -89,7 +89,7 @@ def test_evaluate_shows_every_class_even_those_without_pictures(
     assert "of 4 pictures" in table
 
 
-def test_evaluate_measures_the_model_that_the_environment_names(
+def test_evaluate_uses_the_model_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = save(MiniVGG(2), tmp_path, name="m", classes=("horizontal", "vertical"), normalisation=GREY)
@@ -100,22 +100,22 @@ def test_evaluate_measures_the_model_that_the_environment_names(
     assert json.loads(capsys.readouterr().out)["count"] == 8
 
 
-def test_train_writes_a_card_that_evaluate_reads(
+def test_train_writes_a_card_for_evaluate(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(RECIPES, "talk", TINY)
     data, out = write_data(tmp_path / "data"), tmp_path / "out"
     options = ("--recipe", "talk", "--data", str(data), "--runs", str(tmp_path / "runs"), "--device", "cpu")
     assert run(monkeypatch, "train", *options, "--output", str(out), "--name", "stripes") == 0
-    said = capsys.readouterr().out
-    assert "epoch 3: validation" in said
-    assert "stripes.json" in said.replace("\n", "")
+    output = capsys.readouterr().out
+    assert "epoch 3: validation" in output
+    assert "stripes.json" in output.replace("\n", "")
     assert run(monkeypatch, "evaluate", str(data), "--model", str(out / "stripes.json"), "--json") == 0
     assert json.loads(capsys.readouterr().out)["count"] == 20
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("train", "--recipe", "none", "--data", "."), "no recipe 'none'"),
         (("train", "--data", "no/such/folder"), "no/such/folder"),
@@ -125,22 +125,22 @@ def test_train_writes_a_card_that_evaluate_reads(
         (("serve", "--host", "0.0.0.0"), "LRP_API_KEYS_FILE"),
     ],
 )
-def test_refusals_are_one_line_on_stderr_and_code_2(
+def test_errors_are_one_line_on_stderr_with_code_2(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, *arguments) == 2
     printed = capsys.readouterr()
-    assert said in printed.err
+    assert message in printed.err
     assert printed.err.count("\n") == 1
     assert printed.out == ""
 
 
-def test_a_bad_setting_is_named(
+def test_an_invalid_setting_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LRP_PORT", "many")
@@ -149,7 +149,7 @@ def test_a_bad_setting_is_named(
 
 
 @pytest.mark.parametrize("command", ["predict", "explain"])
-def test_a_bad_file_of_a_folder_is_named_and_costs_the_others_nothing(
+def test_an_unreadable_file_of_a_folder_is_named_without_affecting_the_others(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     cat_png: bytes,
@@ -160,13 +160,13 @@ def test_a_bad_file_of_a_folder_is_named_and_costs_the_others_nothing(
     (tmp_path / "b.png").mkdir()
     (tmp_path / "c.png").write_bytes(cat_png)
     assert run(monkeypatch, command, str(tmp_path)) == 2
-    said = capsys.readouterr()
-    assert said.out.startswith(f"{tmp_path / 'c.png'}: cat")
-    complaints = [line for line in said.err.splitlines() if line.startswith("lrpserve: ")]
-    assert [line.split(": ")[1] for line in complaints] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{tmp_path / 'c.png'}: cat")
+    errors = [line for line in printed.err.splitlines() if line.startswith("lrpserve: ")]
+    assert [line.split(": ")[1] for line in errors] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
 
 
-def test_what_is_wrong_with_every_picture_is_said_once(
+def test_an_error_that_all_pictures_have_is_printed_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cat_png: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.png", "b.png"):
@@ -176,7 +176,7 @@ def test_what_is_wrong_with_every_picture_is_said_once(
 
 
 @pytest.mark.parametrize("output", ["no/such/folder/heatmap.png", "file/heatmap.png", "folder"])
-def test_a_heatmap_that_cannot_be_written_is_one_line(
+def test_an_unwritable_heatmap_is_an_error_of_one_line(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     cat_png: bytes,
@@ -187,12 +187,12 @@ def test_a_heatmap_that_cannot_be_written_is_one_line(
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     assert run(monkeypatch, "explain", str(tmp_path / "cat.png"), "-o", str(tmp_path / output)) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith(f"lrpserve: {tmp_path / output}: ")
-    assert (said.err.count("\n"), said.out) == (1, "")
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"lrpserve: {tmp_path / output}: ")
+    assert (printed.err.count("\n"), printed.out) == (1, "")
 
 
-def test_a_file_where_the_folder_of_heatmaps_should_be_is_one_line(
+def test_a_file_in_place_of_the_output_folder_is_an_error_of_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cat_png: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "cat.png").write_bytes(cat_png)
@@ -201,40 +201,40 @@ def test_a_file_where_the_folder_of_heatmaps_should_be_is_one_line(
     assert capsys.readouterr().err == f"lrpserve: {tmp_path / 'out'}: File exists\n"
 
 
-def test_ctrl_c_ends_it_without_a_word(
+def test_ctrl_c_ends_the_command_without_output(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cat_png: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "cat.png").write_bytes(cat_png)
     closed: list[Pipeline] = []
     monkeypatch.setattr(Pipeline, "predict", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     monkeypatch.setattr(Pipeline, "close", lambda self: closed.append(self))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests may ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored
     try:
         assert run(monkeypatch, "predict", str(tmp_path / "cat.png")) == 130
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == ""
-    assert closed  # else torch, still computing, aborts the process
+    assert closed  # if it were not, torch would abort the process while it computes
 
 
-def test_settings_that_contradict_each_other_are_refused(
+def test_contradictory_settings_are_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LRP_MAX_BATCH", "4")
     monkeypatch.setenv("LRP_MAX_QUEUE", "4")
     assert run(monkeypatch, "serve") == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert said.startswith("lrpserve: settings: a request may have 32 pictures (LRP_MAX_PICTURES)")
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("lrpserve: settings: a request may have 32 pictures (LRP_MAX_PICTURES)")
 
 
-def test_the_largest_request_fits_into_the_smallest_room() -> None:
+def test_the_largest_request_must_fit_into_the_queue() -> None:
     assert Settings(max_pictures=8, max_batch=4, max_queue=4).max_pictures == 8
     with pytest.raises(ValueError, match="LRP_MAX_PICTURES"):
         Settings(max_pictures=9, max_batch=4, max_queue=4)
 
 
-def test_unknown_variables_are_told_with_what_may_be_meant() -> None:
+def test_unknown_variables_are_reported_with_suggestions() -> None:
     given = ("LRP_MAX_QUEU", "lrp_max_queue", "LRP_API_KEY", "LRP_CPUS", "LRP_PORT_8000_TCP", "LRPSERVE_PORT")
     assert unknown_variables(given) == {
         "LRP_MAX_QUEU": "LRP_MAX_QUEUE",
@@ -244,11 +244,11 @@ def test_unknown_variables_are_told_with_what_may_be_meant() -> None:
     }
 
 
-def test_serve_warns_of_a_variable_that_is_no_setting(
+def test_serve_warns_of_unknown_variables(
     monkeypatch: pytest.MonkeyPatch, app: FastAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("LRP_MAX_QUEU", "3")
-    monkeypatch.setattr("app.cli.configure", lambda _: None)  # it would replace what listens here
+    monkeypatch.setattr("app.cli.configure", lambda _: None)  # it would replace pytest's log handlers
     monkeypatch.setattr("app.runtime.model_process.ModelProcess", lambda *_: None)
     monkeypatch.setattr("app.main.create_app", lambda *_: app)
     monkeypatch.setattr("app.server.run", lambda *_: None)

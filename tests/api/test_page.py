@@ -1,5 +1,8 @@
-"""The page, in a real browser against the real server; each test also fails on any word in the console and on
-any request to another host. Screenshots are left in ``.artefacts/``."""
+"""The page in a browser, with the real server.
+
+Each test also fails if the browser's console has any message or the page sends a request to another host.
+Screenshots are written to ``.artefacts/``.
+"""
 
 import base64
 import io
@@ -30,18 +33,18 @@ from app.settings import Settings
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "app" / "web"
 ARTEFACTS = ROOT / ".artefacts"
-BUDGET_BYTES = 150_000
+MAX_PAGE_BYTES = 150_000
 SIZES = {"desktop": (1280, 800), "tablet": (800, 1000), "phone": (390, 844)}
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
 @pytest.fixture
 def site(server: Server) -> str:
-    """The URL of the service as it ships."""
+    """The URL of the service with default settings."""
     return f"http://127.0.0.1:{server.port}"
 
 
-@pytest.fixture(scope="module")  # its event loop may not outlive this file: other tests have their own
+@pytest.fixture(scope="module")  # Playwright's event loop must end before tests of other modules
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -53,33 +56,33 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def visiting(browser: Browser, site: str, *, failures: bool = False, **context: Any) -> Iterator[Page]:
-    """A fresh visitor. With ``failures`` the browser's own lines about failed requests are let through."""
-    said: list[str] = []
+def visit(browser: Browser, site: str, *, failures: bool = False, **context: Any) -> Iterator[Page]:
+    """Open a page in a new browser context. ``failures`` allows console messages about failed requests."""
+    messages: list[str] = []
     hosts: set[str] = set()
-    with browser.new_context(base_url=site, reduced_motion="reduce", **context) as visitor:
-        visitor.set_default_timeout(15_000)
-        page = visitor.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
+    with browser.new_context(base_url=site, reduced_motion="reduce", **context) as browser_context:
+        browser_context.set_default_timeout(15_000)
+        page = browser_context.new_page()
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: hosts.add(httpx.URL(request.url).netloc.decode()))
         yield page
-        visitor.close()
-    told = [text for text in said if not (failures and text.startswith("Failed to load resource"))]
-    assert told == []
-    assert hosts - {""} == {httpx.URL(site).netloc.decode()}  # data: and blob: have no host
+        browser_context.close()
+    unexpected = [text for text in messages if not (failures and text.startswith("Failed to load resource"))]
+    assert unexpected == []
+    assert hosts - {""} == {httpx.URL(site).netloc.decode()}  # data: and blob: URLs have no host
 
 
 @pytest.fixture
 def page(browser: Browser, site: str) -> Iterator[Page]:
-    with visiting(browser, site) as page:
+    with visit(browser, site) as page:
         yield page
 
 
 @pytest.fixture
-def failing(browser: Browser, site: str) -> Iterator[Page]:
-    """A visitor some of whose requests are meant to fail."""
-    with visiting(browser, site, failures=True) as page:
+def failing_page(browser: Browser, site: str) -> Iterator[Page]:
+    """A page some of whose requests fail in the test."""
+    with visit(browser, site, failures=True) as page:
         yield page
 
 
@@ -92,17 +95,18 @@ def choose(page: Page, content: bytes, name: str = "cat.png", media_type: str = 
     page.locator("#file").set_input_files({"name": name, "mimeType": media_type, "buffer": content})
 
 
-def question(page: Page, text: str) -> None:
+def expect_question(page: Page, text: str) -> None:
+    """Wait until the page answers this question."""
     expect(page.get_by_role("heading", level=1)).to_have_text(text)
 
 
-def caption(page: Page, text: str) -> None:
-    """Wait for the answer about a picture of this format and size."""
+def expect_caption(page: Page, text: str) -> None:
+    """Wait for the answer to a picture with this format and size in its caption."""
     expect(page.locator("#upload-caption")).to_have_text(text)
 
 
 def drawn(page: Page, canvas: str) -> bytes:
-    """What a canvas shows, as PNG; read from a copy, of which the browser minds no reading."""
+    """Return the content of a canvas as a PNG; read from a copy, so that the browser does not warn of reading."""
     url: str = page.locator(canvas).evaluate(
         """canvas => {
             const copy = document.createElement("canvas");
@@ -116,7 +120,7 @@ def drawn(page: Page, canvas: str) -> bytes:
 
 
 def transfer(page: Page, content: bytes) -> Any:
-    """What a drop or a paste brings with it."""
+    """Return a `DataTransfer` with a file, as in events of drag and drop or pasting."""
     return page.evaluate_handle(
         """([data]) => {
             const transfer = new DataTransfer();
@@ -135,7 +139,7 @@ def explained(site: str, content: bytes, **query: str) -> dict[str, Any]:
     return answer
 
 
-# What is served
+# Files
 
 
 def test_the_page_is_served_with_a_strict_policy(client: TestClient) -> None:
@@ -148,7 +152,7 @@ def test_the_page_is_served_with_a_strict_policy(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(WEB.iterdir()), ids=lambda path: path.name)
-def test_every_part_has_its_media_type_and_is_sent_once(client: TestClient, path: Path) -> None:
+def test_every_file_has_its_media_type_and_is_cached_by_etag(client: TestClient, path: Path) -> None:
     media_types = {".html": "text/html", ".css": "text/css", ".js": "javascript", ".svg": "image/svg+xml"}
     first = client.get(f"/web/{path.name}")
     again = client.get(f"/web/{path.name}", headers={"If-None-Match": first.headers["ETag"]})
@@ -161,12 +165,12 @@ def test_every_part_has_its_media_type_and_is_sent_once(client: TestClient, path
 @pytest.mark.parametrize(
     "path", ["/web/../main.py", "/web/%2e%2e/main.py", "/web/..%2fmain.py", "/web/", "/web/x.js"]
 )
-def test_nothing_else_is_served(client: TestClient, path: str) -> None:
+def test_no_other_files_are_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
-def test_the_page_keeps_its_weight() -> None:
-    assert sum(path.stat().st_size for path in WEB.iterdir()) < BUDGET_BYTES
+def test_the_page_is_smaller_than_its_limit() -> None:
+    assert sum(path.stat().st_size for path in WEB.iterdir()) < MAX_PAGE_BYTES
 
 
 # Pictures
@@ -174,7 +178,7 @@ def test_the_page_keeps_its_weight() -> None:
 
 def test_the_first_visit_shows_an_explanation(page: Page) -> None:
     open_page(page)
-    question(page, "Why automobile?")
+    expect_question(page, "Why automobile?")
     expect(page.locator("#scores .score").first).to_contain_text("automobile")
     expect(page.locator("#receipt")).to_contain_text("reached the pixels")
     expect(
@@ -187,8 +191,8 @@ def test_the_first_visit_shows_an_explanation(page: Page) -> None:
 def test_a_chosen_picture_is_explained(page: Page, site: str, cat_png: bytes) -> None:
     open_page(page)
     choose(page, cat_png)
-    caption(page, "PNG, 451×300")
-    question(page, f"Why {explained(site, cat_png)['prediction']['label']}?")
+    expect_caption(page, "PNG, 451×300")
+    expect_question(page, f"Why {explained(site, cat_png)['prediction']['label']}?")
     expect(page.locator("#warnings li").first).to_contain_text("The model sees 32×32 pixels")
 
 
@@ -198,7 +202,7 @@ def test_a_dropped_picture_is_explained(page: Page, cat_png: bytes) -> None:
     expect(page.locator("#dropzone")).to_be_visible()
     page.dispatch_event("body", "drop", {"dataTransfer": transfer(page, cat_png)})
     expect(page.locator("#dropzone")).to_be_hidden()
-    caption(page, "PNG, 451×300")
+    expect_caption(page, "PNG, 451×300")
 
 
 def test_a_pasted_picture_is_explained(page: Page, cat_png: bytes) -> None:
@@ -207,10 +211,10 @@ def test_a_pasted_picture_is_explained(page: Page, cat_png: bytes) -> None:
         "data => document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))",
         transfer(page, cat_png),
     )
-    caption(page, "PNG, 451×300")
+    expect_caption(page, "PNG, 451×300")
 
 
-def test_a_photograph_is_explained(page: Page) -> None:
+def test_a_photo_of_the_camera_is_explained(page: Page) -> None:
     open_page(page)
     page.get_by_role("button", name="Camera").click()
     expect(page.get_by_role("dialog", name="Take a photograph")).to_be_visible()
@@ -218,28 +222,28 @@ def test_a_photograph_is_explained(page: Page) -> None:
     expect(page.locator("#upload-caption")).to_contain_text("JPEG")
 
 
-def test_every_example_is_taken_for_what_it_shows(page: Page) -> None:
+def test_every_example_is_classified_correctly(page: Page) -> None:
     open_page(page)
     for name in ("ship", "airplane", "truck", "frog", "horse", "automobile"):
         page.get_by_role("button", name=f"Example: {name}").click()
-        question(page, f"Why {name}?")
+        expect_question(page, f"Why {name}?")
 
 
-def test_the_small_picture_is_what_the_model_saw(page: Page, site: str, cat_png: bytes) -> None:
+def test_the_small_picture_shows_the_models_input(page: Page, site: str, cat_png: bytes) -> None:
     open_page(page)
     choose(page, cat_png)
-    caption(page, "PNG, 451×300")
+    expect_caption(page, "PNG, 451×300")
     with Image.open(io.BytesIO(drawn(page, "#seen"))) as seen:
         assert np.asarray(seen.convert("RGB")).tolist() == explained(site, cat_png)["input"]["pixels"]
 
 
-def test_a_picture_that_only_the_service_can_read_is_shown_as_the_model_saw_it(
+def test_a_picture_that_the_browser_cannot_decode_is_shown_as_the_models_input(
     page: Page, cat: Image.Image, tmp_path: Path
 ) -> None:
     cat.save(tmp_path / "cat.tiff")
     open_page(page)
     page.locator("#file").set_input_files(tmp_path / "cat.tiff")
-    caption(page, "TIFF, 451×300")
+    expect_caption(page, "TIFF, 451×300")
 
 
 # Questions
@@ -248,24 +252,24 @@ def test_a_picture_that_only_the_service_can_read_is_shown_as_the_model_saw_it(
 def test_a_click_on_a_class_shows_its_heatmap(page: Page) -> None:
     open_page(page)
     page.locator("#scores .score", has_text="ship").click()
-    question(page, "Why ship?")
+    expect_question(page, "Why ship?")
     expect(page.locator("#answer")).to_contain_text("The network says automobile")
     expect(page.locator(".score[aria-pressed=true]")).to_contain_text("ship")
 
 
-def test_two_classes_are_contrasted(page: Page) -> None:
+def test_two_classes_can_be_contrasted(page: Page) -> None:
     open_page(page)
     page.get_by_role("button", name="and not truck").click()
-    question(page, "Why automobile, and not truck?")
+    expect_question(page, "Why automobile, and not truck?")
     expect(page.locator("#receipt")).to_contain_text(
         "As much relevance was put in for automobile as against truck"
     )
     expect(page.locator("#scale-low")).to_contain_text("for truck")
     page.get_by_role("button", name="and not truck").click()
-    question(page, "Why automobile?")
+    expect_question(page, "Why automobile?")
 
 
-def test_another_rule_gives_another_map(page: Page) -> None:
+def test_selecting_a_rule_changes_the_map(page: Page) -> None:
     open_page(page)
     before = drawn(page, "#panel-relevance")
     page.get_by_label("Rule", exact=True).select_option("gamma")
@@ -274,7 +278,7 @@ def test_another_rule_gives_another_map(page: Page) -> None:
     assert drawn(page, "#panel-relevance") != before
 
 
-def test_a_slider_changes_the_map_and_the_address(page: Page) -> None:
+def test_a_slider_changes_the_map_and_the_url(page: Page) -> None:
     open_page(page, "#rule=gamma")
     high = page.locator("#scale-high").inner_text()
     before = drawn(page, "#panel-relevance")
@@ -286,7 +290,7 @@ def test_a_slider_changes_the_map_and_the_address(page: Page) -> None:
     assert drawn(page, "#panel-relevance") != before
 
 
-def test_rules_and_their_parameters_come_from_the_service(failing: Page) -> None:
+def test_rules_and_their_parameters_come_from_the_service(failing_page: Page) -> None:
     parameter = {
         "name": "delta",
         "default": 2.0,
@@ -300,35 +304,35 @@ def test_rules_and_their_parameters_come_from_the_service(failing: Page) -> None
         words = {"formula": "δ", "when": "Never.", "source": "A test."}
         route.fulfill(json=[*route.fetch().json(), {**rule, **words}])
 
-    failing.route("**/rules", add)
-    open_page(failing)
-    with failing.expect_request(re.compile("/explain.*rule=made_up")) as plain:
-        failing.get_by_label("Rule", exact=True).select_option(label="LRP-δ")
+    failing_page.route("**/rules", add)
+    open_page(failing_page)
+    with failing_page.expect_request(re.compile("/explain.*rule=made_up")) as plain:
+        failing_page.get_by_label("Rule", exact=True).select_option(label="LRP-δ")
     assert "delta" not in plain.value.url
-    expect(failing.locator("#parameters i")).to_have_text("δ")
-    with failing.expect_request(re.compile("/explain.*rule=made_up&delta=")):
-        failing.get_by_role("slider", name="delta").fill("900")
-    expect(failing).to_have_url(re.compile(r"rule=made_up&delta=\d"))
-    with failing.expect_request(re.compile("/explain.*rule=made_up&delta=3&")):
-        failing.goto("/#rule=made_up&delta=3")
+    expect(failing_page.locator("#parameters i")).to_have_text("δ")
+    with failing_page.expect_request(re.compile("/explain.*rule=made_up&delta=")):
+        failing_page.get_by_role("slider", name="delta").fill("900")
+    expect(failing_page).to_have_url(re.compile(r"rule=made_up&delta=\d"))
+    with failing_page.expect_request(re.compile("/explain.*rule=made_up&delta=3&")):
+        failing_page.goto("/#rule=made_up&delta=3")
 
 
-def test_a_pixel_reads_as_the_service_says(page: Page, site: str, cat_png: bytes) -> None:
+def test_the_readout_of_a_pixel_is_its_relevance(page: Page, site: str, cat_png: bytes) -> None:
     open_page(page)
     choose(page, cat_png)
-    caption(page, "PNG, 451×300")
+    expect_caption(page, "PNG, 451×300")
     values = explained(site, cat_png)["relevance"]["values"]
     value = sum(channel[20][10] for channel in values)
     box = page.locator("#panel-relevance").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 10.5 / 32 * box["width"], box["y"] + 20.5 / 32 * box["height"])
     expect(page.locator("#readout")).to_contain_text("Pixel 10, 20: relevance")
-    said = re.search(r"relevance ([+−]?[\d.e−]+)", page.locator("#readout").inner_text())
-    assert said is not None
-    assert float(said[1].replace("−", "-")) == pytest.approx(value, rel=0.01)
+    match = re.search(r"relevance ([+−]?[\d.e−]+)", page.locator("#readout").inner_text())
+    assert match is not None
+    assert float(match[1].replace("−", "-")) == pytest.approx(value, rel=0.01)
 
 
-def test_zoom_enlarges_all_three_pictures(page: Page) -> None:
+def test_zoom_applies_to_all_three_pictures(page: Page) -> None:
     open_page(page)
     panels = ("#panel-picture", "#panel-overlay", "#panel-relevance")
     before = [drawn(page, panel) for panel in panels]
@@ -339,16 +343,16 @@ def test_zoom_enlarges_all_three_pictures(page: Page) -> None:
     assert [drawn(page, panel) for panel in panels] == before
 
 
-def test_a_held_scale_stays_for_the_next_class(page: Page) -> None:
+def test_a_held_scale_is_kept_for_the_next_class(page: Page) -> None:
     open_page(page)
     high = page.locator("#scale-high").inner_text()
     page.get_by_label("hold this scale").check()
     page.locator("#scores .score", has_text="ship").click()
-    question(page, "Why ship?")
+    expect_question(page, "Why ship?")
     expect(page.locator("#scale-high")).to_have_text(high)
 
 
-def test_the_numbers_are_checked_against_the_reference(page: Page) -> None:
+def test_verification_shows_the_difference_from_the_reference(page: Page) -> None:
     open_page(page, "#rule=gamma")
     page.get_by_role("button", name="Check the numbers").click()
     expect(page.locator("#verified")).to_contain_text(
@@ -356,7 +360,7 @@ def test_the_numbers_are_checked_against_the_reference(page: Page) -> None:
     )
 
 
-def test_rules_and_classes_compare_on_one_scale(page: Page) -> None:
+def test_comparisons_have_one_scale(page: Page) -> None:
     open_page(page)
     page.get_by_role("tab", name="Compare").click()
     cells = page.locator("#grid img")
@@ -365,11 +369,11 @@ def test_rules_and_classes_compare_on_one_scale(page: Page) -> None:
     expect(cells).to_have_count(12)
     expect(page.locator("#grid-scale")).to_contain_text("All on one scale")
     page.get_by_role("button", name=re.compile("EpsilonGammaBox for frog")).click()
-    question(page, "Why frog?")
+    expect_question(page, "Why frog?")
     expect(page.get_by_label("Rule", exact=True)).to_have_value("epsilon_gamma_box")
 
 
-def test_layers_show_what_arrives_at_each(page: Page) -> None:
+def test_layers_show_the_relevance_of_each_layer(page: Page) -> None:
     open_page(page)
     page.get_by_role("tab", name="Layers").click()
     cards = page.locator("#flow li")
@@ -381,10 +385,10 @@ def test_layers_show_what_arrives_at_each(page: Page) -> None:
     )
 
 
-# Taking it away
+# Downloads and links
 
 
-def test_downloads_are_the_services_own_answers(page: Page, tmp_path: Path) -> None:
+def test_downloads_are_answers_of_the_service(page: Page, tmp_path: Path) -> None:
     open_page(page)
     starts = {"PNG": b"\x89PNG", "npy": b"\x93NUMPY", "JSON": b"{"}
     for name, start in starts.items():
@@ -396,15 +400,15 @@ def test_downloads_are_the_services_own_answers(page: Page, tmp_path: Path) -> N
     assert json.loads((tmp_path / "JSON").read_text())["target"]["label"] == "automobile"
 
 
-def test_the_copied_commands_run_and_ask_the_same(
+def test_copied_commands_send_the_same_request(
     browser: Browser, site: str, tmp_path: Path, cat_png: bytes
 ) -> None:
-    with visiting(browser, site, permissions=["clipboard-read", "clipboard-write"]) as page:
+    with visit(browser, site, permissions=["clipboard-read", "clipboard-write"]) as page:
         open_page(
             page, "#rule=gamma&gamma=0.5&layers=features.0%3Aw_square&target=cat&versus=dog&view=side_by_side"
         )
         choose(page, cat_png, "it's a cat.png")
-        caption(page, "PNG, 451×300")
+        expect_caption(page, "PNG, 451×300")
         page.get_by_role("button", name="and not dog").click()
         expect(page.locator("#question")).to_contain_text("and not dog")
         copied = {}
@@ -414,7 +418,7 @@ def test_the_copied_commands_run_and_ask_the_same(
             copied[name] = page.evaluate("navigator.clipboard.readText()")
     (tmp_path / "it's a cat.png").write_bytes(cat_png)
     subprocess.run(["sh", "-c", copied["curl"]], cwd=tmp_path, check=True, timeout=60, capture_output=True)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", copied["Python"]],
         cwd=tmp_path,
         check=True,
@@ -424,70 +428,70 @@ def test_the_copied_commands_run_and_ask_the_same(
     )
     saved = next(path for path in tmp_path.glob("*.png") if path.name != "it's a cat.png")
     with Image.open(saved) as picture:
-        receipt = json.loads(picture.info["lrp"])
-    assert receipt["rule"]["parameters"]["gamma"] == 0.5
-    assert receipt["rule"]["layers"][0]["rule"] == "w_square"
-    assert receipt["versus"]["label"] == "dog"
-    assert done.stdout.split() == [receipt["target"]["label"], str(receipt["relevance"]["sum"])]
+        report = json.loads(picture.info["lrp"])
+    assert report["rule"]["parameters"]["gamma"] == 0.5
+    assert report["rule"]["layers"][0]["rule"] == "w_square"
+    assert report["versus"]["label"] == "dog"
+    assert result.stdout.split() == [report["target"]["label"], str(report["relevance"]["sum"])]
 
 
-def test_a_link_shows_the_same(browser: Browser, site: str) -> None:
-    with visiting(browser, site) as page:
+def test_a_link_restores_the_explanation(browser: Browser, site: str) -> None:
+    with visit(browser, site) as page:
         open_page(page)
         page.get_by_role("button", name="Example: ship").click()
-        question(page, "Why ship?")
+        expect_question(page, "Why ship?")
         page.get_by_label("Rule", exact=True).select_option("epsilon_gamma_box")
         page.get_by_role("button", name="and not bird").click()
         page.get_by_label("Colours").select_option("vik")
-        question(page, "Why ship, and not bird?")
+        expect_question(page, "Why ship, and not bird?")
         expect(page.locator("#panel-map")).to_have_attribute("aria-busy", "false")
         expect(page).to_have_url(re.compile("example=ship.*versus=bird.*colormap=vik"))
         expect(page.locator("#scale-bar")).to_have_css("background-image", re.compile(r"rgb\(0, 18, 97\)"))
         shown, link = drawn(page, "#panel-relevance"), page.url
-    with visiting(browser, site) as other:
+    with visit(browser, site) as other:
         other.goto(link)
-        question(other, "Why ship, and not bird?")
+        expect_question(other, "Why ship, and not bird?")
         expect(other.get_by_label("Rule", exact=True)).to_have_value("epsilon_gamma_box")
         assert drawn(other, "#panel-relevance") == shown
 
 
-# When things go wrong
+# Errors
 
 
-def test_what_is_no_picture_is_refused_in_a_sentence(failing: Page) -> None:
-    open_page(failing)
-    choose(failing, b"no picture at all", "notes.png")
-    expect(failing.get_by_role("alert")).to_contain_text(
+def test_an_unreadable_file_is_refused_with_a_message(failing_page: Page) -> None:
+    open_page(failing_page)
+    choose(failing_page, b"no picture at all", "notes.png")
+    expect(failing_page.get_by_role("alert")).to_contain_text(
         "Not a readable PNG, JPEG, WebP, GIF, BMP or TIFF picture"
     )
-    failing.get_by_role("button", name="Example: frog").click()
-    question(failing, "Why frog?")
-    expect(failing.get_by_role("alert")).to_be_hidden()
+    failing_page.get_by_role("button", name="Example: frog").click()
+    expect_question(failing_page, "Why frog?")
+    expect(failing_page.get_by_role("alert")).to_be_hidden()
 
 
-def test_an_unreachable_service_is_told_and_can_be_tried_again(failing: Page) -> None:
-    open_page(failing)
-    failing.route("**/explain?*", lambda route: route.abort())
-    failing.locator("#scores .score", has_text="ship").click()
-    expect(failing.get_by_role("alert")).to_contain_text("The service does not answer")
-    failing.unroute("**/explain?*")
-    failing.get_by_role("button", name="Try again").click()
-    question(failing, "Why ship?")
+def test_an_unreachable_service_is_reported_and_can_be_tried_again(failing_page: Page) -> None:
+    open_page(failing_page)
+    failing_page.route("**/explain?*", lambda route: route.abort())
+    failing_page.locator("#scores .score", has_text="ship").click()
+    expect(failing_page.get_by_role("alert")).to_contain_text("The service does not answer")
+    failing_page.unroute("**/explain?*")
+    failing_page.get_by_role("button", name="Try again").click()
+    expect_question(failing_page, "Why ship?")
 
 
-def test_a_busy_service_is_asked_again_after_its_own_delay(failing: Page) -> None:
-    failing.route(
+def test_a_busy_service_is_retried_after_its_delay(failing_page: Page) -> None:
+    failing_page.route(
         "**/explain?*",
         lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}, body="{}"),
         times=1,
     )
-    failing.goto("/")
-    expect(failing.locator("#status")).to_have_text("The service is busy, retrying in 1 s …")
-    question(failing, "Why automobile?")
-    expect(failing.locator("#status")).to_be_hidden()
+    failing_page.goto("/")
+    expect(failing_page.locator("#status")).to_have_text("The service is busy, retrying in 1 s …")
+    expect_question(failing_page, "Why automobile?")
+    expect(failing_page.locator("#status")).to_be_hidden()
 
 
-def test_a_browser_that_was_given_the_key_shows_the_page(
+def test_the_page_works_with_a_key_in_basic_authentication(
     browser: Browser, model: ModelProcess, tmp_path: Path
 ) -> None:
     keys = tmp_path / "keys"
@@ -496,13 +500,13 @@ def test_a_browser_that_was_given_the_key_shows_the_page(
     settings = Settings(api_keys_file=keys)
     with (
         serving(settings, create_app(settings, model)) as locked,
-        visiting(browser, f"http://127.0.0.1:{locked.port}", http_credentials=answer) as page,
+        visit(browser, f"http://127.0.0.1:{locked.port}", http_credentials=answer) as page,
     ):
         open_page(page)
-        question(page, "Why automobile?")
+        expect_question(page, "Why automobile?")
 
 
-def test_a_key_is_asked_for_and_sent(failing: Page) -> None:
+def test_a_required_key_is_requested_and_sent(failing_page: Page) -> None:
     def guard(route: Route) -> None:
         if route.request.headers.get("authorization") == "Bearer sesame":
             route.continue_()
@@ -511,24 +515,24 @@ def test_a_key_is_asked_for_and_sent(failing: Page) -> None:
                 status=401, content_type="application/problem+json", body='{"detail": "send a key"}'
             )
 
-    failing.route("**/explain?*", guard)
-    failing.goto("/")
-    failing.locator("#key").fill("sesame")
-    failing.get_by_role("button", name="Use it").click()
-    question(failing, "Why automobile?")
-    expect(failing.locator("#code")).to_contain_text("Bearer $LRP_API_KEY")
+    failing_page.route("**/explain?*", guard)
+    failing_page.goto("/")
+    failing_page.locator("#key").fill("sesame")
+    failing_page.get_by_role("button", name="Use it").click()
+    expect_question(failing_page, "Why automobile?")
+    expect(failing_page.locator("#code")).to_contain_text("Bearer $LRP_API_KEY")
 
 
-def test_who_has_no_key_is_told_so(failing: Page) -> None:
+def test_a_missing_key_is_reported(failing_page: Page) -> None:
     problem = {"status": 401, "content_type": "application/problem+json", "body": '{"detail": "send a key"}'}
-    failing.route("**/explain?*", lambda route: route.fulfill(**problem))
-    failing.goto("/")
-    expect(failing.locator("#key")).to_be_focused()
-    failing.keyboard.press("Escape")
-    expect(failing.get_by_role("alert")).to_contain_text("This service answers only with a key")
+    failing_page.route("**/explain?*", lambda route: route.fulfill(**problem))
+    failing_page.goto("/")
+    expect(failing_page.locator("#key")).to_be_focused()
+    failing_page.keyboard.press("Escape")
+    expect(failing_page.get_by_role("alert")).to_contain_text("This service answers only with a key")
 
 
-def test_an_older_answer_never_overwrites_a_newer_one(page: Page) -> None:
+def test_an_older_answer_does_not_replace_a_newer_one(page: Page) -> None:
     held: list[Route] = []
     open_page(page)
     page.route("**/explain?rule=zero*", lambda route: held.append(route))
@@ -541,7 +545,7 @@ def test_an_older_answer_never_overwrites_a_newer_one(page: Page) -> None:
     expect(page.locator("#panel-relevance")).to_have_attribute("aria-label", re.compile("LRP-γ"))
 
 
-# For everyone
+# Accessibility
 
 
 def tab_to(page: Page, css: str) -> None:
@@ -549,10 +553,10 @@ def tab_to(page: Page, css: str) -> None:
         page.keyboard.press("Tab")
         if page.evaluate("css => document.activeElement.matches(css)", css):
             return
-    raise AssertionError(f"the keyboard never gets to {css}")
+    raise AssertionError(f"{css} cannot be reached with the keyboard")
 
 
-def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
+def test_the_page_can_be_used_with_the_keyboard(page: Page) -> None:
     open_page(page)
     tab_to(page, ".skip")
     page.keyboard.press("Enter")
@@ -577,10 +581,12 @@ def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_it_fits_and_axe_finds_nothing(browser: Browser, site: str, size: str, scheme: str) -> None:
+def test_the_page_fits_the_window_and_axe_finds_no_violations(
+    browser: Browser, site: str, size: str, scheme: str
+) -> None:
     width, height = SIZES[size]
     ARTEFACTS.mkdir(exist_ok=True)
-    with visiting(browser, site, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
+    with visit(browser, site, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
         open_page(page)
         for tab, ready in (("map", "#zoom-in:enabled"), ("compare", "#grid img"), ("layers", "#flow img")):
             page.locator(f"#tab-{tab}").click()
@@ -591,7 +597,7 @@ def test_it_fits_and_axe_finds_nothing(browser: Browser, site: str, size: str, s
             assert report.violations_count == 0, report.generate_report()
 
 
-# The API's own pages
+# API documentation
 
 
 def test_swagger_uploads_a_picture_and_shows_the_heatmap(page: Page, cat_png: bytes) -> None:
@@ -608,14 +614,14 @@ def test_swagger_uploads_a_picture_and_shows_the_heatmap(page: Page, cat_png: by
     page.screenshot(path=ARTEFACTS / "swagger.png", full_page=True)
 
 
-def test_redoc_asks_no_other_host(page: Page) -> None:
+def test_redoc_sends_no_requests_to_other_hosts(page: Page) -> None:
     page.goto("/redoc")
     expect(page.get_by_role("heading", name=re.compile("LRPServe")).first).to_be_visible()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=ARTEFACTS / "redoc.png")
 
 
-# Another model
+# A model of another shape
 
 
 @pytest.fixture(scope="module")
@@ -629,10 +635,10 @@ def other_site() -> Iterator[str]:
 def test_the_page_has_the_shape_and_the_classes_of_the_model(
     browser: Browser, other_site: str, cat_png: bytes
 ) -> None:
-    with visiting(browser, other_site) as page:
+    with visit(browser, other_site) as page:
         open_page(page)
         choose(page, cat_png)
-        caption(page, "PNG, 451×300")
+        expect_caption(page, "PNG, 451×300")
         expect(page.locator("#model")).to_have_text("quadrants")
         expect(page.locator("#seen-caption")).to_have_text("the model saw 64×48")
         expect(page.locator("#scores .score")).to_have_count(4)
@@ -647,40 +653,42 @@ def test_the_page_has_the_shape_and_the_classes_of_the_model(
             assert box["width"] / box["height"] == pytest.approx(64 / 48, rel=0.01)
 
 
-def test_a_pixel_of_a_wide_map_reads_as_the_service_says(
+def test_the_readout_of_a_pixel_of_a_wide_map_is_its_relevance(
     browser: Browser, other_site: str, cat_png: bytes
 ) -> None:
-    with visiting(browser, other_site) as page:
+    with visit(browser, other_site) as page:
         open_page(page)
         choose(page, cat_png)
-        caption(page, "PNG, 451×300")
+        expect_caption(page, "PNG, 451×300")
         value = explained(other_site, cat_png)["relevance"]["values"][0][40][50]
         box = page.locator("#panel-relevance").bounding_box()
         assert box is not None
         page.mouse.move(box["x"] + 50.5 / 64 * box["width"], box["y"] + 40.5 / 48 * box["height"])
         expect(page.locator("#readout")).to_contain_text("Pixel 50, 40: relevance")
-        said = re.search(r"relevance ([+−]?[\d.e−]+)", page.locator("#readout").inner_text())
-        assert said is not None
-        assert float(said[1].replace("−", "-")) == pytest.approx(value, rel=0.01)
+        match = re.search(r"relevance ([+−]?[\d.e−]+)", page.locator("#readout").inner_text())
+        assert match is not None
+        assert float(match[1].replace("−", "-")) == pytest.approx(value, rel=0.01)
 
 
 def test_padding_has_the_colour_of_the_models_mean(browser: Browser, other_site: str) -> None:
-    with visiting(browser, other_site) as page:
+    with visit(browser, other_site) as page:
         open_page(page, "#fit=pad")
         content = io.BytesIO()
         Image.new("RGB", (640, 120), "white").save(content, "PNG")
         choose(page, content.getvalue(), "bar.png")
-        caption(page, "PNG, 640×120")
+        expect_caption(page, "PNG, 640×120")
         with Image.open(io.BytesIO(drawn(page, "#panel-picture"))) as panel:
             corners = [panel.getpixel((5, 5)), panel.getpixel((panel.width - 5, panel.height - 5))]
         assert corners == [(102, 102, 102, 255)] * 2
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_it_fits_with_a_model_of_another_shape(browser: Browser, other_site: str, size: str) -> None:
+def test_the_page_fits_the_window_with_a_model_of_another_shape(
+    browser: Browser, other_site: str, size: str
+) -> None:
     width, height = SIZES[size]
     ARTEFACTS.mkdir(exist_ok=True)
-    with visiting(browser, other_site, viewport={"width": width, "height": height}) as page:
+    with visit(browser, other_site, viewport={"width": width, "height": height}) as page:
         open_page(page)
         for tab, ready in (("map", "#zoom-in:enabled"), ("compare", "#grid img"), ("layers", "#flow img")):
             page.locator(f"#tab-{tab}").click()
