@@ -29,7 +29,7 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """The service has explained a picture and takes requests."""
+    """The service is ready for requests: its warm-up explanation has run."""
 
     status: Literal["ready"] = "ready"
 
@@ -41,33 +41,33 @@ class ServerLive(BaseModel):
 
 
 class ServerReady(BaseModel):
-    """Open Inference Protocol: the models take requests."""
+    """Open Inference Protocol: the models are ready for requests."""
 
     ready: Literal[True] = True
 
 
 @router.get(ALIVE, summary="Is the process alive?")
 async def livez() -> Alive:
-    """200 as long as the process answers at all."""
+    """200 as long as the process responds."""
     return Alive()
 
 
-@router.get(READY, summary="Should it be sent requests?", responses=problems(503))
+@router.get(READY, summary="Is the service ready for requests?", responses=problems(503))
 async def readyz(readiness: ReadinessDep) -> Ready:
-    """200 once a warm-up explanation has run, until the process is to end; 503 before and after."""
+    """200 after the warm-up explanation, until shutdown; 503 before and after."""
     refuse_unready(readiness)
     return Ready()
 
 
 @router.get(V2_ALIVE, summary="Open Inference Protocol: is the server alive?")
 async def server_live() -> ServerLive:
-    """200 as long as the process answers at all."""
+    """200 as long as the process responds."""
     return ServerLive()
 
 
 @router.get(V2_READY, summary="Open Inference Protocol: is the server ready?", responses=protocol_errors(503))
 async def server_ready(readiness: ReadinessDep) -> ServerReady:
-    """200 once a warm-up explanation has run, 503 before."""
+    """200 after the warm-up explanation, until shutdown; 503 before and after."""
     refuse_unready(readiness)
     return ServerReady()
 
@@ -79,4 +79,4 @@ def refuse_unready(readiness: Readiness) -> None:
 
 
 for alias in ALIASES:
-    router.get(alias, summary="The same as /readyz, under another name", responses=problems(503))(readyz)
+    router.get(alias, summary="Alias of /readyz", responses=problems(503))(readyz)
