@@ -73,7 +73,7 @@ def save(
 
 
 def _network(card: ModelCard, path: Path) -> MiniVGG:
-    """The network of a card with untrained weights, in evaluation mode."""
+    """Return the network of a card with untrained weights, in evaluation mode."""
     architecture = ARCHITECTURES.get(card.architecture)
     if architecture is None or card.input_size != architecture.input_size:
         known = " or ".join(f"{name} with input {one.input_size}" for name, one in ARCHITECTURES.items())

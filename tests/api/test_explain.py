@@ -286,7 +286,7 @@ def test_a_body_without_a_readable_picture_is_refused(
 
 @pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded; charset=utf-8"])
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_picture_whose_type_is_not_declared_is_taken_by_its_first_bytes(
+def test_a_picture_without_declared_media_type_is_recognised_by_its_first_bytes(
     client: TestClient, cat: Image.Image, form: str, content_type: str | None
 ) -> None:
     picture = encode(cat, form)

@@ -18,8 +18,9 @@ SEND_ONE = "send one picture as multipart part 'file' or as the raw body with it
 MAX_PARTS = 8
 """Limit of the multipart parser. More than one part is an error; a few are parsed for its message."""
 UNDECLARED = ("", "application/x-www-form-urlencoded")
-"""Media types of clients that declare none: the second is the default of ``curl --data-binary`` and
-``wget --post-file``, the first that of ``fetch`` and requests.
+"""Media types of requests whose client was not given one.
+
+``fetch`` and requests send none; ``curl --data-binary`` and ``wget --post-file`` send that of forms.
 """
 
 
