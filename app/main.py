@@ -29,6 +29,7 @@ from app.api.http.middleware import (
     BodyLimits,
     CloseWhileDraining,
     HeadAsGet,
+    JoinedHeaders,
     RequestContext,
 )
 from app.api.http.problems import Problem
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     model = model or ModelProcess(settings.model, settings.device, settings.cores)
     service = Service(settings, model)
     app = FastAPIOffline(
+        redirect_slashes=False,
         redoc_url=None,  # see app.api.routes.redoc
         title="LRPServe",
         summary="Class scores and relevance heatmaps for pictures.",
@@ -197,6 +199,7 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, serv
     app.add_middleware(RequestContext, metrics=service.metrics)
     app.add_middleware(CloseWhileDraining)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(JoinedHeaders)
 
 
 def terminate() -> None:

@@ -5,7 +5,7 @@ import hmac
 import ipaddress
 import logging
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -115,7 +115,9 @@ class TrustedHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "http":
-            host = Headers(scope=scope).get("host", "")
+            hosts = Headers(scope=scope).getlist("host")
+            _check_number(hosts, scope["http_version"])
+            host = "".join(hosts)
             if len(host) > MAX_HOST_LENGTH or not self._is_trusted(host):
                 raise BadRequestError(
                     "the Host header has an unknown name; use the service's IP address, or have the name added "
@@ -133,6 +135,12 @@ class TrustedHosts:
         parents = name.split(".")[1:]
         wildcards = {"*." + ".".join(parents[start:]) for start in range(len(parents))}
         return _is_not_in_public_dns(name) or not self._names.isdisjoint({name} | wildcards)
+
+
+def _check_number(hosts: Sequence[str], http_version: str) -> None:
+    """Raise `BadRequestError` unless there is one Host, or none in HTTP/1.0 (RFC 9112, 3.2)."""
+    if len(hosts) > 1 or (not hosts and http_version != "1.0"):
+        raise BadRequestError(f"the request has {len(hosts) or 'no'} Host headers; send exactly one")
 
 
 def trusted_names(settings: Settings) -> tuple[str, ...]:

@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 CLIENT_LEFT = 499
 """Status in logs and metrics of a request whose client left before its answer; nginx uses the same."""
 
+LISTS = frozenset(
+    (b"accept", b"accept-encoding", b"cache-control", b"content-encoding", b"if-match", b"if-none-match")
+)
+"""Request headers that the application reads and whose value is a list."""
+
 
 class HeadAsGet:
     """Answers HEAD like GET, without the body, because the routes are declared for GET only."""
@@ -41,6 +46,35 @@ class HeadAsGet:
             await send({**message, "body": b""} if "body" in message else message)
 
         await self._app({**scope, "method": "GET"}, receive, send_head)
+
+
+class JoinedHeaders:
+    """Joins headers that are lists and that came on several lines into one (RFC 9110, 5.3).
+
+    `starlette.datastructures.Headers.get` returns the first line only.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            scope = {**scope, "headers": joined(scope["headers"])}
+        await self._app(scope, receive, send)
+
+
+def joined(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return ``headers`` with those of each name in `LISTS` as one, at the place of the first."""
+    lines: dict[bytes, list[bytes]] = {name: [] for name in LISTS}
+    for name, value in headers:
+        if name in lines:
+            lines[name].append(value)
+    return [
+        (name, b", ".join(lines.pop(name)) if name in LISTS else value)
+        for name, value in headers
+        if name not in LISTS or name in lines
+    ]
 
 
 class CloseWhileDraining:

@@ -1,14 +1,15 @@
 """Reading of uploads: one picture as raw body or multipart part ``file``, or several such parts."""
 
 import errno
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.http.errors import BadRequestError, UnsupportedMediaTypeError
 from app.errors import TooLargeError, UnavailableError
@@ -17,6 +18,7 @@ from app.modalities.image.signatures import looks_like_picture
 SEND_ONE = "send one picture as multipart part 'file' or as the raw body with its image type"
 MAX_PARTS = 8
 """Limit of the multipart parser. More than one part is an error; a few are parsed for its message."""
+MAX_PREAMBLE_BYTES = 2**16
 UNDECLARED = ("", "application/x-www-form-urlencoded")
 """Media types of requests whose client was not given one.
 
@@ -97,10 +99,10 @@ async def _form(request: Request, **limits: int) -> AsyncIterator[FormData]:
     stored in temporary files.
     """
     try:
-        form = await request.form(**limits)
-    except HTTPException as error:
+        form = await MultiPartParser(request.headers, _without_preamble(request), **limits).parse()
+    except MultiPartException as error:
         raise BadRequestError(
-            f"the multipart body cannot be read ({error.detail.rstrip('.')}); let a library or "
+            f"the multipart body cannot be read ({error.message.rstrip('.')}); let a library or "
             "`curl -F file=@cat.jpg` write it and its Content-Type"
         ) from None
     except UnicodeError:  # the charset of the Content-Type is a codec that does not decode text
@@ -113,6 +115,28 @@ async def _form(request: Request, **limits: int) -> AsyncIterator[FormData]:
         yield form
     finally:
         await form.close()
+
+
+async def _without_preamble(request: Request) -> AsyncGenerator[bytes]:
+    """Yield a multipart body without the text before its first boundary (RFC 2046, 5.1.1).
+
+    python-multipart does not accept any. Raises `MultiPartException` if there is too much of it.
+    """
+    _, parameters = parse_options_header(request.headers["content-type"])
+    delimiter = b"\r\n--" + parameters.get(b"boundary", b"")
+    chunks = request.stream()
+    head = b"\r\n"  # so that a boundary at the very start has a line break before it, too
+    async for chunk in chunks:
+        head += chunk
+        start = head.find(delimiter, 0, MAX_PREAMBLE_BYTES)
+        if start >= 0:
+            head = head[start:]
+            break
+        if len(head) >= MAX_PREAMBLE_BYTES:
+            raise MultiPartException("no boundary at its beginning")
+    yield head[2:]
+    async for chunk in chunks:
+        yield chunk
 
 
 async def _file_part(request: Request) -> bytes:

@@ -84,6 +84,7 @@ VERSION_SERVED = [*SERVED, Depends(served_version)]
 VERSIONS = "/models/{model}/versions/{version}"
 
 
+@router.get("/", include_in_schema=False)  # as the protocol's OpenAPI has it; its text has no slash
 @router.get("", summary="Open Inference Protocol: what the server is", responses=protocol_errors(422))
 async def server(request: Request) -> ServerMetadata:
     """Name, version and extensions."""
