@@ -20,7 +20,7 @@ help:  ## List the targets
 serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
 	@$(BIN)/lrpserve serve --host $(HOST) --port $(PORT)
 
-test: $(VENV)/test.stamp  ## Run all tests
+test: $(VENV)/test.stamp $(VENV)/kserve/stamp  ## Run all tests
 	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
 
 soak: $(VENV)/test.stamp  ## Test overload, mixed requests, damaged pictures and generated requests; SOAK_ARGS=--short SOAK_S=seconds
@@ -82,6 +82,13 @@ $(VENV)/test.stamp: $(VENV)/serve.stamp
 		> "$$(.bench/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ours.pth"
 	@if .bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<; \
 		then touch $@; else echo "$* could not be installed; the benchmark leaves it out"; fi
+
+# KServe's SDK excludes releases that the service uses. Without it, its tests are skipped.
+$(VENV)/kserve/stamp: tests/api/kserve.txt $(VENV)/test.stamp
+	@echo "Setting up KServe's SDK ..."
+	@$(BIN)/python -m venv $(VENV)/kserve
+	@if $(VENV)/kserve/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<; \
+		then touch $@; else rm -rf $(VENV)/kserve; echo "KServe's SDK could not be installed; its tests are skipped"; fi
 
 # In an environment of its own, so that the audit does not depend on the packages that it checks.
 $(VENV)/audit.stamp: $(VENV)/serve.stamp

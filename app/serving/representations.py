@@ -5,6 +5,7 @@ These functions run in the processes that draw, and import nothing of the web fr
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -79,9 +80,11 @@ def comparison(compared: RenderedComparison, form: Format, *, values: bool) -> R
     return Representation(compared.answer(values=values).model_dump_json().encode())
 
 
-def parts(explained: RenderedExplanation, *, values: bool) -> Parts:
-    """Parts of a response with several explanations."""
+def parts(explained: RenderedExplanation, *, values: bool, warnings: Sequence[str] = ()) -> Parts:
+    """Parts of a response with several explanations; ``warnings`` are added to the explanation's own."""
     answer = explained.answer(values=values)
+    if warnings:
+        answer = answer.model_copy(update={"warnings": [*answer.warnings, *warnings]})
     prediction = answer.model_dump_json(include=set(PredictAnswer.model_fields))
     return Parts(answer.model_dump_json().encode(), prediction.encode(), explained.heatmap.png)
 

@@ -107,7 +107,12 @@ def test_the_content_type_is_ignored(client: TestClient, cat_b64: str) -> None:
             400,
             "instances[0].epsilon: must be text, a number",
         ),
-        ('{"instances": [{"b64": "a", "surprise": 1}]}', 422, "instances[0]: surprise: no such parameter"),
+        (
+            '{"instances": [{"b64": "a", "gama": 1}]}',
+            422,
+            "instances[0]: gama: no such option; did you mean gamma?",
+        ),
+        ('{"instances": [{"b64": "a", "Rules": null}]}', 422, "did you mean rule?"),
         ('{"instances": [{"b64": "a", "target": "' + "1" * 5000 + '"}]}', 422, "longer than 200 characters"),
         ('{"instances": [{"b64": "a", "target": ' + "1" * 5000 + "}]}", 400, "JSON"),
         (
@@ -165,7 +170,7 @@ def test_predict_accepts_the_options_of_explain(client: TestClient, cat_b64: str
         {"size": 7},
         {"colormap": "mud"},
         {"layer": "nowhere"},
-        {"surprise": 1},
+        {"epsilom": 1},
     ],
 )
 def test_invalid_options_are_refused_by_both_verbs(
@@ -178,12 +183,32 @@ def test_invalid_options_are_refused_by_both_verbs(
 
 @pytest.mark.parametrize(
     "option",
-    [{"colormap": "R" * 7_000_000}, {"k" * 7_000_000: 1}, {f"u{number}": 1 for number in range(3000)}],
+    [{"colormap": "R" * 7_000_000}, {f"u{number}": 1 for number in range(3000)}],
 )
 def test_errors_do_not_repeat_long_values(client: TestClient, cat_b64: str, option: dict[str, Any]) -> None:
     response = post(client, "explain", {"b64": cat_b64, **option})
     assert response.status_code == 422
     assert len(response.content) < 2000
+
+
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+def test_members_that_are_not_known_are_ignored_and_those_of_an_instance_listed(
+    client: TestClient, cat_b64: str, verb: str
+) -> None:
+    long = "k" * 7_000
+    unknown = {"signature_name": None, "metadata": {"id": [1]}, long: 1}
+    image = {"b64": cat_b64, "content_type": "image/png"}
+    instances = [{"image": image, "target": "dog", **unknown}, {"image": image, "target": "dog"}]
+    body = {"instances": instances, "inputs": None, "signature_name": "serving_default", "priority": 1}
+    answer = client.post(f"{MODEL}:{verb}", json=body).json()
+    for results in answer.values():
+        first, second = (result.pop("warnings") for result in results)
+        assert results[0].keys() == results[1].keys()
+        logits = [result["prediction"]["logit"] for result in results]
+        assert logits[0] == pytest.approx(logits[1], rel=1e-5)
+        (ignored,) = set(first) - set(second)
+        assert ignored.startswith("ignored, no option: signature_name, metadata, kkk")
+        assert len(ignored) < 200
 
 
 @pytest.mark.parametrize(

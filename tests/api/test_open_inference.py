@@ -185,6 +185,32 @@ def test_a_tensor_and_a_file_of_the_same_pixels_give_equal_results(
         np.testing.assert_allclose(numbers(from_tensor, name), numbers(from_files, name), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [(EXPLAINED, "priority, timeout"), (NETWORK, "rule, priority, timeout")],
+)
+def test_members_that_are_not_known_are_ignored_and_parameters_listed(
+    client: TestClient, cat_png: bytes, name: str, listed: str
+) -> None:
+    plain = infer(client, name, files(cat_png), parameters={"rule": "zero"} if name == EXPLAINED else {})
+    tensor = {**files(cat_png), "parameters": {"content_type": "base64"}, "layout": {"a": [1]}}
+    parameters = {"rule": "zero", "priority": 1, "timeout": None}
+    rest = {"model_name": name, "outputs": None, "id": None, "content_type": None}
+    response = infer(client, name, tensor, parameters=parameters, **rest)
+    assert "parameters" not in plain.json()
+    assert response.json()["parameters"] == {"ignored": listed}
+    for output in plain.json()["outputs"]:
+        if output["datatype"] == "FP32":
+            got, expected = (numbers(one, output["name"]) for one in (response, plain))
+            np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_null_for_a_known_member_is_as_if_it_were_not_there(client: TestClient, cat_png: bytes) -> None:
+    tensor = {**files(cat_png), "parameters": None}
+    response = infer(client, NETWORK, tensor, parameters=None, outputs=None, id=None)
+    assert numbers(response, "logits").shape == (1, 10)
+
+
 def test_only_the_requested_outputs_are_returned_in_their_order(client: TestClient, cat_png: bytes) -> None:
     requested = [{"name": "relevance"}, {"name": "logits"}]
     outputs = infer(client, EXPLAINED, files(cat_png), outputs=requested).json()["outputs"]
@@ -237,11 +263,11 @@ TENSOR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
         ({"datatype": "BYTES", "shape": [1], "data": [["a"]]}, {}, 400, "base64"),
         ({"datatype": "BYTES", "shape": [1], "data": ["bm8gcGljdHVyZQ=="]}, {}, 422, "image[0]"),
         ({"datatype": "BYTES", "shape": [33], "data": ["a"] * 33}, {}, 413, "32"),
-        ({"datatype": "BYTES", "shape": [1], "data": ["a"], "nmae": 1}, {}, 400, "nmae"),
         (files(b"x"), {"parameters": {"rule": "nonsense"}}, 422, "nonsense"),
         (files(b"x"), {"parameters": {"epsilon": "x"}}, 422, "epsilon"),
         (files(b"x"), {"parameters": {"top_k": 3}}, 422, "top_k"),
-        (files(b"x"), {"parameters": {"surprise": 3}}, 422, "surprise"),
+        (files(b"x"), {"parameters": {"gama": 3}}, 422, "gama: no such option; did you mean gamma?"),
+        (files(b"x"), {"parameters": {f"u{number}": 3 for number in range(21)}}, 422, "20 others"),
         (files(b"x"), {"parameters": {"target": ["cat"]}}, 400, "target"),
         (files(b"x"), {"parameters": {"target": "9" * 5000}}, 422, "longer than 200 characters"),
         (files(b"x"), {"parameters": {"binary_data_output": "yes"}}, 400, "true or false"),
@@ -254,7 +280,12 @@ TENSOR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
             "classific",
         ),
         (files(b"x"), {"inputs": []}, 400, "inputs"),
-        (files(b"x"), {"surprise": 1}, 400, "surprise"),
+        (
+            files(b"x"),
+            {"outputs": [{"name": "logits", "parameters": {"shared_memory_region": "a"}}]},
+            400,
+            "shared_memory_region is not supported",
+        ),
     ],
 )
 def test_errors_have_the_form_of_the_protocol(

@@ -143,12 +143,18 @@ def explained(site: str, content: bytes, **query: str) -> dict[str, Any]:
 
 
 def test_the_page_is_served_with_a_strict_policy(client: TestClient) -> None:
-    page = client.get("/")
+    page = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     policy = page.headers["Content-Security-Policy"]
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("accept", ["*/*", "", "application/json", "image/*, text/html;q=0"])
+def test_clients_that_do_not_name_html_get_a_sign_of_life(client: TestClient, accept: str) -> None:
+    response = client.get("/", headers={"Accept": accept})
+    assert (response.json(), response.headers["Vary"]) == ({"status": "alive"}, "Accept")
 
 
 @pytest.mark.parametrize("path", sorted(WEB.iterdir()), ids=lambda path: path.name)

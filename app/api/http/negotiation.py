@@ -20,7 +20,7 @@ def choose(requested: str | None, accept: str, offered: Sequence[Format]) -> For
     """
     if requested is not None:
         return Format(requested)
-    ranges = [_media_range(item) for item in accept.split(",") if item.strip()] or [("*/*", 1.0)]
+    ranges = _media_ranges(accept) or [("*/*", 1.0)]
     quality = {form: _quality(form.media_type, ranges) for form in offered}
     best = max(offered, key=lambda form: quality[form])  # max() returns the first of equal ones
     if quality[best] <= 0:
@@ -28,6 +28,15 @@ def choose(requested: str | None, accept: str, offered: Sequence[Format]) -> For
             f"cannot answer as {accept}; this address has {', '.join(form.media_type for form in offered)}"
         )
     return best
+
+
+def names(accept: str, media_type: str) -> bool:
+    """Return whether ``accept`` has ``media_type`` itself, and not only a range that contains it."""
+    return any(name == media_type and weight > 0 for name, weight in _media_ranges(accept))
+
+
+def _media_ranges(accept: str) -> list[tuple[str, float]]:
+    return [_media_range(item) for item in accept.split(",") if item.strip()]
 
 
 def _media_range(item: str) -> tuple[str, float]:

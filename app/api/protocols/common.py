@@ -5,20 +5,21 @@ import binascii
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Path
 from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
 from app.api.http.errors import BadRequestError, NotFoundError
-from app.api.http.problems import MESSAGES, location, message_of
-from app.api.parameters import REPEATABLE
+from app.api.http.problems import MESSAGES, location, message_of, shortened
+from app.api.parameters import REPEATABLE, ExplainParameters
+from app.api.rule_parameters import with_rule_parameters
 from app.api.schemas import AboutModel
 from app.errors import InvalidParameterError, LRPServeError, TooLargeError
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
-Asked = TypeVar("Asked", bound=BaseModel)
 ModelName = Annotated[str, Path(description="Name of a served model.", examples=["{{name}}"])]
 Version = Annotated[
     str,
@@ -46,6 +47,12 @@ URL_SAFE = bytes.maketrans(b"-_", b"+/")
 DATA_URL = re.compile(rb"data:[^,]{0,200};base64,", re.IGNORECASE)
 MAX_NAMES_PER_PICTURE = 100
 """Colons in a request's JSON for each picture that it may have; all options and overrides fit."""
+MAX_IGNORED = 20
+"""Unknown names among the options of one picture or request."""
+MAX_NAME_LENGTH = 60
+"""Characters of an unknown name that are sent back; a longer one is not compared with names of options."""
+SIMILARITY = 0.75
+"""`difflib` ratio from which an unknown name is taken for a misspelt option."""
 STATUSES = (400, 404, 408, 413, 415, 422, 503, 504)
 """Statuses that a request with pictures may get besides 200."""
 
@@ -68,22 +75,48 @@ def parse(about: AboutModel, kind: type[Body], content: bytes) -> Body:
         raise BadRequestError(f"{name}: {words}" if name else words) from None
 
 
-def parse_options(kind: type[Asked], given: Mapping[str, Any], without: Collection[str] = ()) -> Asked:
-    """Parse options in JSON that the service's own routes take as query parameters.
+def option_names() -> Collection[str]:
+    """Return the names of the options of `/explain`."""
+    return with_rule_parameters(ExplainParameters).model_fields
 
-    ``without`` names those that this protocol does not have. Raises `InvalidParameterError`.
+
+def parse_options(given: Mapping[str, Any], without: Collection[str] = ()) -> ExplainParameters:
+    """Parse the options of `/explain` among the members ``given`` in JSON; others are ignored.
+
+    ``without`` names options that this protocol does not have. Raises `InvalidParameterError`, also for a name
+    that is almost an option's.
     """
+    names = option_names()
+    for name in given:
+        if name in without:
+            raise InvalidParameterError(name, MESSAGES["extra_forbidden"])
+    _refuse_misspelt([name for name in given if name not in names], names)
     as_query = {
         name: [value] if name in REPEATABLE and isinstance(value, str) else _text(value)
         for name, value in given.items()
+        if name in names
     }
-    for name in as_query:
-        if name in without:
-            raise InvalidParameterError(name, MESSAGES["extra_forbidden"])
     try:
-        return kind.model_validate(as_query)
+        return with_rule_parameters(ExplainParameters).model_validate(as_query)
     except ValidationError as error:
         raise InvalidParameterError(*_first(error)) from None
+
+
+def ignored(given: Collection[str], used: Collection[str] | None = None) -> str:
+    """Return the names ``given`` that are not among those ``used``, the options by default, as a list in text."""
+    names = option_names() if used is None else used
+    return ", ".join(shortened(name, MAX_NAME_LENGTH) for name in given if name not in names)
+
+
+def _refuse_misspelt(unknown: Sequence[str], names: Collection[str]) -> None:
+    if len(unknown) > MAX_IGNORED:
+        raise InvalidParameterError(
+            unknown[0], f"no such option, like {len(unknown) - 1} others; leave them out"
+        )
+    for name in unknown:
+        near = get_close_matches(name.lower(), names, 1, SIMILARITY) if len(name) <= MAX_NAME_LENGTH else []
+        if near:
+            raise InvalidParameterError(name, f"no such option; did you mean {near[0]}?")
 
 
 def picture(element: bytes) -> bytes:

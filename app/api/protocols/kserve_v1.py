@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -25,25 +26,25 @@ from app.api.protocols.common import (
     ModelName,
     Option,
     check_count,
+    ignored,
     known,
+    option_names,
     parse,
     parse_options,
     picture,
     results_or_error,
 )
 from app.api.routes.health import refuse_unready
-from app.api.rule_parameters import with_rule_parameters
 from app.serving import representations
 from app.serving.schemas import ExplainAnswer, PredictAnswer
 from app.serving.timings import Timings
 
+OPTIONS = TypeAdapter(dict[str, Option])
 router = APIRouter(prefix="/v1/models", tags=["KServe V1"], dependencies=[Depends(none_at_all)])
 
 
 class Base64(BaseModel):
     """A picture file."""
-
-    model_config = ConfigDict(extra="forbid")
 
     b64: str = Field(description="The file, base64.")
 
@@ -58,7 +59,7 @@ class Instance(BaseModel):
             "oneOf": [{"required": [field]} for field in ("image", "b64", "data")],
         },
     )
-    __pydantic_extra__: dict[str, Option]
+    __pydantic_extra__: dict[str, Any]
 
     image: Base64 | SkipJsonSchema[None] = None
     b64: str | SkipJsonSchema[None] = Field(None, description="The file, base64.")
@@ -73,6 +74,9 @@ class Instance(BaseModel):
     def _one_picture(self) -> "Instance":
         if sum(field is not None for field in (self.image, self.b64, self.data)) != 1:
             raise ValueError('send one picture, as {"image": {"b64": "…"}}')
+        OPTIONS.validate_python(
+            {name: value for name, value in self.__pydantic_extra__.items() if name in option_names()}
+        )
         return self
 
     @property
@@ -84,18 +88,32 @@ class Instance(BaseModel):
     @property
     def asked(self) -> ExplainParameters:
         """Its options; raises `InvalidParameterError`."""
-        model = with_rule_parameters(ExplainParameters)
-        return parse_options(model, self.__pydantic_extra__, without=("format",))
+        return parse_options(self.__pydantic_extra__, without=("format",))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What has no effect in it."""
+        names = ignored(self.__pydantic_extra__)
+        return [f"ignored, no option: {names}"] if names else []
 
 
 class Instances(BaseModel):
-    """Pictures; V1 calls them `instances` or `inputs`."""
-
-    model_config = ConfigDict(extra="forbid")
+    """Pictures; V1 calls them `instances` or `inputs`. Other members, such as `signature_name`, are ignored."""
 
     instances: list[Instance] = Field(
         validation_alias=AliasChoices("instances", "inputs"), json_schema_extra={"minItems": 1}
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_one_name(cls, given: Any) -> Any:
+        """Drop nulls, which some clients send for what they leave out."""
+        if not isinstance(given, dict):
+            return given
+        present = {name: value for name, value in given.items() if value is not None}
+        if {"instances", "inputs"} <= present.keys():
+            raise ValueError("send either instances or inputs, not both")
+        return present
 
     @field_validator("instances", mode="before")
     @classmethod
@@ -166,7 +184,8 @@ async def predict(
     async def prediction(sent: Instance, timings: Timings) -> PredictAnswer:
         options = sent.asked.options()
         pipeline.check(options)
-        return await pipeline.predict(sent.file, options.image.fit, options.top_k, timings)
+        answer = await pipeline.predict(sent.file, options.image.fit, options.top_k, timings)
+        return answer.model_copy(update={"warnings": [*answer.warnings, *sent.warnings]})
 
     outcomes = await run_all([partial(prediction, sent) for sent in instances])
     return Predictions(predictions=results_or_error(outcomes, "instances"))
@@ -181,7 +200,7 @@ async def explain(instances: Sent, pipeline: PipelineDep, run_all: Annotated[Run
 
     async def explanation(sent: Instance, timings: Timings) -> representations.Parts:
         asked = sent.asked
-        write = partial(representations.parts, values=asked.values)
+        write = partial(representations.parts, values=asked.values, warnings=sent.warnings)
         return await pipeline.explain(sent.file, asked.options(), timings, write)
 
     outcomes = await run_all([partial(explanation, sent) for sent in instances])

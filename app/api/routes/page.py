@@ -1,11 +1,17 @@
-"""``GET /``: the web page. Only files in ``app/web`` are served."""
+"""``GET /``: the web page. Only files in ``app/web`` are served.
+
+Clients whose ``Accept`` does not name text/html, as browsers' does, get the liveness of KServe V1.
+"""
 
 import os
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from app.api.http.negotiation import names
 
 FOLDER = Path(__file__).parents[2] / "web"
 # No resources from other origins, no inline scripts or styles, no scripts from strings.
@@ -13,6 +19,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
+ALIVE = {"status": "alive"}
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -44,6 +51,12 @@ def install(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:  # query parameters are ignored: links may have some
-        return await files.get_response("index.html", request.scope)
+        response = (
+            await files.get_response("index.html", request.scope)
+            if names(request.headers.get("accept", ""), "text/html")
+            else JSONResponse(ALIVE)
+        )
+        response.headers["Vary"] = "Accept"
+        return response
 
     app.mount("/web", files, name="web")

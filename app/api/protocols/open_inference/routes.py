@@ -17,12 +17,13 @@ from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep
 from app.api.http.errors import BadRequestError
 from app.api.http.upload import refuse_compressed
 from app.api.openapi import BINARY_ANSWER, JSON_LENGTH, json_or_binary, protocol_errors
-from app.api.parameters import ExplainParameters, PredictParameters, none_at_all
+from app.api.parameters import none_at_all
 from app.api.protocols.common import (
     STATUSES,
     ModelName,
     Version,
     check_count,
+    ignored,
     known,
     parse,
     parse_options,
@@ -39,7 +40,6 @@ from app.api.protocols.open_inference.schemas import (
 )
 from app.api.protocols.open_inference.tensors import Asked, images, tensor
 from app.api.routes.health import refuse_unready
-from app.api.rule_parameters import with_rule_parameters
 from app.errors import InvalidParameterError
 from app.modalities.image.fitting import Fit
 from app.serving.pipeline import Pipeline
@@ -158,13 +158,14 @@ async def infer(
     wanted = _wanted(asked.json, [output.name for output in described.outputs])
     pictures = images(asked, about.input_size)
     parameters = asked.json.parameters.__pydantic_extra__
+    options = replace(parse_options(parameters, NOT_HERE).options(), top_k=None)
     if model.endswith(EXPLAINS):
-        model_of_options = with_rule_parameters(ExplainParameters)
-        options = replace(parse_options(model_of_options, parameters, NOT_HERE).options(), top_k=None)
         work = [partial(_explain, pipeline, options, image) for image in pictures]
+        without_effect = ignored(parameters)
     else:
-        fit = parse_options(PredictParameters, parameters, NOT_HERE).fit
-        work = [partial(_predict, pipeline, fit, image) for image in pictures]
+        pipeline.check(options)
+        work = [partial(_predict, pipeline, options.image.fit, image) for image in pictures]
+        without_effect = ignored(parameters, used=("fit",))
     check_count(len(work), about.limits.max_pictures, "image")
     inferred = results_or_error(await run_all(work), "image")
     outputs = [tensor(output, asked.json, inferred) for output in wanted]
@@ -172,6 +173,7 @@ async def infer(
         model_name=model,
         model_version=about.version,
         id=asked.json.id,
+        parameters={"ignored": without_effect} if without_effect else {},
         outputs=[described for described, _ in outputs],
     )
     return _respond(answer, [binary for _, binary in outputs if binary is not None])

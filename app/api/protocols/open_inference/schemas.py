@@ -2,13 +2,28 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, model_validator
 
-from app.api.protocols.common import Scalar
+from app.api.protocols.common import Scalar, option_names
+
+OPTIONS = TypeAdapter(dict[str, Scalar])
+NOT_SUPPORTED = ("classification", "shared_memory_region")
+"""Triton's parameters of an output that change where or as what its data are returned."""
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    """Unknown members, and null for a known one, are ignored, as by Triton and KServe."""
+
+    model_config = ConfigDict(strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {
+            name: value for name, value in given.items() if value is not None or name not in cls.model_fields
+        }
 
 
 class TensorMetadata(_Message):
@@ -74,6 +89,15 @@ class OutputParameters(_Message):
 
     binary_data: bool | None = Field(None, description="Send its data behind the JSON.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _supported(cls, given: Any) -> Any:
+        """Raise ValueError for what would change the answer if it were supported."""
+        for name in NOT_SUPPORTED:
+            if isinstance(given, dict) and given.get(name):
+                raise ValueError(f"{name} is not supported; leave it out")
+        return given
+
 
 class RequestOutput(_Message):
     """One output that is wanted."""
@@ -83,14 +107,21 @@ class RequestOutput(_Message):
 
 
 class RequestParameters(_Message):
-    """The options of `/explain`."""
+    """The options of `/explain`; others are ignored, and listed in the response."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Scalar]
+    __pydantic_extra__: dict[str, Any]
 
     binary_data_output: bool = Field(
         False, description="Send all outputs' data behind the JSON, but for those that say otherwise."
     )
+
+    @model_validator(mode="after")
+    def _options(self) -> "RequestParameters":
+        OPTIONS.validate_python(
+            {name: value for name, value in self.__pydantic_extra__.items() if name in option_names()}
+        )
+        return self
 
 
 class InferenceRequest(_Message):
@@ -118,4 +149,7 @@ class InferenceResponse(_Message):
     model_name: str
     model_version: str
     id: str | None = None
+    parameters: dict[str, str] = Field(
+        {}, description="`ignored`: names of the request's parameters that had no effect."
+    )
     outputs: list[ResponseOutput]
