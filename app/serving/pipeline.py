@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from app.serving.schemas import PredictAnswer
 from app.serving.timings import Timings
 from app.telemetry.metrics import Metrics
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -88,6 +90,22 @@ class Pipeline:
         )
         return await _timed("render", work, timings)
 
+    async def read(self, timings: Timings, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return ``function(*args, **kwargs)``, which runs in the executor: it parses what is too large to be
+        parsed on the event loop. Its time counts as decoding.
+        """
+        work = self._renderers.call_before_deadline(_without_context, partial(function, *args, **kwargs))
+        try:
+            return await _timed("decode", work, timings)
+        except DeadlineError:
+            self._metrics.refused("deadline")
+            raise
+
+    async def write(self, timings: Timings, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return ``function(*args, **kwargs)``, which runs in the executor and writes a large answer."""
+        work = self._renderers.call(_without_context, partial(function, *args, **kwargs))
+        return await _timed("render", work, timings)
+
     def check(self, options: ExplainOptions) -> None:
         """Raise `InvalidParameterError` for options that fit no input of this model."""
         self._requests.explanation(options)
@@ -122,6 +140,10 @@ class Pipeline:
             if explanation.leak is not None:
                 self._metrics.leak(explanation.leak)
         return timed.result
+
+
+def _without_context(_: Renderer, function: Callable[[], T]) -> T:
+    return function()
 
 
 async def _timed(stage: str, work: Awaitable[Timed[T]], timings: Timings) -> T:

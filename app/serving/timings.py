@@ -15,7 +15,7 @@ class Timings:
         self.stages[stage] = self.stages.get(stage, 0.0) + 1000 * seconds
 
     def longest_of(self, others: Sequence["Timings"]) -> None:
-        """Take the longest of each stage of ``others``, which ran concurrently."""
-        for other in others:
-            for stage, spent in other.stages.items():
-                self.stages[stage] = max(self.stages.get(stage, 0.0), spent)
+        """Add the longest of each stage of ``others``, which ran concurrently."""
+        for stage in dict.fromkeys(stage for other in others for stage in other.stages):
+            longest = max(other.stages.get(stage, 0.0) for other in others)
+            self.stages[stage] = self.stages.get(stage, 0.0) + longest

@@ -5,6 +5,7 @@ import binascii
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
@@ -57,66 +58,78 @@ STATUSES = (400, 404, 408, 413, 415, 422, 503, 504)
 """Statuses that a request with pictures may get besides 200."""
 
 
-def parse(about: AboutModel, kind: type[Body], content: bytes) -> Body:
-    """Parse a request's JSON.
+@dataclass(frozen=True)
+class Expected:
+    """What a request may have; it is sent to the process that parses the request."""
 
-    Raises `BadRequestError` that names the first invalid member without quoting it. Raises `TooLargeError` for
-    more values or names than a request can have: 8 MiB of ``[],`` would block the event loop for seconds and
-    take a gigabyte, and so would the errors for as many unknown names. Counting commas, brackets and colons
-    takes a millisecond.
-    """
-    pictures = about.limits.max_pictures
-    _check_number(content, b",[{", 2 * pictures * math.prod(about.input_size), "values")
-    _check_number(content, b":", pictures * MAX_NAMES_PER_PICTURE, "names")
-    try:
-        return kind.model_validate_json(content, context=pictures)
-    except ValidationError as error:
-        name, words = _first(error)
-        raise BadRequestError(f"{name}: {words}" if name else words) from None
+    pictures: int
+    """Most pictures of a request."""
+    input_size: tuple[int, ...]
+    options: frozenset[str]
+    """Names of the options of `/explain`."""
+
+    def parse(self, kind: type[Body], content: bytes) -> Body:
+        """Parse a request's JSON.
+
+        Raises `BadRequestError` that names the first invalid member without quoting it. Raises `TooLargeError`
+        for more values or names than a request can have: 8 MiB of ``[],`` would take seconds and a gigabyte, and
+        so would the errors for as many unknown names. Counting commas, brackets and colons takes a millisecond.
+        """
+        _check_number(content, b",[{", 2 * self.pictures * math.prod(self.input_size), "values")
+        _check_number(content, b":", self.pictures * MAX_NAMES_PER_PICTURE, "names")
+        try:
+            return kind.model_validate_json(content, context=self)
+        except ValidationError as error:
+            name, words = _first(error)
+            raise BadRequestError(f"{name}: {words}" if name else words) from None
+
+    def options_of(self, members: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of ``members`` that are options."""
+        return {name: value for name, value in members.items() if name in self.options}
+
+    def ignored(self, members: Mapping[str, Any]) -> list[str]:
+        """Return the names of ``members`` that are no options, shortened.
+
+        Raises `InvalidParameterError` for a name that is almost an option's, and for very many.
+        """
+        unknown = [name for name in members if name not in self.options]
+        if len(unknown) > MAX_IGNORED:
+            raise InvalidParameterError(
+                unknown[0], f"no such option, like {len(unknown) - 1} others; leave them out"
+            )
+        for name in unknown:
+            self._refuse_misspelt(name)
+        return [shortened(name, MAX_NAME_LENGTH) for name in unknown]
+
+    def _refuse_misspelt(self, name: str) -> None:
+        if len(name) > MAX_NAME_LENGTH:
+            return
+        for near in get_close_matches(name.lower(), self.options, 1, SIMILARITY):
+            raise InvalidParameterError(name, f"no such option; did you mean {near}?")
 
 
-def option_names() -> Collection[str]:
-    """Return the names of the options of `/explain`."""
-    return with_rule_parameters(ExplainParameters).model_fields
+def expected_for(about: AboutModel) -> Expected:
+    """Return what requests to a model may have."""
+    options = with_rule_parameters(ExplainParameters).model_fields
+    return Expected(about.limits.max_pictures, tuple(about.input_size), frozenset(options))
 
 
 def parse_options(given: Mapping[str, Any], without: Collection[str] = ()) -> ExplainParameters:
-    """Parse the options of `/explain` among the members ``given`` in JSON; others are ignored.
+    """Parse options of `/explain` in JSON.
 
-    ``without`` names options that this protocol does not have. Raises `InvalidParameterError`, also for a name
-    that is almost an option's.
+    ``without`` names those that this protocol does not have. Raises `InvalidParameterError`.
     """
-    names = option_names()
     for name in given:
         if name in without:
             raise InvalidParameterError(name, MESSAGES["extra_forbidden"])
-    _refuse_misspelt([name for name in given if name not in names], names)
     as_query = {
         name: [value] if name in REPEATABLE and isinstance(value, str) else _text(value)
         for name, value in given.items()
-        if name in names
     }
     try:
         return with_rule_parameters(ExplainParameters).model_validate(as_query)
     except ValidationError as error:
         raise InvalidParameterError(*_first(error)) from None
-
-
-def ignored(given: Collection[str], used: Collection[str] | None = None) -> str:
-    """Return the names ``given`` that are not among those ``used``, the options by default, as a list in text."""
-    names = option_names() if used is None else used
-    return ", ".join(shortened(name, MAX_NAME_LENGTH) for name in given if name not in names)
-
-
-def _refuse_misspelt(unknown: Sequence[str], names: Collection[str]) -> None:
-    if len(unknown) > MAX_IGNORED:
-        raise InvalidParameterError(
-            unknown[0], f"no such option, like {len(unknown) - 1} others; leave them out"
-        )
-    for name in unknown:
-        near = get_close_matches(name.lower(), names, 1, SIMILARITY) if len(name) <= MAX_NAME_LENGTH else []
-        if near:
-            raise InvalidParameterError(name, f"no such option; did you mean {near[0]}?")
 
 
 def picture(element: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """KServe's V1 protocol: ``/v1/models``, ``:predict`` and ``:explain``."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, cast
 
@@ -17,24 +18,24 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api.concurrency import RunAll
-from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep
+from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep, TimingsDep
 from app.api.http.upload import refuse_compressed
 from app.api.openapi import json_body, protocol_errors
 from app.api.parameters import ExplainParameters, none_at_all
 from app.api.protocols.common import (
     STATUSES,
+    Expected,
     ModelName,
     Option,
     check_count,
-    ignored,
+    expected_for,
     known,
-    option_names,
-    parse,
     parse_options,
     picture,
     results_or_error,
 )
 from app.api.routes.health import refuse_unready
+from app.errors import LRPServeError
 from app.serving import representations
 from app.serving.schemas import ExplainAnswer, PredictAnswer
 from app.serving.timings import Timings
@@ -71,12 +72,10 @@ class Instance(BaseModel):
         return {"b64": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
-    def _one_picture(self) -> "Instance":
+    def _one_picture(self, info: ValidationInfo) -> "Instance":
         if sum(field is not None for field in (self.image, self.b64, self.data)) != 1:
             raise ValueError('send one picture, as {"image": {"b64": "…"}}')
-        OPTIONS.validate_python(
-            {name: value for name, value in self.__pydantic_extra__.items() if name in option_names()}
-        )
+        OPTIONS.validate_python(cast("Expected", info.context).options_of(self.__pydantic_extra__))
         return self
 
     @property
@@ -84,17 +83,6 @@ class Instance(BaseModel):
         """The picture's file."""
         text = self.image.b64 if self.image else self.b64 or self.data or ""
         return picture(text.encode())
-
-    @property
-    def asked(self) -> ExplainParameters:
-        """Its options; raises `InvalidParameterError`."""
-        return parse_options(self.__pydantic_extra__, without=("format",))
-
-    @property
-    def warnings(self) -> list[str]:
-        """What has no effect in it."""
-        names = ignored(self.__pydantic_extra__)
-        return [f"ignored, no option: {names}"] if names else []
 
 
 class Instances(BaseModel):
@@ -120,7 +108,7 @@ class Instances(BaseModel):
     def _not_too_many(cls, given: Any, info: ValidationInfo) -> Any:
         """Check the number before each is validated: there may be a hundred thousand."""
         if isinstance(given, list):
-            check_count(len(given), cast("int", info.context), "instances")
+            check_count(len(given), cast("Expected", info.context).pictures, "instances")
         return given
 
 
@@ -149,13 +137,45 @@ class Explanations(Predictions):
     explanations: list[ExplainAnswer]
 
 
-async def read_instances(request: Request, about: AboutModelDep) -> list[Instance]:
+@dataclass(frozen=True)
+class Sent:
+    """One instance: its picture's file, its options, and what has no effect in it."""
+
+    file: bytes
+    options: dict[str, Any]
+    warnings: tuple[str, ...]
+
+    @property
+    def asked(self) -> ExplainParameters:
+        """Its options; raises `InvalidParameterError`."""
+        return parse_options(self.options, without=("format",))
+
+
+def read(content: bytes, expected: Expected) -> list[Sent | LRPServeError]:
+    """Parse a request's body; runs in another process. An invalid option is an error in its instance's place."""
+    return [_sent(instance, expected) for instance in expected.parse(Instances, content).instances]
+
+
+def _sent(instance: Instance, expected: Expected) -> Sent | LRPServeError:
+    members = instance.__pydantic_extra__
+    try:
+        names = expected.ignored(members)
+    except LRPServeError as error:
+        return error
+    warnings = (f"ignored, no option: {', '.join(names)}",) if names else ()
+    return Sent(instance.file, expected.options_of(members), warnings)
+
+
+async def read_instances(
+    request: Request, about: AboutModelDep, pipeline: PipelineDep, timings: TimingsDep
+) -> list[Sent]:
     """Parse the pictures in the body; its Content-Type is ignored."""
     refuse_compressed(request)
-    return parse(about, Instances, await request.body()).instances
+    sent = await pipeline.read(timings, read, await request.body(), expected_for(about))
+    return results_or_error(sent, "instances")
 
 
-Sent = Annotated[list[Instance], Depends(read_instances)]
+SentDep = Annotated[list[Sent], Depends(read_instances)]
 
 
 async def served(about: AboutModelDep, model: ModelName) -> None:
@@ -174,14 +194,14 @@ async def models(about: AboutModelDep) -> Models:
     dependencies=[Depends(served)], openapi_extra=json_body(Instances),
 )  # fmt: skip
 async def predict(
-    instances: Sent, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]
+    instances: SentDep, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]
 ) -> Predictions:
     """Each prediction is a response of `/predict`. One invalid picture is an error for all.
 
     Options that only `:explain` uses are checked and have no effect, so that both take the same instances.
     """
 
-    async def prediction(sent: Instance, timings: Timings) -> PredictAnswer:
+    async def prediction(sent: Sent, timings: Timings) -> PredictAnswer:
         options = sent.asked.options()
         pipeline.check(options)
         answer = await pipeline.predict(sent.file, options.image.fit, options.top_k, timings)
@@ -195,10 +215,12 @@ async def predict(
     "/{model}:explain", summary="KServe V1: explanations of pictures", responses=protocol_errors(*STATUSES),
     response_model=Explanations, dependencies=[Depends(served)], openapi_extra=json_body(Instances),
 )  # fmt: skip
-async def explain(instances: Sent, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]) -> Response:
+async def explain(
+    instances: SentDep, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]
+) -> Response:
     """Each explanation is a response of `/explain`. One invalid picture is an error for all."""
 
-    async def explanation(sent: Instance, timings: Timings) -> representations.Parts:
+    async def explanation(sent: Sent, timings: Timings) -> representations.Parts:
         asked = sent.asked
         write = partial(representations.parts, values=asked.values, warnings=sent.warnings)
         return await pipeline.explain(sent.file, asked.options(), timings, write)

@@ -13,19 +13,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.concurrency import RunAll
-from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep
+from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep, TimingsDep
 from app.api.http.errors import BadRequestError
 from app.api.http.upload import refuse_compressed
-from app.api.openapi import BINARY_ANSWER, JSON_LENGTH, json_or_binary, protocol_errors
+from app.api.openapi import BINARY, BINARY_ANSWER, JSON_LENGTH, json_or_binary, protocol_errors
 from app.api.parameters import none_at_all
 from app.api.protocols.common import (
     STATUSES,
     ModelName,
     Version,
-    check_count,
-    ignored,
+    expected_for,
     known,
-    parse,
     parse_options,
     results_or_error,
 )
@@ -38,7 +36,7 @@ from app.api.protocols.open_inference.schemas import (
     ServerMetadata,
     TensorMetadata,
 )
-from app.api.protocols.open_inference.tensors import Asked, images, tensor
+from app.api.protocols.open_inference.tensors import Asked, read, write
 from app.api.routes.health import refuse_unready
 from app.errors import InvalidParameterError
 from app.modalities.image.fitting import Fit
@@ -59,14 +57,16 @@ NOT_HERE = ("format", "values", "top_k")
 """Options of `/explain` that would change the shape of the answer."""
 
 
-async def read_request(request: Request, about: AboutModelDep) -> Asked:
+async def read_request(
+    request: Request, about: AboutModelDep, pipeline: PipelineDep, timings: TimingsDep
+) -> Asked:
     """The request in the body, whatever its Content-Type says; raises 400, 413 or 415."""
     refuse_compressed(request)
     body = await request.body()
     length = request.headers.get(JSON_LENGTH, str(len(body)))
     if not JSON_LENGTHS.fullmatch(length) or int(length) > len(body):
         raise BadRequestError(f"{JSON_LENGTH} is not a part of the body's {len(body)} bytes")
-    return Asked(parse(about, InferenceRequest, body[: int(length)]), body[int(length) :])
+    return await pipeline.read(timings, read, body, int(length), expected_for(about))
 
 
 async def served(about: AboutModelDep, model: ModelName) -> None:
@@ -149,34 +149,34 @@ async def infer(
     about: AboutModelDep,
     pipeline: PipelineDep,
     run_all: Annotated[RunAll, Depends()],
+    timings: TimingsDep,
 ) -> Response:
     """`image` is FP32 {{tensor_shape}} in 0…1, or BYTES [N]: picture files, base64 in JSON.
 
     With Triton's binary tensors, BYTES are the files themselves, and so is `heatmap_png`.
     """
     described = await metadata(about, model)
-    wanted = _wanted(asked.json, [output.name for output in described.outputs])
-    pictures = images(asked, about.input_size)
-    parameters = asked.json.parameters.__pydantic_extra__
-    options = replace(parse_options(parameters, NOT_HERE).options(), top_k=None)
+    wanted = _wanted(asked.outputs, [output.name for output in described.outputs])
+    options = replace(parse_options(asked.options, NOT_HERE).options(), top_k=None)
     if model.endswith(EXPLAINS):
-        work = [partial(_explain, pipeline, options, image) for image in pictures]
-        without_effect = ignored(parameters)
+        work = [partial(_explain, pipeline, options, image) for image in asked.images]
+        ignored = asked.ignored
     else:
         pipeline.check(options)
-        work = [partial(_predict, pipeline, options.image.fit, image) for image in pictures]
-        without_effect = ignored(parameters, used=("fit",))
-    check_count(len(work), about.limits.max_pictures, "image")
+        work = [partial(_predict, pipeline, options.image.fit, image) for image in asked.images]
+        ignored = [name for name in asked.options if name != "fit"] + asked.ignored
     inferred = results_or_error(await run_all(work), "image")
-    outputs = [tensor(output, asked.json, inferred) for output in wanted]
     answer = InferenceResponse(
         model_name=model,
         model_version=about.version,
-        id=asked.json.id,
-        parameters={"ignored": without_effect} if without_effect else {},
-        outputs=[described for described, _ in outputs],
+        id=asked.id,
+        parameters={"ignored": ", ".join(ignored)} if ignored else {},
+        outputs=[],
     )
-    return _respond(answer, [binary for _, binary in outputs if binary is not None])
+    body, json_length = await pipeline.write(timings, write, answer, wanted, asked.binary, inferred)
+    if json_length is None:
+        return Response(body, media_type="application/json")
+    return Response(body, media_type=BINARY, headers={JSON_LENGTH: str(json_length)})
 
 
 async def _predict(pipeline: Pipeline, fit: Fit, image: Upload, timings: Timings) -> Tensors:
@@ -187,17 +187,9 @@ async def _explain(pipeline: Pipeline, options: ExplainOptions, image: Upload, t
     return await pipeline.explain(image, options, timings, tensors)
 
 
-def _wanted(asked: InferenceRequest, offered: Sequence[str]) -> list[RequestOutput]:
+def _wanted(asked: Sequence[RequestOutput], offered: Sequence[str]) -> Sequence[RequestOutput]:
     """The outputs to send, in the order asked for; all where none is named."""
-    for output in asked.outputs:
+    for output in asked:
         if output.name not in offered:
             raise InvalidParameterError("outputs", f"no {output.name!r}; there are {', '.join(offered)}")
-    return asked.outputs or [RequestOutput(name=name) for name in offered]
-
-
-def _respond(answer: InferenceResponse, binary: Sequence[bytes]) -> Response:
-    head = answer.model_dump_json(exclude_defaults=True).encode()
-    if not binary:
-        return Response(head, media_type="application/json")
-    body = b"".join([head, *binary])
-    return Response(body, media_type="application/octet-stream", headers={JSON_LENGTH: str(len(head))})
+    return asked or [RequestOutput(name=name) for name in offered]

@@ -1,10 +1,18 @@
 """JSON of the Open Inference Protocol: requests, answers and metadata."""
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    TypeAdapter,
+    ValidationInfo,
+    model_validator,
+)
 
-from app.api.protocols.common import Scalar, option_names
+from app.api.protocols.common import Expected, Scalar
 
 OPTIONS = TypeAdapter(dict[str, Scalar])
 NOT_SUPPORTED = ("classification", "shared_memory_region")
@@ -117,10 +125,9 @@ class RequestParameters(_Message):
     )
 
     @model_validator(mode="after")
-    def _options(self) -> "RequestParameters":
-        OPTIONS.validate_python(
-            {name: value for name, value in self.__pydantic_extra__.items() if name in option_names()}
-        )
+    def _options(self, info: ValidationInfo) -> "RequestParameters":
+        if self.__pydantic_extra__:  # the default has none, and no context either
+            OPTIONS.validate_python(cast("Expected", info.context).options_of(self.__pydantic_extra__))
         return self
 
 

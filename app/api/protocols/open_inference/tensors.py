@@ -11,8 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from app.api.http.errors import BadRequestError
-from app.api.protocols.common import picture
-from app.api.protocols.open_inference.schemas import InferenceRequest, RequestOutput, ResponseOutput
+from app.api.protocols.common import Expected, check_count, picture
+from app.api.protocols.open_inference.schemas import (
+    InferenceRequest,
+    InferenceResponse,
+    RequestInput,
+    RequestOutput,
+    ResponseOutput,
+)
 from app.errors import InvalidParameterError
 from app.serving.rendering import Upload
 from app.serving.representations import Tensors
@@ -25,34 +31,56 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Asked:
-    """A request, with the bytes behind its JSON."""
+    """A request."""
 
-    json: InferenceRequest
-    binary: bytes
+    id: str | None
+    images: list[Upload]
+    """Tensors (channels, height, width) in 0…1, or files."""
+    options: dict[str, Any]
+    ignored: list[str]
+    """Names of parameters that have no effect."""
+    outputs: list[RequestOutput]
+    """Empty: all."""
+    binary: bool
+    """Send the data of outputs that do not say otherwise behind the JSON."""
 
 
-def images(asked: Asked, input_size: Sequence[int]) -> list[Upload]:
-    """The pictures of the request: tensors (channels, height, width) in 0…1, or files."""
-    tensor = asked.json.inputs[0]
+def read(content: bytes, json_length: int, expected: Expected) -> Asked:
+    """Parse a request: JSON, and the bytes behind it; runs in another process."""
+    request = expected.parse(InferenceRequest, content[:json_length])
+    parameters = request.parameters.__pydantic_extra__
+    pictures = _images(request.inputs[0], content[json_length:], expected.input_size)
+    check_count(len(pictures), expected.pictures, "image")
+    return Asked(
+        request.id,
+        pictures,
+        expected.options_of(parameters),
+        expected.ignored(parameters),
+        request.outputs,
+        request.parameters.binary_data_output,
+    )
+
+
+def _images(tensor: RequestInput, binary: bytes, input_size: Sequence[int]) -> list[Upload]:
     size = tensor.parameters.binary_data_size
     if (size is None) == (tensor.data is None):
         raise BadRequestError(
             "image: send either data, or binary_data_size and so many bytes behind the JSON"
         )
-    if size is not None and size != len(asked.binary):
+    if size is not None and size != len(binary):
         raise BadRequestError(
-            f"image: binary_data_size is {size}, but {len(asked.binary)} bytes are behind the JSON"
+            f"image: binary_data_size is {size}, but {len(binary)} bytes are behind the JSON"
         )
     files = tensor.datatype == "BYTES"
     if (tensor.shape[1:] not in ([], [1])) if files else (tensor.shape[1:] != list(input_size)):
         expected = "[N]" if files else f"[N, {', '.join(map(str, input_size))}]"
         raise BadRequestError(f"image: {tensor.datatype} of shape {tensor.shape}; {expected} is expected")
     if files:
-        elements = list(_elements(asked.binary)) if tensor.data is None else _texts(tensor.data)
+        elements = list(_elements(binary)) if tensor.data is None else _texts(tensor.data)
         if len(elements) != math.prod(tensor.shape):
             raise BadRequestError(f"image: {len(elements)} elements for the shape {tensor.shape}")
         return list(map(picture, elements))
-    return list(_pixels(tensor.data, asked.binary, tensor.shape))
+    return list(_pixels(tensor.data, binary, tensor.shape))
 
 
 def _pixels(data: list[Any] | None, binary: bytes, shape: Sequence[int]) -> Floats:
@@ -92,12 +120,26 @@ def _elements(binary: bytes) -> Iterator[bytes]:
         yield binary[start:position]
 
 
-def tensor(
-    output: RequestOutput, asked: InferenceRequest, inferred: Sequence[Tensors]
+def write(
+    answer: InferenceResponse, outputs: Sequence[RequestOutput], binary: bool, inferred: Sequence[Tensors]
+) -> tuple[bytes, int | None]:
+    """Return the body of a response with these outputs, and the length of its JSON if bytes are behind it.
+
+    Runs in another process.
+    """
+    tensors = [_tensor(output, binary, inferred) for output in outputs]
+    answer = answer.model_copy(update={"outputs": [described for described, _ in tensors]})
+    head = answer.model_dump_json(exclude_defaults=True).encode()
+    behind = [content for _, content in tensors if content is not None]
+    return b"".join([head, *behind]), len(head) if behind else None
+
+
+def _tensor(
+    output: RequestOutput, binary_by_default: bool, inferred: Sequence[Tensors]
 ) -> tuple[ResponseOutput, bytes | None]:
     """One output of all pictures, and its bytes where it is to go behind the JSON."""
     asked_for = output.parameters.binary_data
-    binary = asked.parameters.binary_data_output if asked_for is None else asked_for
+    binary = binary_by_default if asked_for is None else asked_for
     values = [getattr(one, output.name) for one in inferred]
     if output.name == "heatmap_png":
         shape, datatype = [len(values)], "BYTES"
