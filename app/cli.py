@@ -63,7 +63,7 @@ def serve(
 
     configure(settings.log_format)
     _warn_of_unknown_variables()
-    model_process = ModelProcess(settings.model, settings.device, settings.cores)
+    model_process = ModelProcess(settings.model, settings.device, settings.cores, settings.model_limit_s)
     from app.main import create_app  # while the model loads
     from app.server import run
 

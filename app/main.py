@@ -82,13 +82,13 @@ class State(TypedDict):
 def create_app(settings: Settings | None = None, model: Model | None = None) -> FastAPI:
     """Return the service, with its model loaded and verified; raises `RefusedToStartError`.
 
-    ``settings`` default to the environment's, so that ``uvicorn --factory app.main:create_app`` works. ``model``
+    ``settings`` default to the environment's. ``model``
     defaults to the settings' model in a process of its own, which ends with the application.
     """
     settings = settings or Settings()
     refuse_unauthenticated_exposure(settings)
     keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
-    model = model or ModelProcess(settings.model, settings.device, settings.cores)
+    model = model or ModelProcess(settings.model, settings.device, settings.cores, settings.model_limit_s)
     service = Service(settings, model)
     app = FastAPIOffline(
         redirect_slashes=False,
@@ -147,8 +147,9 @@ class Service:
             admission=self.admission,
         )
         readiness.drain()
-        await warming_up
-        pipeline.close()
+        warming_up.cancel()
+        await asyncio.wait([warming_up])
+        await pipeline.aclose()
         log.info("stopped")
 
     def _start_renderers(
@@ -218,7 +219,7 @@ def create_pipeline(
 
     ``start_renderers`` makes the executor that decodes and renders.
     """
-    limits = BatchLimits(settings.max_batch, settings.queue_deadline_s, settings.graceful_stop_s)
+    limits = BatchLimits(settings.max_batch, settings.queue_deadline_s)
     described = model.description
     reports = ReportWriter(
         described.card, Engines(described.engine, described.reference), settings.low_confidence

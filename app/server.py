@@ -30,6 +30,8 @@ MAX_HEAD_BYTES = 2**16
 """Bytes of a request's line, headers and trailers."""
 CHUNK_OVERHEAD = 8
 """Bytes of framing for each byte of a body that comes in chunks of one byte."""
+CLOSING_S = 3.0
+"""Bound on the time between the last answer and the end of the process."""
 EXIT_BROKEN = 1
 """Exit code if the model failed or the server did not start, so that a supervisor restarts the process."""
 
@@ -49,8 +51,9 @@ class DrainingServer(uvicorn.Server):
     """Uvicorn that is unready for ``settings.drain_s`` before it stops.
 
     After SIGTERM `/readyz` is 503 and everything else continues for that time, so that load balancers send
-    requests elsewhere; then uvicorn stops listening and answers what it has accepted. SIGINT and a second signal
-    stop it immediately.
+    requests elsewhere; then uvicorn stops listening, answers what it has accepted within
+    ``settings.graceful_stop_s``, and cancels the rest, which get 503. SIGINT and a second signal skip the first
+    part. Then the application is closed, which takes less than `CLOSING_S`.
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:

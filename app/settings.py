@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     queue_deadline_s: PositiveFloat = Field(
         5.0, description="Seconds that a request may wait; then it is answered with 504 and not computed."
     )
+    model_limit_s: PositiveFloat = Field(
+        60.0,
+        description="Longest run of one batch in seconds; then the model's process is killed, and the service "
+        "ends with exit code 1 so that it is restarted.",
+    )
     cores: PositiveInt | None = Field(
         None,
         description="Processor cores for computation. Default: those of the process by its affinity and the "
@@ -103,7 +108,7 @@ class Settings(BaseSettings):
     )
     graceful_stop_s: PositiveInt = Field(
         20,
-        description="Seconds in which accepted requests are answered at the end; less than Kubernetes' 30.",
+        description="Seconds in which accepted requests are answered at the end; the rest get 503.",
     )
     log_format: LogFormat = Field(
         "auto",

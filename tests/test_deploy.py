@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from app.server import CLOSING_S
 from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +77,7 @@ def test_probes_ask_what_the_service_answers(app: FastAPI) -> None:
 
 def stop_s(env: Mapping[str, str]) -> float:
     """Seconds that the service may take to stop after SIGTERM."""
-    return float(env["LRP_DRAIN_S"]) + float(env["LRP_GRACEFUL_STOP_S"])
+    return float(env["LRP_DRAIN_S"]) + float(env["LRP_GRACEFUL_STOP_S"]) + CLOSING_S
 
 
 def test_kubernetes_waits_longer_than_the_service_takes_to_stop() -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from gate import LIMIT_S
 HERE = Path(__file__).parent
 PNG = {"Content-Type": "image/png"}
 FOR_EVER_S = "600"
+END_S = 15
+"""More than the second and `CLOSING_S` that are allowed, for machines that are busy."""
 
 
 class Process:
@@ -179,6 +182,37 @@ def test_row_30_ctrl_c_closes_at_once_and_answers_what_was_accepted(cat_png: byt
         assert accepted.result().status_code == 200
         assert process.ends() in (0, -signal.SIGINT)
         assert not [line for line in process.log if "Traceback" in line]
+
+
+def test_row_30_what_cannot_be_answered_in_time_is_503_and_the_deadline_is_one_for_all(
+    cat_png: bytes,
+) -> None:
+    with running(cat_png, LRP_DRAIN_S="0", LRP_GRACEFUL_STOP_S="1") as process:
+        waiting = [process.post()]
+        process.batch()  # never ends
+        waiting += [process.post() for _ in range(3)]
+        process.until_waiting(3)
+        told_at = time.monotonic()
+        process.signal(signal.SIGTERM)
+        for answer in (one.result() for one in waiting):
+            assert answer.status_code == 503
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert int(answer.headers["Retry-After"]) >= 1
+        process.ends()
+        assert time.monotonic() - told_at < END_S
+        assert not [line for line in process.log if "Traceback" in line or "Exception in ASGI" in line]
+
+
+def test_row_30_a_warm_up_does_not_keep_the_process_from_its_end(cat_png: bytes) -> None:
+    process = Process(cat_png, LRP_DRAIN_S="0", LRP_GRACEFUL_STOP_S="1")
+    try:
+        process.batch()  # the warm-up's, which never ends
+        told_at = time.monotonic()
+        process.signal(signal.SIGTERM)
+        assert process.ends() in (0, -signal.SIGTERM)
+        assert time.monotonic() - told_at < END_S
+    finally:
+        process.stop()
 
 
 def unready_or_gone(process: Process) -> bool:

@@ -100,12 +100,16 @@ class Batcher(Generic[Item, Result]):
         finally:
             late.cancel()
 
-    def close(self) -> None:
-        """Reject new items, run those that wait, and end the worker thread."""
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Reject new items, run those that wait, and end the worker thread.
+
+        Returns whether the thread has ended, for which this waits ``timeout_s`` seconds; ``None``: without limit.
+        """
         with self._changed:
             self._closed_by = self._closed_by or "draining"
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _enqueue(self, waiting: _Waiting[Item, Result]) -> None:
         with self._changed:

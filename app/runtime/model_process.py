@@ -6,13 +6,15 @@ does not import torch, and imports the application while the model is loaded.
 """
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
+import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -23,10 +25,14 @@ from app.errors import RefusedToStartError
 from app.models.protocol import Description, Job, JobResult, Model, ModelLostError
 from app.runtime.remote_errors import pack, pack_error, unpack
 
+log = logging.getLogger(__name__)
+
 JOIN_TIMEOUT_S = 5.0
 """Wait for the end of a process that has closed its connections."""
 GOMP_SPIN_COUNT = "2000"
 """Busy-wait iterations of an idle libgomp thread; by default it occupies its core for milliseconds."""
+RUN_LIMIT_S = 60.0
+"""Default longest run of a batch."""
 NICE = 10
 """`os.nice` increment: after the server (0) and the workers that decode and render (5), which take little time.
 With 3, refusals under overload on one core took 100 ms (p99)."""
@@ -38,7 +44,8 @@ class ModelProcess:
     The process ends with this object, and with the server's process even if that is killed.
     """
 
-    def __init__(self, card_path: Path, device: str, cores: int | None) -> None:
+    def __init__(self, card_path: Path, device: str, cores: int | None, limit_s: float = RUN_LIMIT_S) -> None:
+        """``limit_s``: longest run, after which the process is killed, if it is watched."""
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may deadlock
         self._jobs, jobs = context.Pipe()
         self._preparations, preparations = context.Pipe()
@@ -48,6 +55,7 @@ class ModelProcess:
         )
         self._process.start()
         self._ended = threading.Event()
+        self._running_calls = _RunningCalls(limit_s)
         weakref.finalize(self, _kill, self._process, self._ended)
         jobs.close()
         preparations.close()
@@ -73,19 +81,20 @@ class ModelProcess:
         """See `app.models.protocol.Model`."""
         with self._running:
             _ = self.description  # is sent before the first results
-            _send(self._jobs, jobs)
-            results: list[JobResult] = _result(self._jobs)
+            with self._running_calls.one():
+                _send(self._jobs, jobs)
+                results: list[JobResult] = _result(self._jobs)
             return results
 
     def prepare_reference(self) -> None:
         """See `app.models.protocol.Model`."""
-        with self._preparing:
+        with self._preparing, self._running_calls.one():
             _send(self._preparations, None)
             _result(self._preparations)
 
     def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
         """See `app.models.protocol.Model`."""
-        arguments = (self._process.sentinel, self._ended, on_loss)
+        arguments = (self._process, self._running_calls, self._ended, on_loss)
         threading.Thread(target=_watch, args=arguments, name="watch", daemon=True).start()
 
     def kill(self) -> None:
@@ -99,8 +108,41 @@ def _kill(process: SpawnProcess, ended: threading.Event) -> None:
     process.kill()
 
 
-def _watch(sentinel: int, ended: threading.Event, on_loss: Callable[[ModelLostError], None]) -> None:
-    wait([sentinel])
+class _RunningCalls:
+    """Calls that the process has not answered yet. Thread-safe."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._started: dict[object, float] = {}
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Count a call while it runs."""
+        call = object()
+        self._started[call] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._started[call]
+
+    def left_s(self) -> float:
+        """Return the seconds in which no call can pass the limit; none are left if one has passed it."""
+        now = time.monotonic()
+        return max(0.0, self._limit_s - (now - min(list(self._started.values()), default=now)))
+
+
+def _watch(
+    process: SpawnProcess,
+    running_calls: _RunningCalls,
+    ended: threading.Event,
+    on_loss: Callable[[ModelLostError], None],
+) -> None:
+    """Wait for the end of ``process``; kill it if a call passes the limit."""
+    while not wait([process.sentinel], running_calls.left_s()):
+        if running_calls.left_s() == 0:
+            log.critical("the model did not answer in time and is killed")
+            process.kill()
+            process.join()
     if not ended.is_set():
         on_loss(ModelLostError("the model's process is gone"))
 

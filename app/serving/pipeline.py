@@ -1,5 +1,6 @@
 """One request from its data to its answer: decode, run the model, render."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -117,8 +118,13 @@ class Pipeline:
         await self._renderers.ready()
 
     def close(self) -> None:
-        """Finish waiting and running jobs, then end."""
+        """Take no more requests; end what runs."""
         self._scheduler.close()
+        self._renderers.close()
+
+    async def aclose(self) -> None:
+        """Close without blocking the event loop, on which requests that are given up are answered."""
+        await asyncio.to_thread(self._scheduler.close)
         self._renderers.close()
 
     async def _decode(self, data: Upload, options: ImageOptions, timings: Timings) -> ImageSample:

@@ -15,6 +15,8 @@ from app.runtime.executor import Timed
 from app.telemetry.metrics import Metrics
 
 MAX_CACHED_COMPOSITES = 256
+CLOSE_S = 0.5
+"""Default time for the last batch. By then the server has answered or given up all requests."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,6 @@ class BatchLimits:
     """Maximum batch size; a job counts once for each of its explanation requests, at least once."""
     deadline_s: float = 5.0
     """Maximum seconds that a job waits for its batch."""
-    last_batch_s: float = 20.0
-    """Seconds for the jobs that run or wait when the scheduler is closed; then the model is killed."""
 
 
 class Scheduler:
@@ -48,7 +48,6 @@ class Scheduler:
         self.description: Description = model.description
         self._model = model
         self._metrics = metrics
-        self._last_batch_s = limits.last_batch_s
         self._on_death = on_death
         self._over = threading.Lock()
         self._batcher = Batcher[Job, JobResult](
@@ -81,12 +80,12 @@ class Scheduler:
             await self._prepare_reference()
         return await self._batcher.submit(job)
 
-    def close(self) -> None:
-        """Finish the jobs that run or wait. Kills the model if that takes longer than ``last_batch_s``."""
-        kill = threading.Timer(self._last_batch_s, self._model.kill)
-        kill.start()
-        self._batcher.close()
-        kill.cancel()
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Take no more jobs, and kill the model if those that run or wait take longer than ``timeout_s``."""
+        if not self._batcher.close(timeout_s):
+            self._over.acquire(blocking=False)  # killed on purpose: not a failure
+            self._model.kill()
+            self._batcher.close(CLOSE_S)
         self._over.acquire(blocking=False)
 
     async def _prepare_reference(self) -> None:

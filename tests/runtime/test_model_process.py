@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -121,18 +123,20 @@ def test_row_29_when_it_is_killed_who_waits_is_told_and_the_service_hears_of_it(
 
 def test_a_model_that_hangs_is_killed_when_all_is_to_end(mortal: ModelProcess) -> None:
     child = psutil.Process(mortal.pid)
+    deaths: list[BaseException] = []
 
     async def scene() -> None:
-        scheduler = Scheduler(mortal, limits=BatchLimits(last_batch_s=0.2), metrics=Metrics())
+        scheduler = Scheduler(mortal, limits=BatchLimits(), metrics=Metrics(), on_death=deaths.append)
         await scheduler.submit(GREY)
         child.suspend()
         waiting = asyncio.create_task(scheduler.submit(GREY))
         await asyncio.sleep(0)
-        await asyncio.to_thread(scheduler.close)
+        await asyncio.to_thread(scheduler.close, 0.2)
         with pytest.raises(UnavailableError):
             await waiting
 
     asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
+    assert not deaths  # it was killed on purpose
 
 
 def test_signals_that_reach_the_whole_group_do_not_end_it(mortal: ModelProcess) -> None:
@@ -172,6 +176,41 @@ def test_row_29_the_service_ends_with_a_code_when_its_model_is_killed() -> None:
         model = max(children(process.pid), key=lambda child: child.memory_info().rss)  # it alone has torch
         model.kill()
         assert process.wait(LIMIT_S) == 1
+
+
+def test_a_model_that_hangs_past_the_limit_is_killed_and_the_service_ends_with_a_code(cat_png: bytes) -> None:
+    with service(LRP_MODEL_LIMIT_S="20") as process:
+        assert process.stderr is not None
+        address = next(found[0] for line in process.stderr if (found := re.search(r"http://[\d.:]+", line)))
+        while httpx.get(f"{address}/readyz").status_code == 503:
+            pass
+        model = max(children(process.pid), key=lambda child: child.memory_info().rss)  # it alone has torch
+        model.suspend()
+        png = {"Content-Type": "image/png"}
+        running = httpx.post(f"{address}/explain", content=cat_png, headers=png, timeout=LIMIT_S)
+        assert running.status_code == 503
+        assert "failed" in running.json()["detail"]
+        assert process.wait(LIMIT_S) == 1
+        assert any("did not answer in time" in line for line in process.stderr)
+
+
+def test_a_model_that_sleeps_is_unready_at_once_and_all_who_wait_are_told() -> None:
+    sleepy = ModelProcess(shipped_model(), "cpu", 1, limit_s=3.0)
+    deaths: list[BaseException] = []
+
+    async def scene() -> None:
+        scheduler = Scheduler(sleepy, limits=BatchLimits(), metrics=Metrics(), on_death=deaths.append)
+        await scheduler.submit(GREY)
+        await asyncio.sleep(3.5)  # an idle model is not killed
+        await scheduler.submit(GREY)
+        psutil.Process(sleepy.pid).suspend()
+        waiting = [asyncio.create_task(scheduler.submit(GREY)) for _ in range(3)]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [UnavailableError] * 3
+        scheduler.close()
+
+    asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
+    assert len(deaths) == 1
 
 
 def test_row_26_weights_that_are_damaged_are_refused_with_a_code_and_by_name(tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ LISTS = frozenset(
 """Request headers that the application reads and whose value is a list."""
 
 
+GIVEN_UP = "the service ends and has no time left to answer; send the request again"
+"""Detail of the answer to a request that is cancelled because the service ends."""
+
+
 class HeadAsGet:
     """Answers HEAD like GET, without the body, because the routes are declared for GET only."""
 
@@ -123,6 +127,11 @@ class RequestContext:
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             self._metrics.cancelled()
+        except asyncio.CancelledError:  # by the server, at the end of the time to answer
+            if exchange.status != CLIENT_LEFT:
+                raise
+            self._metrics.refused("draining")
+            await answer(Request(scope, receive), UnavailableError(GIVEN_UP))(scope, receive, exchange.send)
         except Exception as error:  # noqa: BLE001 # the last handler: a traceback must not reach the client
             response = answer(Request(scope, receive), error)
             if exchange.status == CLIENT_LEFT:
