@@ -1,4 +1,8 @@
-"""The application: `create_app` builds it from its parts. Nothing is built at import."""
+"""The application: `create_app` builds it from its parts.
+
+Nothing is built at import. ``app`` is built when it is first read, so that ``uvicorn app.main:app`` and
+``fastapi run app/main.py`` work.
+"""
 
 import asyncio
 import gc
@@ -9,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -77,6 +81,21 @@ class State(TypedDict):
     readiness: Readiness
     metrics: Metrics
     admission: Admission
+
+
+if not TYPE_CHECKING:  # it would give the module every attribute
+
+    def __getattr__(name: str) -> FastAPI:
+        """Return ``app``, the service with the environment's settings; see PEP 562."""
+        if name != "app":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = app = create_app()
+        return app
+
+
+def __dir__() -> list[str]:
+    """List ``app`` before it is built: the command ``fastapi`` looks for it here."""
+    return sorted({"app", *globals()})
 
 
 def create_app(settings: Settings | None = None, model: Model | None = None) -> FastAPI:
