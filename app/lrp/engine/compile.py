@@ -1,30 +1,60 @@
 """Compilation of a network: its layers as forward functions and, for each rule, relevance functions.
 
-Everything that does not depend on the input is computed once and cached.
+Everything that does not depend on the input is computed once and cached: the weights of a layer under a rule,
+which are large, for all shapes of the input and bounded by their bytes; what depends on the shape with them.
 """
 
 import itertools
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from app.lrp.composites import Composite
+from app.lrp.engine.cache import MemoryCache
 from app.lrp.engine.ops.affine import Map, NotCompilableError, affine, channels_last
 from app.lrp.engine.ops.passing import PASSING, Passing, identity, passing
 from app.lrp.engine.ops.pooling import POOLS, AveragePooling, MaxPooling, pooling
-from app.lrp.engine.ops.weighted import LayerContext, Weighted
+from app.lrp.engine.ops.weighted import Bounds, LayerContext, WeightedRule
 from app.lrp.engine.steps import Forward, RelevanceStep, Steps
 from app.lrp.graph.canonize import canonized
 from app.lrp.rules import RULES, AssignedRule
 
 SHAPES_CACHED = 4
 """Input shapes and precisions that the forward pass is cached for."""
-RELEVANCE_STEPS_CACHED = 64
-"""Layers under a rule that are cached, for about ten composites; each may hold copies of its weights."""
+MAX_WEIGHT_BYTES = 2**29
+"""Bound on the weights of layers under rules. MiniVGG's take 20 to 75 MB for a composite."""
 
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class RuleKey:
+    """What the weights of a layer under a rule depend on."""
+
+    index: int
+    rule: AssignedRule
+    masked: bool
+    dtype: torch.dtype
+
+    @property
+    def has_defaults(self) -> bool:
+        """Whether the rule's parameters are the defaults: there are few such keys, and all clients use them."""
+        defaults = tuple((one.name, one.default) for one in RULES[self.rule.name].parameters)
+        return self.rule.parameters == defaults
+
+
+class CompiledRule:
+    """A layer with weights under a rule, with its steps for the last shapes of the input."""
+
+    def __init__(self, weights: WeightedRule, masked: bool, bounds: Callable[[torch.Size], Bounds]) -> None:
+        """``bounds`` returns the bounds of the layer's input for a shape of the network's."""
+        self.nbytes = weights.nbytes
+        self.step = lru_cache(SHAPES_CACHED)(lambda shape: RelevanceStep(weights.at(bounds(shape)), masked))
+        """Return the step for inputs of the network of a shape."""
 
 
 class CompiledNetwork:
@@ -39,15 +69,22 @@ class CompiledNetwork:
         self._low, self._high = low, high
         self._bounds = lru_cache(SHAPES_CACHED)(self._compute_bounds)
         self.forward = lru_cache(SHAPES_CACHED * len(chain))(self._compile_forward)
-        self._relevance_step = lru_cache(RELEVANCE_STEPS_CACHED)(self._compile_relevance)
+        self.weights = MemoryCache(self._compile_weights, MAX_WEIGHT_BYTES, lambda key: key.has_defaults)
+        self._unweighted_step = lru_cache(SHAPES_CACHED * len(chain))(self._compile_unweighted)
 
     def steps(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> Steps:
         """Return the steps of the backward pass for inputs of ``shape``, without the batch axis."""
         rules = dict(composite.layers)
         return tuple(
-            self._relevance_step(index, rules[name], self._is_masked(index, rules), shape, dtype)
+            self._step(RuleKey(index, rules[name], self._is_masked(index, rules), dtype), shape)
             for index, name in enumerate(self.names)
         )
+
+    @torch.inference_mode()
+    def _step(self, key: RuleKey, shape: torch.Size) -> RelevanceStep:
+        if isinstance(self._layers[key.index], _WEIGHTED):
+            return self.weights(key).step(shape)
+        return self._unweighted_step(key.index, shape, key.dtype)
 
     @torch.inference_mode()
     def _compile_forward(self, index: int, rectified: bool, dtype: torch.dtype) -> Forward:
@@ -60,17 +97,20 @@ class CompiledNetwork:
             return _without_extra(identity)
         return _unweighted(layer, torch.Size()).forward
 
-    @torch.inference_mode()
-    def _compile_relevance(
-        self, index: int, rule: AssignedRule, masked: bool, shape: torch.Size, dtype: torch.dtype
-    ) -> RelevanceStep:
-        layer, (low, high) = self._layers[index], self._bounds(shape, dtype)[index]
-        if not isinstance(layer, _WEIGHTED):
-            return RelevanceStep(_unweighted(layer, low.shape), masked)
-        w, b = _parameters(layer, dtype)
-        context = LayerContext(affine(layer), self._is_nonnegative(index), masked, low, high)
-        terms = RULES[rule.name].terms(w, b, **dict(rule.parameters))
-        return RelevanceStep(Weighted(terms, w, b, context), masked)
+    def _compile_weights(self, key: RuleKey) -> CompiledRule:
+        layer = self._layers[key.index]
+        w, b = _parameters(layer, key.dtype)
+        context = LayerContext(affine(layer), self._is_nonnegative(key.index), key.masked)
+        terms = RULES[key.rule.name].terms(w, b, **dict(key.rule.parameters))
+        return CompiledRule(
+            WeightedRule(terms, w, b, context),
+            key.masked,
+            lambda shape: Bounds(*self._bounds(shape, key.dtype)[key.index]),
+        )
+
+    def _compile_unweighted(self, index: int, shape: torch.Size, dtype: torch.dtype) -> RelevanceStep:
+        low, _ = self._bounds(shape, dtype)[index]
+        return RelevanceStep(_unweighted(self._layers[index], low.shape), False)
 
     @torch.inference_mode()
     def _compute_bounds(self, shape: torch.Size, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:

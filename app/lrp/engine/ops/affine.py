@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 Map = Callable[[Tensor], Tensor]
 """(B, …) -> (B, …)"""
+Transpose = Callable[[Tensor, torch.Size], Tensor]
+"""(B, out, …), shape (1, in, …) -> (B, in, …)"""
 
 
 class NotCompilableError(Exception):
@@ -31,8 +33,8 @@ class Affine(Protocol):
     def is_even(self, w: Tensor) -> bool:
         """Return whether all weights are one number in memory; the transpose then needs sums of outputs only."""
 
-    def transpose(self, w: Tensor, shape: torch.Size) -> Map:
-        """Return the function wᵀq: (B, out, …) -> (B, in, …) of ``shape``.
+    def transpose(self, w: Tensor) -> Transpose:
+        """Return the function wᵀq: (B, out, …) and the shape of the layer's input -> (B, in, …) of that shape.
 
         If ``w`` is even its argument may also be the sum over outputs, (B, 1, …).
         """
@@ -53,11 +55,12 @@ class Dense:
         """See `Affine`."""
         return not any(w.stride())
 
-    def transpose(self, w: Tensor, shape: torch.Size) -> Map:  # noqa: ARG002
+    def transpose(self, w: Tensor) -> Transpose:
         """See `Affine`."""
         if self.is_even(w):
-            return lambda q: (q * w[0, 0]).expand(-1, w.shape[1])
-        return self.map(w.t(), None)
+            return lambda q, _: (q * w[0, 0]).expand(-1, w.shape[1])
+        transposed = self.map(w.t(), None)
+        return lambda q, _: transposed(q)
 
 
 @dataclass(frozen=True)
@@ -78,20 +81,22 @@ class Convolution:
         """See `Affine`."""
         return self.groups == 1 and not any(w.stride())
 
-    def transpose(self, w: Tensor, shape: torch.Size) -> Map:
+    def transpose(self, w: Tensor) -> Transpose:
         """See `Affine`."""
         if not self.is_even(w):
-            return self._transposed(w, shape)
-        box = self._transposed(w[:1, :1], shape)
-        return lambda q: box(q).expand(-1, *shape[1:])
+            return self._transposed(w)
+        box = self._transposed(w[:1, :1])
+        return lambda q, shape: box(q, shape).expand(-1, *shape[1:])
 
-    def _transposed(self, w: Tensor, shape: torch.Size) -> Map:
+    def _transposed(self, w: Tensor) -> Transpose:
         """Return the transpose; as a convolution with flipped weights if possible, which is faster on a CPU."""
         spatial = tuple(range(2, w.dim()))
         padding = [d * (k - 1) - p for d, k, p in zip(self.dilation, self.kernel, self.padding, strict=True)]
         if self.groups == 1 and set(self.stride) == {1} and min(padding) >= 0:
-            return self._convolution(w.flip(spatial).transpose(0, 1), None, self.stride, padding, -math.inf)
-        return lambda q: torch.convolution(
+            flipped = w.flip(spatial).transpose(0, 1)
+            convolved = self._convolution(flipped, None, self.stride, padding, -math.inf)
+            return lambda q, _: convolved(q)
+        return lambda q, shape: torch.convolution(
             q,
             w,
             None,

@@ -30,16 +30,20 @@ class LayerContext:
     """Its input has no negative values."""
     masked: bool
     """No relevance arrives where its output is not positive."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The smallest and the largest input of one layer; their shape is that of its input."""
+
     low: Tensor
-    """The smallest input, (1, in, …); beyond the first layer with weights only its shape means anything."""
+    """(1, in, …); beyond the first layer with weights only its shape means anything."""
     high: Tensor
-    """The largest input, likewise."""
+    """Likewise."""
 
 
-class Weighted:
-    """A convolution or a dense layer under its rule: the sum of its terms."""
-
-    conserves = False
+class WeightedRule:
+    """A convolution or a dense layer under its rule, for inputs of any shape."""
 
     def __init__(self, terms: Sequence[Term], w: Tensor, b: Tensor | None, context: LayerContext) -> None:
         """``w`` and ``b`` are the layer's own: terms of these very tensors divide by its output."""
@@ -48,6 +52,21 @@ class Weighted:
             for term in terms
             if not (context.masked and term.outputs is Outputs.NEGATIVE)
         ]
+        self.nbytes = sum(2 * part.weight.untyped_storage().nbytes() for term in terms for part in term.parts)
+        """Memory of its weights, estimated from above: one copy for each direction."""
+
+    def at(self, bounds: Bounds) -> "Weighted":
+        """Return the layer for inputs with these bounds; weights are shared."""
+        return Weighted([term.at(bounds) for term in self._terms])
+
+
+class Weighted:
+    """A convolution or a dense layer under its rule, for inputs of one shape: the sum of its terms."""
+
+    conserves = False
+
+    def __init__(self, terms: "Sequence[_TermAt]") -> None:
+        self._terms = terms
 
     def relevance(self, R: Tensor, activations: Activations) -> Tensor:
         """See `app.lrp.engine.steps.Backward`."""
@@ -55,13 +74,26 @@ class Weighted:
 
 
 class _CompiledTerm:
-    """share · Σ u · vᵀ(R / s(Σ v u + c)), with everything precomputed that does not depend on the input."""
+    """A term with its weights compiled, for inputs of any shape."""
 
     def __init__(self, term: Term, w: Tensor, b: Tensor | None, context: LayerContext) -> None:
         parts = [part for part in term.parts if not (context.nonnegative and part.source is Source.NEGATIVE)]
         self._selects = None if context.masked else _SELECTS[term.outputs]
         self._quotient = _quotient(term, parts, w, b, context)
         self._shares = [_share(part, term.share, context) for part in parts]
+
+    def at(self, bounds: Bounds) -> "_TermAt":
+        """Return the term for inputs with these bounds."""
+        return _TermAt(self._selects, self._quotient(bounds), [share(bounds) for share in self._shares])
+
+
+@dataclass(frozen=True, eq=False)
+class _TermAt:
+    """share · Σ u · vᵀ(R / s(Σ v u + c)), with everything precomputed that does not depend on the input."""
+
+    _selects: "Callable[[Tensor, float], Tensor] | None"
+    _quotient: "Quotient"
+    _shares: "Sequence[Share]"
 
     def __call__(self, R: Tensor, activations: Activations) -> Tensor:
         """Return this term's share: relevance of the output (n, out, …) -> of the input (n, in, …)."""
@@ -84,39 +116,54 @@ _SELECTS: Mapping[Outputs, Callable[[Tensor, float], Tensor] | None] = {
 _CONSTANT = frozenset({Source.ONES, Source.LOW, Source.HIGH})
 
 
-def _share(part: Part, share: float, context: LayerContext) -> Share:
-    transpose = context.affine.transpose(
-        part.weight if share == 1 else share * part.weight, context.low.shape
-    )
-    if part.source is Source.ONES:
-        return lambda q, _: transpose(q)
-    return lambda q, activations: transpose(q).mul_(_value(part.source, activations.x, context))
+def _share(part: Part, share: float, context: LayerContext) -> Callable[[Bounds], Share]:
+    transpose = context.affine.transpose(part.weight if share == 1 else share * part.weight)
+
+    def at(bounds: Bounds) -> Share:
+        shape = bounds.low.shape
+        if part.source is Source.ONES:
+            return lambda q, _: transpose(q, shape)
+        return lambda q, activations: transpose(q, shape).mul_(
+            _value(part.source, activations.x, context, bounds)
+        )
+
+    return at
 
 
 def _quotient(
     term: Term, parts: Sequence[Part], w: Tensor, b: Tensor | None, context: LayerContext
-) -> Quotient:
+) -> Callable[[Bounds], Quotient]:
     """Return the cheapest function for the quotient of ``term``, of which only ``parts`` contribute."""
     if all(part.source in _CONSTANT for part in parts):
-        inverse = channels_last(stabilized(_constant(term, parts, context), term.epsilon).reciprocal())
-        if context.affine.is_even(parts[0].weight):  # then the denominators are even, too
-            return lambda R, _: R.sum(1, keepdim=True) * inverse[:, :1]
-        return lambda R, _: R * inverse
+        return _by_constant(term, parts, context)
     signed = parts[0].source is Source.INPUT or (context.nonnegative and parts[0].source is Source.POSITIVE)
     if len(parts) == 1 and signed and parts[0].weight is w and term.bias is b:
         if context.masked and term.epsilon > 0:
-            return lambda R, activations: (
-                R / (activations.z + term.epsilon)
+            return lambda _: (
+                lambda R, activations: R / (activations.z + term.epsilon)
             )  # the ReLU's output has no negative values
-        return lambda R, activations: divided(R, activations.z, term.epsilon)
+        return lambda _: lambda R, activations: divided(R, activations.z, term.epsilon)
     return _by_forward(term, parts, context)
 
 
-def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Quotient:
+def _by_constant(term: Term, parts: Sequence[Part], context: LayerContext) -> Callable[[Bounds], Quotient]:
+    """Return the quotient where the denominators do not depend on the input."""
+    is_even = context.affine.is_even(parts[0].weight)  # then the denominators are even, too
+
+    def at(bounds: Bounds) -> Quotient:
+        denominators = stabilized(_constant(term, parts, context, bounds), term.epsilon)
+        inverse = channels_last(denominators.reciprocal())
+        if is_even:
+            return lambda R, _: R.sum(1, keepdim=True) * inverse[:, :1]
+        return lambda R, _: R * inverse
+
+    return at
+
+
+def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Callable[[Bounds], Quotient]:
     """Return the quotient by a modified forward pass, its bias including ε where the denominator has one sign."""
     varying = [part for part in parts if part.source not in _CONSTANT]
     fixed = [part for part in parts if part.source in _CONSTANT]
-    offset = _constant(replace(term, bias=None), fixed, context) if fixed else None
     # Where the output is positive so is the sum (see `Term.outputs`); elsewhere there is no relevance to divide.
     floored = term.outputs is Outputs.POSITIVE and len(parts) == 1
     sign = 1 if floored else _sign(term, parts, context)
@@ -130,15 +177,20 @@ def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Quo
         for index, part in enumerate(varying)
     ]
 
-    def quotient(R: Tensor, activations: Activations) -> Tensor:
-        z = _total(forward(_value(source, activations.x, context)) for source, forward in maps)
-        if offset is not None:
-            z.add_(offset)
-        if not sign:
-            return divided(R, z, term.epsilon)
-        return torch.div(R, z, out=z) if z.shape == R.shape else R / z
+    def at(bounds: Bounds) -> Quotient:
+        offset = _constant(replace(term, bias=None), fixed, context, bounds) if fixed else None
 
-    return quotient
+        def quotient(R: Tensor, activations: Activations) -> Tensor:
+            z = _total(forward(_value(source, activations.x, context, bounds)) for source, forward in maps)
+            if offset is not None:
+                z.add_(offset)
+            if not sign:
+                return divided(R, z, term.epsilon)
+            return torch.div(R, z, out=z) if z.shape == R.shape else R / z
+
+        return quotient
+
+    return at
 
 
 def _sign(term: Term, parts: Sequence[Part], context: LayerContext) -> int:
@@ -157,26 +209,26 @@ def _sign_of(values: Tensor) -> int:
     return -1 if bool((values <= 0).all()) else 0
 
 
-def _constant(term: Term, parts: Sequence[Part], context: LayerContext) -> Tensor:
+def _constant(term: Term, parts: Sequence[Part], context: LayerContext, bounds: Bounds) -> Tensor:
     """Return the sum of parts that do not depend on the input, and the bias, (1, out, …)."""
-    bounds = {Source.LOW: context.low, Source.HIGH: context.high, Source.ONES: torch.ones_like(context.low)}
+    values = {Source.LOW: bounds.low, Source.HIGH: bounds.high, Source.ONES: torch.ones_like(bounds.low)}
     first, *others = parts
-    total = context.affine.map(first.weight, term.bias)(channels_last(bounds[first.source]))
+    total = context.affine.map(first.weight, term.bias)(channels_last(values[first.source]))
     for part in others:
-        total = total + context.affine.map(part.weight, None)(channels_last(bounds[part.source]))
+        total = total + context.affine.map(part.weight, None)(channels_last(values[part.source]))
     return total
 
 
-def _value(source: Source, x: Tensor, context: LayerContext) -> Tensor:
+def _value(source: Source, x: Tensor, context: LayerContext, bounds: Bounds) -> Tensor:
     match source:
         case Source.POSITIVE:
             return x if context.nonnegative else x.clamp(min=0)
         case Source.NEGATIVE:
             return x.clamp(max=0)
         case Source.LOW:
-            return context.low
+            return bounds.low
         case Source.HIGH:
-            return context.high
+            return bounds.high
         case _:
             return x
 
