@@ -19,12 +19,19 @@ CLOSE_S = 0.5
 """Default time for the last batch. By then the server has answered or given up all requests."""
 
 
+REFERENCE_WEIGHT = 3
+"""Cost of one explanation by the reference, in explanations by the engine in a batch.
+
+Measured on two cores: 130 comparisons of one picture take 0.28 s, and 1.07 s with ``verify``.
+"""
+
+
 @dataclass(frozen=True)
 class BatchLimits:
     """Limits on the batches of one model."""
 
     max_batch: int = 32
-    """Maximum batch size; a job counts once for each of its explanation requests, at least once."""
+    """Maximum sum of the jobs' `weight` in a batch; a job that weighs more runs alone."""
     deadline_s: float = 5.0
     """Maximum seconds that a job waits for its batch."""
 
@@ -54,7 +61,7 @@ class Scheduler:
             self._run,
             max_batch=limits.max_batch,
             deadline_s=limits.deadline_s,
-            weigh=lambda job: max(1, len(job.requests)),
+            weigh=weight,
             observer=metrics,
             on_death=self._die,
         )
@@ -116,3 +123,8 @@ class Scheduler:
             return result
         self._metrics.failed("non_finite")
         return InternalError("scores or relevance are not finite")
+
+
+def weight(job: Job) -> int:
+    """Return the cost of ``job``, in explanations."""
+    return max(1, len(job.requests)) * (1 + (REFERENCE_WEIGHT if job.verify else 0))

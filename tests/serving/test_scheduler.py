@@ -17,6 +17,7 @@ from zennit import rules as zennit_rules
 
 from app.errors import InternalError, InvalidParameterError, RefusedToStartError, UnavailableError
 from app.lrp.attribution import Batch, BatchAttributions
+from app.lrp.composites import resolve
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.modalities.image.preprocessing import to_input
@@ -24,7 +25,7 @@ from app.models.local import LocalModel, pick_device
 from app.models.protocol import Job, JobResult, ModelLostError
 from app.runtime.executor import Timed
 from app.serving.rendering import image_spec
-from app.serving.scheduler import MAX_CACHED_COMPOSITES, BatchLimits, Scheduler
+from app.serving.scheduler import MAX_CACHED_COMPOSITES, REFERENCE_WEIGHT, BatchLimits, Scheduler, weight
 from app.settings import shipped_model
 from app.telemetry.metrics import Metrics
 
@@ -387,3 +388,10 @@ def test_what_is_kept_of_requests_is_small_however_long_they_are(shipped: LocalM
         kept, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert kept < 5 * 2**20
+
+
+def test_a_job_weighs_what_it_costs(shipped: LocalModel) -> None:
+    request = ExplanationRequest(resolve(shipped.description.chain, "epsilon_plus_flat", {}, ()))
+    assert weight(Job(GREY)) == 1
+    assert weight(Job(GREY, (request,) * 5)) == 5
+    assert weight(Job(GREY, (request,) * 5, verify=True)) == 5 * (1 + REFERENCE_WEIGHT)
