@@ -8,6 +8,7 @@ from fastapi import Request
 
 from app.api.dependencies import TicketDep, TimingsDep
 from app.api.http.disconnect import while_connected
+from app.errors import LRPServeError
 from app.serving.timings import Timings
 
 T = TypeVar("T")
@@ -33,6 +34,31 @@ class RunAll:
         results = await while_connected(self._request, asyncio.gather(*running, return_exceptions=True))
         self._timings.longest_of(timings)
         return [_unless_fatal(result) for result in results]
+
+    async def or_fail(self, items: Sequence[Callable[[Timings], Awaitable[T]]], name: str) -> list[T]:
+        """Return the result of each item. When one fails the others are cancelled.
+
+        Raises the error of the first item that failed, with ``name`` and its index in front if it is the
+        project's own, `UnavailableError` without running any if there are not places for all, and
+        `ClientDisconnect`.
+        """
+        self._ticket.acquire(len(items))
+        timings = [Timings() for _ in items]
+        tasks = [asyncio.ensure_future(item(timing)) for item, timing in zip(items, timings, strict=True)]
+        try:
+            running = asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            done, _ = await while_connected(self._request, running)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        self._timings.longest_of(timings)
+        for index, (task, result) in enumerate(zip(tasks, results, strict=True)):
+            if task in done and isinstance(result, BaseException):
+                if isinstance(result, LRPServeError):
+                    result.detail = f"{name}[{index}]: {result.detail}"
+                raise result
+        return [task.result() for task in tasks]
 
 
 def _unless_fatal(result: T | BaseException) -> T | Exception:

@@ -207,8 +207,8 @@ async def predict(
         answer = await pipeline.predict(sent.file, options.image.fit, options.top_k, timings)
         return answer.model_copy(update={"warnings": [*answer.warnings, *sent.warnings]})
 
-    outcomes = await run_all([partial(prediction, sent) for sent in instances])
-    return Predictions(predictions=results_or_error(outcomes, "instances"))
+    work = [partial(prediction, sent) for sent in instances]
+    return Predictions(predictions=await run_all.or_fail(work, "instances"))
 
 
 @router.post(
@@ -225,8 +225,8 @@ async def explain(
         write = partial(representations.parts, values=asked.values, warnings=sent.warnings)
         return await pipeline.explain(sent.file, asked.options(), timings, write)
 
-    outcomes = await run_all([partial(explanation, sent) for sent in instances])
-    answers = results_or_error(outcomes, "instances")
+    work = [partial(explanation, sent) for sent in instances]
+    answers = await run_all.or_fail(work, "instances")
     predictions = b",".join([answer.prediction for answer in answers])
     explanations = b",".join([answer.explanation for answer in answers])
     body = b'{"predictions":[%s],"explanations":[%s]}' % (predictions, explanations)

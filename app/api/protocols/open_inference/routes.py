@@ -25,7 +25,6 @@ from app.api.protocols.common import (
     expected_for,
     known,
     parse_options,
-    results_or_error,
 )
 from app.api.protocols.open_inference.schemas import (
     InferenceReady,
@@ -165,7 +164,7 @@ async def infer(
         pipeline.check(options)
         work = [partial(_predict, pipeline, options.image.fit, image) for image in asked.images]
         ignored = [name for name in asked.options if name != "fit"] + asked.ignored
-    inferred = results_or_error(await run_all(work), "image")
+    inferred = await run_all.or_fail(work, "image")
     answer = InferenceResponse(
         model_name=model,
         model_version=about.version,

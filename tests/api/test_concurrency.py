@@ -1,0 +1,60 @@
+"""Several pictures of one request, where one fails."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from fastapi import Request
+
+from app.api.concurrency import RunAll
+from app.errors import UnreadableImageError
+from app.serving.admission import Admission, Ticket
+from app.serving.timings import Timings
+from app.telemetry.metrics import Metrics
+
+
+async def stays() -> dict[str, Any]:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def running() -> RunAll:
+    request = Request({"type": "http", "headers": []}, stays)
+    return RunAll(request, Ticket(Admission(8, Metrics())), Timings())
+
+
+def test_when_one_has_failed_the_rest_is_cancelled_and_its_place_is_named() -> None:
+    cancelled: list[int] = []
+
+    async def waits(number: int) -> int:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(number)
+            raise
+        return number
+
+    async def fails() -> int:
+        await asyncio.sleep(0)
+        raise UnreadableImageError("not a picture")
+
+    async def scene() -> None:
+        items = [lambda _: waits(0), lambda _: fails(), lambda _: waits(2)]
+        with pytest.raises(UnreadableImageError) as failed:
+            await running().or_fail(items, "image")
+        assert failed.value.detail == "image[1]: not a picture"
+        assert cancelled == [0, 2]
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    async def after(steps: int) -> int:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        return steps
+
+    async def scene() -> list[int]:
+        return await running().or_fail([lambda _: after(5), lambda _: after(1), lambda _: after(3)], "image")
+
+    assert asyncio.run(asyncio.wait_for(scene(), 60)) == [5, 1, 3]
