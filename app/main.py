@@ -5,7 +5,6 @@ Nothing is built at import. ``app`` is built when it is first read, so that ``uv
 """
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -62,8 +61,6 @@ log = logging.getLogger(__name__)
 
 MAX_RENDERERS = 8
 """Default bound on the processes that decode and draw; eight serve over a thousand requests a second."""
-GC_THRESHOLD = 10_000
-"""First threshold of `gc.set_threshold`; with the default, 700, collections are frequent under load."""
 DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
 which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
@@ -81,6 +78,7 @@ class State(TypedDict):
     readiness: Readiness
     metrics: Metrics
     admission: Admission
+    keys: KeyFile | None
 
 
 if not TYPE_CHECKING:  # it would give the module every attribute
@@ -108,7 +106,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     refuse_unauthenticated_exposure(settings)
     keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
     model = model or ModelProcess(settings.model, settings.device, settings.cores, settings.model_limit_s)
-    service = Service(settings, model)
+    service = Service(settings, model, keys)
     app = FastAPIOffline(
         redirect_slashes=False,
         redoc_url=None,  # see app.api.routes.redoc
@@ -122,6 +120,7 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     )
     app.state.readiness = Readiness()  # the server reads it before the lifespan starts
     app.state.on_death = terminate
+    app.state.on_warm = lambda: None
     _add_routes(app, locked=keys is not None)
     problems.install(app)
     openapi.install(app, [Problem, Instances, InferenceRequest], model.description)
@@ -132,8 +131,9 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
 class Service:
     """What runs behind the routes: made with the application, started and stopped by its lifespan."""
 
-    def __init__(self, settings: Settings, model: Model) -> None:
+    def __init__(self, settings: Settings, model: Model, keys: KeyFile | None) -> None:
         """Wait until ``model`` is loaded."""
+        self._keys = keys
         self._settings, self._model = settings, model
         described = model.description
         limits = Limits(**settings.model_dump(include=set(Limits.model_fields)))
@@ -155,7 +155,7 @@ class Service:
         pipeline = create_pipeline(
             self._model, self._settings, self.metrics, fail, partial(self._start_renderers, fail)
         )
-        warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail))
+        warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail, app.state.on_warm))
         about = self.about
         log.info("started", extra=fields(model=about.name, version=about.version, device=about.device))
         yield State(
@@ -164,6 +164,7 @@ class Service:
             readiness=readiness,
             metrics=self.metrics,
             admission=self.admission,
+            keys=self._keys,
         )
         readiness.drain()
         warming_up.cancel()
@@ -215,7 +216,7 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, serv
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
     app.add_middleware(TrustedHosts, names=trusted_names(settings))
-    app.add_middleware(AdmissionControl, admission=service.admission)
+    app.add_middleware(AdmissionControl, admission=service.admission, keys=keys)
     app.add_middleware(RequestContext, metrics=service.metrics)
     app.add_middleware(CloseWhileDraining)
     app.add_middleware(HeadAsGet)
@@ -260,16 +261,17 @@ def worker_memory_bytes(settings: Settings) -> int:
     return 2**28 + 32 * settings.max_pixels + 8 * settings.max_body_bytes
 
 
-async def _warm_up(pipeline: Pipeline, readiness: Readiness, on_failure: Callable[[Exception], None]) -> None:
+async def _warm_up(
+    pipeline: Pipeline,
+    readiness: Readiness,
+    on_failure: Callable[[Exception], None],
+    on_success: Callable[[], None],
+) -> None:
     try:
         await pipeline.warm_up()
     except Exception as error:  # every request would fail as well
         log.critical("the warm-up failed", exc_info=error)
         on_failure(error)
         return
-    # Objects that exist by now live as long as the process. Excluded from garbage collection: a full
-    # collection of them took 0.1 s, in which nothing was answered.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
+    on_success()
     readiness.ready()

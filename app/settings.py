@@ -61,7 +61,8 @@ class Settings(BaseSettings):
     )
     max_bytes_in_hand: PositiveInt = Field(
         512 * MIB,
-        description="Largest sum of the bodies in memory, in bytes; further requests are answered with 503.",
+        description="Largest sum of the bodies of current requests, in bytes; further requests are answered "
+        "with 503. While they are received and decoded, bodies take up to three times as much memory.",
     )
     max_pictures: PositiveInt = Field(
         32, description="Largest number of pictures in one request; by default that of one batch."

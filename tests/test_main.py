@@ -1,5 +1,6 @@
 """The application's module, as servers that are not ours import it."""
 
+import gc
 import importlib.util
 import os
 import re
@@ -10,6 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.runtime.model_process import ModelProcess
+from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 60
@@ -59,3 +65,11 @@ def test_nothing_is_built_at_import() -> None:
         [sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, check=True, text=True
     )
     assert imported.stdout.split() == ["False", "[]", "True", "False"]
+
+
+def test_an_application_that_starts_leaves_the_garbage_collector_alone(model: ModelProcess) -> None:
+    before = gc.get_freeze_count(), gc.get_threshold()
+    with TestClient(create_app(Settings(), model)) as client:
+        while client.get("/readyz").status_code == 503:
+            pass
+        assert (gc.get_freeze_count(), gc.get_threshold()) == before

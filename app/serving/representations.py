@@ -30,6 +30,8 @@ class Format(StrEnum):
         return _MEDIA_TYPES[self]
 
 
+MAX_SCORES_IN_HEADER = 10
+"""Classes in the header X-Scores: 1 000 of them would take 30 kB, more than many proxies allow."""
 _MEDIA_TYPES = {
     Format.JSON: "application/json",
     Format.PNG: "image/png",
@@ -108,7 +110,8 @@ def _npy(relevance: Floats) -> bytes:
 
 def _headers(explained: RenderedExplanation) -> dict[str, str]:
     report = explained.report
-    probabilities = {score.label: round(score.probability, 6) for score in report.scores}
+    most_probable = report.scores[:MAX_SCORES_IN_HEADER]
+    probabilities = {score.label: round(score.probability, 6) for score in most_probable}
     return {
         "X-Prediction": _ascii(report.prediction.label),
         "X-Probability": f"{report.prediction.probability:.6f}",

@@ -129,7 +129,7 @@ def _find_test_data(data: Path) -> Path:
 
 
 def _check_before_training(run: Path, name: str, resume: bool) -> None:
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name):
         raise DataError(f"name {name!r}: letters, digits, '.', '_' and '-' only, 64 at most")
     if find_spec("matplotlib") is None:
         raise DataError("the plots need matplotlib: pip install 'lrpserve[train]'")

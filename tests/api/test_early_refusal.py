@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from app.api.http.access import KeyFile
 from app.api.http.middleware import AdmissionControl, RequestContext
 from app.server import options
 from app.serving.admission import Admission
@@ -77,7 +79,7 @@ class Connection:
 class Service:
     """The given application, or one that answers once it may, behind our middleware and our server's protocol."""
 
-    def __init__(self, app: ASGIApp | None = None) -> None:
+    def __init__(self, app: ASGIApp | None = None, **state: object) -> None:
         self.answers = asyncio.Event()
         metrics = Metrics()
         self.admission = Admission(ROOM, metrics)
@@ -89,7 +91,7 @@ class Service:
         self._arguments: dict[str, Any] = {
             "config": config,
             "server_state": self._state,
-            "app_state": {"admission": self.admission, "metrics": metrics},
+            "app_state": {"admission": self.admission, "metrics": metrics, **state},
         }
 
     def connect(self) -> Connection:
@@ -147,6 +149,23 @@ def test_of_many_that_come_at_once_no_more_are_let_in_than_there_is_room_for() -
         last.send(post())
         await service.idle()
         assert last.status == 200
+
+    play(scene)
+
+
+def test_who_has_no_key_is_not_told_that_the_service_is_full(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("secret")
+
+    async def scene() -> None:
+        service = Service(keys=KeyFile(tmp_path / "keys"))
+        service.admission.occupy(ROOM)
+        refused, known = service.connect(), service.connect()
+        refused.send(post())
+        known.send(post().replace(b"Host: x", b"Host: x\r\nX-API-Key: secret"))
+        assert refused.status is None  # left to the application
+        assert known.status == 503
+        service.answers.set()
+        await service.idle()
 
     play(scene)
 

@@ -76,6 +76,11 @@ class KeyFile:
             log.warning("API keys cannot be read again (%s): the last ones stay", type(error).__name__)
 
 
+def has_key(keys: KeyFile | None, headers: Headers) -> bool:
+    """Return whether a request with these ``headers`` may use the service; any may if there are no ``keys``."""
+    return keys is None or any(keys.contains(key) for key in _credentials(headers))
+
+
 class RequireKey:
     """Refuses requests without a valid key with 401."""
 

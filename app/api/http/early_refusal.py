@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from starlette.datastructures import Headers
+
+from app.api.http.access import has_key
 from app.api.http.problem_types import PROBLEM_TYPES
 from app.api.http.problems import PROTOCOLS, content_of, problem_of_public
 from app.errors import UnavailableError
@@ -56,7 +59,8 @@ class EarlyRefusal:
     ) -> bytes | None:
         """Return the answer to a request with this head, or None if it is not refused.
 
-        ``state`` is the application's lifespan state, with ``admission`` and ``metrics``.
+        ``state`` is the application's lifespan state, with ``admission`` and ``metrics``, and perhaps ``keys``.
+        The application answers requests without a valid key.
         """
         path = target.partition(b"?")[0].decode("latin-1")
         if not is_computed(method.decode("latin-1"), path):
@@ -64,11 +68,13 @@ class EarlyRefusal:
         admission: Admission = state["admission"]
         if not admission.is_full:
             return None
+        sent = Headers(raw=list(headers))
+        if not has_key(state.get("keys"), sent):
+            return None
         metrics: Metrics = state["metrics"]
         metrics.refused_unread("queue_full", UNAVAILABLE.status)
         self._count()
-        given = next((value for name, value in headers if name == b"x-request-id"), b"")
-        valid = request_id(given.decode("latin-1"))
+        valid = request_id(sent.get("x-request-id", ""))
         answer = _answer(QUEUE_FULL, path.startswith(PROTOCOLS), keep_alive, len(valid))
         return answer.replace(PLACEHOLDER.encode() * len(valid), valid.encode())
 

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.http.access import KeyFile, has_key
 from app.api.http.early_refusal import is_computed, request_id
 from app.api.http.errors import TooSlowError
 from app.api.http.problems import answer
@@ -267,9 +268,11 @@ class AdmissionControl:
     whatever way. `app.server` refuses and takes places earlier, with the same `Ticket`; other servers need this.
     """
 
-    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission, keys: KeyFile | None = None) -> None:
+        """``keys``: requests without one of them are not refused here, but by `RequireKey`."""
         self._app = app
         self._admission = admission
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -277,7 +280,7 @@ class AdmissionControl:
             await self._app(scope, receive, send)
             return
         ticket: Ticket = scope["state"].setdefault("ticket", Ticket(self._admission))
-        if not ticket.held:
+        if not ticket.held and has_key(self._keys, Headers(scope=scope)):
             self._admission.refuse_if_full()
 
         async def receive_and_acquire() -> Message:

@@ -62,7 +62,11 @@ def create_router() -> APIRouter:
                         ("X-Prediction", "Label of the most probable class"),
                         ("X-Probability", "Its probability"),
                         ("X-Target", "Label of the explained class"),
-                        ("X-Scores", "Probability of every class, as compact JSON"),
+                        (
+                            "X-Scores",
+                            f"Probability of the {representations.MAX_SCORES_IN_HEADER} most probable classes, "
+                            "as compact JSON",
+                        ),
                     )
                 },
             },
