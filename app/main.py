@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, TypedDict
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from app.api import openapi
@@ -61,6 +62,17 @@ log = logging.getLogger(__name__)
 
 MAX_RENDERERS = 8
 """Default bound on the processes that decode and draw; eight serve over a thousand requests a second."""
+EXPOSED_HEADERS = (
+    "Inference-Header-Content-Length",
+    "Retry-After",
+    "Server-Timing",
+    "X-Prediction",
+    "X-Probability",
+    "X-Request-ID",
+    "X-Scores",
+    "X-Target",
+)
+"""Headers of answers that scripts of other sites may read if they may read the answer."""
 DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
 which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
@@ -79,6 +91,7 @@ class State(TypedDict):
     metrics: Metrics
     admission: Admission
     keys: KeyFile | None
+    has_cors: bool
 
 
 if not TYPE_CHECKING:  # it would give the module every attribute
@@ -165,6 +178,7 @@ class Service:
             metrics=self.metrics,
             admission=self.admission,
             keys=self._keys,
+            has_cors=bool(self._settings.cors_origins),
         )
         readiness.drain()
         warming_up.cancel()
@@ -218,6 +232,14 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, serv
     app.add_middleware(TrustedHosts, names=trusted_names(settings))
     app.add_middleware(AdmissionControl, admission=service.admission, keys=keys)
     app.add_middleware(RequestContext, metrics=service.metrics)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=EXPOSED_HEADERS,
+        )
     app.add_middleware(CloseWhileDraining)
     app.add_middleware(HeadAsGet)
     app.add_middleware(JoinedHeaders)

@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         "for any. IP addresses and names without a dot are always allowed. Default: any name if keys are "
         "required, else the address listened on.",
     )
+    cors_origins: Names = Field(
+        (),
+        description="Origins whose pages may call the service (CORS), separated by commas: "
+        "https://app.example.com; * for any, only without keys. Default: none.",
+    )
     max_body_bytes: PositiveInt = Field(
         8 * MIB, description="Largest request body in bytes; photos of most phones fit."
     )
@@ -118,6 +123,13 @@ class Settings(BaseSettings):
     low_confidence: PositiveFloat = Field(
         0.5, le=1, description="Probability of the predicted class below which the answer contains a warning."
     )
+
+    @model_validator(mode="after")
+    def _origins_are_named_if_keys_are_required(self) -> Self:
+        """Check that pages of any site cannot send keys."""
+        if self.api_keys_file and "*" in self.cors_origins:
+            raise ValueError(f"{PREFIX}CORS_ORIGINS: * is allowed only without keys; name the origins")
+        return self
 
     @model_validator(mode="after")
     def _one_request_fits(self) -> Self:

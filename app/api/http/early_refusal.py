@@ -59,8 +59,9 @@ class EarlyRefusal:
     ) -> bytes | None:
         """Return the answer to a request with this head, or None if it is not refused.
 
-        ``state`` is the application's lifespan state, with ``admission`` and ``metrics``, and perhaps ``keys``.
-        The application answers requests without a valid key.
+        ``state`` is the application's lifespan state, with ``admission`` and ``metrics``, and perhaps ``keys``
+        and ``has_cors``. The application answers requests without a valid key, and those of other sites' pages,
+        whose answers have further headers.
         """
         path = target.partition(b"?")[0].decode("latin-1")
         if not is_computed(method.decode("latin-1"), path):
@@ -69,7 +70,7 @@ class EarlyRefusal:
         if not admission.is_full:
             return None
         sent = Headers(raw=list(headers))
-        if not has_key(state.get("keys"), sent):
+        if not has_key(state.get("keys"), sent) or (state.get("has_cors") and "origin" in sent):
             return None
         metrics: Metrics = state["metrics"]
         metrics.refused_unread("queue_full", UNAVAILABLE.status)
