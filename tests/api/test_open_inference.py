@@ -120,7 +120,11 @@ def test_metadata_match_the_definition(client: TestClient) -> None:
         metadata = client.get(f"/v2/models/{model}").json()
         jsonschema.validate(metadata, MODEL_METADATA)
         assert metadata == client.get(f"/v2/models/{model}/versions/{version}").json()
-        assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 3, 32, 32]}]
+        (image,) = metadata["inputs"]
+        assert image.pop("parameters") == {
+            "alternatives": "BYTES [-1]; UINT8 [-1,3,-1,-1]; UINT8 [-1,-1,-1,3]"
+        }
+        assert image == {"name": "image", "datatype": "FP32", "shape": [-1, 3, 32, 32]}
 
 
 def test_health_and_readiness_match_the_definition(client: TestClient) -> None:
@@ -236,7 +240,15 @@ TENSOR = {"datatype": "FP32", "shape": [1, 3, 32, 32]}
         ({"datatype": "FP32", "shape": [3, 32, 32], "data": [0]}, {}, 400, "[N, 3, 32, 32]"),
         ({"datatype": "FP32", "shape": [-1, 3, 32, 32], "data": [0]}, {}, 400, "shape"),
         ({"datatype": "FP32", "shape": [10**30, 3, 32, 32], "data": [0]}, {}, 400, "shape"),
-        ({"datatype": "UINT8", "shape": [1, 3, 32, 32], "data": [0]}, {}, 400, "FP32"),
+        ({"datatype": "INT8", "shape": [1, 3, 32, 32], "data": [0]}, {}, 400, "UINT8"),
+        ({"datatype": "UINT8", "shape": [1, 3, 2, 2], "data": [0]}, {}, 400, "whole numbers from 0 to 255"),
+        ({"datatype": "UINT8", "shape": [1, 3, 1, 1], "data": [0, 1, 256]}, {}, 400, "from 0 to 255"),
+        ({"datatype": "UINT8", "shape": [1, 3, 1, 1], "data": [0, 1, -1]}, {}, 400, "from 0 to 255"),
+        ({"datatype": "UINT8", "shape": [1, 3, 1, 1], "data": [0, 1, 0.5]}, {}, 400, "from 0 to 255"),
+        ({"datatype": "UINT8", "shape": [1, 3, 1, 1], "data": [0, 1, True]}, {}, 400, "from 0 to 255"),
+        ({"datatype": "UINT8", "shape": [1, 4, 5, 5], "data": [0]}, {}, 400, "[N, 3, H, W] or [N, H, W, 3]"),
+        ({"datatype": "UINT8", "shape": [1, 3, 0, 5], "data": []}, {}, 400, "[N, 3, H, W]"),
+        ({"datatype": "UINT8", "shape": [3, 5, 5], "data": [0]}, {}, 400, "[N, 3, H, W]"),
         ({**TENSOR, "data": [0] * 3071}, {}, 400, "FP32 numbers"),
         ({**TENSOR, "data": [[0, 1], [2]]}, {}, 400, "FP32 numbers"),
         ({**TENSOR, "data": [{}] * 3072}, {}, 400, "FP32 numbers"),
@@ -413,6 +425,49 @@ def test_triton_client_sends_files_with_its_defaults(
     expected = infer(client, NETWORK, files(cat_jpeg))
     assert result.as_numpy("probabilities").shape == (2, 10)
     np.testing.assert_allclose(result.as_numpy("logits")[1], numbers(expected, "logits")[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels_first", [True, False])
+@pytest.mark.parametrize("binary", [True, False])
+def test_tritons_client_sends_pixels_as_bytes_of_any_size(
+    triton_client: triton.InferenceServerClient,
+    client: TestClient,
+    cat: Image.Image,
+    channels_first: bool,
+    binary: bool,
+) -> None:
+    picture = cat.resize((120, 80))
+    pixels = np.stack([np.asarray(picture), np.asarray(picture.rotate(180))])  # (N, H, W, C)
+    sent = pixels.transpose(0, 3, 1, 2) if channels_first else pixels
+    image = triton.InferInput("image", list(sent.shape), "UINT8")
+    image.set_data_from_numpy(np.ascontiguousarray(sent), binary_data=binary)
+    result = triton_client.infer(EXPLAINED, [image], parameters={"fit": "pad", "target": "cat"})
+    same = files(*(encode(Image.fromarray(one)) for one in pixels))
+    expected = infer(client, EXPLAINED, same, parameters={"fit": "pad", "target": "cat"})
+    for name in ("logits", "relevance"):
+        np.testing.assert_allclose(result.as_numpy(name), numbers(expected, name), atol=1e-5)
+
+
+def test_where_both_orders_are_possible_the_channels_are_first(client: TestClient) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 3), np.uint8)
+    given = {"datatype": "UINT8", "shape": [1, 3, 32, 3], "data": pixels.tolist()}
+    same = files(encode(Image.fromarray(pixels[0].transpose(1, 2, 0))))
+    logits, expected = (numbers(infer(client, NETWORK, one), "logits") for one in (given, same))
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_statistics_and_configuration_are_404_and_say_what_there_is(
+    triton_client: triton.InferenceServerClient, client: TestClient
+) -> None:
+    version = client.get("/model").json()["version"]
+    for arguments in ((), (NETWORK,), (NETWORK, version)):
+        with pytest.raises(InferenceServerException, match="GET /metrics") as raised:
+            triton_client.get_inference_statistics(*arguments)
+        assert raised.value.status() == "404"
+    for arguments in ((NETWORK,), (NETWORK, version)):
+        with pytest.raises(InferenceServerException, match="GET /v2/models/MODEL") as raised:
+            triton_client.get_model_config(*arguments)
+        assert raised.value.status() == "404"
 
 
 def test_triton_client_reports_errors(triton_client: triton.InferenceServerClient) -> None:

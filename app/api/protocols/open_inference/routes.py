@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.concurrency import RunAll
 from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep, TimingsDep
-from app.api.http.errors import BadRequestError
+from app.api.http.errors import BadRequestError, NotFoundError
 from app.api.http.upload import refuse_compressed
 from app.api.openapi import BINARY, BINARY_ANSWER, JSON_LENGTH, json_or_binary, protocol_errors
 from app.api.parameters import none_at_all
@@ -90,19 +90,39 @@ async def server(request: Request) -> ServerMetadata:
     return ServerMetadata(name="lrpserve", version=request.app.version, extensions=["binary_tensor_data"])
 
 
+@router.get("/models/stats", include_in_schema=False)
+@router.get("/models/{model}/stats", include_in_schema=False)
+@router.get(VERSIONS + "/stats", include_in_schema=False)
+async def statistics() -> None:
+    """Raise 404: clients of Triton call these addresses."""
+    raise NotFoundError(
+        "there are no statistics here; GET /metrics has counters and latencies for Prometheus"
+    )
+
+
+@router.get("/models/{model}/config", include_in_schema=False)
+@router.get(VERSIONS + "/config", include_in_schema=False)
+async def config() -> None:
+    """Raise 404, as `statistics`."""
+    raise NotFoundError("there is no configuration here; GET /v2/models/MODEL has inputs and outputs")
+
+
 @router.get(
     VERSIONS,
     summary="The same of one version",
+    response_model_exclude_defaults=True,
     dependencies=VERSION_SERVED,
     responses=protocol_errors(404, 422),
 )
 @router.get(
     "/models/{model}", summary="Open Inference Protocol: what a model takes and gives",
-    dependencies=SERVED, responses=protocol_errors(404, 422),
+    dependencies=SERVED, responses=protocol_errors(404, 422), response_model_exclude_defaults=True,
 )  # fmt: skip
 async def metadata(about: AboutModelDep, model: ModelName) -> ModelMetadata:
-    """Inputs and outputs. An image may be sent as BYTES, too: [N] picture files, base64 in JSON."""
+    """Inputs and outputs. An image may be sent as BYTES and as UINT8, too: see the input's parameters."""
     image, classes = [-1, *about.input_size], [-1, len(about.classes)]
+    channels = about.input_size[0]
+    others = ("BYTES [-1]", f"UINT8 [-1,{channels},-1,-1]", f"UINT8 [-1,-1,-1,{channels}]")
     outputs = {"logits": ("FP32", classes), "probabilities": ("FP32", classes)}
     if model.endswith(EXPLAINS):
         outputs |= {"relevance": ("FP32", image), "heatmap_png": ("BYTES", [-1])}
@@ -110,7 +130,11 @@ async def metadata(about: AboutModelDep, model: ModelName) -> ModelMetadata:
         name=model,
         versions=[about.version],
         platform=PLATFORM,
-        inputs=[TensorMetadata(name="image", datatype="FP32", shape=image)],
+        inputs=[
+            TensorMetadata(
+                name="image", datatype="FP32", shape=image, parameters={"alternatives": "; ".join(others)}
+            )
+        ],
         outputs=[
             TensorMetadata(name=name, datatype=datatype, shape=shape)
             for name, (datatype, shape) in outputs.items()
@@ -150,7 +174,7 @@ async def infer(
     run_all: Annotated[RunAll, Depends()],
     timings: TimingsDep,
 ) -> Response:
-    """`image` is FP32 {{tensor_shape}} in 0…1, or BYTES [N]: picture files, base64 in JSON.
+    """`image` is FP32 {{tensor_shape}} in 0…1, or BYTES [N]: picture files, base64 in JSON, or UINT8 of any size.
 
     With Triton's binary tensors, BYTES are the files themselves, and so is `heatmap_png`.
     """

@@ -40,6 +40,9 @@ class TensorMetadata(_Message):
     name: str = Field(examples=["image"])
     datatype: str = Field(examples=["FP32"])
     shape: list[int] = Field(examples=["{{input_shape}}"])
+    parameters: dict[str, str] = Field(
+        {}, description="`alternatives`: other datatypes and shapes that an input may have."
+    )
 
 
 class ServerMetadata(_Message):
@@ -82,13 +85,16 @@ class RequestInput(_Message):
     shape: list[NonNegativeInt] = Field(
         min_length=1,
         max_length=4,
-        description="{{tensor_shape}} of FP32, [N] or [N, 1] of BYTES.",
+        description="{{tensor_shape}} of FP32, [N] or [N, 1] of BYTES, "
+        "[N, channels, H, W] or [N, H, W, channels] of UINT8.",
         examples=[[1]],
     )
-    datatype: Literal["FP32", "BYTES"]
+    datatype: Literal["FP32", "BYTES", "UINT8"]
     parameters: InputParameters = InputParameters()
     data: list[Any] | None = Field(
-        None, description="FP32: pixels in 0…1; BYTES: picture files, base64.", examples=[["iVBORw0KGgo…"]]
+        None,
+        description="FP32: pixels in 0…1; BYTES: picture files, base64; UINT8: pixels in 0…255.",
+        examples=[["iVBORw0KGgo…"]],
     )
 
 

@@ -20,6 +20,7 @@ from app.api.protocols.open_inference.schemas import (
     ResponseOutput,
 )
 from app.errors import InvalidParameterError
+from app.modalities.image.arrays import to_file
 from app.serving.rendering import Upload
 from app.serving.representations import Tensors
 
@@ -71,6 +72,8 @@ def _images(tensor: RequestInput, binary: bytes, input_size: Sequence[int]) -> l
         raise BadRequestError(
             f"image: binary_data_size is {size}, but {len(binary)} bytes are behind the JSON"
         )
+    if tensor.datatype == "UINT8":
+        return list(map(to_file, _bytes_to_pixels(tensor.data, binary, tensor.shape, input_size[0])))
     files = tensor.datatype == "BYTES"
     if (tensor.shape[1:] not in ([], [1])) if files else (tensor.shape[1:] != list(input_size)):
         expected = "[N]" if files else f"[N, {', '.join(map(str, input_size))}]"
@@ -93,6 +96,35 @@ def _pixels(data: list[Any] | None, binary: bytes, shape: Sequence[int]) -> Floa
     if not ((pixels >= 0) & (pixels <= 1)).all():  # false for NaN, too
         raise InvalidParameterError("image", "pixels must be from 0 to 1; divide bytes by 255")
     return pixels
+
+
+def _bytes_to_pixels(
+    data: list[Any] | None, binary: bytes, shape: Sequence[int], channels: int
+) -> npt.NDArray[np.uint8]:
+    """(N, height, width, channels) of any size out of numbers from 0 to 255, nested or flat, or of their bytes.
+
+    The channels are first or last, as ``shape`` says; they are first where both are possible.
+    """
+    if len(shape) != 4 or 0 in shape[1:] or channels not in (shape[1], shape[3]):
+        raise BadRequestError(
+            f"image: UINT8 of shape {list(shape)}; [N, {channels}, H, W] or [N, H, W, {channels}] is expected"
+        )
+    try:
+        values = np.frombuffer(binary, np.uint8) if data is None else _whole_numbers(data)
+        pixels = values.reshape(shape)
+    except (ValueError, TypeError, OverflowError):
+        raise BadRequestError(
+            f"image: the data are not whole numbers from 0 to 255 for the shape {list(shape)}"
+        ) from None
+    return pixels.transpose(0, 2, 3, 1) if shape[1] == channels else pixels  # (N, C, H, W) -> (N, H, W, C)
+
+
+def _whole_numbers(data: list[Any]) -> npt.NDArray[np.uint8]:
+    """Nested or flat whole numbers from 0 to 255 as an array; raises what NumPy does."""
+    values = np.asarray(data, object)
+    if set(map(type, values.flat)) != {int} or min(values.flat) < 0 or max(values.flat) > 255:
+        raise ValueError
+    return values.astype(np.uint8)
 
 
 def _numbers(data: list[Any]) -> Floats:
