@@ -151,9 +151,10 @@ class Sent:
         return parse_options(self.options, without=("format",))
 
 
-def read(content: bytes, expected: Expected) -> list[Sent | LRPServeError]:
-    """Parse a request's body; runs in another process. An invalid option is an error in its instance's place."""
-    return [_sent(instance, expected) for instance in expected.parse(Instances, content).instances]
+def read(content: bytes, expected: Expected) -> list[Sent]:
+    """Parse a request's body; runs in another process. Raises what is wrong with the first invalid instance."""
+    instances = expected.parse(Instances, content).instances
+    return results_or_error([_sent(instance, expected) for instance in instances], "instances")
 
 
 def _sent(instance: Instance, expected: Expected) -> Sent | LRPServeError:
@@ -171,8 +172,7 @@ async def read_instances(
 ) -> list[Sent]:
     """Parse the pictures in the body; its Content-Type is ignored."""
     refuse_compressed(request)
-    sent = await pipeline.read(timings, read, await request.body(), expected_for(about))
-    return results_or_error(sent, "instances")
+    return await pipeline.read(timings, read, await request.body(), expected_for(about))
 
 
 SentDep = Annotated[list[Sent], Depends(read_instances)]
