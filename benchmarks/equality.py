@@ -18,7 +18,7 @@ from app.lrp.composites import COMPOSITES, Composite, resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
-from app.lrp.request import Start, Target
+from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES
 from app.models.architectures.minivgg import MiniVGG
 from app.models.checkpoint import load
@@ -51,7 +51,8 @@ class Subject:
         return max(self._difference(inputs, composite) for inputs in self._inputs)
 
     def _difference(self, inputs: Tensor, composite: Composite) -> float:
-        start = output_relevance([Target(row % 10, None, Start.LOGIT) for row in range(len(inputs))])
+        targets = [Target(row % 10, None, Start.LOGIT) for row in range(len(inputs))]
+        start = output_relevance([ExplanationRequest(composite, target) for target in targets])
         ours, theirs = (
             engine.attribute(inputs, composite, start).relevance.double() for engine in self._engines
         )

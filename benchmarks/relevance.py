@@ -23,7 +23,7 @@ from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
-from app.lrp.request import Start, Target
+from app.lrp.request import ExplanationRequest
 from app.models.checkpoint import load
 from app.models.local import pixel_bounds
 from app.settings import shipped_model
@@ -62,7 +62,7 @@ def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[st
     composite = resolve(kinds(model), composite_name, {}, [])
     inputs = torch.randn(batch, *loaded.input_size, generator=torch.Generator().manual_seed(0))
     inputs = inputs.contiguous(memory_format=torch.channels_last)
-    start = output_relevance([Target(None, None, Start.ONE)] * batch)
+    start = output_relevance([ExplanationRequest(composite)] * batch)
     net = model.to(memory_format=torch.channels_last)
     square = torch.randn(MATRIX_SIDE, MATRIX_SIDE)
 

@@ -69,6 +69,7 @@ def test_a_new_row_is_a_new_rule_everywhere(
         source="tests/test_new_rule.py",
         terms=tilted,
         reference=zennit_tilted,
+        signed_denominator=True,
     )
     monkeypatch.setitem(RULES, row.name, row)
 

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.lrp.definition import Definition
+from app.lrp.composites import CompositeDefinition, meaning_of_signs
+from app.lrp.rules import Rule
 from app.models.card import Normalisation, TrainingRecord
 from app.models.protocol import Description
 
@@ -62,6 +63,10 @@ class AboutRule(BaseModel):
     formula: str
     parameters: list[AboutParameter]
     when: str
+    meaning: str = Field(
+        description="What red and blue, positive and negative relevance, mean, and for which `start`, where the "
+        "output layer's rule is not overridden."
+    )
     source: str
 
 
@@ -97,7 +102,7 @@ def about_model(described: Description, limits: Limits) -> AboutModel:
     )
 
 
-def about_rule(kind: Literal["composite", "rule"], info: Definition) -> AboutRule:
+def about_rule(kind: Literal["composite", "rule"], info: Rule | CompositeDefinition) -> AboutRule:
     """One entry of ``GET /rules``."""
     fields: dict[str, Any] = {
         name: getattr(info, name) for name in ("name", "title", "formula", "when", "source")
@@ -105,4 +110,4 @@ def about_rule(kind: Literal["composite", "rule"], info: Definition) -> AboutRul
     parameters = [
         AboutParameter.model_validate(parameter, from_attributes=True) for parameter in info.parameters
     ]
-    return AboutRule(kind=kind, parameters=parameters, **fields)
+    return AboutRule(kind=kind, parameters=parameters, meaning=meaning_of_signs(info), **fields)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lrp.request import ExplanationRequest, Start, Target
+from app.lrp.request import ExplanationRequest, Start
 
 OutputRelevance = Callable[[Tensor], Tensor]
 """Logits (B, C) -> relevance put in at the output (B, C)."""
@@ -72,11 +72,17 @@ def extremes(relevance: Tensor) -> Tensor:
     return torch.stack(torch.aminmax(relevance.flatten(1), dim=1), 1)
 
 
-def output_relevance(targets: Sequence[Target]) -> OutputRelevance:
-    """Return the function that puts in the relevance of one target for each row."""
+def output_relevance(requests: Sequence[ExplanationRequest]) -> OutputRelevance:
+    """Return the function that puts in the relevance that each row's request describes.
+
+    LRP redistributes the logit f. Rules are linear in the relevance that is put in, so another amount scales the
+    map; a negative multiple of f also inverts its signs. Where the output layer's denominator has the sign of f,
+    `Start.ONE` is therefore f/|f| (1 at f = 0) and `Start.PROBABILITY` is p·f/|f|. Where its denominator does
+    not depend on the sign of f, positive relevance stays with what raises the logit, and no sign is needed.
+    """
 
     def start(logits: Tensor) -> Tensor:
-        return torch.stack([_row(row, target) for row, target in zip(logits, targets, strict=True)])
+        return torch.stack([_row(row, request) for row, request in zip(logits, requests, strict=True)])
 
     return start
 
@@ -88,8 +94,11 @@ _QUANTITIES: Mapping[Start, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _row(logits: Tensor, target: Target) -> Tensor:
+def _row(logits: Tensor, request: ExplanationRequest) -> Tensor:
+    target = request.target
     quantity = _QUANTITIES[target.start](logits)  # (C,)
+    if request.composite.divides_by_logit:
+        quantity = torch.where(logits < 0, -quantity.abs(), quantity)
     index = int(logits.argmax()) if target.index is None else target.index
     start = torch.zeros_like(logits)  # (C,)
     start[index] += quantity[index]

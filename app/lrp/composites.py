@@ -49,6 +49,18 @@ class Composite:
     layers: tuple[tuple[str, AssignedRule], ...]
     """In the order in which they run. Layers without weights have the rule `NORM` or `PASS`."""
 
+    @property
+    def output_rule(self) -> AssignedRule:
+        """Rule of the output layer, the last one that does not only pass relevance on."""
+        rules = [rule for _, rule in self.layers if rule.name != PASS]
+        return rules[-1] if rules else AssignedRule(PASS)
+
+    @property
+    def divides_by_logit(self) -> bool:
+        """Whether the denominator of the output layer has the sign of the logit."""
+        rule = RULES.get(self.output_rule.name)  # None: averages, whose denominator is their output
+        return rule is None or rule.signed_denominator
+
     def position(self, layer: str | None) -> int:
         """Return the index of ``layer``, 0 for ``None``; raises `InvalidParameterError`."""
         names = [name for name, _ in self.layers]
@@ -56,6 +68,17 @@ class Composite:
             raise InvalidParameterError("layer", f"there is no layer {layer!r}; there are {', '.join(names)}")
         return 0 if layer is None else names.index(layer)
 
+
+MEANING_WITH_SIGN = (
+    "Red, positive relevance, speaks for the class and blue against it, with every start, whether the class's "
+    "logit is positive or negative."
+)
+"""Under rules of the output layer with a `Rule.signed_denominator`."""
+MEANING_WITHOUT_SIGN = (
+    "Red, positive relevance, speaks for the class with start=one and start=probability. With start=logit or "
+    "versus it does so only where the logits are positive: a negative one exchanges red and blue."
+)
+"""Under all other rules of the output layer."""
 
 COMPOSITES: dict[str, CompositeDefinition] = {
     composite.name: composite
@@ -143,6 +166,12 @@ def definition(name: str) -> Rule | CompositeDefinition:
 def definitions() -> tuple[Rule | CompositeDefinition, ...]:
     """Return all composites and rules, in the order in which they are listed."""
     return (*COMPOSITES.values(), *RULES.values())
+
+
+def meaning_of_signs(chosen: Rule | CompositeDefinition) -> str:
+    """Return what positive and negative relevance mean under a rule or composite, for ``GET /rules``."""
+    signed = RULES[_roles(chosen).dense].signed_denominator
+    return MEANING_WITH_SIGN if signed else MEANING_WITHOUT_SIGN
 
 
 def rule_parameters() -> tuple[Parameter, ...]:

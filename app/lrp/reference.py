@@ -72,10 +72,7 @@ class Reference:
         attributions: dict[int, Attribution] = {}
         for alike in _alike(requests):
             first = requests[alike[0]]
-            rows, start = (
-                [batch.rows[i] for i in alike],
-                output_relevance([requests[i].target for i in alike]),
-            )
+            rows, start = [batch.rows[i] for i in alike], output_relevance([requests[i] for i in alike])
             attribution = self.attribute(batch.inputs[rows], first.composite, start, first.layer)
             attributions |= zip(alike, attribution.cpu().rows(), strict=True)
         with torch.no_grad():

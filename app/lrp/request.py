@@ -7,7 +7,7 @@ from app.lrp.composites import Composite
 
 
 class Start(StrEnum):
-    """Relevance put in at the output, for the class that is explained."""
+    """Relevance put in at the output, for the class that is explained; see `attribution.output_relevance`."""
 
     ONE = "one"
     LOGIT = "logit"

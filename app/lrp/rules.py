@@ -42,6 +42,11 @@ class Rule(Definition):
     """``reference(zennit, bounds, **parameters)``: the same rule as a hook of Zennit, given the module
     ``zennit.rules`` and the smallest and the largest input of the layer.
     """
+    signed_denominator: bool
+    """Whether denominators have the sign of the layer's output; otherwise their sign does not depend on it.
+
+    It decides which relevance is put in at a negative logit, see `app.lrp.attribution.output_relevance`.
+    """
     reads_input: bool = True
     """Whether inputs that are zero get no relevance."""
     rule_above: str | None = None
@@ -203,6 +208,7 @@ RULES: dict[str, Rule] = {
             source=f"{BACH_2015}, eq. 56",
             terms=zero,
             reference=lambda zennit, _: zennit_zero(zennit),
+            signed_denominator=True,
         ),
         Rule(
             name="epsilon",
@@ -213,6 +219,7 @@ RULES: dict[str, Rule] = {
             source=f"{BACH_2015}, eq. 58",
             terms=epsilon,
             reference=lambda zennit, _, epsilon: zennit.Epsilon(epsilon),
+            signed_denominator=True,
         ),
         Rule(
             name="z_plus",
@@ -222,6 +229,7 @@ RULES: dict[str, Rule] = {
             source=MONTAVON_2017,
             terms=z_plus,
             reference=lambda zennit, _: zennit.ZPlus(),
+            signed_denominator=False,
         ),
         Rule(
             name="alpha_beta",
@@ -236,6 +244,7 @@ RULES: dict[str, Rule] = {
             terms=alpha_beta,
             # Zennit requires α − β = 1 to the last bit, and 2.3 − 1.3 is not 1.
             reference=lambda zennit, _, alpha, beta: zennit.AlphaBeta(alpha, alpha - 1),  # noqa: ARG005
+            signed_denominator=False,
         ),
         Rule(
             name="gamma",
@@ -247,6 +256,7 @@ RULES: dict[str, Rule] = {
             source=f"{MONTAVON_2019}; for inputs of any sign {ANDEOL_2021}",
             terms=gamma,
             reference=lambda zennit, _, gamma: zennit.Gamma(gamma),
+            signed_denominator=True,
         ),
         Rule(
             name="z_box",
@@ -258,6 +268,7 @@ RULES: dict[str, Rule] = {
             source=MONTAVON_2017,
             terms=z_box,
             reference=lambda zennit, bounds: zennit.ZBox(*bounds),
+            signed_denominator=False,
             reads_input=False,
             rule_above="z_plus",
         ),
@@ -269,6 +280,7 @@ RULES: dict[str, Rule] = {
             source=MONTAVON_2017,
             terms=w_square,
             reference=lambda zennit, _: zennit.WSquare(),
+            signed_denominator=False,
             reads_input=False,
         ),
         Rule(
@@ -279,6 +291,7 @@ RULES: dict[str, Rule] = {
             source=BACH_2016,
             terms=flat,
             reference=lambda zennit, _: zennit.Flat(),
+            signed_denominator=False,
             reads_input=False,
         ),
     )

@@ -132,7 +132,7 @@ class Renderer:
         predicted = self._reports.prediction(sample.facts, result.logits, top_k)
         verified = result.verified or (None,) * len(requests)
         explanations = list(zip(requests, result.explanations, verified, strict=True))
-        reports = [self._reports.explanation(predicted, *one) for one in explanations]
+        reports = [self._reports.explanation(predicted, result.logits, *one) for one in explanations]
         relevances = [explanation.relevance for explanation in result.explanations]
         maps = [_map(*one) for one in zip(reports, relevances, strict=True)]
         heatmaps = self._modality.render(maps, sample, options)

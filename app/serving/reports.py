@@ -9,7 +9,7 @@ import numpy as np
 from app.errors import InvalidParameterError
 from app.lrp.composites import Composite
 from app.lrp.explanation import NEGLIGIBLE, Explanation
-from app.lrp.request import ExplanationRequest
+from app.lrp.request import ExplanationRequest, Start
 from app.modalities.image.picture import Facts
 from app.models.card import ModelCard
 from app.serving.schemas import (
@@ -72,18 +72,23 @@ class ReportWriter:
     def explanation(
         self,
         predicted: PredictAnswer,
+        logits: Sequence[float],
         request: ExplanationRequest,
         explanation: Explanation,
         verified: Explanation | None,
     ) -> ExplanationReport:
-        """Report one explanation of what was ``predicted``; ``verified`` is the same one by the reference."""
+        """Report one explanation of what was ``predicted`` from ``logits``; ``verified`` is the same one by the
+        reference.
+        """
         versus = request.target.versus
         target = predicted.prediction.index if request.target.index is None else request.target.index
         if versus == target:
             raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
         relevance = _relevance_report(explanation, self._engines, verified)
+        negative = [index for index in (target, versus) if index is not None and logits[index] < 0]
+        warnings = self._sign_warnings(request, negative) + _relevance_warnings(relevance)
         return ExplanationReport(
-            **{**dict(predicted), "warnings": predicted.warnings + _relevance_warnings(relevance)},
+            **{**dict(predicted), "warnings": predicted.warnings + warnings},
             target=self._class(target),
             versus=None if versus is None else self._class(versus),
             rule=_rule_report(request.composite),
@@ -93,6 +98,18 @@ class ReportWriter:
 
     def _class(self, index: int) -> ClassReference:
         return ClassReference(index=index, label=self._card.classes[index])
+
+    def _sign_warnings(self, request: ExplanationRequest, negative: Sequence[int]) -> list[str]:
+        """Warn of explained classes with ``negative`` logits whose sign the output layer's rule ignores."""
+        composite, target = request.composite, request.target
+        if composite.divides_by_logit or (target.start is not Start.LOGIT and target.versus is None):
+            return []
+        return [
+            f"the logit of {label} is negative, and the denominator of {composite.output_rule.name}, the rule of "
+            f"the output layer, does not have its sign: red and blue may be exchanged for {label}; use start=one "
+            "without versus, or epsilon at the output layer"
+            for label in (self._card.classes[index] for index in negative)
+        ]
 
     def _warnings(self, best: Score) -> list[str]:
         if best.probability >= self._low_confidence:

@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch._subclasses import FakeTensorMode
 from torchvision.models import vgg11_bn, vgg13
 from zennit.canonizers import SequentialMergeBatchNorm
 
-from app.lrp.attribution import Attribution, Batch, output_relevance
+from app.lrp.attribution import Attribution, Batch, OutputRelevance, output_relevance
 from app.lrp.composites import COMPOSITES, Composite, resolve
 from app.lrp.engine import run
 from app.lrp.engine.engine import Engine
@@ -37,6 +37,11 @@ def bounds(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return torch.full((1, 3, 1, 1), -2.0, dtype=dtype), torch.full((1, 3, 1, 1), 2.0, dtype=dtype)
 
 
+def put_in(composite: Composite, targets: Sequence[Target]) -> OutputRelevance:
+    """The output relevance of one target for each row."""
+    return output_relevance([ExplanationRequest(composite, target) for target in targets])
+
+
 def difference(ours: Attribution, theirs: Attribution) -> float:
     return float((ours.relevance - theirs.relevance).norm() / theirs.relevance.norm())
 
@@ -48,7 +53,7 @@ def test_engine_equals_zennit_on_the_shipped_network(rule: str, dtype: torch.dty
     inputs = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=dtype)
     composite = resolve(kinds(model), rule, {}, [])
     ours, theirs = (
-        engine(model, *bounds(dtype)).attribute(inputs, composite, output_relevance(TARGETS))
+        engine(model, *bounds(dtype)).attribute(inputs, composite, put_in(composite, TARGETS))
         for engine in (Engine, Reference)
     )
     assert difference(ours, theirs) <= tolerance
@@ -76,7 +81,7 @@ def test_engine_equals_zennit_on_other_chains(rule: str, *, bias: bool) -> None:
     ).double()
     inputs = torch.randn(17, 3, 21, 21, dtype=torch.float64)
     composite = resolve(kinds(model), rule, {}, [])
-    start = output_relevance([Target(i % 10) for i in range(17)])
+    start = put_in(composite, [Target(i % 10) for i in range(17)])
     ours, theirs = (
         engine(model, *bounds(torch.float64)).attribute(inputs, composite, start)
         for engine in (Engine, Reference)
@@ -91,7 +96,7 @@ def test_layer_gives_the_relevance_at_its_input() -> None:
     for layer in ("features.6", "classifier.1"):
         ours, theirs = (
             engine(model, *bounds(torch.float64)).attribute(
-                inputs, composite, output_relevance([Target()] * 2), layer
+                inputs, composite, put_in(composite, [Target()] * 2), layer
             )
             for engine in (Engine, Reference)
         )
@@ -103,12 +108,13 @@ def test_threads_do_not_spoil_each_other() -> None:
     engine = Engine(model, *bounds(torch.float32))
     inputs = torch.randn(1, 3, 32, 32)
     composites = [resolve(kinds(model), rule, {}, []) for rule in ("epsilon_plus_flat", "epsilon_gamma_box")]
-    alone = [engine.attribute(inputs, c, output_relevance([Target()])).relevance for c in composites]
+    alone = [engine.attribute(inputs, c, put_in(c, [Target()])).relevance for c in composites]
     wrong: list[int] = []
 
     def work(which: int) -> None:
         for _ in range(5):
-            again = engine.attribute(inputs, composites[which], output_relevance([Target()])).relevance
+            c = composites[which]
+            again = engine.attribute(inputs, c, put_in(c, [Target()])).relevance
             if not torch.allclose(again, alone[which], rtol=1e-4, atol=1e-6):
                 wrong.append(which)
 
@@ -430,7 +436,7 @@ def test_requests_of_a_batch_get_what_they_get_alone(engine: type[Engine | Refer
     torch.testing.assert_close(result.logits, model(inputs).detach())
     for request, row, together in zip(requests, rows, result.attributions, strict=True):
         alone = Reference(model, *SCALARS).attribute(
-            inputs[row : row + 1], request.composite, output_relevance([request.target]), request.layer
+            inputs[row : row + 1], request.composite, output_relevance([request]), request.layer
         )
         assert difference(together, alone) <= 1e-10
         torch.testing.assert_close(together.output_relevance, alone.output_relevance)

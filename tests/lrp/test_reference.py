@@ -1,7 +1,7 @@
 """The reference against Zennit's own use, matrix algebra, Captum, hand numbers and exact identities."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import oracle
@@ -16,11 +16,11 @@ from zennit import rules as zennit_rules
 from zennit.attribution import Gradient
 
 from app.errors import InvalidParameterError
-from app.lrp.attribution import Attribution, output_relevance
+from app.lrp.attribution import Attribution, OutputRelevance, output_relevance
 from app.lrp.composites import COMPOSITES, Composite, resolve
 from app.lrp.graph.canonize import kinds
 from app.lrp.reference import Reference
-from app.lrp.request import Start, Target
+from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES, AssignedRule
 from app.models.architectures.minivgg import MiniVGG
 
@@ -85,8 +85,9 @@ def random_start(logits: Tensor) -> Tensor:
     return torch.randn(logits.shape, generator=torch.Generator().manual_seed(2)).to(logits)
 
 
-def at_target(target: int | None = None) -> Callable[[Tensor], Tensor]:
-    return lambda logits: output_relevance([Target(target)] * len(logits))(logits)
+def put_in(composite: Composite, targets: Sequence[Target]) -> OutputRelevance:
+    """The output relevance of one target for each row."""
+    return output_relevance([ExplanationRequest(composite, target) for target in targets])
 
 
 def explain(model: nn.Module, x: Tensor, rule: str, parameters: Mapping[str, float] | None = None) -> Tensor:
@@ -289,7 +290,7 @@ def test_captum_agrees_where_inputs_are_not_negative_and_there_is_no_bias(
     composite = resolve(kinds(model), rule, parameters, ())
     ours = (
         reference_of(model)
-        .attribute(x, composite, output_relevance([Target(target, start=Start.LOGIT)]))
+        .attribute(x, composite, put_in(composite, [Target(target, start=Start.LOGIT)]))
         .relevance
     )
     assert distance(ours, expected) < 1e-4  # its stabilizer is 1e-9, Zennit's 1e-6
@@ -319,7 +320,7 @@ def test_what_lrp_0_does_not_give_to_the_input_is_what_biases_contribute(name: s
     contributed = sum((b * g).sum() for b, g in zip(biases, torch.autograd.grad(logit, biases), strict=True))
     composite = resolve(kinds(model), "zero", {}, ())
     explanation = reference_of(model).attribute(
-        x, composite, output_relevance([Target(1, start=Start.LOGIT)])
+        x, composite, put_in(composite, [Target(1, start=Start.LOGIT)])
     )
     torch.testing.assert_close(explanation.relevance.sum() + contributed, logit, rtol=1e-10, atol=1e-12)
 
@@ -329,10 +330,10 @@ def test_relevance_is_linear_in_what_is_put_in(rule: str) -> None:
     model = network("padded with bias")
     x, composite = inputs_for(model), resolve(kinds(model), rule, {}, ())
     reference = reference_of(model)
-    cat, dog = (reference.attribute(x, composite, at_target(target)).relevance for target in (3, 1))
-    rather = reference.attribute(
-        x, composite, lambda z: output_relevance([Target(3, versus=1)] * len(z))(z)
-    ).relevance
+    cat, dog, rather = (
+        reference.attribute(x, composite, put_in(composite, [target] * len(x))).relevance
+        for target in (Target(3), Target(1), Target(3, versus=1))
+    )
     torch.testing.assert_close(rather, cat - dog, rtol=1e-9, atol=1e-12)
 
 
@@ -368,9 +369,9 @@ def test_each_row_of_a_batch_is_explained_as_if_alone(rule: str) -> None:
     model = network("padded with bias")
     x, composite = inputs_for(model, batch=3), resolve(kinds(model), rule, {}, ())
     targets = [Target(), Target(2, versus=0), Target(1, start=Start.PROBABILITY)]
-    together = reference_of(model).attribute(x, composite, output_relevance(targets), "3")
+    together = reference_of(model).attribute(x, composite, put_in(composite, targets), "3")
     for row, target in enumerate(targets):
-        alone = reference_of(model).attribute(x[row : row + 1], composite, output_relevance([target]), "3")
+        alone = reference_of(model).attribute(x[row : row + 1], composite, put_in(composite, [target]), "3")
         torch.testing.assert_close(together.relevance[row], alone.relevance[0], rtol=1e-10, atol=1e-14)
         torch.testing.assert_close(
             together.output_relevance[row], alone.output_relevance[0], rtol=1e-10, atol=1e-14
@@ -380,14 +381,15 @@ def test_each_row_of_a_batch_is_explained_as_if_alone(rule: str) -> None:
 def test_starts_are_one_the_logit_or_the_probability() -> None:
     logits = torch.tensor([[1.0, 3.0, 2.0]] * 5)
     probabilities = logits[0].softmax(0)
-    start = output_relevance(
+    start = put_in(
+        everywhere(network("dense with bias"), "epsilon"),
         [
             Target(),
             Target(0, start=Start.LOGIT),
             Target(start=Start.PROBABILITY),
             Target(2, versus=0),
             Target(2, versus=1, start=Start.LOGIT),
-        ]
+        ],
     )(logits)
     expected = [[0, 1, 0], [1, 0, 0], [0, float(probabilities[1]), 0], [-1, 0, 1], [0, -3, 2]]
     torch.testing.assert_close(start, torch.tensor(expected))
@@ -395,7 +397,7 @@ def test_starts_are_one_the_logit_or_the_probability() -> None:
 
 def test_as_many_targets_as_rows_are_needed() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        output_relevance([Target()])(torch.zeros(2, 3))
+        put_in(everywhere(network("dense with bias"), "epsilon"), [Target()])(torch.zeros(2, 3))
 
 
 def test_relevance_is_shaped_like_the_input_of_the_requested_layer() -> None:
@@ -403,7 +405,9 @@ def test_relevance_is_shaped_like_the_input_of_the_requested_layer() -> None:
     reference, composite = reference_of(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
     x = torch.zeros(2, 3, 32, 32)
     shapes = {
-        layer: reference.attribute(x, composite, at_target(), layer).relevance.shape
+        layer: reference.attribute(
+            x, composite, put_in(composite, [Target()] * len(x)), layer
+        ).relevance.shape
         for layer in (None, "features.0", "features.3", "classifier.0", "classifier.4")
     }
     assert shapes == {

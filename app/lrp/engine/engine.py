@@ -81,7 +81,7 @@ class Engine:
     ) -> list[Attribution]:
         """Return the attribution of each of ``requests``, sorted by steps, in main memory."""
         logits = forward.logits[rows]  # (B, C) -> (n, C)
-        put_in = output_relevance([request.target for request in requests])(logits)  # (n, C)
+        put_in = output_relevance(requests)(logits)  # (n, C)
         at = [request.composite.position(request.layer) for request in requests]
         maps: dict[int, tuple[Tensor, Tensor]] = {}
         sums: list[Tensor] = []
