@@ -92,7 +92,7 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
         _save(
             folder / "coffee.png", explainer.explain(coffee, ExplainOptions(image=SIDE_BY_SIDE)).heatmap.png
         )
-        versus = ExplainOptions(target="cat", versus="dog", start=Start.LOGIT, image=SIDE_BY_SIDE)
+        versus = ExplainOptions(target="cat", versus="dog", image=SIDE_BY_SIDE)
         _save(folder / "cat-not-dog.png", explainer.explain(cat, versus).heatmap.png)
         _input_and_heatmap(explainer, cat).save(folder / "seen.png", optimize=True)
         _layers(explainer, cat).save(folder / "layers.png", optimize=True)
@@ -200,7 +200,7 @@ def _frog(explainer: PhotoExplainer, cat: Image.Image, folder: Path) -> dict[str
     _save(folder / "frog-why.png", explainer.explain(crop, frog).heatmap.png)
     _save(
         folder / "frog-not-cat.png",
-        explainer.explain(crop, replace(frog, versus="cat", start=Start.LOGIT)).heatmap.png,
+        explainer.explain(crop, replace(frog, versus="cat")).heatmap.png,
     )
     trials = {
         "unchanged": crop,

@@ -87,10 +87,13 @@ class MapParameters(PredictParameters):
         description="Overrides for layers by name or glob, repeatable, the last match wins: "
         "`{{first_layer}}:w_square`, `{{layers}}:gamma(gamma=0.5)`.",
     )
-    start: Start = Field(
-        Start.ONE,
+    start: Start | None = Field(
+        None,
         examples=["logit"],
-        description="Relevance put in at the output: 1, the target's logit or its probability.",
+        description="Relevance put in at the output: 1, the target's logit or its probability; default: `one`; "
+        "with `versus`: `logit`. Where the rule of the output layer divides by the logit (`zero`, `epsilon`, "
+        "`gamma`, all composites), `one` and `probability` have the logit's sign, so that red speaks for the "
+        "class. Under other rules there, red speaks for it with `one` and `probability`; `GET /rules` says so.",
     )
     layer: Name | None = Field(
         None,
@@ -192,7 +195,8 @@ class _RuleAndTarget(MapParameters):
     versus: Name | None = Field(
         None,
         examples=["{{other_class}}"],
-        description="Contrast: relevance of `target` minus relevance of this class, as `{{other_class}}`.",
+        description="Contrast: relevance of `target` minus relevance of this class, as `{{other_class}}`. "
+        "`start` is then `logit` by default, so that the map explains the difference of the two logits.",
     )
     view: View = Field(
         View.HEATMAP,

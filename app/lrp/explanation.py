@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 NEGLIGIBLE = 1e-9
 """Share of the output relevance below which a sum of relevance is rounding error."""
+BALANCED = 0.01
+"""|Σ start| / Σ|start| of the output relevance up to which there is no leak, which is a share of Σ start."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +28,16 @@ class Explanation:
     """Name and total relevance at the input of each layer, from the first layer to the last."""
 
     @property
+    def is_finite(self) -> bool:
+        """Whether the map and the sums of all layers are finite; sums may overflow where no single value does."""
+        sums = (total for _, total in self.layer_sums)
+        return all(map(math.isfinite, (self.smallest, self.largest, *sums)))
+
+    @property
     def leak(self) -> float | None:
         """Share of the output relevance that did not reach the network's input.
 
-        ``None`` where the output relevance sums to zero, as it may for a contrast of two classes.
+        ``None`` where the output relevance nearly cancels out, as it may for a contrast of two classes.
         """
         start, magnitude = math.fsum(self.output_relevance), math.fsum(map(abs, self.output_relevance))
-        return None if abs(start) <= NEGLIGIBLE * magnitude else 1 - self.layer_sums[0][1] / start
+        return None if abs(start) <= BALANCED * magnitude else 1 - self.layer_sums[0][1] / start

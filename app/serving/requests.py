@@ -27,7 +27,8 @@ class ExplainOptions:
     layers: tuple[str, ...] = ()
     target: str | None = None
     versus: str | None = None
-    start: Start = Start.ONE
+    start: Start | None = None
+    """``None``: the logit with ``versus``, else one."""
     layer: str | None = None
     image: ImageOptions = field(default_factory=ImageOptions)
     top_k: int | None = None
@@ -62,7 +63,8 @@ class RequestFactory:
         versus = None if options.versus is None else self._index("versus", options.versus)
         if versus is not None and versus == target:
             raise InvalidParameterError("versus", "is the target itself; name another class")
-        return ExplanationRequest(composite, Target(target, versus, options.start), options.layer)
+        start = options.start or (Start.ONE if versus is None else Start.LOGIT)
+        return ExplanationRequest(composite, Target(target, versus, start), options.layer)
 
     def comparison(self, compared: CompareOptions) -> tuple[ExplanationRequest, ...]:
         """Return the requests of a comparison, rule by rule and target by target.

@@ -106,13 +106,16 @@ class Verification(Answer):
 class RelevanceReport(Answer):
     """Relevance at the output, in each layer and in the map."""
 
-    start: float = Field(description="Relevance put in at the output.")
+    start: float = Field(
+        description="Relevance put in at the output; with `versus`, that of `target` minus that of `versus`."
+    )
     sum: float = Field(description="Sum of the map.")
     min: float = Field(description="Smallest single value of the map, channels apart.")
     max: float = Field(description="Largest single value of the map, channels apart.")
     leak: float | None = Field(
         description="Share of `start` that did not reach the pixels: absorbed by biases, ε and zero "
-        "denominators. Null where `start` is zero, as it may be with `versus`."
+        "denominators. Null where `start` is under a hundredth of what was put in without regard to signs, as "
+        "it may be with `versus`."
     )
     layers: list[LayerSum] = Field(description="From the first layer to the last.")
     engine: str = Field(

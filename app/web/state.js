@@ -24,8 +24,8 @@ const FIELDS = {
 };
 
 /**
- * What is not in the address. `null` leaves the choice to the service: its default parameter, the predicted
- * class, the map's own scale; no rules and targets to compare are the page's first few.
+ * What is not in the address. `null` leaves the choice to the service: its default parameter or start, the
+ * predicted class, the map's own scale; no rules and targets to compare are the page's first few.
  */
 export const DEFAULTS = Object.freeze({
   example: null,
@@ -34,7 +34,7 @@ export const DEFAULTS = Object.freeze({
   layers: [],
   target: null,
   versus: null,
-  start: "one",
+  start: null,
   fit: "crop",
   sign: "all",
   normalize: "symmetric",

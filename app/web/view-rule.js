@@ -20,7 +20,7 @@ export function createRuleView(store, rules, colormaps) {
     ),
   );
   byId("rule").onchange = ({ target }) => store.set({ rule: target.value });
-  for (const name of CHOICES) byId(name).onchange = ({ target }) => store.set({ [name]: target.value });
+  for (const name of CHOICES) byId(name).onchange = ({ target }) => store.set({ [name]: target.value || null });
   byId("smooth").onchange = ({ target }) =>
     store.set({ interpolation: target.checked ? "bicubic" : "nearest" });
   byId("layers").onchange = ({ target }) =>
@@ -44,6 +44,7 @@ export function createRuleView(store, rules, colormaps) {
   function showRule(rule) {
     byId("formula").textContent = rule.formula;
     byId("when").textContent = rule.when;
+    byId("meaning").textContent = rule.meaning;
     byId("source").textContent = rule.source;
     const names = settable([rule]);
     const free = rule.parameters.filter(({ name }) => names.includes(name));
@@ -60,7 +61,7 @@ export function createRuleView(store, rules, colormaps) {
       byId("rule").value = state.rule;
       if (rule && rule !== shown) showRule((shown = rule));
       for (const slider of sliders) slider.show(state);
-      for (const name of CHOICES) byId(name).value = state[name];
+      for (const name of CHOICES) byId(name).value = state[name] ?? "";
       byId("smooth").checked = state.interpolation === "bicubic";
       byId("hold").checked = state.vmax !== null;
       byId("hold").disabled = state.normalize === "minmax";

@@ -40,14 +40,15 @@ export function standing({ prediction, target, scores }) {
 export function receipt({ relevance, target, versus }) {
   const { start, sum, leak } = relevance;
   if (leak === null) {
-    return `As much relevance was put in for ${target.label} as against ${versus.label}; ${signed(sum)} on balance reached the pixels.`;
+    const put = versus ? `Nearly as much relevance was put in for ${target.label} as against ${versus.label}` : `The logit of ${target.label} is 0`;
+    return `${put}; ${signed(sum)} on balance reached the pixels.`;
   }
   const reached = `${plain(start)} was put in at ${target.label}${versus ? ` (less ${versus.label})` : ""}; ${plain(sum)} reached the pixels`;
   if (Math.abs(leak) < 0.0005) return `${reached}: nothing leaked on the way.`;
   if (leak < 0)
     return `${reached}: ${percent(-leak)} more, gained from biases and negative contributions on the way.`;
   return leak > 1
-    ? `${reached}: biases and evidence against it took more than all of it on the way.`
+    ? `${reached}: biases and evidence of the other sign took more than all of it on the way.`
     : `${reached}: ${percent(leak)} leaked to biases, ε and zero denominators on the way.`;
 }
 

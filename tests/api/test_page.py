@@ -265,14 +265,36 @@ def test_a_click_on_a_class_shows_its_heatmap(page: Page) -> None:
 
 def test_two_classes_can_be_contrasted(page: Page) -> None:
     open_page(page)
-    page.get_by_role("button", name="and not truck").click()
+    with page.expect_response(re.compile("explain.*versus=truck")) as answered:
+        page.get_by_role("button", name="and not truck").click()
     expect_question(page, "Why automobile, and not truck?")
-    expect(page.locator("#receipt")).to_contain_text(
-        "As much relevance was put in for automobile as against truck"
-    )
+    assert "start" not in answered.value.url  # the service's default, the logits
+    logits = {score["label"]: score["logit"] for score in answered.value.json()["scores"]}
+    put_in = answered.value.json()["relevance"]["start"]
+    assert put_in == pytest.approx(logits["automobile"] - logits["truck"], rel=1e-4)
+    expect(page.locator("#receipt")).to_contain_text("was put in at automobile (less truck)")
     expect(page.locator("#scale-low")).to_contain_text("for truck")
     page.get_by_role("button", name="and not truck").click()
     expect_question(page, "Why automobile?")
+
+
+def test_the_start_can_be_chosen(page: Page) -> None:
+    open_page(page)
+    expect(page.get_by_label("Put in")).to_have_value("")
+    for start in ("one", "logit"):
+        with page.expect_response(re.compile(f"explain.*start={start}")):
+            page.get_by_label("Put in").select_option(start)
+        expect(page).to_have_url(re.compile(f"start={start}"))
+    with page.expect_response(lambda response: "explain" in response.url and "start" not in response.url):
+        page.get_by_label("Put in").select_option("")
+    expect(page).not_to_have_url(re.compile("start="))
+
+
+def test_the_legend_says_what_red_means(page: Page) -> None:
+    open_page(page)
+    expect(page.locator(".legend")).to_contain_text("Red, positive relevance, speaks for the class")
+    page.get_by_label("Rule", exact=True).select_option("z_plus")
+    expect(page.locator(".legend")).to_contain_text("a negative one exchanges red and blue")
 
 
 def test_selecting_a_rule_changes_the_map(page: Page) -> None:
