@@ -118,8 +118,8 @@ class Scheduler:
             raise UnavailableError("not enough memory for this picture now; try again in a second") from None
 
     def _checked(self, result: JobResult) -> JobResult | Exception:
-        extremes = [value for one in result.explanations for value in (one.smallest, one.largest)]
-        if all(map(math.isfinite, [*result.logits, *extremes])):
+        explanations = (*result.explanations, *(result.verified or ()))
+        if all(map(math.isfinite, result.logits)) and all(one.is_finite for one in explanations):
             return result
         self._metrics.failed("non_finite")
         return InternalError("scores or relevance are not finite")

@@ -16,9 +16,10 @@ from PIL import Image
 from zennit import rules as zennit_rules
 
 from app.errors import InternalError, InvalidParameterError, RefusedToStartError, UnavailableError
-from app.lrp.attribution import Batch, BatchAttributions
+from app.lrp.attribution import Attribution, Batch, BatchAttributions, extremes
 from app.lrp.composites import resolve
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
+from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.modalities.image.preprocessing import to_input
 from app.models.local import LocalModel, pick_device
@@ -31,6 +32,7 @@ from app.telemetry.metrics import Metrics
 
 CPU = torch.device("cpu")
 Floats = npt.NDArray[np.float32]
+ZEROTH = torch.tensor([0])
 GREY = np.zeros((3, 32, 32), np.float32)
 
 RULES: Sequence[tuple[str, dict[str, float], tuple[str, ...]]] = (
@@ -269,6 +271,49 @@ def test_row_27_what_is_not_finite_is_an_error_of_its_own_and_counted(
             solo.pop(2)
             for one, expected in zip(got, solo, strict=True):
                 assert_equal(one, expected)
+            assert counted(metrics, 'failures_total{reason="non_finite"}') == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_layer_sum_that_is_not_finite_is_an_error_and_no_metric(
+    shipped: LocalModel, gate: Gate, poison: float
+) -> None:
+    def fault(_batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
+        result = run()
+        spoiled = (replace(one, sums=one.sums.index_fill(1, ZEROTH, poison)) for one in result.attributions)
+        return BatchAttributions(result.logits, tuple(spoiled))
+
+    async def scene() -> None:
+        with scheduling(shipped) as (scheduler, metrics):
+            request = ExplanationRequest(scheduler.resolve("epsilon_plus_flat", {}, ()))
+            gate.fault = fault
+            with pytest.raises(InternalError):
+                await scheduler.submit(Job(GREY, (request,)))
+            assert counted(metrics, 'failures_total{reason="non_finite"}') == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize("spoil", [lambda R: R * float("nan"), lambda R: R / 0])
+def test_a_verification_that_is_not_finite_is_an_error(
+    shipped: LocalModel, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    own = Reference.attribute
+
+    def spoiled(*arguments: Any) -> Attribution:
+        attribution = own(*arguments)
+        relevance = spoil(attribution.relevance)
+        return replace(attribution, relevance=relevance, extremes=extremes(relevance))
+
+    async def scene() -> None:
+        with scheduling(shipped) as (scheduler, metrics):
+            request = ExplanationRequest(scheduler.resolve("epsilon_plus_flat", {}, ()))
+            await scheduler.submit(Job(GREY, (request,), verify=True))
+            monkeypatch.setattr(Reference, "attribute", spoiled)
+            with pytest.raises(InternalError):
+                await scheduler.submit(Job(GREY, (request,), verify=True))
             assert counted(metrics, 'failures_total{reason="non_finite"}') == 1
 
     play(scene)
