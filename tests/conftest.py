@@ -48,10 +48,17 @@ def cat_jpeg(cat: Image.Image) -> bytes:
     return encode(cat, "JPEG")
 
 
+class SharedModel(ModelProcess):
+    """A model that several services use in turn: one that closes while a batch runs does not end it for all."""
+
+    def kill(self) -> None:
+        pass
+
+
 @pytest.fixture(scope="session")
 def model() -> ModelProcess:
     """The shipped model in one process, shared by the services of all tests."""
-    return ModelProcess(shipped_model(), "cpu", None)
+    return SharedModel(shipped_model(), "cpu", None)
 
 
 @pytest.fixture(scope="session")
