@@ -13,7 +13,7 @@ from app.lrp.engine.cache import MemoryCache
 from app.lrp.engine.compile import CompiledNetwork, CompiledRule, RuleKey
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.canonize import kinds
-from app.lrp.request import Target
+from app.lrp.request import ExplanationRequest
 from app.models.architectures.minivgg import MiniVGG
 
 SHAPE = torch.Size((3, 32, 32))
@@ -80,7 +80,8 @@ def test_another_shape_of_the_input_shares_the_weights() -> None:
         nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5)
     ).eval()
     low, high = torch.full((1, 3, 1, 1), -2.0), torch.full((1, 3, 1, 1), 2.0)
-    start, composite = output_relevance([Target()]), resolve(kinds(model), "epsilon_gamma_box", {}, ())
+    composite = resolve(kinds(model), "epsilon_gamma_box", {}, ())
+    start = output_relevance([ExplanationRequest(composite)])
     engine, sizes = Engine(model, low, high), set()
     for side in (16, 21, 16, 22):
         picture = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(side))
