@@ -214,7 +214,8 @@ def test_a_contact_sheet_has_tiles_of_the_models_shape(
 
 
 def test_a_contrast_sums_to_nothing(client: TestClient, white: bytes) -> None:
-    answer = post(client, "/explain", white, target="top-left", versus="3", values="true")
+    query = {"target": "top-left", "versus": "3", "start": "one", "values": "true"}
+    answer = post(client, "/explain", white, **query)
     values = np.array(answer["relevance"]["values"])[0]
     assert values[:24, :32].sum() == pytest.approx(1)
     assert values[24:, 32:].sum() == pytest.approx(-1)
