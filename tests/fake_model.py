@@ -111,6 +111,7 @@ def _output_relevance(logits: Floats, target: Target) -> Floats:
         Start.LOGIT: logits,
         Start.PROBABILITY: np.exp(logits) / math.fsum(np.exp(logits)),
     }[target.start]
+    starts = np.where(logits < 0, -np.abs(starts), starts)  # LRP-0 divides by the logit
     index = int(logits.argmax()) if target.index is None else target.index
     output_relevance = np.zeros(4)
     output_relevance[index] = starts[index]
