@@ -145,6 +145,24 @@ def test_missing_and_unexpected_parts_are_400(client: TestClient, files: Files) 
     assert "'picture'" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("disposition", ['name="file"', "name=\"file\"; filename*=UTF-8''cat.png"])
+def test_a_part_without_a_plain_file_name_is_named_for_what_it_is(
+    client: TestClient, cat_png: bytes, disposition: str
+) -> None:
+    head = b"--x\r\nContent-Disposition: form-data; "
+    parts = [disposition.encode(), b'name="file"; filename="cat.png"']
+    body = b"".join(head + part + b"\r\n\r\n" + cat_png + b"\r\n" for part in parts) + b"--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    bad, good = client.post("/explain/batch", content=body, headers=headers).json()["results"]
+    assert good["problem"] is None
+    assert bad["problem"]["status"] == 400
+    alone = b"".join((head, parts[0], b"\r\n\r\n", cat_png, b"\r\n--x--\r\n"))
+    refused = client.post("/predict", content=alone, headers=headers).json()
+    assert "text without a file name" in bad["problem"]["detail"]
+    assert "text without a file name" in refused["detail"]
+    assert bad["problem"]["title"] == refused["title"]
+
+
 def test_a_raw_body_is_415(client: TestClient, cat_png: bytes) -> None:
     answer = client.post("/explain/batch", content=cat_png, headers={"Content-Type": "image/png"})
     assert answer.status_code == 415

@@ -55,10 +55,10 @@ async def read_upload(request: Request) -> bytes:
 
 @dataclass(frozen=True)
 class NamedFile:
-    """File name and content of one of several uploads."""
+    """File name and content of one of several uploads, or what is wrong with its part."""
 
     name: str
-    data: bytes
+    data: bytes | BadRequestError
 
 
 async def read_files(request: Request, max_files: int) -> list[NamedFile]:
@@ -80,7 +80,7 @@ async def read_files(request: Request, max_files: int) -> list[NamedFile]:
         return [
             NamedFile(part.filename or "", await part.read())
             if isinstance(part, UploadFile)
-            else NamedFile("", part.encode())
+            else NamedFile("", _no_file_name("send each picture as `curl -F file=@cat.jpg` does"))
             for _, part in parts
         ]
 
@@ -143,8 +143,13 @@ async def _file_part(request: Request) -> bytes:
     async with _form(request, max_files=MAX_PARTS, max_fields=MAX_PARTS) as form:
         part = _only_part(form)
         if not isinstance(part, UploadFile):
-            raise BadRequestError(f"the part 'file' is text without a file name; {SEND_ONE}")
+            raise _no_file_name(SEND_ONE)
         return await part.read()
+
+
+def _no_file_name(advice: str) -> BadRequestError:
+    """Return the error of a part that was parsed as text, so that its bytes are not those that were sent."""
+    return BadRequestError(f"the part 'file' is text without a file name; {advice}")
 
 
 def _only_part(form: FormData) -> UploadFile | str:
@@ -170,7 +175,10 @@ def _media_type(request: Request) -> str:
 
 
 PICTURE_SCHEMA = {"type": "string", "format": "binary"}
-DESCRIPTION = "PNG, JPEG, WebP, GIF, BMP or TIFF; read from the bytes."
+DESCRIPTION = (
+    "PNG, JPEG, WebP, GIF, BMP or TIFF; read from the bytes. EXIF orientation and ICC profiles are applied. "
+    "A layout of pixels that is not known to be decoded correctly is refused by name."
+)
 
 
 def files_body() -> dict[str, Any]:

@@ -15,9 +15,10 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.concurrency import RunAll
 from app.api.dependencies import AboutModelDep, PipelineDep
+from app.api.http.errors import BadRequestError
 from app.api.http.negotiation import choose
 from app.api.http.problems import problem_of
-from app.api.http.upload import files_body, read_files
+from app.api.http.upload import NamedFile, files_body, read_files
 from app.api.openapi import problems
 from app.api.parameters import BatchParameters, each_once
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
@@ -25,6 +26,7 @@ from app.api.rule_parameters import query
 from app.serving import representations
 from app.serving.representations import Format
 from app.serving.schemas import BatchAnswer
+from app.serving.timings import Timings
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,13 @@ def create_router() -> APIRouter:
         pipeline.check(options)
         files = await read_files(request, about.limits.max_pictures)
         write = partial(representations.parts, values=asked.values)
-        outcomes = await run_all(
-            [partial(pipeline.explain, file.data, options, write=write) for file in files]
-        )
+
+        async def explain(file: NamedFile, timings: Timings) -> representations.Parts:
+            if isinstance(file.data, BadRequestError):
+                raise file.data
+            return await pipeline.explain(file.data, options, timings, write)
+
+        outcomes = await run_all([partial(explain, file) for file in files])
         results = [FileResult(file.name, outcome) for file, outcome in zip(files, outcomes, strict=True)]
         content = b'{"results":[%s]}' % b",".join([_json(request, result) for result in results])
         body = content if form is Format.JSON else await asyncio.to_thread(_zip, results, content)
