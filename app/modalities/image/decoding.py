@@ -86,14 +86,15 @@ def _decode(data: bytes, max_pixels: int) -> Picture:
     for signature, layout_of in LAYOUTS.items():
         if data.startswith(signature):
             reader_of(layout_of(data))
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+    whole = jpeg.with_end(data) if data.startswith(JPEG_SIGNATURE) else data
+    with Image.open(io.BytesIO(whole), formats=FORMATS) as opened:
         _check_size(opened.size, max_pixels)
         # A JPEG with a second picture in it (depth, gain map; Pillow's MPO) is not an animation.
         kind = "JPEG" if opened.format == "MPO" else str(opened.format)
-        if kind == "JPEG" and (whole := jpeg.with_end(data)) is not data:
-            return _decode(whole, max_pixels)
         animated = kind != "JPEG" and getattr(opened, "is_animated", False)
         colours = DECODERS[kind](opened, data)
+        if whole is not data:
+            jpeg.check_complete(opened, data)
         if png.PROFILE in dropped:
             colours = replace(colours, has_profile=True)  # though nobody knows it
         return _picture(kind, colours, _orientation(opened), animated=animated)

@@ -76,21 +76,32 @@ def _segments(data: bytes) -> Iterator[Segment]:
 
 
 def with_end(data: bytes) -> bytes:
-    """Return a JPEG with its end marker, which some cameras and cut downloads leave out.
+    """Return a JPEG with its end marker, which some cameras leave out; ``data`` itself if it has one.
 
-    Raises `UnreadableImageError` if pixels are missing: if not all coefficients were sent, or if the picture
-    depends on what is put in place of missing data.
+    Raises `UnreadableImageError` if not all coefficients were sent. Only decoding shows whether the last scan is
+    whole: see `check_complete`.
     """
     segments = list(_segments(data))
     if segments and segments[-1].code == JPEG_END:
         return data
-    body = data.rstrip(b"\xff")
-    if not _all_sent(segments):
-        raise _cut_short()
-    one, other = (_pixels(body + padding + END) for padding in PADDINGS)
-    if one.tobytes() != other.tobytes():
-        raise _cut_short()
-    return body + END
+    ended = _ended(data, PADDINGS[0])
+    if not _all_sent(segments) or list(_segments(ended))[-1].code != JPEG_END:
+        raise _cut_short()  # the second: a segment is longer than the file
+    return ended
+
+
+def check_complete(image: Image.Image, data: bytes) -> None:
+    """Raise `UnreadableImageError` if the picture depends on what `with_end` put in place of missing ``data``.
+
+    ``image`` is the picture decoded from `with_end`'s result.
+    """
+    with Image.open(io.BytesIO(_ended(data, PADDINGS[1])), formats=["JPEG", "MPO"]) as other:
+        if other.tobytes() != image.tobytes():
+            raise _cut_short()
+
+
+def _ended(data: bytes, padding: bytes) -> bytes:
+    return data.rstrip(b"\xff") + padding + END
 
 
 def _all_sent(segments: list[Segment]) -> bool:
@@ -104,12 +115,6 @@ def _all_sent(segments: list[Segment]) -> bool:
             for component in content[1 : 1 + 2 * count : 2]:
                 lowest_bit[component][first : last + 1] = [bits & 0x0F] * (last + 1 - first)
     return bool(lowest_bit) and not any(any(bits) for bits in lowest_bit.values())
-
-
-def _pixels(data: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as opened:
-        opened.load()
-        return opened.copy()
 
 
 def _cut_short() -> UnreadableImageError:

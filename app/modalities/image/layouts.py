@@ -4,10 +4,8 @@ A library opens many layouts without an error and takes their samples for someth
 picture. The tests compare each layout of this table with files whose samples are known.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import chain
 from typing import Final
 
 from app.errors import UnreadableImageError
@@ -16,10 +14,10 @@ NO_EXTRA: Final = "none"
 UNUSED: Final = "unused samples"
 ALPHA: Final = "alpha"
 PREMULTIPLIED: Final = "premultiplied alpha"
-MORE_UNUSED: Final = ", more unused samples"
+MORE_UNUSED: Final = " and more unused samples"
 TRANSPARENT_COLOUR: Final = "transparent colour"
 
-LOSSLESS: Final = ("uncompressed", "LZW", "deflate", "PackBits")
+LOSSLESS: Final = ("uncompressed", "LZW", "deflate", "PackBits", "LZMA", "Zstandard")
 FAX: Final = ("CCITT RLE", "CCITT group 3", "CCITT group 4")
 REVERSED_BITS: Final = " with reversed bits"
 
@@ -39,7 +37,7 @@ class Layout:
     format: str
     colours: str
     bits: int
-    """Per sample; of a BMP per pixel."""
+    """Per sample; of a BMP per pixel; 0 if samples differ."""
     compression: str
     extra: str = NO_EXTRA
     """What a pixel has besides its colour."""
@@ -51,7 +49,8 @@ class Layout:
         signed = f"{self.samples} " if self.samples != "unsigned" else ""
         extra = f" with {self.extra}" if self.extra != NO_EXTRA else ""
         planes = f", {self.planes} planes" if self.planes != "interleaved" else ""
-        return f"{self.bits}-bit {signed}{self.colours}{extra}{planes}, {self.compression}"
+        depth = f"{self.bits}-bit" if self.bits else "mixed-depth"
+        return f"{depth} {signed}{self.colours}{extra}{planes}, {self.compression}"
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,7 @@ KNOWN: Final = (
     KnownLayouts("TIFF", ("CMYK",), (8, 16), LOSSLESS),
     KnownLayouts("TIFF", ("YCbCr", "CIELab"), (8,), LOSSLESS),
     KnownLayouts("TIFF", ("grey", "RGB", "CMYK", "YCbCr"), (8,), ("JPEG",)),
+    KnownLayouts("TIFF", ("YCbCr",), (8,), ("old-style JPEG",)),
     _samples((*GREYS, "RGB", "CMYK"), (1, 2, 4, 8, 12, 16), (NO_EXTRA, UNUSED, ALPHA)),
     _samples(("grey", "RGB"), (1, 2, 4, 8, 12, 16), (PREMULTIPLIED,)),
     _samples((*GREYS, "RGB", "CMYK"), (8, 12, 16), (NO_EXTRA, UNUSED, ALPHA), "signed"),
@@ -139,23 +139,15 @@ def rows() -> list[list[str]]:
             known.format,
             ", ".join(known.colours),
             ", ".join(map(str, known.bits)),
-            ", ".join(_named(known.compression)),
-            ", ".join(
-                chain(
-                    _but(known.extra, NO_EXTRA),
-                    _but(known.samples, "unsigned"),
-                    _but(known.planes, "interleaved"),
-                )
-            )
-            or "–",
+            ", ".join(known.compression),
+            ", ".join(_besides(known)) or "–",
         ]
         for known in KNOWN
     ]
 
 
-def _but(names: Iterable[str], default: str) -> list[str]:
-    return [name for name in names if name != default]
-
-
-def _named(compressions: Iterable[str]) -> list[str]:
-    return list(compressions)
+def _besides(known: KnownLayouts) -> list[str]:
+    """Return what may differ from the usual in a row."""
+    extra = [name for name in known.extra if name != NO_EXTRA and not name.endswith(MORE_UNUSED)]
+    samples = [f"{name} samples" for name in known.samples if name != "unsigned"]
+    return [*extra, *samples, *(f"{name} planes" for name in known.planes if name != "interleaved")]

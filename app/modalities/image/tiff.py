@@ -24,8 +24,10 @@ ICC_PROFILE: Final = 34675
 DIFFERENCES: Final = 2
 """Predictor that stores each sample as the difference to the pixel on its left."""
 
+UNDECLARED: Final = -1
 COLOURS: Final = {
-    0: "white-is-zero grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "CIELab"
+    UNDECLARED: "undeclared colours", 0: "white-is-zero grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK",
+    6: "YCbCr", 8: "CIELab",
 }  # fmt: skip
 CHANNELS: Final = {"RGB": 3, "CMYK": 4, "YCbCr": 3, "CIELab": 3}
 """Samples of a pixel's colour, where they are not one."""
@@ -61,17 +63,15 @@ def orientation_of(directory: ImageFileDirectory_v2) -> int:
 
 def layout_of(directory: ImageFileDirectory_v2) -> Layout:
     """Return the layout of the directory's picture."""
-    photometric = directory.get(PHOTOMETRIC)
-    colours = (
-        COLOURS.get(photometric, f"colour space {photometric}") if photometric is not None else "samples"
-    )
+    photometric = int(directory.get(PHOTOMETRIC, UNDECLARED))
+    colours = COLOURS.get(photometric, f"colour space {photometric}")
     bits, formats = set(directory.get(BITS, (1,))), set(directory.get(FORMAT, (1,)))
     depth = bits.pop() if len(bits) == 1 else 0
     subsampled = colours == "YCbCr" and tuple(directory.get(SUBSAMPLING, (2, 2))) != (1, 1)
     compression = _compression(directory, depth)
     return Layout(
         "TIFF",
-        "subsampled YCbCr" if subsampled and compression != "JPEG" else colours,
+        "subsampled YCbCr" if subsampled and not compression.endswith("JPEG") else colours,
         depth,
         compression,
         _extra(directory, colours),
@@ -90,7 +90,7 @@ def _compression(directory: ImageFileDirectory_v2, bits: int) -> str:
 
 def has_predictor(compression: str) -> bool:
     """Whether the predictor's tag has a meaning: the others ignore it."""
-    return compression in ("LZW", "deflate")
+    return compression in ("LZW", "deflate", "LZMA", "Zstandard")
 
 
 def _extra(directory: ImageFileDirectory_v2, colours: str) -> str:

@@ -351,6 +351,12 @@ def test_a_jpeg_is_close_to_what_was_saved(progressive: bool, options: dict[str,
     assert np.abs(got - pixels(chelsea())).mean() < 3
 
 
+def test_an_extended_jpeg_of_8_bits_is_what_a_baseline_one_is() -> None:
+    file = jpeg(chelsea())
+    extended = file.replace(b"\xff\xc0", b"\xff\xc1", 1)  # it may have more tables, and need not
+    assert difference(extended, pixels(decode(file, LIMIT))) == 0
+
+
 def test_a_jpeg_without_any_marker_of_colour_is_told_by_its_components() -> None:
     plain, coded = jpeg(chelsea()), jpeg(chelsea(), keep_rgb=True)
     assert (
@@ -437,6 +443,12 @@ def test_a_progressive_jpeg_that_ends_between_two_scans_is_refused() -> None:
             decode(file[:at], LIMIT)
         refused += 1
     assert refused > 5
+
+
+def test_a_segment_that_is_longer_than_the_file_is_refused_after_one_look() -> None:
+    file = jpeg(chelsea())[:-2] + b"\xff\xe1\xff\xff"
+    with pytest.raises(UnreadableImageError, match="cut short"):
+        decode(file, LIMIT)
 
 
 def test_what_is_put_in_place_of_missing_data_has_no_marker() -> None:

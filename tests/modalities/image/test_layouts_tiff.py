@@ -24,6 +24,7 @@ from tiff_files import (
     FLOATING,
     HORIZONTAL,
     LONG,
+    LZMA,
     LZW,
     NONE,
     OLD_DEFLATE,
@@ -85,7 +86,7 @@ def written(layout: Layout) -> tuple[Array, Array]:
 def forms(layout: Layout) -> Iterator[Layout]:
     """Yield the layout in all compressions, byte orders, strips and tiles."""
     for compression, order, tile, strip_rows in itertools.product(
-        (NONE, LZW, DEFLATE, OLD_DEFLATE, PACKBITS), "<>", (None, (16, 16)), (7, 1000)
+        (NONE, LZW, DEFLATE, OLD_DEFLATE, PACKBITS, LZMA), "<>", (None, (16, 16)), (7, 1000)
     ):
         if tile is None or strip_rows == 1000:
             yield replace(layout, compression=compression, order=order, tile=tile, strip_rows=strip_rows)
@@ -271,6 +272,23 @@ def test_a_jpeg_in_a_tiff_is_read(mode: str, photometric: int) -> None:
     tags = header(90, 60, [8] * len(mode), 7, photometric) | {530: (SHORT, [1, 1])}
     expected = pixels(plain.convert("L").convert("RGB") if mode == "L" else plain)
     assert difference(wrapped([strip], tags), expected) <= 8
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "RGBA"])
+def test_zstandard_is_read(mode: str) -> None:
+    image = chelsea().convert(mode)  # opaque
+    expected = pixels(image.convert("RGB"))
+    assert difference(saved(image, "TIFF", compression="zstd"), expected) == 0
+
+
+def test_a_jpeg_in_a_tiff_of_the_old_style_is_read() -> None:
+    strip = saved(chelsea(), "JPEG", quality=100, subsampling=0)
+    tags = header(90, 60, [8] * 3, 6, YCBCR) | {
+        513: (LONG, [8]),
+        514: (LONG, [len(strip)]),
+        530: (SHORT, [1, 1]),
+    }
+    assert difference(wrapped([strip], tags), pixels(chelsea())) <= 8
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 What it writes is known sample by sample, so that a reader is compared with the samples themselves.
 """
 
+import lzma
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR, CIELAB = 0, 1, 2,
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 CHUNKY, PLANAR = 1, 2
 UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2
-NONE, LZW, DEFLATE, PACKBITS, OLD_DEFLATE = 1, 5, 8, 32773, 32946
+NONE, LZW, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA = 1, 5, 8, 32773, 32946, 34925
 HORIZONTAL, FLOATING = 2, 3
 SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 3, 4, 5, 7, 16
 FORMATS: Final = {1: "B", SHORT: "H", LONG: "L", LONG8: "Q"}
@@ -165,6 +166,7 @@ COMPRESSED: Final[dict[int, Callable[[bytes], bytes]]] = {
     DEFLATE: zlib.compress,
     OLD_DEFLATE: zlib.compress,
     PACKBITS: _packbits,
+    LZMA: lzma.compress,
 }
 
 
