@@ -33,8 +33,9 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+import tifffile
 import uvloop
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage import data
 
 from benchmarks.load import Tally, flood, saturate
@@ -565,7 +566,9 @@ async def mixed(lengths: Lengths) -> list[Finding]:
 def seed_files() -> dict[str, bytes]:
     """Return the files to mutate, by name: the cat in all six formats, and files that are expensive to decode."""
     cat = Image.fromarray(data.chelsea())  # type: ignore[no-untyped-call] # it has no types
-    grey = cat.convert("L")
+    grey, cmyk = cat.convert("L"), cat.convert("CMYK")
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    deep = np.asarray(cat).astype(np.uint16) * 257  # (H, W, 3)
 
     def saved(image: Image.Image, form: str, **options: Any) -> bytes:
         buffer = io.BytesIO()
@@ -590,7 +593,21 @@ def seed_files() -> dict[str, bytes]:
         "JPEG in TIFF": saved(cat, "TIFF", compression="jpeg", strip_size=4096),
         "fax in TIFF": saved(cat.convert("1"), "TIFF", compression="group3"),
         "big TIFF": saved(cat, "TIFF", big_tiff=True),
+        "16-bit planes in TIFF": deep_tiff(np.moveaxis(deep, 2, 0), compression="zlib", rowsperstrip=16),
+        "tiled signed TIFF": deep_tiff((deep - 2**15).astype(np.int16), compression="zlib", tile=(64, 64)),
+        "JPEG with a profile": saved(cat, "JPEG", icc_profile=srgb),
+        "PNG with a profile": saved(cat, "PNG", icc_profile=srgb),
+        "TIFF with a profile": saved(cat, "TIFF", icc_profile=srgb),
+        "CMYK JPEG": saved(cmyk, "JPEG"),
+        "JPEG without its end": saved(cat, "JPEG")[:-2],
     }
+
+
+def deep_tiff(samples: np.ndarray[Any, Any], **options: Any) -> bytes:
+    """A TIFF of 16-bit RGB, which Pillow does not write."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, samples, photometric="rgb", **options)
+    return buffer.getvalue()
 
 
 def run_lengths(width: int) -> bytes:
