@@ -6,6 +6,7 @@ from app.api.http.problem_types import PROBLEM_TYPES
 from app.api.http.problems import TYPE_PREFIX
 from app.errors import LRPServeError
 from app.lrp.composites import definitions
+from app.modalities.image.layouts import rows
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from docs.blocks import fill, table
@@ -16,7 +17,7 @@ def tables() -> dict[str, dict[str, str]]:
     return {
         "deploy.md": {"settings": settings(), "metrics": metrics()},
         "which-rule-when.md": {"rules": rules()},
-        "http.md": {"statuses": statuses()},
+        "http.md": {"layouts": layouts(), "statuses": statuses()},
     }
 
 
@@ -53,6 +54,11 @@ def metrics() -> str:
         if family.name.startswith("lrpserve_") and not family.name.endswith("_created")
     ]
     return table(["name", "kind", "what it counts"], rows)
+
+
+def layouts() -> str:
+    """Return the layouts of picture files that are decoded."""
+    return table(["format", "colours", "bits per sample", "compression", "also"], rows())
 
 
 def statuses() -> str:
