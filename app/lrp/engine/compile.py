@@ -26,7 +26,7 @@ from app.lrp.rules import RULES, AssignedRule
 SHAPES_CACHED = 4
 """Input shapes and precisions that the forward pass is cached for."""
 MAX_WEIGHT_BYTES = 2**29
-"""Bound on the weights of layers under rules. MiniVGG's take 20 to 75 MB for a composite."""
+"""Bound on the weights of layers under rules. The shipped model's take 20 to 75 MB for a composite."""
 
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
 
