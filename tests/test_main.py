@@ -1,7 +1,6 @@
 """The application's module, as servers that are not ours import it."""
 
 import gc
-import importlib.util
 import os
 import re
 import subprocess
@@ -24,7 +23,6 @@ PNG = {"Content-Type": "image/png"}
 COMMANDS = {
     "uvicorn": ("-m", "uvicorn", "app.main:app", "--port", "0"),
     "uvicorn, a factory": ("-m", "uvicorn", "--factory", "app.main:create_app", "--port", "0"),
-    "fastapi": ("-m", "fastapi", "run", "app/main.py", "--host", "127.0.0.1", "--port", "0"),
 }
 IMPORTS = """
 import multiprocessing
@@ -35,8 +33,6 @@ print("app" in vars(main), multiprocessing.active_children(), "app" in dir(main)
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_servers_start_the_service_by_the_name_of_its_module(command: Sequence[str], cat_png: bytes) -> None:
-    if "fastapi" in command and importlib.util.find_spec("fastapi_cli") is None:
-        pytest.skip("fastapi-cli is not installed")
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
