@@ -66,7 +66,7 @@ def test_several_pictures_are_admitted_together_or_not_at_all(
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"
     assert QUEUE_FULL in (answer.json().get("detail"), answer.json().get("error"))
-    assert "decode" not in answer.headers["Server-Timing"]  # nothing was done for any of them
+    assert "model" not in answer.headers["Server-Timing"]  # nothing was computed for any of them
     assert admission.occupied == ROOM - PICTURES + 1
     others.release()
     others.acquire(ROOM - PICTURES)
