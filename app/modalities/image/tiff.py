@@ -38,8 +38,8 @@ COMPRESSIONS: Final = {
 }  # fmt: skip
 SAMPLE_FORMATS: Final = {1: "unsigned", 2: "signed", 3: "floating-point"}
 EXTRAS: Final = {0: UNUSED, 1: PREMULTIPLIED, 2: ALPHA}
-MOST_SAMPLES: Final = 8
-"""Of a pixel."""
+MOST_SAMPLES: Final = 6
+"""Of a pixel, as many as Pillow takes."""
 
 
 def read_directory(data: bytes) -> ImageFileDirectory_v2:

@@ -47,6 +47,9 @@ BAND_BYTES: Final = 2**22
 STRIP_LIMIT_BYTES: Final = 2**27
 """Of a strip or a row of tiles, decompressed: a strip of 16 million pixels of 8 bytes."""
 
+MODES: Final = {1: "L", 3: "RGB", 4: "CMYK"}
+"""Pillow's modes by the number of channels."""
+
 Levels = npt.NDArray[np.uint8]
 
 
@@ -101,25 +104,29 @@ def decode_samples(data: bytes, directory: ImageFileDirectory_v2, layout: Layout
     for plane in range(min(planes, kept)):
         places = slice(plane, plane + 1) if planes > 1 else slice(kept)
         for top, band in _bands(data, directory, layout, grid, plane):
-            part = band[: height - top, :width]  # (rows, W, samples)
-            levels[top : top + len(part), :, places] = part[..., : 1 if planes > 1 else kept]
+            part = band[: height - top, :width, :kept]  # (rows, W, samples)
+            levels[top : top + len(part), :, places] = _unsigned(part, layout)
     return _colours(levels, layout, channels, directory)
 
 
 def _colours(levels: Levels, layout: Layout, channels: int, directory: ImageFileDirectory_v2) -> Colours:
     """Return 8-bit levels, (H, W, channels [+ 1]), as a picture and its opacity."""
-    colour, opacity = levels[..., :channels], None
-    if layout.colours == "white-is-zero grey":
-        colour = 255 - colour
-    if levels.shape[2] > channels:
-        alpha = levels[..., channels]
-        opacity = Image.fromarray(np.ascontiguousarray(alpha))
-        if layout.extra.startswith(PREMULTIPLIED):
-            straight = colour.astype(np.uint16) * 255 // np.maximum(alpha, 1)[..., None]
-            colour = np.minimum(straight, 255).astype(np.uint8)
-    mode = {1: "L", 3: "RGB", 4: "CMYK"}[channels]
-    squeezed = np.ascontiguousarray(colour[..., 0] if channels == 1 else colour)
-    image = Image.frombuffer(mode, (levels.shape[1], levels.shape[0]), squeezed, "raw", mode, 0, 1)
+    size = levels.shape[1], levels.shape[0]
+    opacity: Image.Image | None = None
+    if layout.extra.startswith(PREMULTIPLIED):
+        raw_mode, mode = {1: ("La", "LA"), 3: ("RGBa", "RGBA")}[channels]
+        *bands, opacity = (
+            Image.frombuffer(raw_mode, size, levels, "raw", raw_mode, 0, 1).convert(mode).split()
+        )
+        image = Image.merge(mode[:-1], bands)
+    else:
+        colour = levels[..., :channels] if channels > 1 else levels[..., 0]
+        if layout.colours == "white-is-zero grey":
+            colour = 255 - colour
+        image = Image.fromarray(np.ascontiguousarray(colour), MODES[channels])
+        opacity = (
+            Image.fromarray(np.ascontiguousarray(levels[..., -1])) if levels.shape[2] > channels else None
+        )
     return Colours(image, opacity, directory.get(ICC_PROFILE), ICC_PROFILE in directory)
 
 
@@ -141,15 +148,13 @@ def _bands(
         last = min(first + step, grid.down)
         numbers = range((plane * grid.down + first) * grid.across, (plane * grid.down + last) * grid.across)
         rows = grid.rows_between(first, last)
-        stored = _decompressed(
-            data, directory, layout.compression, grid, numbers, rows
-        )  # (rows, across, bytes)
+        stored = _decompressed(data, directory, layout.compression, grid, numbers, rows)
         predicted = has_predictor(layout.compression) and directory.get(PREDICTOR, 1) == DIFFERENCES
         yield first * grid.rows, _levels(stored, layout, grid, directory.prefix == b"II", predicted)
 
 
 def _levels(stored: Levels, layout: Layout, grid: _Grid, little_endian: bool, predicted: bool) -> Levels:
-    """Reduce samples to 8 bits: (rows, across, bytes) -> (rows, columns, samples)."""
+    """Return the upper 8 bits of each sample: (rows, across, bytes) -> (rows, columns, samples)."""
     rows = len(stored)
     upper: Levels
     count = grid.columns * grid.samples
@@ -167,11 +172,14 @@ def _levels(stored: Levels, layout: Layout, grid: _Grid, little_endian: bool, pr
         upper = _upper_of_twelve(stored)[..., :count]
     else:
         upper = _unpacked(stored, layout.bits)[..., :count]
-    if layout.samples == "signed":
-        upper = upper ^ np.uint8(0x80)  # from two's complement to the distance from the lowest value
-    if layout.bits < 8:
-        upper = upper * np.uint8(255 // (2**layout.bits - 1))
     return upper.reshape(rows, grid.across * grid.columns, grid.samples)
+
+
+def _unsigned(upper: Levels, layout: Layout) -> Levels:
+    """Return the upper bits of samples as levels of 0…255."""
+    if layout.samples == "signed":
+        return upper ^ np.uint8(0x80)  # from two's complement to the distance from the lowest value
+    return upper * np.uint8(255 // (2**layout.bits - 1)) if layout.bits < 8 else upper
 
 
 def _upper_of_twelve(stored: Levels) -> Levels:
@@ -208,6 +216,8 @@ def _decompressed(
     else:
         lengths = directory[TILE_BYTES if tiled else STRIP_BYTES]
         segments = [data[places[number] : places[number] + lengths[number]] for number in numbers]
+        if sum(map(len, segments)) > len(data):
+            raise UnreadableImageError("This TIFF file's strips overlap. Save it as PNG and send that.")
         file = _byte_picture(segments, directory[COMPRESSION], grid, stacked_rows)
         with Image.open(io.BytesIO(file), formats=["TIFF"]) as image:
             stacked = np.asarray(image)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -360,6 +361,20 @@ def test_a_strip_that_unfolds_to_too_much_is_refused_before_it_is_unfolded() -> 
     tags = header(side, side, [16] * 4, DEFLATE, RGB) | {338: (SHORT, [2]), 339: (SHORT, [2] * 4)}
     with pytest.raises(UnreadableImageError, match="too large strips"):
         decode(wrapped([b"x"], tags), LIMIT)
+
+
+def test_strips_that_overlap_are_refused() -> None:
+    strip = zlib.compress(np.random.default_rng(0).bytes(20_000))
+    tags = header(100, 100, [16], DEFLATE, WHITE_IS_ZERO) | {278: (LONG, [1])}
+    tags |= {273: (LONG, [8] * 100), 279: (LONG, [len(strip)] * 100)}
+    with pytest.raises(UnreadableImageError, match="overlap"):
+        decode(wrapped([strip], tags, keep=True), LIMIT)
+
+
+def test_more_samples_than_a_picture_has_are_refused() -> None:
+    layout = Layout(RGB, 16, SIGNED, extra=(UNSPECIFIED,) * 4)
+    with pytest.raises(UnreadableImageError, match="samples"):
+        decode(tiff_file(np.zeros((2, 2, 7), int), layout), LIMIT)
 
 
 def test_the_limit_of_pixels_holds_for_samples_that_are_taken_apart_here() -> None:

@@ -170,14 +170,14 @@ COMPRESSED: Final[dict[int, Callable[[bytes], bytes]]] = {
 }
 
 
-def wrapped(
-    segments: Sequence[bytes], tags: dict[int, tuple[int, Any]], layout: Layout | None = None
+def wrapped(segments: Sequence[bytes], tags: dict[int, tuple[int, Any]], *, keep: bool = False) -> bytes:
+    """Write strips that are compressed already; ``keep`` their places and lengths that ``tags`` say."""
+    return _file(list(segments), tags, Layout(), keep=keep)
+
+
+def _file(
+    segments: list[bytes], tags: dict[int, tuple[int, Any]], layout: Layout, *, keep: bool = False
 ) -> bytes:
-    """Write strips that are compressed already."""
-    return _file(list(segments), tags, layout or Layout())
-
-
-def _file(segments: list[bytes], tags: dict[int, tuple[int, Any]], layout: Layout) -> bytes:
     order, big = layout.order, layout.big
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
     begin = len(head) + (12 if big else 4)
@@ -187,8 +187,9 @@ def _file(segments: list[bytes], tags: dict[int, tuple[int, Any]], layout: Layou
         places.append(begin + len(body))
         body += segment + b"\0" * (len(segment) % 2)
     tiled = layout.tile is not None
-    entries = tags | {324 if tiled else 273: (LONG, places)}
-    entries |= {325 if tiled else 279: (LONG, [len(segment) for segment in segments])}
+    where = {324 if tiled else 273: (LONG, places)}
+    where |= {325 if tiled else 279: (LONG, [len(segment) for segment in segments])}
+    entries = where | tags if keep else tags | where
     at = begin + len(body)
     head += struct.pack(order + ("HHQ" if big else "L"), *((8, 0, at) if big else (at,)))
     return head + body + _directory(entries, at, order, big)
