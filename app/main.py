@@ -28,14 +28,8 @@ from app.api.http.access import (
     refuse_unauthenticated_exposure,
     trusted_names,
 )
-from app.api.http.middleware import (
-    AdmissionControl,
-    BodyLimits,
-    CloseWhileDraining,
-    HeadAsGet,
-    JoinedHeaders,
-    RequestContext,
-)
+from app.api.http.limits import AdmissionControl, BodyLimits
+from app.api.http.middleware import CloseWhileDraining, HeadAsGet, JoinedHeaders, RequestContext
 from app.api.http.problems import Problem
 from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances

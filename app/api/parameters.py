@@ -7,7 +7,6 @@ Those of rules are added by `app.api.rule_parameters`; `app.api.placeholders` fi
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from app.errors import InvalidParameterError
@@ -29,9 +28,6 @@ from app.modalities.image.drawing.style import (
 from app.modalities.image.fitting import Fit
 from app.modalities.image.modality import ImageOptions
 from app.serving.requests import MAX_COMPARED, CompareOptions, ExplainOptions
-
-REPEATABLE = frozenset({"layers"})
-"""Parameters that may be repeated on every route that has them."""
 
 
 def one_of(names: list[str]) -> dict[str, Any]:
@@ -277,27 +273,3 @@ class CompareParameters(MapParameters):
             raise InvalidParameterError("size", "input is for one map; give model or a side in pixels")
         options = replace(self.common(View.HEATMAP), versus=self.versus)
         return CompareOptions(options, tuple(self.rule), tuple(self.target))
-
-
-async def each_once(request: Request) -> None:
-    """Raise `InvalidParameterError` for a parameter that is repeated."""
-    _refuse_repeated(request, REPEATABLE)
-
-
-async def each_once_but_rules_and_targets(request: Request) -> None:
-    """Raise `InvalidParameterError` for a parameter that is repeated, except rules and targets to compare."""
-    _refuse_repeated(request, REPEATABLE | {"rule", "target"})
-
-
-def _refuse_repeated(request: Request, repeatable: frozenset[str]) -> None:
-    seen: set[str] = set()
-    for name, _ in request.query_params.multi_items():
-        if name in seen and name not in repeatable:
-            raise InvalidParameterError(name, "is given more than once; give it once")
-        seen.add(name)
-
-
-async def none_at_all(request: Request) -> None:
-    """Raise `InvalidParameterError` for every parameter."""
-    for name in request.query_params:
-        raise InvalidParameterError(name, "no such parameter; this address has none")

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from app.api.http.access import KeyFile
-from app.api.http.middleware import AdmissionControl, RequestContext
+from app.api.http.limits import AdmissionControl
+from app.api.http.middleware import RequestContext
 from app.server import options
 from app.serving.admission import Admission
 from app.settings import Settings

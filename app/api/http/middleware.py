@@ -9,12 +9,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.http.access import KeyFile, has_key
-from app.api.http.early_refusal import is_computed, request_id
-from app.api.http.errors import TooSlowError
+from app.api.http.early_refusal import request_id
 from app.api.http.problems import answer
-from app.errors import TooLargeError, UnavailableError
-from app.serving.admission import Admission, Ticket
+from app.errors import UnavailableError
 from app.serving.readiness import Readiness
 from app.serving.timings import Timings
 from app.telemetry.logs import fields
@@ -189,110 +186,6 @@ class Exchange:
     def total_ms(self) -> float:
         """Milliseconds since the request's start."""
         return 1000 * (time.perf_counter() - self._started)
-
-
-class BodyLimits:
-    """Limits the size of bodies, the time in which they arrive, and the memory that all of them use.
-
-    A body over ``max_bytes`` is refused by its Content-Length before it is read, or else when it passes the
-    limit. A body must arrive within ``deadline_s`` of the first read. Bodies of all requests in progress are in
-    memory; a body with which they pass ``max_bytes_in_hand`` is refused. ``input_size``, (channels, height,
-    width) of the model, tells senders which picture suffices.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        max_bytes: int,
-        max_bytes_in_hand: int,
-        deadline_s: float,
-        input_size: Sequence[int],
-    ) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
-        self._max_bytes_in_hand = max_bytes_in_hand
-        self._deadline_s = deadline_s
-        _, self._height, self._width = input_size
-        self._in_hand = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = Headers(scope=scope).get("content-length", "")
-        received, arriving, deadline = 0, True, None
-
-        async def receive_within_limits() -> Message:
-            nonlocal received, arriving, deadline
-            if (
-                not arriving
-            ):  # the body is complete; the next message is the disconnect, which has no deadline
-                return await receive()
-            self._check(int(declared) if declared.isdecimal() else 0)
-            now = asyncio.get_running_loop().time()
-            deadline = deadline or now + self._deadline_s
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise TooSlowError(
-                    f"the body did not arrive within {self._deadline_s:g} s; send it faster or smaller"
-                ) from None
-            received += (size := len(message.get("body", b"")))
-            self._in_hand += size
-            arriving = message.get("more_body", False)
-            self._check(received)
-            return message
-
-        try:
-            await self._app(scope, receive_within_limits, send)
-        finally:
-            self._in_hand -= received
-
-    def _check(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise TooLargeError(
-                f"the body is larger than {self._max_bytes / 2**20:g} MiB; send a smaller picture: "
-                f"the model sees {self._width}×{self._height} pixels of it"
-            )
-        if self._in_hand > self._max_bytes_in_hand:
-            raise UnavailableError("too many large uploads at once; try again in a second")
-
-
-class AdmissionControl:
-    """Refuses requests that use the model while no place is free, and holds a place for each that is admitted.
-
-    A request is refused before its body is read. It takes its place when the body has arrived, so that clients
-    that send slowly keep nobody out, and releases all its places when the application is done with it, in
-    whatever way. `app.server` refuses and takes places earlier, with the same `Ticket`; other servers need this.
-    """
-
-    def __init__(self, app: ASGIApp, admission: Admission, keys: KeyFile | None = None) -> None:
-        """``keys``: requests without one of them are not refused here, but by `RequireKey`."""
-        self._app = app
-        self._admission = admission
-        self._keys = keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http" or not is_computed(scope["method"], scope["path"]):
-            await self._app(scope, receive, send)
-            return
-        ticket: Ticket = scope["state"].setdefault("ticket", Ticket(self._admission))
-        if not ticket.held and has_key(self._keys, Headers(scope=scope)):
-            self._admission.refuse_if_full()
-
-        async def receive_and_acquire() -> Message:
-            message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body", False):
-                ticket.acquire()
-            return message
-
-        try:
-            await self._app(scope, receive_and_acquire, send)
-        finally:
-            ticket.release()
 
 
 def _server_timing(stages: Mapping[str, float]) -> str:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
 from app.api.http.errors import BadRequestError, NotFoundError
 from app.api.http.problems import MESSAGES, location, message_of, shortened
-from app.api.parameters import REPEATABLE, ExplainParameters
+from app.api.http.query import REPEATABLE
+from app.api.parameters import ExplainParameters
 from app.api.rule_parameters import with_rule_parameters
 from app.api.schemas import AboutModel
 from app.errors import InvalidParameterError, LRPServeError, TooLargeError

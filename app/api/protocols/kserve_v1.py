@@ -19,9 +19,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.api.concurrency import RunAll
 from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep, TimingsDep
+from app.api.http.query import none_at_all
 from app.api.http.upload import refuse_compressed
 from app.api.openapi import json_body, protocol_errors
-from app.api.parameters import ExplainParameters, none_at_all
+from app.api.parameters import ExplainParameters
 from app.api.protocols.common import (
     STATUSES,
     Expected,

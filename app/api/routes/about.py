@@ -4,8 +4,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from app.api.dependencies import AboutModelDep, MetricsDep
+from app.api.http.query import none_at_all
 from app.api.openapi import problems
-from app.api.parameters import none_at_all
 from app.api.schemas import AboutColormap, AboutModel, AboutRule, about_rule
 from app.lrp.composites import COMPOSITES
 from app.lrp.rules import RULES

@@ -18,9 +18,10 @@ from app.api.dependencies import AboutModelDep, PipelineDep
 from app.api.http.errors import BadRequestError
 from app.api.http.negotiation import choose
 from app.api.http.problems import problem_of
+from app.api.http.query import each_once
 from app.api.http.upload import NamedFile, files_body, read_files
 from app.api.openapi import problems
-from app.api.parameters import BatchParameters, each_once
+from app.api.parameters import BatchParameters
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
 from app.api.rule_parameters import query
 from app.serving import representations

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.api.dependencies import PipelineDep, TimingsDep
 from app.api.http.disconnect import while_connected
 from app.api.http.negotiation import choose
+from app.api.http.query import each_once
 from app.api.http.upload import read_upload, request_body
 from app.api.openapi import problems
-from app.api.parameters import ExplainParameters, PredictParameters, each_once
+from app.api.parameters import ExplainParameters, PredictParameters
 from app.api.rule_parameters import query
 from app.serving import representations
 from app.serving.representations import Format

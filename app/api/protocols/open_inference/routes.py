@@ -15,9 +15,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.api.concurrency import RunAll
 from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep, TimingsDep
 from app.api.http.errors import BadRequestError, NotFoundError
+from app.api.http.query import none_at_all
 from app.api.http.upload import refuse_compressed
 from app.api.openapi import BINARY, BINARY_ANSWER, JSON_LENGTH, json_or_binary, protocol_errors
-from app.api.parameters import none_at_all
 from app.api.protocols.common import (
     STATUSES,
     ModelName,
