@@ -129,7 +129,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     A request that uses the model gets a `Ticket` in ``scope["state"]``. It takes its place when the request has
     arrived whole, because many may arrive before the application is called for the first of them; not earlier, so
-    that clients that send slowly keep nobody out. `AdmissionControl` releases it.
+    that slow clients do not occupy places. `AdmissionControl` releases it.
     """
 
     def __init__(self, *, read_deadline_s: float, early_refusal: EarlyRefusal, **uvicorns: Any) -> None:

@@ -15,7 +15,7 @@ import { createRuleView } from "./view-rule.js";
 import { createScoresView } from "./view-scores.js";
 import { createTakeView } from "./view-take.js";
 import { tell } from "./view-trouble.js";
-import { question, receipt, standing, verified } from "./words.js";
+import { question, report, standing, verified } from "./words.js";
 
 export const TABS = ["map", "compare", "layers"];
 const PAUSE_MS = 80; // between requests while a slider moves
@@ -162,7 +162,7 @@ export class Page {
     byId("question").textContent = question(answer);
     document.title = `${question(answer)} LRPServe`;
     byId("answer").textContent = standing(answer);
-    byId("receipt").textContent = receipt(answer);
+    byId("report").textContent = report(answer);
     byId("warnings").replaceChildren(...answer.warnings.map((textContent) => make("li", { textContent })));
     this.pictures.show(answer, name, { ...shown, seen });
     this.scores.show(answer);

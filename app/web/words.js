@@ -37,7 +37,7 @@ export function standing({ prediction, target, scores }) {
 }
 
 /** Where the relevance went, in one sentence. */
-export function receipt({ relevance, target, versus }) {
+export function report({ relevance, target, versus }) {
   const { start, sum, leak } = relevance;
   if (leak === null) {
     const put = versus ? `Nearly as much relevance was put in for ${target.label} as against ${versus.label}` : `The logit of ${target.label} is 0`;
@@ -69,7 +69,7 @@ export function describeMap(answer, title, grid) {
   return `${of}: ${support}; ${against}; in all ${signed(answer.relevance.sum)}.`;
 }
 
-/** One sentence for a small map of which only the receipt is known. */
+/** One sentence for a small map of which only the report is known. */
 export function describeCell(answer, title) {
   const { target, relevance } = answer;
   return `${title} for ${target.label}: in all ${signed(relevance.sum)}, single values from ${signed(relevance.min)} to ${signed(relevance.max)}.`;

@@ -186,7 +186,7 @@ def test_the_first_visit_shows_an_explanation(page: Page) -> None:
     open_page(page)
     expect_question(page, "Why automobile?")
     expect(page.locator("#scores .score").first).to_contain_text("automobile")
-    expect(page.locator("#receipt")).to_contain_text("reached the pixels")
+    expect(page.locator("#report")).to_contain_text("reached the pixels")
     expect(
         page.get_by_role(
             "img", name=re.compile("Relevance for automobile under EpsilonPlusFlat: most support")
@@ -272,7 +272,7 @@ def test_two_classes_can_be_contrasted(page: Page) -> None:
     logits = {score["label"]: score["logit"] for score in answered.value.json()["scores"]}
     put_in = answered.value.json()["relevance"]["start"]
     assert put_in == pytest.approx(logits["automobile"] - logits["truck"], rel=1e-4)
-    expect(page.locator("#receipt")).to_contain_text("was put in at automobile (less truck)")
+    expect(page.locator("#report")).to_contain_text("was put in at automobile (less truck)")
     expect(page.locator("#scale-low")).to_contain_text("for truck")
     page.get_by_role("button", name="and not truck").click()
     expect_question(page, "Why automobile?")

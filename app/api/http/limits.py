@@ -86,7 +86,7 @@ class AdmissionControl:
     """Refuses requests that use the model while no place is free, and holds a place for each that is admitted.
 
     A request is refused before its body is read. It takes its place when the body has arrived, so that clients
-    that send slowly keep nobody out, and releases all its places when the application is done with it, in
+    that send slowly occupy none, and releases all its places when the application is done with it, in
     whatever way. `app.server` refuses and takes places earlier, with the same `Ticket`; other servers need this.
     """
 

@@ -96,7 +96,7 @@ def _decode(data: bytes, max_pixels: int) -> Picture:
         if whole is not data:
             jpeg.check_complete(opened, data)
         if png.PROFILE in dropped:
-            colours = replace(colours, has_profile=True)  # though nobody knows it
+            colours = replace(colours, has_profile=True)  # of a kind that is not known
         return _picture(kind, colours, _orientation(opened), animated=animated)
 
 
