@@ -29,10 +29,11 @@ def main() -> None:
                 raise SystemExit
         return original_run(engine, batch)
 
-    Engine.run = controlled_run  # type: ignore[method-assign,assignment] # the purpose of this process
     configure("json")
     settings = Settings()
-    run(create_app(settings, LocalModel.load(settings.model, "cpu", None)), settings)
+    model = LocalModel.load(settings.model, "cpu", None)  # runs a batch of its own, to check the network
+    Engine.run = controlled_run  # type: ignore[method-assign,assignment] # the purpose of this process
+    run(create_app(settings, model), settings)
 
 
 if __name__ == "__main__":
