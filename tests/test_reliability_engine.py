@@ -277,8 +277,9 @@ def test_row_29_a_warm_up_that_fails_ends_the_service(monkeypatch: pytest.Monkey
     def fail(*_: object) -> BatchAttributions:
         raise ArithmeticError("from the first batch on")
 
+    model = LocalModel.load(shipped_model(), "cpu", None)  # runs a batch of its own, to check the network
     monkeypatch.setattr(Engine, "run", fail)
-    app = create_app(Settings(), LocalModel.load(shipped_model(), "cpu", None))
+    app = create_app(Settings(), model)
     app.state.on_death = ended.set
     with TestClient(app) as client:
         client.get("/livez")
