@@ -97,7 +97,8 @@ class Renderer:
         write: Callable[[RenderedExplanation], T],
     ) -> T:
         """Return ``write`` of the rendered explanation in ``result``, the only one."""
-        (explained,) = self._rendered(sample, [request], result, options, top_k)
+        predicted = self._reports.prediction(sample.facts, result.logits, top_k)
+        (explained,) = self._rendered(sample, [request], result, options, predicted)
         return write(explained)
 
     def compare(
@@ -110,8 +111,8 @@ class Renderer:
         write: Callable[[RenderedComparison], T],
     ) -> T:
         """Return ``write`` of the rendered explanations in ``result``, one for each of ``requests``."""
-        explained = self._rendered(sample, requests, result, options, top_k)
         predicted = self._reports.prediction(sample.facts, result.logits, top_k)
+        explained = self._rendered(sample, requests, result, options, predicted)
         metadata = {
             **PredictAnswer.model_validate(explained[0].report, from_attributes=True).model_dump(mode="json"),
             "explanations": [one.report.model_dump(mode="json", include=SHEET_FIELDS) for one in explained],
@@ -127,9 +128,8 @@ class Renderer:
         requests: Sequence[ExplanationRequest],
         result: JobResult,
         options: ImageOptions,
-        top_k: int | None,
+        predicted: PredictAnswer,
     ) -> list[RenderedExplanation]:
-        predicted = self._reports.prediction(sample.facts, result.logits, top_k)
         verified = result.verified or (None,) * len(requests)
         explanations = list(zip(requests, result.explanations, verified, strict=True))
         reports = [self._reports.explanation(predicted, result.logits, *one) for one in explanations]
