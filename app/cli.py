@@ -147,7 +147,7 @@ def explain(
 
 @cli.command()
 def train(
-    recipe: Annotated[str, typer.Option(help="best or talk.")] = "best",
+    recipe: Annotated[str, typer.Option(help="best, conserving or talk.")] = "best",
     data: Annotated[
         Path | None, typer.Option(help="Folder or zip of train/<class>/*.png; default: download CIFAR-10.")
     ] = None,
@@ -158,6 +158,9 @@ def train(
     runs: Annotated[Path, typer.Option(help="Folder for checkpoints and plots.")] = Path("runs"),
     name: Annotated[str, typer.Option(help="Name of the model.")] = "minivgg-cifar10",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    start: Annotated[
+        Path | None, typer.Option(help="Card of the network to start from, for the recipe conserving.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
@@ -179,6 +182,7 @@ def train(
         resume=resume,
         seed=seed,
         device=str(pick_device(device)),
+        start=start,
     )
     typer.echo(f"wrote {card}")
 

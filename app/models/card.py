@@ -67,6 +67,10 @@ class TrainingRecord(_Card):
     recipe: dict[str, object]
     seed: int
     data: str
+    started_from: str | None = Field(
+        default=None,
+        description="Model and version whose weights training started from; null: random weights.",
+    )
     history: tuple[EpochRecord, ...]
     validation: Measured
     test: Measured

@@ -75,5 +75,24 @@ def calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
     return gap.abs().sum() / len(labels)
 
 
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """Return the temperature that minimises the negative log-likelihood, Guo et al. 2017.
+
+    logits (N, classes), labels (N,). Its logarithm is fitted, so that it is positive.
+    """
+    logits = logits.double()
+    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(logits / log_temperature.exp(), labels)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return float(log_temperature.detach().exp())
+
+
 def _rounded(value: Tensor) -> float:
     return round(float(value), 5)

@@ -19,12 +19,21 @@ from app.models.card import EpochRecord, Normalisation
 from app.system import keep_freed_memory
 from app.training.augment import Batches, normalise
 from app.training.data import LabelledImages
-from app.training.evaluation import compute_logits
-from app.training.network import NumpyDropout, build_network, fold_batch_norm, init_whitening
+from app.training.evaluation import compute_logits, fit_temperature
+from app.training.network import (
+    NumpyDropout,
+    build_network,
+    fold_norms,
+    init_whitening,
+    scale_logits,
+    start_from,
+)
 from app.training.recipe import Recipe
+from app.training.rms_norm import limit_biases
 
 CHECKPOINT = "checkpoint.pt"
-WHITENING_IMAGES = 2_000
+FIRST_IMAGES = 2_000
+"""Number of images on which the initialisation depends."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Trainer:
         normalisation: Normalisation,
         run: Path,
         *,
+        start: MiniVGG | None = None,
         seed: int = 0,
         device: str = "cpu",
         on_batch: Callable[[int, int, int, float, float], None] = lambda *_: None,
@@ -59,6 +69,7 @@ class Trainer:
             validation: Images on which accuracy is measured after each epoch.
             normalisation: Normalisation of the network's input.
             run: Folder of the checkpoint; created if it does not exist.
+            start: Trained network to start from, for a conserving recipe; by default weights are random.
             seed: Seed of all random numbers.
             device: Device to train on.
             on_batch: Called after each batch with the epoch, counted from 0, the number of batches done and in
@@ -83,9 +94,13 @@ class Trainer:
         self._batches = Batches(train, normalisation, recipe, seed)
         self._classes = len(train.classes)
         model = MiniVGG(self._classes)
+        first_images = normalise(train.images[:FIRST_IMAGES], normalisation)
         if recipe.whiten:
-            init_whitening(model.features[0], normalise(train.images[:WHITENING_IMAGES], normalisation))  # type: ignore[arg-type] # Sequential's items are typed as Module
-        self._net = build_network(model, recipe).to(self._device)
+            init_whitening(model.features[0], first_images)  # type: ignore[arg-type] # Sequential's items are typed as Module
+        self._net = build_network(model, recipe)
+        if start is not None:
+            start_from(self._net, start, first_images)
+        self._net = self._net.to(self._device)
         self._average = (
             AveragedModel(
                 self._net, multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay), use_buffers=True
@@ -122,7 +137,11 @@ class Trainer:
             self._history.append(self._train_epoch(epoch))
             self._save()
             self._on_epoch(self._history[-1])
-        return TrainingResult(fold_batch_norm(self._result(), self._classes).cpu(), tuple(self._history))
+        model = fold_norms(self._result(), self._classes).cpu()
+        if self._recipe.calibrate:
+            logits = compute_logits(model, self._validation, self._normalisation)
+            scale_logits(model, 1 / fit_temperature(logits, self._validation.labels))
+        return TrainingResult(model, tuple(self._history))
 
     def _train_epoch(self, epoch: int) -> EpochRecord:
         started = time.perf_counter()
@@ -154,14 +173,22 @@ class Trainer:
         loss.backward()
         self._optimizer.step()
         self._schedule.step()
+        limit_biases(self._net, self._largest_bias())
         if self._average is not None:
             self._average.update_parameters(self._net)
         return loss.item(), logits.detach()
+
+    def _largest_bias(self) -> float:
+        """Return the largest bias that a conserving recipe allows after this step."""
+        steps = self._recipe.fade * self._recipe.epochs * len(self._batches)
+        return max(0.0, 1 - self._schedule.last_epoch / steps) if steps else 0.0
 
     def _result(self) -> nn.Sequential:
         """Return the network in evaluation mode, with averaged weights if the recipe averages them."""
         net = self._net if self._average is None else self._average.module
         assert isinstance(net, nn.Sequential)
+        # The average still contains a trace of biases that were allowed earlier.
+        limit_biases(net, self._largest_bias())
         return net.eval()
 
     def _validate(self) -> float:

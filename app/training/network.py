@@ -10,6 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from app.models.architectures.minivgg import MiniVGG
 from app.training.recipe import Recipe
+from app.training.rms_norm import RmsNorm, fuse_rms_norm
 
 
 class NumpyDropout(nn.Module):
@@ -41,7 +42,7 @@ class NumpyDropout(nn.Module):
 
 
 def build_network(model: MiniVGG, recipe: Recipe) -> nn.Sequential:
-    """Return the network to train: the layers of ``model``, with the recipe's dropout and batch normalisation.
+    """Return the network to train: the layers of ``model``, with the recipe's dropout and normalisation.
 
     (B, 3, side, side) -> logits (B, classes), for sides that are multiples of 4. Parameters are shared with
     ``model``.
@@ -60,20 +61,69 @@ def build_network(model: MiniVGG, recipe: Recipe) -> nn.Sequential:
                 layers += [layer, nn.BatchNorm2d(layer.out_channels)]
             case nn.Linear() if recipe.batch_norm and layer is not plain[-1]:
                 layers += [layer, nn.BatchNorm1d(layer.out_features)]
+            case nn.Conv2d() if recipe.conserving:
+                layers += [_without_bias(layer), RmsNorm(layer.out_channels)]
+            case nn.Linear() if recipe.conserving:
+                norm = [] if layer is plain[-1] else [RmsNorm(layer.out_features)]
+                layers += [_without_bias(layer), *norm]
             case _:
                 layers.append(layer)
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-def fold_batch_norm(network: nn.Sequential, num_classes: int) -> MiniVGG:
+@torch.no_grad()
+def start_from(network: nn.Sequential, start: MiniVGG, inputs: Tensor) -> None:
+    """Initialise a network with `RmsNorm` so that it computes what ``start`` computes, but for the last bias.
+
+    Args:
+        network: Network that `build_network` returned for a conserving recipe.
+        start: Trained network.
+        inputs: Normalised images (N, 3, 32, 32), on which the channels' root mean squares are measured.
+
+    """
+    sources = iter(_weighted_layers(start))
+    layers = [*network.eval(), nn.Identity()]
+    x = inputs
+    for layer, follower in itertools.pairwise(layers):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            source = next(sources)
+            layer.weight.copy_(source.weight)
+            if isinstance(follower, RmsNorm):
+                _start_norm(layer, follower, source.bias, x)
+        x = layer(x)
+
+
+def _start_norm(layer: nn.Conv2d | nn.Linear, norm: RmsNorm, bias: Tensor | None, x: Tensor) -> None:
+    # Filters get the norm of PyTorch's initialisation: the layer's output does not depend on it, but the
+    # effect of a learning rate does.
+    norms = layer.weight.flatten(1).norm(dim=1)  # (C,)
+    layer.weight.mul_((3**-0.5 / norms).view(-1, *[1] * (layer.weight.dim() - 1)))
+    z = layer(x)
+    mean_square = z.square().mean([d for d in range(z.dim()) if d != 1])
+    norm.mean_square.copy_(mean_square)
+    norm.gain.copy_((mean_square + norm.eps).sqrt() * norms * 3**0.5)
+    if bias is not None:
+        norm.bias.copy_(bias)
+
+
+def fold_norms(network: nn.Sequential, num_classes: int) -> MiniVGG:
     """Return the MiniVGG that computes the same logits as ``network`` in evaluation mode for 32×32 images."""
-    weighted = [layer for layer in network if isinstance(layer, nn.Conv2d | nn.Linear)]
-    norms = {id(layer): norm for layer, norm in itertools.pairwise(network) if isinstance(norm, _BatchNorm)}
     model = MiniVGG(num_classes).eval()
-    served = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    for target, source in zip(served, weighted, strict=True):
-        target.load_state_dict(_fuse(source, norms.get(id(source))).state_dict())
+    followers = {id(layer): follower for layer, follower in itertools.pairwise(network)}
+    for target, source in zip(_weighted_layers(model), _weighted_layers(network), strict=True):
+        fused = _fuse(source, followers.get(id(source)))
+        with torch.no_grad():
+            target.weight.copy_(fused.weight)
+            assert target.bias is not None
+            target.bias.copy_(torch.zeros_like(target.bias) if fused.bias is None else fused.bias)
     return model
+
+
+@torch.no_grad()
+def scale_logits(model: MiniVGG, factor: float) -> None:
+    """Multiply the logits of ``model`` by ``factor``, in its last layer."""
+    for parameter in _weighted_layers(model)[-1].parameters():
+        parameter.mul_(factor)
 
 
 def init_whitening(conv: nn.Conv2d, inputs: Tensor) -> None:
@@ -97,13 +147,24 @@ def init_whitening(conv: nn.Conv2d, inputs: Tensor) -> None:
             conv.bias.zero_()
 
 
-def _fuse(layer: nn.Module, norm: _BatchNorm | None) -> nn.Module:
-    if norm is None:
-        return layer
-    if isinstance(layer, nn.Conv2d):
-        return fuse_conv_bn_eval(layer, norm)
-    assert isinstance(layer, nn.Linear)
-    return fuse_linear_bn_eval(layer, norm)
+def _weighted_layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+
+def _without_bias(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    layer.register_parameter("bias", None)
+    return layer
+
+
+def _fuse(layer: nn.Conv2d | nn.Linear, norm: nn.Module | None) -> nn.Conv2d | nn.Linear:
+    match layer, norm:
+        case _, RmsNorm():
+            return fuse_rms_norm(layer, norm)
+        case nn.Conv2d(), _BatchNorm():
+            return fuse_conv_bn_eval(layer, norm)
+        case nn.Linear(), _BatchNorm():
+            return fuse_linear_bn_eval(layer, norm)
+    return layer
 
 
 def _memory_order(x: Tensor) -> list[int]:

@@ -35,6 +35,16 @@ class Recipe:
     """Probabilities of the three dropout layers in order; ``None`` keeps those of MiniVGG."""
     batch_norm: bool = False
     """Add batch normalisation after each convolution and the hidden linear layer; it is folded after training."""
+    conserving: bool = False
+    """Train a network that keeps relevance: each layer but the last is divided by the root mean square of its
+    channels, which is folded after training; biases of convolutions are at most 0, linear layers have none.
+    Not together with ``batch_norm``."""
+    fade: float = 0.0
+    """Fraction of all steps in which the largest bias allowed falls linearly from 1 to 0, with ``conserving``.
+    With 0 the condition holds from the first step."""
+    calibrate: bool = False
+    """Divide the logits by the temperature that minimises the likelihood loss on the held-out images; it is
+    folded into the last layer (Guo et al. 2017)."""
     whiten: bool = False
     """Initialise the first convolution with the principal components of 3×3 patches."""
     flip: bool = False
@@ -79,4 +89,22 @@ BEST = Recipe(
     average_decay=0.998,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (BEST, TALK)}
+# It starts from the weights of `BEST`: their convolutions are kept, while the biases that absorb relevance fade.
+CONSERVING = Recipe(
+    name="conserving",
+    stages=(Stage(5, 24), Stage(10, 32)),
+    optimizer="sgd",
+    learning_rate=0.06,
+    weight_decay=5e-4,
+    warmup=0.1,
+    label_smoothing=0.05,
+    dropout=(0.0, 0.0, 0.3),
+    conserving=True,
+    fade=0.3,
+    calibrate=True,
+    flip=True,
+    shift=4,
+    average_decay=0.998,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (BEST, CONSERVING, TALK)}

@@ -12,7 +12,9 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from app.errors import DataError
+from app.models.architectures.minivgg import MiniVGG
 from app.models.card import NAME, Measured, Normalisation, TrainingRecord
+from app.models.checkpoint import load as load_checkpoint
 from app.models.checkpoint import save
 from app.training.data import (
     LabelledImages,
@@ -73,6 +75,7 @@ def train(
     resume: bool,
     seed: int,
     device: str,
+    start: Path | None = None,
 ) -> Path:
     """Train a network and write weights and card to ``output``, plots to ``run``. Return the card's path.
 
@@ -89,6 +92,8 @@ def train(
         resume: Continue from the checkpoint in ``run``; if it has all epochs, its network is exported again.
         seed: Seed of all random numbers.
         device: Device to train on.
+        start: Card of the trained network to start from, for a recipe with `Recipe.conserving`. If it was trained
+            with the same seed and data, the same images are held out.
 
     Raises:
         DataError: The name, the run's folder or the training images cannot be used, which is checked before
@@ -101,10 +106,13 @@ def train(
         raise DataError(f"{len(images)} training pictures: at least {HELD_OUT_ONE_IN} are needed")
     training, validation = hold_out(images, min(MAX_HELD_OUT, len(images) // HELD_OUT_ONE_IN), seed)
     normalisation = compute_normalisation(training.images)
-    result = _train_with_progress(recipe, training, validation, normalisation, run, resume, seed, device)
+    network, started_from = _load_start(start, recipe, images.classes)
+    result = _train_with_progress(
+        recipe, training, validation, normalisation, run, resume, seed, device, network
+    )
     on_validation = evaluate(result.model, validation, normalisation, images.classes)
     on_test = evaluate(result.model, load("test"), normalisation, images.classes)
-    record = _training_record(recipe, seed, data_name, result, on_validation, on_test)
+    record = _training_record(recipe, seed, data_name, started_from, result, on_validation, on_test)
     card = save(
         result.model,
         output,
@@ -116,6 +124,20 @@ def train(
     learning_curve(result.history, run / "learning-curve.png")
     confusion_matrix(on_test, images.classes, run / "confusion-matrix.png")
     return card
+
+
+def _load_start(
+    path: Path | None, recipe: Recipe, classes: tuple[str, ...]
+) -> tuple[MiniVGG | None, str | None]:
+    """Return the network to start from and its name for the record, ``name@version``; ``None`` without a path."""
+    if path is None:
+        return None, None
+    if not recipe.conserving:
+        raise DataError(f"recipe {recipe.name!r} starts from random weights: leave out --start")
+    network, card = load_checkpoint(path)
+    if card.classes != classes:
+        raise DataError(f"{path} has other classes than the training pictures: {', '.join(card.classes)}")
+    return network, f"{card.name}@{card.version}"
 
 
 def _find_test_data(data: Path) -> Path:
@@ -146,6 +168,7 @@ def _train_with_progress(
     resume: bool,
     seed: int,
     device: str,
+    start: MiniVGG | None,
 ) -> TrainingResult:
     columns = (
         TextColumn("{task.description}"),
@@ -173,6 +196,7 @@ def _train_with_progress(
             validation,
             normalisation,
             run,
+            start=start,
             seed=seed,
             device=device,
             on_batch=on_batch,
@@ -186,12 +210,19 @@ def _train_with_progress(
 
 
 def _training_record(
-    recipe: Recipe, seed: int, data_name: str, result: TrainingResult, validation: Measured, test: Measured
+    recipe: Recipe,
+    seed: int,
+    data_name: str,
+    started_from: str | None,
+    result: TrainingResult,
+    validation: Measured,
+    test: Measured,
 ) -> TrainingRecord:
     return TrainingRecord(
         recipe=dataclasses.asdict(recipe),
         seed=seed,
         data=data_name,
+        started_from=started_from,
         history=result.history,
         validation=validation,
         test=test,

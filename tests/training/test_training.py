@@ -7,17 +7,34 @@ import pytest
 import torch
 from torch import nn
 
+from app.lrp.attribution import output_relevance
+from app.lrp.composites import resolve
+from app.lrp.engine.engine import Engine
+from app.lrp.graph.canonize import kinds
+from app.lrp.request import ExplanationRequest, Target
 from app.models.architectures.minivgg import MiniVGG
 from app.models.card import Normalisation
 from app.training.augment import Batches
 from app.training.data import LabelledImages
-from app.training.evaluation import calibration_error, compute_metrics
+from app.training.evaluation import calibration_error, compute_logits, compute_metrics, fit_temperature
 from app.training.loop import Trainer
-from app.training.network import NumpyDropout, build_network, fold_batch_norm, init_whitening
-from app.training.recipe import BEST, TALK, Recipe, Stage
+from app.training.network import (
+    NumpyDropout,
+    build_network,
+    fold_norms,
+    init_whitening,
+    scale_logits,
+    start_from,
+)
+from app.training.recipe import BEST, CONSERVING, TALK, Recipe, Stage
+from app.training.rms_norm import RmsNorm, limit_biases
 
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 TINY = dataclasses.replace(BEST, stages=(Stage(1, 16), Stage(1, 32)), batch_size=8, average_decay=0.5)
+
+TINY_CONSERVING = dataclasses.replace(
+    CONSERVING, stages=TINY.stages, batch_size=8, average_decay=0.5, fade=0.5
+)
 
 
 def images(count: int = 24) -> LabelledImages:
@@ -26,8 +43,12 @@ def images(count: int = 24) -> LabelledImages:
     return LabelledImages(pixels, torch.arange(count) % 10, tuple("abcdefghij"))
 
 
-def create_trainer(run: Path, recipe: Recipe = TINY) -> Trainer:
-    return Trainer(recipe, images(), images(8), NORMALISATION, run, seed=3)
+def create_trainer(run: Path, recipe: Recipe = TINY, start: MiniVGG | None = None) -> Trainer:
+    return Trainer(recipe, images(), images(8), NORMALISATION, run, seed=3, start=start)
+
+
+def random_inputs(count: int = 4) -> torch.Tensor:
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
 def test_folding_batch_norm_keeps_the_logits() -> None:
@@ -44,16 +65,117 @@ def test_folding_batch_norm_keeps_the_logits() -> None:
     network.eval()
     x = torch.randn(4, 3, 32, 32)
     with torch.inference_mode():
-        torch.testing.assert_close(fold_batch_norm(network, 10)(x), network(x), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(fold_norms(network, 10)(x), network(x), rtol=1e-5, atol=1e-5)
 
 
-def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
-    uninterrupted = create_trainer(tmp_path / "a").train()
+def test_folding_rms_norm_keeps_the_logits() -> None:
+    torch.manual_seed(0)
+    network = build_network(MiniVGG(), CONSERVING)
+    norms = [layer for layer in network if isinstance(layer, RmsNorm)]
+    assert len(norms) == 5  # all weighted layers but the last
+    for norm in norms:
+        nn.init.uniform_(norm.mean_square, 0.5, 2)
+        nn.init.normal_(norm.gain)
+        nn.init.normal_(norm.bias)
+    network.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            fold_norms(network, 10)(random_inputs()), network(random_inputs()), rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("shape", [(64, 5), (16, 5, 4, 4)])
+def test_rms_norm_divides_each_channel_by_its_root_mean_square(shape: tuple[int, ...]) -> None:
+    norm = RmsNorm(5, momentum=1).train()
+    x = 3 + 2 * torch.randn(*shape)
+    out = norm(x)
+    assert torch.allclose(out.transpose(0, 1).flatten(1).square().mean(1), torch.ones(5), atol=1e-4)
+    torch.testing.assert_close(
+        norm.eval()(x), out, rtol=1e-5, atol=1e-5
+    )  # the running mean square is that of x
+    norm.eval()(x * 10)
+    torch.testing.assert_close(norm(x), out, rtol=1e-5, atol=1e-5)  # evaluation does not change it
+
+
+def test_training_can_start_from_a_trained_network() -> None:
+    torch.manual_seed(0)
+    start = MiniVGG()
+    last = start.classifier[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.bias.zero_()  # the network that is trained has no bias in the last layer
+    network = build_network(MiniVGG(), CONSERVING)
+    start_from(network, start, random_inputs(64))
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            network.eval()(random_inputs()), start.eval()(random_inputs()), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_biases_are_limited_above_in_convolutions_and_on_both_sides_in_linear_layers() -> None:
+    network = build_network(MiniVGG(), CONSERVING)
+    norms = [layer for layer in network if isinstance(layer, RmsNorm)]
+    for norm in norms:
+        nn.init.normal_(norm.bias)
+    lowest = [float(norm.bias.min().detach()) for norm in norms]
+    limit_biases(network, 0.25)
+    assert [float(norm.bias.max().detach()) for norm in norms] == [0.25] * 5
+    assert [float(norm.bias.min().detach()) for norm in norms] == [*lowest[:4], -0.25]
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_conserving_recipe_makes_a_network_in_which_no_relevance_is_lost(
+    tmp_path: Path, *, started: bool
+) -> None:
+    trainer = create_trainer(tmp_path, TINY_CONSERVING, MiniVGG() if started else None)
+    model = trainer.train().model.double().requires_grad_(requires_grad=False)
+    weighted = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert all(float(layer.bias.max()) <= 0 for layer in weighted if layer.bias is not None)
+    assert all(not layer.bias.any() for layer in weighted if isinstance(layer, nn.Linear))
+    assert any(layer.bias.any() for layer in weighted if layer.bias is not None)  # thresholds are kept
+    inputs, bound = random_inputs(4).double(), torch.full((1, 3, 1, 1), 3.0, dtype=torch.float64)
+    composite = resolve(kinds(model), "epsilon_plus_flat", {"epsilon": 1e-9}, [])
+    put_in = output_relevance([ExplanationRequest(composite, Target(index)) for index in range(4)])
+    attribution = Engine(model, -bound, bound).attribute(inputs, composite, put_in)
+    # The stabilizer of z⁺, 1e-6, keeps a share: activations of this hardly trained network are small.
+    torch.testing.assert_close(
+        attribution.relevance.flatten(1).sum(1), attribution.output_relevance.sum(1), rtol=2e-3, atol=0
+    )
+
+
+def test_a_temperature_is_recovered_from_logits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20_000, 4, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]  # drawn at temperature 1
+    assert fit_temperature(logits, labels) == pytest.approx(1, abs=0.03)
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3, abs=0.1)
+
+
+def test_scaling_logits_scales_nothing_else() -> None:
+    model = MiniVGG().eval()
+    with torch.inference_mode():
+        expected = 0.5 * model(random_inputs())
+        scale_logits(model, 0.5)
+        torch.testing.assert_close(model(random_inputs()), expected)
+
+
+def test_calibrated_logits_need_no_other_temperature(tmp_path: Path) -> None:
+    trainer = create_trainer(tmp_path, TINY_CONSERVING)
+    model = trainer.train().model
+    data = images(8)
+    assert fit_temperature(compute_logits(model, data, NORMALISATION), data.labels) == pytest.approx(
+        1, abs=0.01
+    )
+
+
+@pytest.mark.parametrize("recipe", [TINY, TINY_CONSERVING], ids=["best", "conserving"])
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, recipe: Recipe) -> None:
+    uninterrupted = create_trainer(tmp_path / "a", recipe).train()
     (tmp_path / "b").mkdir()
-    first = create_trainer(tmp_path / "b")
+    first = create_trainer(tmp_path / "b", recipe)
     first._history.append(first._train_epoch(0))
     first._save()
-    second = create_trainer(tmp_path / "b")
+    second = create_trainer(tmp_path / "b", recipe)
     assert second.resume() == 1
     resumed = second.train()
     for actual, expected in zip(resumed.model.parameters(), uninterrupted.model.parameters(), strict=True):

@@ -1,0 +1,62 @@
+"""Normalisation by the root mean square of a channel, and limits on biases that let a network keep relevance."""
+
+import copy
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+
+class RmsNorm(nn.Module):
+    """Division of each channel by its root mean square over the batch, then a gain and a bias for each channel.
+
+    Nothing is subtracted, so that the layer folds into the weights before it and leaves their bias alone (the
+    'bias-free' batch normalisation of Mohan et al. 2020). In evaluation mode the running mean square is used.
+    """
+
+    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.eps = eps
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.mean_square: Tensor
+        self.register_buffer("mean_square", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` (B, C) or (B, C, H, W)."""
+        mean_square = self.mean_square
+        if self.training:
+            mean_square = x.square().mean([d for d in range(x.dim()) if d != 1])  # -> (C,)
+            self.mean_square.lerp_(mean_square.detach(), self.momentum)
+        shape = (1, -1) + (1,) * (x.dim() - 2)
+        return torch.addcmul(self.bias.view(shape), x, self._scale(mean_square).view(shape))
+
+    @property
+    def scale(self) -> Tensor:
+        """Factor of each channel in evaluation mode (C,)."""
+        return self._scale(self.mean_square)
+
+    def _scale(self, mean_square: Tensor) -> Tensor:
+        return self.gain * (mean_square + self.eps).rsqrt()
+
+
+def limit_biases(network: nn.Sequential, limit: float) -> None:
+    """Clamp the biases of `RmsNorm` in place: after a convolution to at most ``limit``, else to ±``limit``.
+
+    With a limit of 0 the folded network keeps relevance under z⁺: no bias is in a denominator (Montavon et al.
+    2017).
+    """
+    with torch.no_grad():
+        for layer, norm in itertools.pairwise(network):
+            if isinstance(norm, RmsNorm):
+                norm.bias.clamp_(None if isinstance(layer, nn.Conv2d) else -limit, limit)
+
+
+def fuse_rms_norm(layer: nn.Conv2d | nn.Linear, norm: RmsNorm) -> nn.Conv2d | nn.Linear:
+    """Return the layer that computes ``layer``, which has no bias, followed by ``norm`` in evaluation mode."""
+    fused = copy.deepcopy(layer)
+    scale = norm.scale.detach()
+    fused.weight = nn.Parameter(layer.weight.detach() * scale.view(-1, *[1] * (layer.weight.dim() - 1)))
+    fused.bias = nn.Parameter(norm.bias.detach().clone())
+    return fused
