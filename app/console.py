@@ -64,7 +64,8 @@ def measured_table(measured: Measured, classes: Sequence[str]) -> Table:
     """Accuracy of each class and the confusion matrix."""
     table = Table(
         title=f"{measured.accuracy:.2%} of {measured.count} pictures, calibration error "
-        f"{measured.calibration_error:.4f}",
+        f"{measured.calibration_error:.4f}, median leak "
+        + ("unknown" if measured.median_leak is None else f"{measured.median_leak:.4f}"),
         caption="rows: true class; columns: predicted class",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # ten classes fit into 80 columns

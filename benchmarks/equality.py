@@ -34,7 +34,7 @@ class Subject:
     """A network in one precision, with both engines. ``size`` is the shape of an input, (3, H, W)."""
 
     def __init__(self, name: str, model: nn.Module, size: tuple[int, int, int], dtype: torch.dtype) -> None:
-        low, high = (bound.to(dtype) for bound in pixel_bounds(load(shipped_model())[1]))
+        low, high = (bound.to(dtype) for bound in pixel_bounds(load(shipped_model())[1].normalisation))
         self.name = f"{NAMES[dtype]}, {name}"
         self._model = model.to(dtype)
         self._engines = [engine(self._model, low, high) for engine in (Engine, Reference)]

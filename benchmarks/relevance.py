@@ -57,7 +57,7 @@ def medians(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[st
 def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[str, float]:
     """Return the median seconds per batch of the engine, Zennit, the forward pass and a matrix product."""
     model, loaded = load(card)
-    low, high = pixel_bounds(loaded)
+    low, high = pixel_bounds(loaded.normalisation)
     engine, reference = Engine(model, low, high), Reference(model, low, high)
     composite = resolve(kinds(model), composite_name, {}, [])
     inputs = torch.randn(batch, *loaded.input_size, generator=torch.Generator().manual_seed(0))

@@ -80,11 +80,14 @@ MEANING_WITHOUT_SIGN = (
 )
 """Under all other rules of the output layer."""
 
+DEFAULT_RULE = "epsilon_plus_flat"
+"""Rule of an explanation for which none is named."""
+
 COMPOSITES: dict[str, CompositeDefinition] = {
     composite.name: composite
     for composite in (
         CompositeDefinition(
-            name="epsilon_plus_flat",
+            name=DEFAULT_RULE,
             title="EpsilonPlusFlat",
             formula="dense: ε; convolutions: z⁺; first layer: ♭",
             parameters=(EPSILON,),

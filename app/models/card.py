@@ -47,6 +47,11 @@ class Measured(_Card):
     confusion: tuple[tuple[int, ...], ...]
     calibration_error: float = Field(description="Expected calibration error, 15 bins (Guo et al. 2017).")
     negative_log_likelihood: float
+    median_leak: float | None = Field(
+        default=None,
+        description="Median over the pictures of the share of relevance that does not reach the pixels, for the "
+        "predicted class under the default rule; null: not measured.",
+    )
 
 
 class EpochRecord(_Card):

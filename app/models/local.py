@@ -16,7 +16,7 @@ from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.explanation import Explanation
 from app.lrp.graph.canonize import kinds, leaf_layers
-from app.models.card import ModelCard
+from app.models.card import ModelCard, Normalisation
 from app.models.checkpoint import load
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.system import available_cores, keep_freed_memory
@@ -40,7 +40,7 @@ class LocalModel:
         """Raises `RefusedToStartError` for a network that is not the chain of its layers."""
         self._model = model.to(device).eval()
         self._device = device
-        self._bounds = tuple(bound.to(device) for bound in pixel_bounds(card))
+        self._bounds = tuple(bound.to(device) for bound in pixel_bounds(card.normalisation))
         self._engine = self._compiled()
         self._check_chain(card)
         self.description = Description(
@@ -139,10 +139,10 @@ class LocalModel:
         return Reference(self._model, *self._bounds)
 
 
-def pixel_bounds(card: ModelCard) -> tuple[Tensor, Tensor]:
+def pixel_bounds(normalisation: Normalisation) -> tuple[Tensor, Tensor]:
     """Return black and white after normalisation, each (1, channels, 1, 1)."""
-    mean = torch.tensor(card.normalisation.mean).view(1, -1, 1, 1)
-    std = torch.tensor(card.normalisation.std).view(1, -1, 1, 1)
+    mean = torch.tensor(normalisation.mean).view(1, -1, 1, 1)
+    std = torch.tensor(normalisation.std).view(1, -1, 1, 1)
     return (0 - mean) / std, (1 - mean) / std
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import COMPOSITES, Composite, definition
+from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, definition
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.modalities.image.modality import ImageOptions
 
@@ -22,7 +22,7 @@ Resolve = Callable[[str, dict[str, float], Sequence[str]], Composite]
 class ExplainOptions:
     """Options of one explanation; defaults and meaning as in the HTTP contract."""
 
-    rule: str = "epsilon_plus_flat"
+    rule: str = DEFAULT_RULE
     parameters: dict[str, float] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     target: str | None = None

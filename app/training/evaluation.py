@@ -1,15 +1,22 @@
-"""Metrics of a network on a dataset: accuracy, confusion matrix, calibration error and likelihood."""
+"""Metrics of a network on a dataset: accuracy, confusion matrix, calibration error, likelihood and leak."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.errors import DataError
+from app.lrp.attribution import Attribution, output_relevance
+from app.lrp.composites import DEFAULT_RULE, resolve
+from app.lrp.engine.engine import Engine
+from app.lrp.graph.canonize import kinds
+from app.lrp.request import ExplanationRequest, Target
 from app.models.card import Measured, Normalisation
+from app.models.local import pixel_bounds
 from app.training.augment import normalise
 from app.training.data import LabelledImages
 
 BATCH_SIZE = 500
+LEAK_BATCH_SIZE = 64
 CALIBRATION_BINS = 15
 
 
@@ -19,7 +26,7 @@ def evaluate(
     """Return the metrics of ``model`` on all of ``data``. Classes are matched by name.
 
     Args:
-        model: Network in evaluation mode, (B, 3, H, W) -> logits (B, len(classes)).
+        model: Network in evaluation mode, (B, 3, H, W) -> logits (B, len(classes)); a chain of layers.
         data: Images and labels; its classes may be a subset of ``classes``.
         normalisation: Normalisation of the network's input.
         classes: Names of the network's outputs.
@@ -32,7 +39,30 @@ def evaluate(
     if unknown:
         raise DataError(f"the network has no class {unknown[0]!r}; its classes are {', '.join(classes)}")
     output = torch.tensor([classes.index(name) for name in data.classes])
-    return compute_metrics(compute_logits(model, data, normalisation), output[data.labels], classes)
+    metrics = compute_metrics(compute_logits(model, data, normalisation), output[data.labels], classes)
+    return metrics.model_copy(update={"median_leak": median_leak(model, data, normalisation)})
+
+
+def median_leak(model: nn.Module, data: LabelledImages, normalisation: Normalisation) -> float:
+    """Return the median over all images of the leak of the predicted class's map under the default rule.
+
+    The leak is the share of the relevance put in at the output that does not reach the input; see
+    `app.lrp.explanation.Explanation.leak`.
+    """
+    device = next(model.parameters()).device
+    engine = Engine(model, *(bound.to(device) for bound in pixel_bounds(normalisation)))
+    composite = resolve(kinds(model), DEFAULT_RULE, {}, [])
+    leaks = [
+        _leaks(engine.attribute(normalise(images, normalisation).to(device), composite, put_in))
+        for images in data.images.split(LEAK_BATCH_SIZE)
+        for put_in in [output_relevance([ExplanationRequest(composite, Target())] * len(images))]
+    ]
+    return round(float(torch.cat(leaks).quantile(0.5)), 5)
+
+
+def _leaks(attribution: Attribution) -> Tensor:
+    """Return the leak of each image (B,)."""
+    return (1 - attribution.sums[:, 0] / attribution.output_relevance.sum(1)).double().cpu()
 
 
 @torch.inference_mode()

@@ -73,7 +73,7 @@ class Subject:
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))  # (B, H, W, C)
         mean, std = (torch.tensor(v) for v in (card.normalisation.mean, card.normalisation.std))
         self.inputs = ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)  # (B, C, H, W)
-        self.engine = Engine(self.network, *pixel_bounds(card))
+        self.engine = Engine(self.network, *pixel_bounds(card.normalisation))
         self.rows = tuple(row for row in range(len(pictures)) for _ in range(CLASSES))
         self.classes = torch.arange(CLASSES).repeat(len(pictures))
 

@@ -19,15 +19,17 @@ def logits_of(*probabilities: float) -> Tensor:
     return torch.tensor([[math.log(p), math.log(1 - p)] for p in probabilities])
 
 
-class ColourClassifier(nn.Module):
-    """Classifies images as red, green or blue by the channel with the largest mean."""
+def colour_classifier(bias: float = 0.0) -> nn.Module:
+    """Return a network that classifies images as red, green or blue by the channel with the largest mean.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(10.0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.scale * x.mean((2, 3))  # (B, 3, 32, 32) -> (B, 3)
+    Its logits are 10 times the mean of each channel plus ``bias``.
+    """
+    convolution, linear = nn.Conv2d(3, 3, 1, bias=False), nn.Linear(3, 3)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+        linear.weight.copy_(10 * torch.eye(3))
+        linear.bias.fill_(bias)
+    return nn.Sequential(convolution, nn.AvgPool2d(32), nn.Flatten(), linear).eval()
 
 
 def coloured_images(labels: list[int], channels: list[int], classes: tuple[str, ...]) -> LabelledImages:
@@ -71,15 +73,23 @@ def test_a_class_without_images_has_no_accuracy() -> None:
 
 def test_classes_are_matched_by_name_not_by_number() -> None:
     data = coloured_images([0, 1, 1], [2, 0, 0], ("blue", "red"))
-    figures = evaluate(ColourClassifier().eval(), data, NORMALISATION, ("red", "green", "blue"))
+    figures = evaluate(colour_classifier(), data, NORMALISATION, ("red", "green", "blue"))
     assert figures.accuracy == 1
     assert figures.confusion == ((2, 0, 0), (0, 0, 0), (0, 0, 1))
+
+
+@pytest.mark.parametrize(("bias", "leak"), [(0.0, 0.0), (5.0, 1 / 3), (-5.0, -1.0)])
+def test_the_leak_is_the_share_that_biases_keep(bias: float, leak: float) -> None:
+    # The logit of a red image is 10 + bias: of 1 put in at it, ε leaves bias / (10 + bias) in the bias.
+    data = coloured_images([0, 1, 1], [0, 2, 2], ("red", "blue"))
+    measured = evaluate(colour_classifier(bias), data, NORMALISATION, ("red", "green", "blue"))
+    assert measured.median_leak == pytest.approx(leak, abs=1e-4)
 
 
 def test_a_class_that_is_no_output_of_the_network_is_refused() -> None:
     with pytest.raises(DataError, match="violet"):
         evaluate(
-            ColourClassifier().eval(),
+            colour_classifier(),
             coloured_images([0], [0], ("violet",)),
             NORMALISATION,
             ("red", "green", "blue"),

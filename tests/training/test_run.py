@@ -9,6 +9,7 @@ from synthetic_data import TINY, write_data
 
 from app.errors import DataError
 from app.models.checkpoint import load
+from app.settings import shipped_model
 from app.training.augment import Batches
 from app.training.data import LabelledImages, compute_normalisation, load_split
 from app.training.evaluation import evaluate
@@ -17,10 +18,19 @@ from app.training.recipe import Recipe, Stage
 from app.training.run import split_loader, train
 
 LONGER = dataclasses.replace(TINY, stages=(Stage(4, 16), Stage(1, 32)))
+CONSERVING_STRIPES = dataclasses.replace(
+    LONGER, batch_norm=False, whiten=False, conserving=True, fade=0.3, calibrate=True
+)
 
 
 def run(
-    data: Path, folder: Path, recipe: Recipe = TINY, *, name: str = "stripes", resume: bool = False
+    data: Path,
+    folder: Path,
+    recipe: Recipe = TINY,
+    *,
+    name: str = "stripes",
+    resume: bool = False,
+    start: Path | None = None,
 ) -> Path:
     return train(
         recipe,
@@ -32,6 +42,7 @@ def run(
         resume=resume,
         seed=1,
         device="cpu",
+        start=start,
     )
 
 
@@ -58,6 +69,25 @@ def test_resuming_a_finished_training_exports_it_again(
     first = load(run(data, tmp_path))[1]
     monkeypatch.setattr(Trainer, "_train_epoch", None)  # training an epoch would raise an error
     assert load(run(data, tmp_path, resume=True))[1].sha256 == first.sha256
+
+
+def test_a_conserving_training_starts_from_a_card_and_loses_no_relevance(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    first = run(data, tmp_path / "first", LONGER)
+    card = load(run(data, tmp_path / "second", CONSERVING_STRIPES, start=first))[1]
+    assert card.training is not None
+    assert card.training.started_from == f"stripes@{load(first)[1].version}"
+    assert card.training.test.accuracy >= 0.9
+    assert card.training.test.median_leak == pytest.approx(0, abs=0.01)
+
+
+def test_a_card_to_start_from_fits_the_recipe_and_the_classes(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    card = run(data, tmp_path / "first")
+    with pytest.raises(DataError, match="--start"):
+        run(data, tmp_path / "second", start=card)
+    with pytest.raises(DataError, match=r"airplane.*truck"):
+        run(data, tmp_path / "third", CONSERVING_STRIPES, start=shipped_model())
 
 
 def test_an_existing_checkpoint_is_not_overwritten(tmp_path: Path) -> None:
