@@ -14,7 +14,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from app.console import REFUSED, complain, for_each, heatmap_paths, measured_table, message
+from app.command_line.console import REFUSED, complain, for_each, heatmap_paths, measured_table, message
 from app.errors import DataError, LRPServeError, RefusedToStartError
 from app.settings import Settings, unknown_variables, variable
 from app.telemetry.logs import configure

@@ -18,7 +18,8 @@ FLOORS = (
     ("app.runtime",),
     ("app.training", "app.serving"),
     ("app.api",),
-    ("app.main", "app.server", "app.console"),
+    ("app.main", "app.server"),
+    ("app.command_line",),
     ("app.cli",),
 )
 """From the lowest to the highest. Neighbours on one floor do not import each other."""

@@ -1,0 +1,1 @@
+"""The commands of ``lrpserve``: options, input files, output files and what the terminal shows."""
