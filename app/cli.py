@@ -1,42 +1,68 @@
 """The command ``lrpserve``. Heavy modules are imported inside the commands, so that ``--help`` is quick."""
 
-import asyncio
-import json
 import logging
 import os
 import signal
 import sys
-from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
+from typer.core import TyperGroup
 
-from app.command_line.console import REFUSED, complain, for_each, heatmap_paths, measured_table, message
-from app.errors import DataError, LRPServeError, RefusedToStartError
-from app.settings import Settings, unknown_variables, variable
+from app.command_line.address import check_address
+from app.command_line.console import REFUSED, complain, measured_table, message
+from app.command_line.settings import Device, Model, settings_of
+from app.errors import DataError, LRPServeError
+from app.settings import unknown_variables
 from app.telemetry.logs import configure
-
-if TYPE_CHECKING:
-    from app.serving.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
+OF_PICTURES = ("predict", "explain")
+"""Commands of `app.command_line.pictures`."""
+
+
+class Commands(TyperGroup):
+    """The commands, of which those for pictures are imported where they are used.
+
+    Their options are made from the parameters of HTTP. To import these takes as long as everything else that
+    ``serve`` does before it starts the model's process.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands, in the order of ``--help``."""
+        serve, *others = super().list_commands(ctx)
+        return [serve, *OF_PICTURES, *(name for name in others if name not in OF_PICTURES)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by name."""
+        if cmd_name in OF_PICTURES and cmd_name not in self.commands:
+            from app.command_line.pictures import commands
+
+            self.commands.update(commands())
+        return super().get_command(ctx, cmd_name)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lrpserve {version('lrpserve')}")
+        raise typer.Exit
+
+
 cli = typer.Typer(
+    cls=Commands,
     help="Class scores and relevance heatmaps for pictures. Every setting is also an LRP_* variable.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
 )
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code where the service is terminated before it listens: a shell's own for that signal."""
-
-Source = Annotated[Path, typer.Argument(help="A picture, or a folder of them.", exists=True)]
-Model = Annotated[Path | None, typer.Option(help="Card (JSON) of the model; default the shipped one.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 def main() -> None:
@@ -46,6 +72,15 @@ def main() -> None:
     except (LRPServeError, OSError) as error:
         complain(message(error))
         sys.exit(REFUSED)
+
+
+@cli.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Read the options before a command."""
 
 
 @cli.command()
@@ -58,11 +93,12 @@ def serve(
     """Start the service; Swagger UI is at /docs."""
     # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    settings = _settings(host=host, port=port, device=device, model=model)
+    settings = settings_of(host=host, port=port, device=device, model=model)
     from app.runtime.model_process import ModelProcess
 
     configure(settings.log_format)
     _warn_of_unknown_variables()
+    check_address(settings)
     model_process = ModelProcess(settings.model, settings.device, settings.cores, settings.model_limit_s)
     from app.main import create_app  # while the model loads
     from app.server import run
@@ -70,79 +106,6 @@ def serve(
     app = create_app(settings, model_process)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # uvicorn installs its own and restores this one
     run(app, settings)
-
-
-@cli.command()
-def predict(
-    source: Source,
-    top_k: Annotated[int, typer.Option(min=1, help="So many classes.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    device: Device = None,
-    model: Model = None,
-) -> None:
-    """Class scores without a server: lrpserve predict cat.jpg."""
-    from app.modalities.image.fitting import Fit
-    from app.serving.timings import Timings
-
-    def scored(path: Path) -> None:
-        answer = asyncio.run(pipeline.predict(path.read_bytes(), Fit.CROP, top_k, Timings()))
-        scores = ", ".join(f"{score.label} {score.probability:.1%}" for score in answer.scores)
-        typer.echo(_line(path, answer.model_dump(mode="json")) if as_json else f"{path}: {scores}")
-
-    with closing(_pipeline(_settings(device=device, model=model))) as pipeline:
-        for_each(source, scored)
-
-
-@cli.command()
-def explain(
-    source: Source,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="PNG to write, or a folder for many pictures.")
-    ] = None,
-    rule: Annotated[str, typer.Option(help="A rule or composite, as in GET /rules.")] = "epsilon_plus_flat",
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="A rule's parameter, as gamma=0.5.")
-    ] = None,
-    layers: Annotated[list[str] | None, typer.Option(help="Override, as features.0:w_square.")] = None,
-    target: Annotated[str | None, typer.Option(help="Class to explain; default the predicted one.")] = None,
-    versus: Annotated[str | None, typer.Option(help="Class to contrast it with.")] = None,
-    view: Annotated[str, typer.Option(help="heatmap, overlay or side_by_side.")] = "side_by_side",
-    size: Annotated[str, typer.Option(help="model, input, or a side in pixels.")] = "256",
-    colormap: Annotated[str, typer.Option(help="As in GET /colormaps.")] = "RdBu_r",
-    device: Device = None,
-    model: Model = None,
-) -> None:
-    """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
-    from app.lrp.overrides import assignments
-    from app.modalities.image.drawing.style import Style, parse_size, parse_view
-    from app.modalities.image.modality import ImageOptions
-    from app.serving.rendering import identity
-    from app.serving.requests import ExplainOptions
-    from app.serving.timings import Timings
-
-    style = Style(colormap=colormap, view=parse_view(view), size=parse_size(size))
-    options = ExplainOptions(
-        rule=rule,
-        parameters=dict(assignments(",".join(parameter or []))),
-        layers=tuple(layers or ()),
-        target=target,
-        versus=versus,
-        image=ImageOptions(style=style),
-    )
-    heatmap_of = heatmap_paths(source, output)
-
-    def explained(path: Path) -> None:
-        explanation = asyncio.run(pipeline.explain(path.read_bytes(), options, Timings(), identity))
-        heatmap_of(path).write_bytes(explanation.heatmap.png)
-        report = explanation.report
-        said = f"{report.prediction.label} {report.prediction.probability:.1%}"
-        typer.echo(f"{path}: {said} -> {heatmap_of(path)}")
-        for warning in report.warnings:
-            typer.echo(f"  note: {warning}", err=True)
-
-    with closing(_pipeline(_settings(device=device, model=model))) as pipeline:
-        pipeline.check(options)  # errors that concern every picture are reported once
-        for_each(source, explained)
 
 
 @cli.command()
@@ -199,27 +162,12 @@ def evaluate(
     from app.training.data import load_split
     from app.training.evaluation import evaluate as measure
 
-    network, card = load(_settings(model=model).model)
+    network, card = load(settings_of(model=model).model)
     measured = measure(network, load_split(data, split), card.normalisation, card.classes)
     if as_json:
         typer.echo(measured.model_dump_json())
     else:
         Console().print(measured_table(measured, card.classes))
-
-
-def _settings(**given: object) -> Settings:
-    """Settings from the command line, else the environment; raises `RefusedToStartError` for an invalid one."""
-    chosen = {name: value for name, value in given.items() if value is not None}
-    try:
-        return Settings.model_validate(chosen)
-    except ValidationError as error:
-        first = error.errors()[0]
-        text = first["msg"].removeprefix("Value error, ")  # pydantic's own prefix
-        name = ".".join(map(str, first["loc"]))
-        place = (
-            f"setting {name} ({variable(name)})" if name else "settings"
-        )  # one, or a combination of several
-        raise RefusedToStartError(f"{place}: {text}") from None
 
 
 def _warn_of_unknown_variables() -> None:
@@ -230,22 +178,6 @@ def _warn_of_unknown_variables() -> None:
     for name, meant in unknown_variables(os.environ).items():
         advice = f"; is {meant} meant?" if meant else ""
         log.warning("%s is no setting and is ignored%s", name, advice)
-
-
-def _pipeline(settings: Settings) -> "Pipeline":
-    from app.main import create_pipeline
-    from app.models.local import LocalModel
-    from app.runtime.threads import ThreadExecutor
-    from app.telemetry.metrics import Metrics
-
-    network = LocalModel.load(settings.model, settings.device, settings.cores)
-    return create_pipeline(
-        network, settings, Metrics(), lambda _: None, lambda renderer: ThreadExecutor(renderer, 1)
-    )
-
-
-def _line(path: Path, answer: dict[str, object]) -> str:
-    return json.dumps({"file": str(path), **answer})
 
 
 if __name__ == "__main__":

@@ -1,51 +1,16 @@
-"""Files and terminal output of the command line."""
+"""Error messages and tables of the command line."""
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from app.errors import DataError, LRPServeError
+from app.errors import InvalidParameterError, LRPServeError
 from app.models.card import Measured
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-"""Of the files that are taken from a folder."""
 REFUSED = 2
-"""Exit code where an input, a file or a setting cannot be used."""
-
-
-def for_each(source: Path, work: Callable[[Path], None]) -> None:
-    """Call ``work`` for each picture of ``source``, a file or a folder.
-
-    A picture that fails is named on standard error and the others go on; the exit code is then `REFUSED`.
-    """
-    failed = False
-    for path in _pictures(source):
-        try:
-            work(path)
-        except LRPServeError as error:
-            failed = True
-            complain(f"{path}: {message(error)}")
-        except OSError as error:  # names its own file, which may be the heatmap
-            if error.filename is None:  # such as a closed standard output
-                raise
-            failed = True
-            complain(message(error))
-    if failed:
-        raise typer.Exit(REFUSED)
-
-
-def heatmap_paths(source: Path, output: Path | None) -> Callable[[Path], Path]:
-    """Return the function from a picture's path to its heatmap's; creates the folder for several."""
-    if source.is_file():
-        return lambda path: output or path.with_name(_heatmap_name(path))
-    folder = output or source / "heatmaps"
-    folder.mkdir(parents=True, exist_ok=True)
-    return lambda path: folder / _heatmap_name(path)
+"""Exit code where an option, a setting or a path cannot be used."""
 
 
 def complain(text: str) -> None:
@@ -55,6 +20,8 @@ def complain(text: str) -> None:
 
 def message(error: LRPServeError | OSError) -> str:
     """What is wrong, in one line."""
+    if isinstance(error, InvalidParameterError):
+        return f"{option_name(error.parameter)}: {error.message}"
     if isinstance(error, LRPServeError):
         return error.detail
     return f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -80,16 +47,6 @@ def measured_table(measured: Measured, classes: Sequence[str]) -> Table:
     return table
 
 
-def _pictures(source: Path) -> Iterator[Path]:
-    """The file itself, or the pictures of a folder behind a progress bar."""
-    if source.is_file():
-        yield source
-        return
-    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise DataError(f"{source}: no picture in this folder")
-    yield from track(paths, description="pictures", console=Console(stderr=True))
-
-
-def _heatmap_name(path: Path) -> str:
-    return f"{path.stem}.heatmap.png"
+def option_name(parameter: str) -> str:
+    """Return the option for a parameter of the HTTP interface or a setting."""
+    return "--" + parameter.replace("_", "-")

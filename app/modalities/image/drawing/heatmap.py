@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from app.modalities.image.drawing.colormaps import Colours
-from app.modalities.image.drawing.png import encode
+from app.modalities.image.drawing.png import SIGNATURE, encode
 from app.modalities.image.drawing.scale import Grid, Scale
 from app.modalities.image.drawing.style import Interpolation, Style
 
@@ -65,3 +65,16 @@ def coloured(grid: Grid, scale: Scale, style: Style, size: tuple[int, int]) -> C
     # Cubic curves overshoot: relevance that no pixel has, of the other sign even, must not be drawn.
     within = np.asarray(smooth, np.float64).clip(grid.min(), grid.max())
     return scale.colours(within)
+
+
+def is_heatmap(file: BinaryIO) -> bool:
+    """Return whether ``file`` is a PNG with the chunk `CHUNK` before its pixels, as `to_heatmap` writes it."""
+    if file.read(len(SIGNATURE)) != SIGNATURE:
+        return False
+    keyword = CHUNK.encode() + b"\0"
+    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+        start = file.tell()
+        if head[4:] == b"iTXt" and file.read(len(keyword)) == keyword:
+            return True
+        file.seek(start + int.from_bytes(head[:4], "big") + 4)  # data and checksum
+    return False

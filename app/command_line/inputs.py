@@ -1,0 +1,135 @@
+"""Pictures that a command is given: files, globs, folders and standard input."""
+
+import glob
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import DataError
+from app.modalities.image.drawing.heatmap import is_heatmap
+
+STANDARD = "-"
+"""As a path: standard input, or standard output."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+"""Of the files that are taken from a folder."""
+MAX_NAMED = 10
+"""Skipped files that are named for each reason."""
+
+NO_PICTURE = "no suffix of a picture"
+HEATMAP = "a heatmap of lrpserve"
+FOLDER = "a folder, which --recursive includes"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A picture that a command reads."""
+
+    path: Path | None
+    """``None``: standard input."""
+    folder: Path | None = None
+    """The folder that was given, if the file was found in it."""
+
+    def __str__(self) -> str:
+        return STANDARD if self.path is None else str(self.path)
+
+    def read(self) -> bytes:
+        """Return the file's bytes; raises `OSError`."""
+        return sys.stdin.buffer.read() if self.path is None else self.path.read_bytes()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file or folder that is not read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The pictures of a command, each once, and what is skipped."""
+
+    pictures: tuple[Input, ...]
+    skipped: tuple[Skipped, ...]
+
+    def skipped_lines(self) -> list[str]:
+        """Return a line for each reason, with the number and the names of what was skipped."""
+        reasons = dict.fromkeys(one.reason for one in self.skipped)
+        return [
+            _line(reason, [str(one.path) for one in self.skipped if one.reason == reason])
+            for reason in reasons
+        ]
+
+
+def find(paths: Sequence[str], *, recursive: bool) -> Inputs:
+    """Return the pictures of ``paths``: files, globs, folders and ``-``.
+
+    Of folders those are taken whose suffix is in `SUFFIXES`; a file that is named itself may have any. Heatmaps
+    that have their metadata are skipped. Raises `DataError` for a path that does not exist, and if no picture is
+    left.
+    """
+    pictures: dict[Path | None, Input] = {}
+    skipped: dict[Path, Skipped] = {}
+    for one in (one for text in paths for one in _found(text, recursive=recursive)):
+        if isinstance(one, Skipped):
+            skipped.setdefault(one.path.absolute(), one)
+        else:
+            pictures.setdefault(one.path and one.path.absolute(), one)
+    inputs = Inputs(tuple(pictures.values()), tuple(skipped.values()))
+    if not inputs.pictures:
+        raise DataError("; ".join([f"no picture in {', '.join(paths)}", *inputs.skipped_lines()]))
+    return inputs
+
+
+def _found(text: str, *, recursive: bool) -> Iterator[Input | Skipped]:
+    if text == STANDARD:
+        yield Input(None)
+        return
+    for path in _expanded(text):
+        if path.is_dir():
+            yield from _in_folder(path, recursive=recursive)
+        else:
+            yield _unless_heatmap(Input(path), path)
+
+
+def _expanded(text: str) -> list[Path]:
+    """Return the path itself, or the paths that match it as a glob, for shells that do not expand globs."""
+    if Path(text).exists():
+        return [Path(text)]
+    if not glob.has_magic(text):
+        raise DataError(f"{text}: No such file or directory")
+    if matches := sorted(glob.glob(text, recursive=True)):  # noqa: PTH207 # Path.glob takes no absolute pattern
+        return [Path(match) for match in matches]
+    raise DataError(f"{text}: no file matches")
+
+
+def _in_folder(folder: Path, *, recursive: bool) -> Iterator[Input | Skipped]:
+    """Yield the pictures of a folder by name; those of its folders after its own."""
+    for parent, folders, files in os.walk(folder):
+        for name in sorted(files):
+            path = Path(parent, name)
+            if path.suffix.lower() in SUFFIXES:
+                yield _unless_heatmap(Input(path, folder), path)
+            else:
+                yield Skipped(path, NO_PICTURE)
+        folders.sort()
+        if not recursive:
+            yield from (Skipped(Path(parent, name), FOLDER) for name in folders)
+            return
+
+
+def _unless_heatmap(picture: Input, path: Path) -> Input | Skipped:
+    if not path.is_file():  # such as a pipe, which can be read once
+        return picture
+    try:
+        with path.open("rb") as file:
+            return Skipped(path, HEATMAP) if is_heatmap(file) else picture
+    except OSError:  # reported when the picture is read
+        return picture
+
+
+def _line(reason: str, names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{len(names)} skipped, {reason}: {', '.join(names[:MAX_NAMED])}{more}"

@@ -1,0 +1,35 @@
+"""Settings from options of a command, else from the environment."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from app.command_line.console import option_name
+from app.errors import RefusedToStartError
+from app.settings import Settings, variable
+
+Model = Annotated[Path | None, typer.Option(help="Card (JSON) of the model; default the shipped one.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+def settings_of(**given: object) -> Settings:
+    """Return the settings of options that are not ``None``, else of the environment.
+
+    Raises `RefusedToStartError`, which names the option or the variable, for an invalid one.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings.model_validate(chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        text = first["msg"].removeprefix("Value error, ")  # pydantic's own prefix
+        raise RefusedToStartError(f"{_place('.'.join(map(str, first['loc'])), chosen)}: {text}") from None
+
+
+def _place(name: str, chosen: dict[str, object]) -> str:
+    """Return where an invalid setting was given."""
+    if not name:
+        return "settings"  # a combination of several
+    return option_name(name) if name in chosen else f"setting {name} ({variable(name)})"
