@@ -20,6 +20,7 @@ MAX_NAMED = 10
 NO_PICTURE = "no suffix of a picture"
 HEATMAP = "a heatmap of lrpserve"
 FOLDER = "a folder, which --recursive includes"
+LINK = "a link to a folder, which can be given itself"
 
 
 @dataclass(frozen=True)
@@ -107,17 +108,24 @@ def _expanded(text: str) -> list[Path]:
 
 def _in_folder(folder: Path, *, recursive: bool) -> Iterator[Input | Skipped]:
     """Yield the pictures of a folder by name; those of its folders after its own."""
-    for parent, folders, files in os.walk(folder):
-        for name in sorted(files):
-            path = Path(parent, name)
-            if path.suffix.lower() in SUFFIXES:
-                yield _unless_heatmap(Input(path, folder), path)
-            else:
-                yield Skipped(path, NO_PICTURE)
+    errors: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=errors.append):
+        for path in (Path(parent, name) for name in sorted(files)):
+            is_picture = path.suffix.lower() in SUFFIXES
+            yield _unless_heatmap(Input(path, folder), path) if is_picture else Skipped(path, NO_PICTURE)
         folders.sort()
+        yield from _skipped_folders([Path(parent, name) for name in folders], recursive=recursive)
         if not recursive:
-            yield from (Skipped(Path(parent, name), FOLDER) for name in folders)
-            return
+            break
+    yield from (Skipped(Path(error.filename), str(error.strerror)) for error in errors)
+
+
+def _skipped_folders(folders: Sequence[Path], *, recursive: bool) -> Iterator[Skipped]:
+    for path in folders:
+        if not recursive:
+            yield Skipped(path, FOLDER)
+        elif path.is_symlink():  # which might lead in a circle
+            yield Skipped(path, LINK)
 
 
 def _unless_heatmap(picture: Input, path: Path) -> Input | Skipped:

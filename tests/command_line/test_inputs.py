@@ -1,5 +1,6 @@
 """Which files are pictures of a command."""
 
+import errno
 import io
 import os
 import threading
@@ -68,6 +69,25 @@ def test_what_is_skipped_is_counted_and_named() -> None:
     assert find(["in"], recursive=False).skipped_lines() == [
         "2 skipped, no suffix of a picture: in/b.txt, in/c",
         "1 skipped, a folder, which --recursive includes: in/x",
+    ]
+
+
+def test_links_to_folders_and_unreadable_folders_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("in/a.png", "in/closed/b.png")
+    Path("in/again").symlink_to(".")
+    scandir = os.scandir
+
+    def refuse_one(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_one)
+    inputs = find(["in"], recursive=True)
+    assert [str(one) for one in inputs.pictures] == ["in/a.png"]
+    assert inputs.skipped_lines() == [
+        "1 skipped, a link to a folder, which can be given itself: in/again",
+        "1 skipped, Permission denied: in/closed",
     ]
 
 
