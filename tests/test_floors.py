@@ -15,6 +15,7 @@ FLOORS = (
     ("app.lrp", "app.modalities"),
     ("app.telemetry",),
     ("app.models",),
+    ("app.quality",),
     ("app.runtime",),
     ("app.training", "app.serving"),
     ("app.api",),

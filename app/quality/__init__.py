@@ -1,0 +1,1 @@
+"""How good explanations are: measures of maps, as pure functions of arrays."""
