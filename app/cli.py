@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from app.command_line.address import check_address
-from app.command_line.console import REFUSED, complain, measured_table, message
+from app.command_line.console import REFUSED, complain, measured_table, message, tuned_lines
 from app.command_line.settings import Device, Model, settings_of
 from app.errors import DataError, LRPServeError
 from app.settings import unknown_variables
@@ -168,6 +168,24 @@ def evaluate(
         typer.echo(measured.model_dump_json())
     else:
         Console().print(measured_table(measured, card.classes))
+
+
+@cli.command()
+def tune(
+    data: Annotated[Path, typer.Option(help="Folder or zip of pictures, as for train.", exists=True)],
+    model: Model = None,
+    minutes: Annotated[float, typer.Option(help="Duration of the search.", min=0.0)] = 15,
+    pictures: Annotated[int, typer.Option(help="Held-out pictures to search on.", min=1)] = 200,
+    reported: Annotated[int, typer.Option(help="Other held-out pictures, to measure on.", min=1)] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the pictures and of the search.")] = 0,
+) -> None:
+    """Search for the composite with the best maps: lrpserve tune --data train.zip."""
+    from app.training.tune import tune as run_search
+
+    path = settings_of(model=model).model
+    found = run_search(path, data, minutes=minutes, pictures=pictures, reported=reported, seed=seed)
+    typer.echo("\n".join(tuned_lines(found)))
+    typer.echo(f"wrote {path}")
 
 
 def _warn_of_unknown_variables() -> None:

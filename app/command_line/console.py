@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.errors import InvalidParameterError, LRPServeError
-from app.models.card import Measured
+from app.models.card import Measured, TunedComposite
 
 REFUSED = 2
 """Exit code where an option, a setting or a path cannot be used."""
@@ -45,6 +45,17 @@ def measured_table(measured: Measured, classes: Sequence[str]) -> Table:
         accuracy = measured.per_class.get(name)  # None for a class without pictures
         table.add_row(name, "–" if accuracy is None else f"{accuracy:.1%}", *map(str, row))
     return table
+
+
+def tuned_lines(tuned: TunedComposite) -> list[str]:
+    """Rules and gaps of a tuned composite."""
+    low, high = tuned.interval
+    return [
+        *tuned.layers,
+        f"gap {tuned.gap:.3f} on {tuned.pictures} other pictures: {tuned.share_of_occlusion:.2f} of occlusion's "
+        f"(95 % interval {low:.2f} to {high:.2f}); the default rule's is {tuned.default_gap:.3f}, "
+        f"{tuned.default_gap / tuned.occlusion_gap:.2f} of occlusion's; {tuned.tried} composites tried",
+    ]
 
 
 def option_name(parameter: str) -> str:

@@ -83,6 +83,28 @@ class TrainingRecord(_Card):
     date: str = Field(description="Day of the export, ISO 8601.")
 
 
+class TunedComposite(_Card):
+    """A composite that was searched for on this network, and its gap on pictures that were not searched on.
+
+    The gap is that of `app.quality.perturbation`: 0 for a random map; occlusion's is the ceiling.
+    """
+
+    layers: tuple[str, ...] = Field(description="`LAYER:RULE(name=value, …)` for each layer with weights.")
+    gap: float
+    default_gap: float = Field(description="Gap of the default rule on the same pictures.")
+    occlusion_gap: float
+    share_of_occlusion: float = Field(description="`gap` over `occlusion_gap`.")
+    interval: tuple[float, float] = Field(
+        description="95 % interval of `share_of_occlusion`, by the bootstrap."
+    )
+    pictures: int = Field(description="Number of pictures on which the gaps were measured.")
+    searched_on: int = Field(description="Number of other pictures, on which the search ran.")
+    tried: int = Field(description="Number of composites that were scored in the search.")
+    seed: int
+    data: str
+    date: str
+
+
 class ModelCard(_Card):
     """Everything needed to use the weights; ``training`` may be missing for weights from other sources."""
 
@@ -96,6 +118,9 @@ class ModelCard(_Card):
     ]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     training: TrainingRecord | None = None
+    tuned: TunedComposite | None = Field(
+        default=None, description="The composite `tuned` of this network, which `lrpserve tune` found."
+    )
 
     @field_validator("classes")
     @classmethod

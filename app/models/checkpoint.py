@@ -68,8 +68,13 @@ def save(
     )
     card_path = folder / f"{name}.json"
     _replace(folder / card.weights, content)
-    _replace(card_path, (card.model_dump_json(indent=1) + "\n").encode())
+    write_card(card, card_path)
     return card_path
+
+
+def write_card(card: ModelCard, path: Path) -> None:
+    """Write a card to ``path``, atomically."""
+    _replace(path, (card.model_dump_json(indent=1) + "\n").encode())
 
 
 def _network(card: ModelCard, path: Path) -> MiniVGG:

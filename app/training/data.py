@@ -16,6 +16,10 @@ from app.models.architectures.minivgg import MiniVGG
 from app.models.card import Normalisation
 
 SPLITS = ("train", "test")
+MAX_HELD_OUT = 5_000
+"""Maximum number of training images that are held out for validation."""
+HELD_OUT_ONE_IN = 10
+"""One in this many training images is held out, up to `MAX_HELD_OUT`."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,11 @@ def download_split(root: Path, split: str) -> LabelledImages:
         raise DataError(f"CIFAR-10 could not be downloaded ({error}): name pictures with --data") from error
     images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
     return LabelledImages(images, torch.tensor(dataset.targets), tuple(dataset.classes))
+
+
+def held_out_count(count: int) -> int:
+    """Return how many of ``count`` training images are held out for validation."""
+    return min(MAX_HELD_OUT, count // HELD_OUT_ONE_IN)
 
 
 def hold_out(data: LabelledImages, count: int, seed: int) -> tuple[LabelledImages, LabelledImages]:

@@ -17,10 +17,12 @@ from app.models.card import NAME, Measured, Normalisation, TrainingRecord
 from app.models.checkpoint import load as load_checkpoint
 from app.models.checkpoint import save
 from app.training.data import (
+    HELD_OUT_ONE_IN,
     LabelledImages,
     compute_normalisation,
     download_split,
     has_split,
+    held_out_count,
     hold_out,
     load_split,
 )
@@ -29,10 +31,6 @@ from app.training.loop import CHECKPOINT, Trainer, TrainingResult
 from app.training.plots import confusion_matrix, learning_curve
 from app.training.recipe import Recipe
 
-MAX_HELD_OUT = 5_000
-"""Maximum number of training images that are held out for validation."""
-HELD_OUT_ONE_IN = 10
-"""One in this many training images is held out, up to `MAX_HELD_OUT`."""
 LIBRARIES = ("lrpserve", "torch", "numpy")
 
 SplitLoader = Callable[[str], LabelledImages]
@@ -104,7 +102,7 @@ def train(
     images = load("train")
     if len(images) < HELD_OUT_ONE_IN:
         raise DataError(f"{len(images)} training pictures: at least {HELD_OUT_ONE_IN} are needed")
-    training, validation = hold_out(images, min(MAX_HELD_OUT, len(images) // HELD_OUT_ONE_IN), seed)
+    training, validation = hold_out(images, held_out_count(len(images)), seed)
     normalisation = compute_normalisation(training.images)
     network, started_from = _load_start(start, recipe, images.classes)
     result = _train_with_progress(

@@ -1,0 +1,111 @@
+"""``lrpserve tune`` measures gaps as `app.quality.perturbation` defines them, and writes a card."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from synthetic_data import TINY, write_data
+from torch import Tensor
+
+from app.errors import DataError
+from app.lrp.attribution import output_relevance
+from app.lrp.composites import resolve
+from app.lrp.engine.engine import Engine
+from app.lrp.graph.canonize import kinds
+from app.lrp.request import ExplanationRequest, Target
+from app.models.checkpoint import load
+from app.models.local import pixel_bounds
+from app.quality.perturbation import (
+    Floats,
+    group_sums,
+    half,
+    occlusion_scores,
+    patch_groups,
+    perturbation_curves,
+)
+from app.settings import shipped_model
+from app.training.augment import normalise
+from app.training.gap import GapMeter
+from app.training.recipe import Stage
+from app.training.run import split_loader, train
+from app.training.tune import tune
+
+STRIPES = dataclasses.replace(TINY, stages=(Stage(4, 16), Stage(1, 32)))
+GROUPS = patch_groups(32, 32, 4)
+
+
+def smooth_images(count: int) -> Tensor:
+    coarse = torch.rand(count, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    return (torch.nn.functional.interpolate(coarse, size=32, mode="bicubic").clamp(0, 1) * 255).byte()
+
+
+def test_gaps_are_those_of_perturbation_curves_of_single_pictures() -> None:
+    network, card = load(shipped_model())
+    images = smooth_images(10)  # more than one chunk
+    meter = GapMeter(network, card.normalisation, images)
+    composite = resolve(kinds(network), "epsilon_plus", {}, [])
+    engine = Engine(network, *pixel_bounds(card.normalisation))
+    expected: list[float] = []
+    ceiling: list[float] = []
+    for x in normalise(images, card.normalisation):
+        put_in = output_relevance([ExplanationRequest(composite, Target())])
+        relevance = engine.attribute(x[None], composite, put_in).relevance[0].numpy()
+        target = int(network(x[None]).argmax())
+
+        def probability(inputs: Floats, target: int = target) -> Floats:
+            with torch.inference_mode():
+                found: Floats = network(torch.from_numpy(inputs)).softmax(1)[:, target].numpy()
+            return found
+
+        original = x.numpy()
+        for found, scores in (
+            (expected, group_sums(relevance, GROUPS)),
+            (ceiling, occlusion_scores(probability, original, np.zeros_like(original), GROUPS)),
+        ):
+            curves = perturbation_curves(
+                probability, original, np.zeros_like(original), GROUPS, scores, half(64)
+            )
+            found.append(curves.gap)
+    assert meter.of_composite(composite) == pytest.approx(np.array(expected), abs=1e-4)
+    assert meter.of_occlusion() == pytest.approx(np.array(ceiling), abs=1e-4)
+
+
+def test_the_result_is_written_into_the_card_and_nothing_else_changes(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", 300)
+    loader = split_loader(data, None, tmp_path)
+    path = train(
+        STRIPES,
+        loader,
+        tmp_path / "run",
+        tmp_path / "out",
+        name="stripes",
+        data_name="stripes",
+        resume=False,
+        seed=1,
+        device="cpu",
+    )
+    before = load(path)[1]
+    found = tune(path, data, minutes=0.05, pictures=30, reported=30, seed=2)
+    after = load(path)[1]
+    assert after.tuned == found
+    assert after.model_copy(update={"tuned": None}) == before
+    assert found.tried >= 5
+    assert (found.pictures, found.searched_on, found.seed, found.data) == (30, 30, 2, "data")
+    assert found.interval[0] <= found.share_of_occlusion <= found.interval[1]
+    assert found.share_of_occlusion == pytest.approx(found.gap / found.occlusion_gap, abs=1e-3)
+    network = load(path)[0]
+    composite = resolve(kinds(network), "epsilon_plus_flat", {}, found.layers)  # every layer has its rule
+    assert len(found.layers) == sum(kind in ("convolution", "dense") for _, kind in kinds(network))
+    assert composite.layers
+
+
+def test_too_few_pictures_are_refused_with_the_option_to_change(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", 20)
+    card = tmp_path / "card.json"
+    card.write_bytes(shipped_model().read_bytes())
+    weights = shipped_model().with_suffix(".safetensors")
+    (tmp_path / weights.name).write_bytes(weights.read_bytes())
+    with pytest.raises(DataError, match=r"4 pictures are too few, 30 are needed.*--pictures"):
+        tune(card, data, minutes=0, pictures=20, reported=10, seed=0)
