@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import definitions, rule_parameters
+from app.lrp.composites import rule_parameters
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import Start
 from app.modalities.image.drawing.colormaps import COLORMAPS
@@ -36,8 +36,8 @@ def one_of(names: list[str]) -> dict[str, Any]:
 
 
 def list_rules(schema: dict[str, Any]) -> None:
-    """Add to ``schema`` the names of all rules and composites."""
-    schema |= one_of([definition.name for definition in definitions()])
+    """Add to ``schema`` the names of all rules and composites of the model."""
+    schema |= one_of(["{{*rules}}"])
 
 
 def sides(*names: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Placeholders in OpenAPI, filled in with facts of the served model.
 
 Descriptions and examples of schemas, parameters and routes are written before a model is known. Where they depend
-on it, they contain a placeholder such as ``{{input_size}}``; `facts` lists all of them.
+on it, they contain a placeholder such as ``{{input_size}}``; `facts` lists all of them. In a list, ``{{*rules}}``
+stands for all items of that fact.
 """
 
 import re
@@ -9,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.http.problems import MAX_MESSAGE, shortened
+from app.lrp.composites import definitions
 from app.models.protocol import Description
 
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+ITEMS = re.compile(r"\{\{\*(\w+)\}\}")
 
 
 def fill(schema: Any, values: Mapping[str, Any]) -> Any:
@@ -23,12 +26,19 @@ def fill(schema: Any, values: Mapping[str, Any]) -> Any:
         case dict():
             return {name: fill(value, values) for name, value in schema.items()}
         case list():
-            return [fill(value, values) for value in schema]
+            return [item for value in schema for item in _items(value, values)]
         case str():
             if whole := PLACEHOLDER.fullmatch(schema):
                 return values[whole[1]]
             return PLACEHOLDER.sub(lambda found: str(values[found[1]]), schema)
     return schema
+
+
+def _items(value: Any, values: Mapping[str, Any]) -> list[Any]:
+    """Return what stands for one item of a list: the items of a fact, or the filled item."""
+    if isinstance(value, str) and (items := ITEMS.fullmatch(value)):
+        return list(values[items[1]])
+    return [fill(value, values)]
 
 
 def facts(described: Description) -> dict[str, Any]:
@@ -45,6 +55,7 @@ def facts(described: Description) -> dict[str, Any]:
     first = next(layer for layer in described.layers if layer.name == weighted[0])
     return {
         "name": card.name,
+        "rules": [definition.name for definition in definitions(described.composites)],
         "version": card.version,
         "classes": shortened(", ".join(card.classes), MAX_MESSAGE),
         "last_index": count - 1,

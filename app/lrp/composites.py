@@ -13,7 +13,7 @@ from typing import Literal
 
 from app.errors import InvalidParameterError
 from app.lrp.definition import Definition, Parameter, Values
-from app.lrp.overrides import overridden
+from app.lrp.overrides import check_count, overridden, parsed_rule
 from app.lrp.rules import EPSILON, GAMMA, NORM, PASS, RULES, AssignedRule, Rule
 from app.lrp.sources import KOHLBRENNER_2020, MONTAVON_2019
 
@@ -35,9 +35,11 @@ class Roles:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompositeDefinition(Definition):
-    """A composite for any network: rules by kind of layer."""
+    """A composite: rules by kind of layer, for any network; or by layer, for one network."""
 
     roles: Roles
+    overrides: tuple[str, ...] = ()
+    """``GLOB:RULE`` or ``GLOB:RULE(name=value, …)`` for layers of one network; others follow ``roles``."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ MEANING_WITHOUT_SIGN = (
 DEFAULT_RULE = "epsilon_plus_flat"
 """Rule of an explanation for which none is named."""
 
+Composites = Mapping[str, CompositeDefinition]
+"""Composites by name."""
 COMPOSITES: dict[str, CompositeDefinition] = {
     composite.name: composite
     for composite in (
@@ -135,7 +139,13 @@ COMPOSITES: dict[str, CompositeDefinition] = {
 }
 
 
-def resolve(chain: Chain, rule: str, parameters: Values, overrides: Sequence[str]) -> Composite:
+def resolve(
+    chain: Chain,
+    rule: str,
+    parameters: Values,
+    overrides: Sequence[str],
+    composites: Composites = COMPOSITES,
+) -> Composite:
     """Return the rule of every layer of ``chain``.
 
     Args:
@@ -143,43 +153,51 @@ def resolve(chain: Chain, rule: str, parameters: Values, overrides: Sequence[str
         rule: name of a composite, or of a rule for every layer with weights.
         parameters: parameters of that composite or rule, by name.
         overrides: ``GLOB:RULE`` or ``GLOB:RULE(name=value, …)`` for names of layers; the last match counts.
+        composites: composites that ``rule`` may name.
 
     Raises:
         InvalidParameterError: if one of them is unknown, malformed or out of range.
 
     """
-    chosen = definition(rule)
+    check_count(overrides)
+    chosen = definition(rule, composites)
     values = chosen.complete(parameters)
     weighted = {name: kind for name, kind in chain if kind in ("convolution", "dense")}
     assigned = {name: AssignedRule(NORM if kind == "average" else PASS) for name, kind in chain}
     assigned |= _by_role(weighted, _roles(chosen), values)
-    assigned |= overridden(overrides, list(weighted))
+    assigned |= overridden((*_own_overrides(chosen), *overrides), list(weighted))
     return Composite(rule, tuple(values.items()), tuple(assigned.items()))
 
 
-def definition(name: str) -> Rule | CompositeDefinition:
+def definition(name: str, composites: Composites = COMPOSITES) -> Rule | CompositeDefinition:
     """Return the rule or composite of that name; raises `InvalidParameterError`."""
-    found = COMPOSITES.get(name) or RULES.get(name)
+    found = composites.get(name) or RULES.get(name)
     if found is None:
-        known = f"the composites {', '.join(COMPOSITES)} and the rules {', '.join(RULES)}"
+        known = f"the composites {', '.join(composites)} and the rules {', '.join(RULES)}"
         raise InvalidParameterError("rule", f"there is no {name!r}; there are {known}")
     return found
 
 
-def definitions() -> tuple[Rule | CompositeDefinition, ...]:
+def definitions(composites: Composites = COMPOSITES) -> tuple[Rule | CompositeDefinition, ...]:
     """Return all composites and rules, in the order in which they are listed."""
-    return (*COMPOSITES.values(), *RULES.values())
+    return (*composites.values(), *RULES.values())
 
 
 def meaning_of_signs(chosen: Rule | CompositeDefinition) -> str:
     """Return what positive and negative relevance mean under a rule or composite, for ``GET /rules``."""
-    signed = RULES[_roles(chosen).dense].signed_denominator
+    own = _own_overrides(chosen)  # of a composite for one network: the last one is of its output layer
+    output_rule = parsed_rule(own[-1]) if own else RULES[_roles(chosen).dense]
+    signed = output_rule.signed_denominator
     return MEANING_WITH_SIGN if signed else MEANING_WITHOUT_SIGN
 
 
 def rule_parameters() -> tuple[Parameter, ...]:
     """Return the parameters of all composites and rules, each once."""
     return tuple(dict.fromkeys(parameter for one in definitions() for parameter in one.parameters))
+
+
+def _own_overrides(chosen: Rule | CompositeDefinition) -> tuple[str, ...]:
+    return chosen.overrides if isinstance(chosen, CompositeDefinition) else ()
 
 
 def _roles(chosen: Rule | CompositeDefinition) -> Roles:

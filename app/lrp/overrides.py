@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fnmatch import translate
 
 from app.errors import InvalidParameterError
-from app.lrp.rules import RULES, AssignedRule
+from app.lrp.rules import RULES, AssignedRule, Rule
 
 MAX_OVERRIDES = 32
 """Of one explanation; a glob reaches many layers."""
@@ -17,16 +17,20 @@ MAX_WILDCARDS = 8
 _OVERRIDE = re.compile(r"(?P<glob>[^:]+):(?P<rule>\w+)(?:\((?P<parameters>[^()]*)\))?")
 
 
+def check_count(overrides: Sequence[str]) -> None:
+    """Raise `InvalidParameterError` for more than `MAX_OVERRIDES`."""
+    if len(overrides) > MAX_OVERRIDES:
+        raise InvalidParameterError(
+            "layers", f"{len(overrides)} overrides are over {MAX_OVERRIDES}; a glob reaches many layers"
+        )
+
+
 def overridden(overrides: Sequence[str], weighted: Sequence[str]) -> dict[str, AssignedRule]:
     """Return the rules that ``overrides`` assign, by layer; of several that match a layer the last one counts.
 
     ``weighted`` are the names of the layers with weights, in the order in which they run. Raises
     `InvalidParameterError`.
     """
-    if len(overrides) > MAX_OVERRIDES:
-        raise InvalidParameterError(
-            "layers", f"{len(overrides)} overrides are over {MAX_OVERRIDES}; a glob reaches many layers"
-        )
     assigned: dict[str, AssignedRule] = {}
     for override in overrides:
         try:
@@ -51,8 +55,17 @@ def assignments(text: str) -> dict[str, float]:
     return pairs
 
 
-def _parse(override: str, weighted: Sequence[str]) -> dict[str, AssignedRule]:
-    """Return the layers that match one override, and its rule."""
+def parsed_rule(override: str) -> Rule:
+    """Return the rule that an override names; raises `InvalidParameterError`."""
+    name = _match(override)["rule"]
+    if name not in RULES:
+        raise InvalidParameterError(
+            "layers", f"there is no rule {name!r} for a layer; there are {', '.join(RULES)}"
+        )
+    return RULES[name]
+
+
+def _match(override: str) -> re.Match[str]:
     if len(override) > MAX_OVERRIDE_LENGTH:
         raise InvalidParameterError(
             "layers", f"{len(override)} characters are over {MAX_OVERRIDE_LENGTH}; a glob makes names short"
@@ -61,11 +74,12 @@ def _parse(override: str, weighted: Sequence[str]) -> dict[str, AssignedRule]:
     if parsed is None:
         example = "features.*:gamma(gamma=0.5)"
         raise InvalidParameterError("layers", f"write LAYER:RULE or LAYER:RULE(name=value), like {example}")
-    rule = RULES.get(parsed["rule"])
-    if rule is None:
-        raise InvalidParameterError(
-            "layers", f"there is no rule {parsed['rule']!r} for a layer; there are {', '.join(RULES)}"
-        )
+    return parsed
+
+
+def _parse(override: str, weighted: Sequence[str]) -> dict[str, AssignedRule]:
+    """Return the layers that match one override, and its rule."""
+    parsed, rule = _match(override), parsed_rule(override)
     names = _matching(parsed["glob"], weighted)
     if not names:
         message = f"no layer with weights matches; there are {', '.join(weighted)}"

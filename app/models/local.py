@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.errors import RefusedToStartError
+from app.errors import InvalidParameterError, RefusedToStartError
 from app.lrp.attribution import Attribution, Batch
+from app.lrp.composites import resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.explanation import Explanation
@@ -54,6 +55,8 @@ class LocalModel:
                 for name, layer in leaf_layers(model)
             ),
         )
+
+        self._check_tuned()
 
     @classmethod
     def load(cls, card_path: Path, device: str, cores: int | None) -> "LocalModel":
@@ -131,6 +134,16 @@ class LocalModel:
                 f"model {card.name}: running its layers one after another {found}; only networks that are a "
                 "chain of layers, without branches or operations outside of modules, can be explained"
             )
+
+    def _check_tuned(self) -> None:
+        """Raise `RefusedToStartError` if the card's composite cannot be used with the network."""
+        for name in self.description.composites:
+            try:
+                resolve(self.description.chain, name, {}, (), self.description.composites)
+            except InvalidParameterError as error:
+                raise RefusedToStartError(
+                    f"model {self.description.card.name}: composite {name!r} of its card: {error.message}"
+                ) from None
 
     @cached_property
     def _reference(self) -> "Reference":

@@ -7,10 +7,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from app.lrp.composites import Chain
+from app.lrp.composites import Chain, Composites
 from app.lrp.explanation import Explanation
 from app.lrp.request import ExplanationRequest
 from app.models.card import ModelCard
+from app.models.tuned import composites_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,11 @@ class Description:
     """Name and version of what verifies it."""
     chain: Chain
     layers: tuple[LayerDescription, ...]
+
+    @property
+    def composites(self) -> Composites:
+        """Composites that explanations of this model may name."""
+        return composites_of(self.card)
 
 
 class NoMemoryError(Exception):

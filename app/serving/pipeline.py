@@ -40,10 +40,11 @@ class Pipeline:
         metrics: Metrics,
     ) -> None:
         self.card = scheduler.description.card
+        self.composites = scheduler.description.composites
         self._scheduler = scheduler
         self._renderers = renderers
         self._reports = reports
-        self._requests = RequestFactory(self.card.classes, scheduler.resolve)
+        self._requests = RequestFactory(self.card.classes, scheduler.resolve, self.composites)
         self._metrics = metrics
         metrics.queue_depth(lambda: scheduler.waiting + renderers.waiting)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, definition
+from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, Composites, definition
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.modalities.image.modality import ImageOptions
 
@@ -49,8 +49,9 @@ class CompareOptions:
 class RequestFactory:
     """Makes explanation requests for a network with these classes."""
 
-    def __init__(self, classes: Sequence[str], resolve: Resolve) -> None:
+    def __init__(self, classes: Sequence[str], resolve: Resolve, composites: Composites = COMPOSITES) -> None:
         self._classes = classes
+        self._composites = composites
         self._resolve = resolve
         numbers = {str(index): index for index in range(len(classes))}
         self._indices = numbers | {label: index for index, label in enumerate(classes)}
@@ -71,9 +72,12 @@ class RequestFactory:
 
         Each rule gets those of the parameters that it has. Raises `InvalidParameterError`.
         """
-        options, rules = compared.options, compared.rules or tuple(COMPOSITES)
+        options, rules = compared.options, compared.rules or tuple(self._composites)
         targets = self._targets(compared)
-        known = {rule: {parameter.name for parameter in definition(rule).parameters} for rule in rules}
+        known = {
+            rule: {parameter.name for parameter in definition(rule, self._composites).parameters}
+            for rule in rules
+        }
         _check_comparison(options, rules, targets, known)
         return tuple(
             self.explanation(

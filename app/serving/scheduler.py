@@ -68,7 +68,7 @@ class Scheduler:
         model.watch(self._die)
         self._resolved = lru_cache(MAX_CACHED_COMPOSITES)(
             lambda rule, parameters, overrides: resolve(
-                self.description.chain, rule, dict(parameters), overrides
+                self.description.chain, rule, dict(parameters), overrides, self.description.composites
             )
         )
 

@@ -3,11 +3,10 @@
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from app.api.dependencies import AboutModelDep, MetricsDep
+from app.api.dependencies import AboutModelDep, MetricsDep, PipelineDep
 from app.api.http.query import none_at_all
 from app.api.openapi import problems
 from app.api.schemas import AboutColormap, AboutModel, AboutRule, about_rule
-from app.lrp.composites import COMPOSITES
 from app.lrp.rules import RULES
 from app.modalities.image.drawing.colormaps import COLORMAPS, legend
 
@@ -22,10 +21,10 @@ async def model(about: AboutModelDep) -> AboutModel:
 
 
 @router.get("/rules", summary="The rules and composites, with formulas")
-async def rules() -> list[AboutRule]:
+async def rules(pipeline: PipelineDep) -> list[AboutRule]:
     """What `rule=` may be, which parameters each takes, and when to use it."""
     return [
-        *(about_rule("composite", info) for info in COMPOSITES.values()),
+        *(about_rule("composite", info) for info in pipeline.composites.values()),
         *(about_rule("rule", info) for info in RULES.values()),
     ]
 
