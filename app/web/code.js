@@ -2,6 +2,26 @@
 
 /** @typedef {{path: string, query: URLSearchParams, name: string, saveAs: string, withKey: boolean}} Request */
 
+/**
+ * The request for what is shown.
+ * @param {import("./state.js").State} state @param {{name: string, answer: any}} shown
+ * @param {URLSearchParams} query @param {boolean} withKey @returns {Request}
+ */
+export function requestFor({ tab, rule, view }, { name, answer }, query, withKey) {
+  const comparing = tab === "compare";
+  if (!comparing && view !== "heatmap") query.set("view", view);
+  const { target, versus } = answer;
+  const what = comparing ? ["compared"] : [target.label, ...(versus ? ["not", versus.label] : []), rule];
+  const words = [name.replace(/\.\w+$/, ""), ...what];
+  return {
+    path: comparing ? "compare" : "explain",
+    query,
+    name,
+    saveAs: `${words.join("-").replaceAll(/[/\\]/g, "_")}.png`,
+    withKey,
+  };
+}
+
 /** @param {Request} request @returns {string} */
 export function asCurl({ path, query, name, saveAs, withKey }) {
   const key = withKey ? [`-H "Authorization: Bearer $LRP_API_KEY"`] : [];

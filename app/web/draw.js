@@ -108,6 +108,14 @@ export function drawProbe(c, { x, y }, { width, height }) {
   c.restore();
 }
 
+/** @param {HTMLCanvasElement} canvas */
+export function clearCanvas(canvas) {
+  canvas.width = canvas.width; // assigning it clears the canvas
+}
+
+/** The rectangle that is all of a picture. @param {{width: number, height: number}} picture */
+export const whole = ({ width, height }) => ({ left: 0, top: 0, width, height });
+
 /** The whole upload, small, with a frame around what the model saw. */
 export function drawThumbnail(canvas, picture, crop) {
   const c = canvas.getContext("2d");

@@ -1,12 +1,14 @@
 // One picture and all that is shown of it: state in, requests out, answers to the views.
 
 import { Latest } from "./api.js";
-import { bitmapOf, byId, make, save } from "./dom.js";
-import { Grid, pixelCanvas } from "./draw.js";
+import { requestFor } from "./code.js";
+import { bitmapOf, byId, save } from "./dom.js";
+import { Grid, pixelCanvas, whole } from "./draw.js";
 import { exampleFile } from "./examples.js";
 import { readPicture } from "./picture.js";
 import { ASKED, COMPARED, compareQuery, explainQuery } from "./query.js";
 import { OF_PICTURE, settable } from "./state.js";
+import { showAnswer, showNoAnswer } from "./view-answer.js";
 import { createCompareView } from "./view-compare.js";
 import { createLayersView } from "./view-layers.js";
 import { createMapView } from "./view-map.js";
@@ -15,7 +17,7 @@ import { createRuleView } from "./view-rule.js";
 import { createScoresView } from "./view-scores.js";
 import { createTakeView } from "./view-take.js";
 import { tell } from "./view-trouble.js";
-import { question, report, standing, verified } from "./words.js";
+import { report, verified } from "./words.js";
 
 export const TABS = ["map", "compare", "layers"];
 const PAUSE_MS = 80; // between requests while a slider moves
@@ -29,8 +31,8 @@ export class Page {
   #loading = new Latest();
   #verifying = new Latest();
   #timer = null;
-  #picture = null;
-  #answer = null;
+  #picture = null; // to be explained
+  #shown = null; // the picture that everything on the page is about, and its answer
 
   constructor(service, store, address, { rules, model, colormaps }) {
     this.address = address;
@@ -51,6 +53,10 @@ export class Page {
       store.set({ rule, target, versus: null, tab: "map" }),
     );
     this.layers = createLayersView(model.layers, (name) => this.titles.get(name) ?? name);
+    this.details = {
+      compare: { fetch: (signal) => this.#fetchComparison(signal), view: this.compare },
+      layers: { fetch: (signal) => this.#fetchLayers(signal), view: this.layers },
+    };
     this.take = createTakeView(
       () => this.#request(),
       (accept) => this.#fetchAs(accept),
@@ -62,7 +68,7 @@ export class Page {
     byId("model").textContent =
       `${model.name}${model.accuracy ? `, right on ${(100 * model.accuracy).toFixed(1)}% of its test pictures` : ""}`;
     byId("hold").onchange = ({ target }) =>
-      store.set({ vmax: target.checked && this.#answer ? this.#answer.heatmap.vmax : null });
+      store.set({ vmax: target.checked && this.#shown ? this.#shown.answer.heatmap.vmax : null });
     byId("grid-png").onclick = () =>
       this.#fetchAs("image/png").then(
         (blob) => save(blob, this.#request().saveAs),
@@ -80,6 +86,7 @@ export class Page {
       async () => readPicture(file ?? (await exampleFile(example))),
       (picture) => {
         this.#picture = picture;
+        this.#enable(false);
         this.store.set({ example, ...(!keep && OF_PICTURE) });
         this.#schedule(0);
       },
@@ -95,7 +102,7 @@ export class Page {
   #contrast(versus) {
     const { state } = this.store;
     if (versus === state.versus) return this.store.set({ versus: null });
-    return this.store.set({ versus, target: state.target ?? this.#answer.target.label });
+    return this.store.set({ versus, target: state.target ?? this.#shown.answer.target.label });
   }
 
   #changed(state, changed) {
@@ -113,7 +120,20 @@ export class Page {
       byId(`tab-${tab}`).tabIndex = tab === state.tab ? 0 : -1;
       byId(`panel-${tab}`).hidden = tab !== state.tab;
     }
-    if (this.#answer) this.take.show(state.tab !== "compare");
+    if (this.#shown) this.#showRequest(state);
+  }
+
+  /** What is about the explanation or the comparison, whichever is in view. */
+  #showRequest({ tab }) {
+    this.take.show(tab !== "compare");
+    byId("report").textContent = tab === "compare" ? this.compare.summary() : report(this.#shown.answer);
+  }
+
+  /** Allow what needs the answer on the page to be that for the picture and the state. @param {boolean} on */
+  #enable(on) {
+    byId("take").inert = !on;
+    byId("verify").disabled = !on;
+    byId("grid-png").disabled = !on;
   }
 
   #schedule(pause) {
@@ -133,40 +153,59 @@ export class Page {
         const query = this.#explainQuery();
         query.set("values", "true");
         query.set("size", MAP_SIDE);
-        const answer = await this.#ask("explain", query, signal);
+        const answer = await this.#ask("explain", query, signal, picture);
         return { answer, map: await bitmapOf(answer.heatmap.data) };
       },
       ({ answer, map }) => {
-        this.#answer = answer;
-        this.#deliver(answer, map, picture, state);
+        if (this.#isOther(picture)) this.#clearDetails();
+        this.#shown = { ...picture, picture, answer };
+        this.#deliver(map, state);
         this.#detail();
       },
       (error) => {
         byId("panel-map").setAttribute("aria-busy", "false");
-        byId("take").inert = true;
+        this.#enable(false);
+        if (this.#isOther(picture)) this.#clear(picture);
         this.fail(error);
       },
     );
   }
 
-  #deliver(answer, map, { name, image }, state) {
+  /** Whether the page shows no answer for `picture`. */
+  #isOther(picture) {
+    return this.#shown?.picture !== picture;
+  }
+
+  #clearDetails() {
+    this.#detailing.cancel();
+    for (const { view } of Object.values(this.details)) view.clear();
+  }
+
+  /** Remove all that is about the last picture: there is no answer for the new one. */
+  #clear(picture) {
+    this.#shown = null;
+    this.#verifying.cancel();
+    this.#clearDetails();
+    showNoAnswer(picture.name);
+    byId("report").textContent = "";
+    byId("verified").textContent = "";
+    for (const view of [this.pictures, this.scores, this.map, this.take]) view.clear(picture);
+  }
+
+  #deliver(map, state) {
+    const { answer, name, image } = this.#shown;
     const seen = pixelCanvas(answer.input.pixels);
-    const whole = { left: 0, top: 0, width: seen.width, height: seen.height };
-    const shown = image ? { picture: image, crop: answer.input.crop } : { picture: seen, crop: whole };
+    const shown = image ? { picture: image, crop: answer.input.crop } : { picture: seen, crop: whole(seen) };
     const { colours, kind } = this.colormaps.find((colormap) => colormap.name === answer.heatmap.colormap);
     byId("error").hidden = true;
     byId("panel-map").setAttribute("aria-busy", "false");
     this.#verifying.cancel();
-    byId("take").inert = false;
+    this.#enable(true);
     byId("verified").textContent = "against Zennit, the reference";
-    byId("question").textContent = question(answer);
-    document.title = `${question(answer)} LRPServe`;
-    byId("answer").textContent = standing(answer);
-    byId("report").textContent = report(answer);
-    byId("warnings").replaceChildren(...answer.warnings.map((textContent) => make("li", { textContent })));
+    showAnswer(answer, answer.warnings);
     this.pictures.show(answer, name, { ...shown, seen });
     this.scores.show(answer);
-    this.take.show(state.tab !== "compare");
+    this.#showRequest(state);
     byId("layers-example").textContent = overrideOf(answer.rule);
     this.map.show({
       ...shown,
@@ -183,27 +222,34 @@ export class Page {
     });
   }
 
-  /** What the open tab needs besides the map. */
+  /** Fetch what the open tab needs besides the map. */
   #detail() {
     const { state } = this.store;
-    if (!this.#answer || state.tab === "map") return this.#detailing.cancel();
-    if (state.tab === "compare") {
-      return this.#detailing.run(
-        async (signal) => {
-          const query = this.#compareQuery();
-          query.set("size", CELL_SIDE);
-          return this.#ask("compare", query, signal);
-        },
-        (comparison) => this.compare.show(comparison),
-        (error) => this.fail(error),
-      );
-    }
+    const detail = this.details[state.tab];
+    if (!detail || !this.#shown || this.#isOther(this.#picture)) return this.#detailing.cancel();
     return this.#detailing.run(
-      (signal) =>
-        Promise.all(this.layers.names(this.#answer).map((layer) => this.#explainLayer(layer, signal))),
-      (answers) => this.layers.show(answers),
-      (error) => this.fail(error),
+      detail.fetch,
+      (result) => {
+        detail.view.show(result);
+        this.#showRequest(state);
+      },
+      (error) => {
+        detail.view.clear();
+        this.#showRequest(state);
+        this.fail(error);
+      },
     );
+  }
+
+  #fetchComparison(signal) {
+    const query = this.#compareQuery();
+    query.set("size", CELL_SIDE);
+    return this.#ask("compare", query, signal);
+  }
+
+  #fetchLayers(signal) {
+    const names = this.layers.names(this.#shown.answer);
+    return Promise.all(names.map((layer) => this.#explainLayer(layer, signal)));
   }
 
   #explainLayer(layer, signal) {
@@ -213,15 +259,9 @@ export class Page {
     return this.#ask("explain", query, signal);
   }
 
-  /** Send the picture, get the answer to the question that `query` is. */
-  async #ask(path, query, signal) {
-    const response = await this.service.post(
-      `${path}?${query}`,
-      this.#picture.file,
-      "application/json",
-      signal,
-    );
-    return response.json();
+  /** Send a picture, get the answer to the question that `query` is. */
+  async #ask(path, query, signal, { file } = this.#shown) {
+    return (await this.service.post(`${path}?${query}`, file, "application/json", signal)).json();
   }
 
   #explainQuery() {
@@ -231,7 +271,7 @@ export class Page {
 
   #compareQuery() {
     const { state } = this.store;
-    const { rules, targets } = this.compare.picked(state, this.#answer);
+    const { rules, targets } = this.compare.picked(state, this.#shown.answer);
     return compareQuery(
       state,
       rules,
@@ -243,24 +283,13 @@ export class Page {
   /** This very request, to be sent again from elsewhere. @returns {import("./code.js").Request} */
   #request() {
     const { state } = this.store;
-    const comparing = state.tab === "compare";
-    const query = comparing ? this.#compareQuery() : this.#explainQuery();
-    if (!comparing && state.view !== "heatmap") query.set("view", state.view);
-    const { name } = this.#picture;
-    const stem = name.replace(/\.\w+$/, "");
-    const what = comparing ? ["compared"] : [this.#answer.target.label, state.rule];
-    return {
-      path: comparing ? "compare" : "explain",
-      query,
-      name,
-      saveAs: `${[stem, ...what].join("-")}.png`,
-      withKey: this.service.hasKey,
-    };
+    const query = state.tab === "compare" ? this.#compareQuery() : this.#explainQuery();
+    return requestFor(state, this.#shown, query, this.service.hasKey);
   }
 
   async #fetchAs(accept) {
     const { path, query } = this.#request();
-    return (await this.service.post(`${path}?${query}`, this.#picture.file, accept)).blob();
+    return (await this.service.post(`${path}?${query}`, this.#shown.file, accept)).blob();
   }
 
   #verify() {

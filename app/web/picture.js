@@ -57,7 +57,10 @@ async function photograph(onFile, onTrouble) {
   const video = byId("video");
   const shutter = byId("shutter");
   shutter.disabled = true;
-  video.onloadeddata = () => (shutter.disabled = false);
+  video.onloadeddata = () => {
+    shutter.disabled = false;
+    shutter.focus(); // else Enter would cancel
+  };
   video.srcObject = stream;
   dialog.returnValue = "";
   dialog.showModal();

@@ -1,7 +1,7 @@
 // Rules × classes as a grid, all on one scale.
 
 import { byId, heatmapImage, make } from "./dom.js";
-import { describeCell, plain, signed } from "./words.js";
+import { describeCell, plain, putIn, signed } from "./words.js";
 
 const SOME = 3;
 
@@ -18,7 +18,18 @@ export function createCompareView(store, rules, classes, onCell) {
     ),
   };
 
+  let summary = "";
+
   return {
+    /** What was put in, in one sentence. */
+    summary: () => summary,
+
+    clear() {
+      summary = "";
+      byId("grid").replaceChildren();
+      byId("grid-scale").textContent = "";
+    },
+
     /** What is compared: what was picked, else the first few. @param {any} answer of the map */
     picked(state, answer) {
       const few = [...new Set([state.rule, ...titles.keys()])].slice(0, SOME);
@@ -33,13 +44,13 @@ export function createCompareView(store, rules, classes, onCell) {
 
     /** @param {{explanations: any[]}} comparison rules outer, classes inner */
     show({ explanations }) {
-      const columns = new Map(explanations.map(({ target, relevance }) => [target.label, relevance.start]));
+      const columns = startsByTarget(explanations);
       const head = make(
         "tr",
         {},
         make("td"),
-        ...[...columns].map(([label, start]) =>
-          make("th", { scope: "col" }, label, make("small", { textContent: `${plain(start)} put in` })),
+        ...[...columns].map(([label, starts]) =>
+          make("th", { scope: "col" }, label, make("small", { textContent: `${starts} put in` })),
         ),
       );
       const rows = [...new Set(explanations.map(({ rule }) => rule.name))].map((name) => {
@@ -51,6 +62,7 @@ export function createCompareView(store, rules, classes, onCell) {
       byId("grid").style.setProperty("--columns", columns.size);
       byId("grid").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
       const { vmin, vmax } = explanations[0].heatmap;
+      summary = putIn(columns);
       byId("grid-scale").textContent =
         `All on one scale, ${signed(vmin)} to ${signed(vmax)}. Choose one to look closer.`;
     },
@@ -62,6 +74,17 @@ export function createCompareView(store, rules, classes, onCell) {
     button.onclick = () => onCell(answer.rule.name, answer.target.label);
     return button;
   }
+}
+
+/**
+ * The relevance put in for each class. It differs between rules where it has the logit's sign under some only.
+ * @param {any[]} explanations @returns {Map<string, string>} such as "3.94", or "1 or −1"
+ */
+function startsByTarget(explanations) {
+  const starts = new Map();
+  for (const { target, relevance } of explanations)
+    starts.set(target.label, (starts.get(target.label) ?? new Set()).add(plain(relevance.start)));
+  return new Map([...starts].map(([label, values]) => [label, [...values].join(" or ")]));
 }
 
 /** CamelCase that may break before its capitals. @returns {(Node|string)[]} */

@@ -15,6 +15,8 @@ export function createLayersView(layers, titleOf) {
         .map(({ name }) => name)
         .reverse(),
 
+    clear: () => byId("flow").replaceChildren(),
+
     /** @param {any[]} answers one a layer, in the order of `names` */
     show(answers) {
       const [{ relevance, target, versus }] = answers;

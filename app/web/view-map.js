@@ -1,7 +1,7 @@
 // Picture, overlay and map side by side: one frame, one probe, one scale.
 
 import { byId } from "./dom.js";
-import { Frame, drawMap, drawOverlay, drawPicture, drawProbe, paint } from "./draw.js";
+import { Frame, clearCanvas, drawMap, drawOverlay, drawPicture, drawProbe, paint } from "./draw.js";
 import { describeMap, percent, signed } from "./words.js";
 
 const PANELS = ["panel-picture", "panel-overlay", "panel-relevance"];
@@ -132,6 +132,18 @@ export function createMapView() {
   new ResizeObserver(draw).observe(probe);
 
   return {
+    clear() {
+      shown = cell = null;
+      for (const canvas of PANELS.map(byId)) {
+        clearCanvas(canvas);
+        canvas.setAttribute("aria-label", "Nothing to show");
+      }
+      for (const id of ["scale-low", "scale-middle", "scale-high"]) byId(id).textContent = "";
+      byId("scale-bar").style.background = "";
+      byId("scale-mark").hidden = true;
+      byId("readout").textContent = IDLE;
+    },
+
     /** @param {Shown} next */
     show(next) {
       shown = next;

@@ -1,7 +1,7 @@
 // The picture as sent and as the model saw it, and the examples.
 
 import { byId, make } from "./dom.js";
-import { drawThumbnail } from "./draw.js";
+import { clearCanvas, drawThumbnail, whole } from "./draw.js";
 import { EXAMPLES, drawExample } from "./examples.js";
 
 /** @param {(name: string) => void} onExample */
@@ -18,6 +18,17 @@ export function createPictureView(onExample) {
   });
 
   return {
+    /** Show a picture without an answer. @param {import("./picture.js").Picture} picture */
+    clear({ name, image }) {
+      clearCanvas(byId("seen"));
+      byId("seen").setAttribute("aria-label", "Not seen by the model");
+      byId("seen-caption").textContent = "";
+      clearCanvas(byId("upload"));
+      if (image) drawThumbnail(byId("upload"), image, whole(image));
+      byId("upload").setAttribute("aria-label", name);
+      byId("upload-caption").textContent = name;
+    },
+
     /** @param {string | null} example the one that is shown */
     mark(example) {
       buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(EXAMPLES[i] === example)));

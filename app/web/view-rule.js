@@ -62,12 +62,18 @@ export function createRuleView(store, rules, colormaps) {
       if (rule && rule !== shown) showRule((shown = rule));
       for (const slider of sliders) slider.show(state);
       for (const name of CHOICES) byId(name).value = state[name] ?? "";
+      byId("start-automatic").textContent = `automatic: ${usualStart(state)}`;
       byId("smooth").checked = state.interpolation === "bicubic";
       byId("hold").checked = state.vmax !== null;
       byId("hold").disabled = state.normalize === "minmax";
       byId("layers").value = state.layers.join("\n");
     },
   };
+}
+
+/** What the service puts in at the output where `start` is not given. @param {import("./state.js").State} state */
+function usualStart({ tab, versus }) {
+  return tab === "compare" || versus !== null ? "the logits" : "±1";
 }
 
 function createSlider({ name, default: usual, minimum, maximum, description }, onChange) {

@@ -32,6 +32,8 @@ export function createScoresView(onTarget, onVersus) {
   }
 
   return {
+    clear: () => build([]),
+
     /** @param {{scores: {label: string, probability: number}[], target: object, versus: object | null}} answer */
     show({ scores, target, versus }) {
       const labels = scores.map(({ label }) => label);

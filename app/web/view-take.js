@@ -41,6 +41,11 @@ export function createTakeView(request, fetchAs, failed) {
   return {
     copy,
 
+    clear() {
+      byId("code").textContent = "";
+      byId("taken").textContent = "";
+    },
+
     /** @param {boolean} single one explanation, not a comparison */
     show(single) {
       byId("code").textContent = asCurl(request());

@@ -52,6 +52,11 @@ export function report({ relevance, target, versus }) {
     : `${reached}: ${percent(leak)} leaked to biases, ε and zero denominators on the way.`;
 }
 
+/** What was put in for the classes of a comparison. @param {Map<string, string>} starts by class */
+export function putIn(starts) {
+  return `Put in: ${[...starts].map(([label, start]) => `${start} at ${label}`).join(", ")}.`;
+}
+
 /** What the reference engine says of the numbers. */
 export function verified({ reference, difference }) {
   return `${reference} computes the same map; relative difference ${plain(difference)}.`;

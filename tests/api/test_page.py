@@ -228,6 +228,22 @@ def test_a_photo_of_the_camera_is_explained(page: Page) -> None:
     expect(page.locator("#upload-caption")).to_contain_text("JPEG")
 
 
+def test_the_buttons_of_the_camera_dialogue_are_level_and_enter_takes_the_photo(page: Page) -> None:
+    open_page(page)
+    page.get_by_role("button", name="Camera").click()
+    shutter, cancel = (page.get_by_role("button", name=name) for name in ("Take it", "Cancel"))
+    expect(shutter).to_be_focused()
+    boxes = [shutter.bounding_box(), cancel.bounding_box()]
+    assert len({(box["y"], box["height"]) for box in boxes if box is not None}) == 1
+    cancel.click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect_caption(page, "PNG, 192×192")
+    page.get_by_role("button", name="Camera").click()
+    expect(shutter).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#upload-caption")).to_contain_text("JPEG")
+
+
 def test_every_example_is_classified_correctly(page: Page) -> None:
     open_page(page)
     for name in ("ship", "airplane", "truck", "frog", "horse", "automobile"):
@@ -401,6 +417,29 @@ def test_comparisons_have_one_scale(page: Page) -> None:
     expect(page.get_by_label("Rule", exact=True)).to_have_value("epsilon_gamma_box")
 
 
+def test_a_comparison_says_what_was_put_in(page: Page) -> None:
+    open_page(page)
+    expect(page.get_by_label("Put in").locator("option:checked")).to_have_text("automatic: ±1")
+    with page.expect_response(re.compile("/compare")) as answered:
+        page.get_by_role("tab", name="Compare").click()
+    starts = {
+        each["target"]["label"]: each["relevance"]["start"] for each in answered.value.json()["explanations"]
+    }
+    logits = {each["label"]: each["logit"] for each in answered.value.json()["scores"]}
+    assert starts == {label: pytest.approx(logits[label], rel=1e-4) for label in starts}
+    put_in = ", ".join(f"{start:.3g} at {label}" for label, start in starts.items()).replace("-", "−")
+    expect(page.locator("#report")).to_have_text(f"Put in: {put_in}.")
+    expect(page.get_by_label("Put in").locator("option:checked")).to_have_text("automatic: the logits")
+    page.get_by_role("tab", name="Map").click()
+    expect(page.locator("#report")).to_contain_text("1 was put in at automobile")
+
+
+def test_a_comparison_says_where_rules_put_in_other_signs(page: Page) -> None:
+    open_page(page, "#tab=compare&start=one&rules=epsilon&rules=z_plus&targets=automobile&targets=airplane")
+    starts = page.locator("#grid th small")
+    expect(starts).to_have_text(["1 put in", "−1 or 1 put in"])  # airplane's logit is negative
+
+
 def test_layers_show_the_relevance_of_each_layer(page: Page) -> None:
     open_page(page)
     page.get_by_role("tab", name="Layers").click()
@@ -426,6 +465,13 @@ def test_downloads_are_answers_of_the_service(page: Page, tmp_path: Path) -> Non
         assert download.value.suggested_filename == f"automobile-automobile-epsilon_plus_flat.{name.lower()}"
         assert (tmp_path / name).read_bytes().startswith(start)
     assert json.loads((tmp_path / "JSON").read_text())["target"]["label"] == "automobile"
+
+
+def test_the_name_of_a_saved_contrast_has_both_classes(page: Page) -> None:
+    open_page(page, "#target=automobile&versus=truck")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG", exact=True).click()
+    assert download.value.suggested_filename == "automobile-automobile-not-truck-epsilon_plus_flat.png"
 
 
 def test_copied_commands_send_the_same_request(
@@ -495,6 +541,88 @@ def test_an_unreadable_file_is_refused_with_a_message(failing_page: Page) -> Non
     failing_page.get_by_role("button", name="Example: frog").click()
     expect_question(failing_page, "Why frog?")
     expect(failing_page.get_by_role("alert")).to_be_hidden()
+
+
+def expect_nothing_but(page: Page, name: str) -> None:
+    """Wait until the page has an error for this picture, and check that it shows nothing of another one."""
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect_question(page, f"No explanation of {name}.")
+    expect(page).to_have_title(f"No explanation of {name}. LRPServe")
+    expect_caption(page, name)
+    for empty in (
+        "#scores",
+        "#answer",
+        "#report",
+        "#warnings",
+        "#grid",
+        "#flow",
+        "#code",
+        "#scale-high",
+        "#verified",
+    ):
+        expect(page.locator(empty)).to_have_text("")
+    for canvas in ("#panel-picture", "#panel-overlay", "#panel-relevance", "#seen"):
+        with Image.open(io.BytesIO(drawn(page, canvas))) as shown:
+            assert shown.getextrema()[3] == (0, 0), f"{canvas} shows something"
+    expect(page.locator("#take")).to_have_attribute("inert", "")
+
+
+@pytest.mark.parametrize("tab", ["map", "compare", "layers"])
+def test_after_a_refused_upload_nothing_of_the_earlier_picture_is_shown(failing_page: Page, tab: str) -> None:
+    ready = {"map": "#panel-relevance", "compare": "#grid img", "layers": "#flow img"}
+    open_page(failing_page)
+    failing_page.locator(f"#tab-{tab}").click()
+    expect(failing_page.locator(ready[tab]).first).to_be_visible()
+    choose(failing_page, b"no picture at all", "notes.png")
+    expect_nothing_but(failing_page, "notes.png")
+
+
+def test_after_a_lost_server_nothing_of_the_earlier_picture_is_shown(failing_page: Page) -> None:
+    open_page(failing_page)
+    failing_page.route("**/explain?*", lambda route: route.abort())
+    failing_page.get_by_role("button", name="Example: frog").click()
+    expect_nothing_but(failing_page, "frog.png")
+    with Image.open(io.BytesIO(drawn(failing_page, "#upload"))) as shown:
+        assert shown.getextrema()[3] == (255, 255)  # the frog itself
+    failing_page.unroute("**/explain?*")
+    failing_page.get_by_role("button", name="Try again").click()
+    expect_question(failing_page, "Why frog?")
+    expect(failing_page.locator("#scores .score")).to_have_count(10)
+
+
+@pytest.mark.parametrize(
+    ("tab", "shown", "path"), [("compare", "#grid", "compare"), ("layers", "#flow", "explain?*layer")]
+)
+def test_a_failed_comparison_does_not_leave_that_of_the_earlier_picture(
+    failing_page: Page, tab: str, shown: str, path: str
+) -> None:
+    open_page(failing_page)
+    failing_page.locator(f"#tab-{tab}").click()
+    expect(failing_page.locator(f"{shown} img").first).to_be_visible()
+    failing_page.route(f"**/{path}*", lambda route: route.abort())
+    failing_page.get_by_role("button", name="Example: frog").click()
+    expect_question(failing_page, "Why frog?")
+    expect(failing_page.get_by_role("alert")).to_be_visible()
+    expect(failing_page.locator(shown)).to_have_text("")
+    expect(failing_page.locator(f"{shown} img")).to_have_count(0)
+
+
+def test_while_a_picture_is_explained_everything_is_about_the_earlier_one(page: Page) -> None:
+    held: list[Route] = []
+    open_page(page, "#tab=compare")
+    expect(page.locator("#grid img")).to_have_count(9)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    page.route("**/explain?*", lambda route: held.append(route))
+    with page.expect_request("**/explain?*"):
+        page.get_by_role("button", name="Example: frog").click()
+    expect_question(page, "Why automobile?")
+    expect(page.locator("#code")).to_contain_text("file=@automobile.png")
+    expect(page.locator("#take")).to_have_attribute("inert", "")
+    assert not [url for url in sent if "/compare" in url]
+    held[0].continue_()
+    expect_question(page, "Why frog?")
+    expect(page.locator("#code")).to_contain_text("file=@frog.png")
 
 
 def test_an_unreachable_service_is_reported_and_can_be_tried_again(failing_page: Page) -> None:
