@@ -3,10 +3,11 @@
 import { Service, ServiceError } from "./api.js";
 import { byId } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
+import { checkState, createChecks } from "./link.js";
 import { Page, TABS } from "./page.js";
 import { watchSources } from "./picture.js";
 import { Address, Store, settable } from "./state.js";
-import { askKey, showBusy, tell } from "./view-trouble.js";
+import { askKey, showBusy, showLinkProblems, tell } from "./view-trouble.js";
 
 /** Fragments are state here, so that this link may not follow its own. */
 function watchSkipLink() {
@@ -27,6 +28,14 @@ function watchTabs(store) {
   };
 }
 
+/** Read the state from the address, and say what in it is unknown. */
+function readLink(address, checks) {
+  const { state, problems } = checkState(address.read(location.hash), address.defaults, checks);
+  const unknown = address.unknown(location.hash).map((name) => `“${name}” in the link is unknown and ignored.`);
+  showLinkProblems([...problems, ...unknown]);
+  return state;
+}
+
 async function start() {
   const service = new Service(showBusy, askKey);
   watchSkipLink();
@@ -34,7 +43,8 @@ async function start() {
     ["rules", "model", "colormaps"].map((path) => service.read(path)),
   );
   const address = new Address(settable(rules));
-  const store = new Store(address.read(location.hash));
+  const checks = createChecks({ rules, model, colormaps }, TABS);
+  const store = new Store(readLink(address, checks));
   watchTabs(store);
   const page = new Page(service, store, address, { rules, model, colormaps });
   watchSources(
@@ -42,10 +52,10 @@ async function start() {
     (message) => page.fail(new ServiceError(message)),
   );
   const { example } = store.state;
-  page.open({ example: EXAMPLES.includes(example) ? example : EXAMPLES[0] }, true);
+  page.open({ example: example ?? EXAMPLES[0] }, true);
   addEventListener("hashchange", () => {
-    const state = address.read(location.hash);
-    if (EXAMPLES.includes(state.example) && state.example !== store.state.example)
+    const state = readLink(address, checks);
+    if (state.example !== null && state.example !== store.state.example)
       page.open({ example: state.example }, true);
     store.set(state);
   });

@@ -1,7 +1,11 @@
 // What is asked for. All of it but the picture itself lives in the address, so that a link shows the same.
 
 const text = { read: (values) => values[0], write: (value) => [value] };
-const number = { read: (values) => Number(values[0]), write: (value) => [String(value)] };
+const number = {
+  /** What is no number stays text, for a message. */
+  read: ([value]) => (value.trim() === "" || Number.isNaN(Number(value)) ? value : Number(value)),
+  write: (value) => [String(value)],
+};
 const list = { read: (values) => values, write: (value) => value };
 
 const FIELDS = {
@@ -63,12 +67,12 @@ export function settable(rules) {
 /** Converts the state to the fragment of an address and back. */
 export class Address {
   #fields;
-  #defaults;
 
   /** @param {string[]} parameters names of rules' parameters */
   constructor(parameters) {
     this.#fields = { ...FIELDS, ...Object.fromEntries(parameters.map((name) => [name, number])) };
-    this.#defaults = { ...DEFAULTS, ...Object.fromEntries(parameters.map((name) => [name, null])) };
+    /** @type {State} what an address without fragment says */
+    this.defaults = { ...DEFAULTS, ...Object.fromEntries(parameters.map((name) => [name, null])) };
   }
 
   /** @param {string} hash @returns {State} */
@@ -76,16 +80,22 @@ export class Address {
     const query = new URLSearchParams(hash.slice(1));
     const given = Object.entries(this.#fields).filter(([name]) => query.has(name));
     return {
-      ...this.#defaults,
+      ...this.defaults,
       ...Object.fromEntries(given.map(([name, field]) => [name, field.read(query.getAll(name))])),
     };
+  }
+
+  /** @param {string} hash @returns {string[]} names with a value that are none of the state's */
+  unknown(hash) {
+    const given = [...new URLSearchParams(hash.slice(1))];
+    return given.filter(([name, value]) => value && !(name in this.#fields)).map(([name]) => name);
   }
 
   /** @param {State} state @returns {string} hash with everything that differs from the defaults */
   write(state) {
     const query = new URLSearchParams();
     for (const [name, field] of Object.entries(this.#fields)) {
-      if (state[name] === this.#defaults[name]) continue;
+      if (state[name] === this.defaults[name]) continue;
       for (const value of field.write(state[name])) query.append(name, value);
     }
     return query.size ? `#${query}` : "";

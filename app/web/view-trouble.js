@@ -1,7 +1,7 @@
 // What may go wrong, said to people: errors, overload, a missing key.
 
 import { ServiceError } from "./api.js";
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 
 /** Other errors are ours and go on to the console. @param {Error} error @param {() => void} again what may help */
 export function tell(error, again) {
@@ -9,6 +9,13 @@ export function tell(error, again) {
   byId("error-text").textContent = error.message;
   byId("error").hidden = false;
   byId("again").onclick = again;
+}
+
+/** Say what is wrong with the link by which the page was opened. @param {string[]} problems */
+export function showLinkProblems(problems) {
+  byId("link-problems").replaceChildren(...problems.map((textContent) => make("li", { textContent })));
+  byId("link-notice").hidden = !problems.length;
+  byId("link-close").onclick = () => (byId("link-notice").hidden = true);
 }
 
 /** @param {number | null} seconds until it is asked again; null when it is */

@@ -529,6 +529,85 @@ def test_a_link_restores_the_explanation(browser: Browser, site: str) -> None:
         assert drawn(other, "#panel-relevance") == shown
 
 
+def link_problems(page: Page) -> list[str]:
+    return page.locator("#link-problems li").all_inner_texts()
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "shown"),
+    [
+        (
+            "rule=epsilom",
+            "The rule “epsilom” in the link is unknown. The default, EpsilonPlusFlat, is used.",
+            "",
+        ),
+        (
+            "target=unicorn",
+            "The class “unicorn” in the link is unknown. The predicted class is explained.",
+            "",
+        ),
+        ("versus=kitten", "The class “kitten” in the link is unknown. No class is contrasted.", ""),
+        ("example=plane", "The example “plane” in the link is unknown. The first one is shown.", ""),
+        ("tab=trust", "The view “trust” in the link is unknown. The map is shown.", ""),
+        ("fit=squash", "The fit “squash” in the link is unknown. The default, crop, is used.", ""),
+        ("start=two", "The start “two” in the link is unknown. The default, automatic, is used.", ""),
+        ("colormap=jet", "The colour map “jet” in the link is unknown. The default, RdBu_r, is used.", ""),
+        (
+            "rule=gamma&gamma=much",
+            "The parameter gamma “much” in the link is not a number from 0 to 1000. Its default is used.",
+            "rule=gamma",
+        ),
+        (
+            "rule=gamma&gamma=-1",
+            "The parameter gamma “-1” in the link is not a number from 0 to 1000. Its default is used.",
+            "rule=gamma",
+        ),
+        (
+            "vmax=0",
+            "The end of the scale “0” in the link is not a number above 0. The map has its own scale.",
+            "",
+        ),
+        ("rul=gamma", "“rul” in the link is unknown and ignored.", ""),
+    ],
+)
+def test_a_link_with_an_unknown_value_says_which_and_shows_the_default(
+    page: Page, state: str, said: str, shown: str
+) -> None:
+    with page.expect_request("**/explain?*") as sent:
+        open_page(page, f"#{state}")
+    assert link_problems(page) == [said]
+    assert re.sub("&?(values|size)=[^&]*", "", sent.value.url).endswith(
+        shown or "/explain?rule=epsilon_plus_flat"
+    )
+    expect_question(page, "Why automobile?")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("#link-notice")).to_be_hidden()
+
+
+def test_a_comparison_leaves_out_what_is_unknown_in_a_link(page: Page) -> None:
+    with page.expect_request("**/compare?*") as sent:
+        open_page(page, "#tab=compare&rules=zero&rules=one&targets=cat&targets=mouse")
+    assert "rule=zero&target=cat&" in sent.value.url
+    assert link_problems(page) == [
+        "The rule “one” in the link is unknown. It is left out of the comparison.",
+        "The class “mouse” in the link is unknown. It is left out of the comparison.",
+    ]
+
+
+def test_a_changed_address_is_checked_as_well(page: Page) -> None:
+    open_page(page)
+    expect(page.locator("#link-notice")).to_be_hidden()
+    page.goto("/#rule=epsilom&example=frog")
+    expect_question(page, "Why frog?")
+    assert link_problems(page) == [
+        "The rule “epsilom” in the link is unknown. The default, EpsilonPlusFlat, is used."
+    ]
+    page.goto("/#rule=gamma&target=3")
+    expect(page.locator("#link-notice")).to_be_hidden()
+    expect_question(page, "Why cat?")
+
+
 # Errors
 
 
