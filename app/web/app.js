@@ -48,7 +48,7 @@ async function start() {
   watchTabs(store);
   const page = new Page(service, store, address, { rules, model, colormaps });
   watchSources(
-    (file) => page.open({ file }),
+    (files, made) => page.openAll(files, made),
     (message) => page.fail(new ServiceError(message)),
   );
   const { example } = store.state;

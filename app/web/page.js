@@ -7,6 +7,7 @@ import { Grid, pixelCanvas, whole } from "./draw.js";
 import { exampleFile } from "./examples.js";
 import { readPicture } from "./picture.js";
 import { ASKED, COMPARED, compareQuery, explainQuery } from "./query.js";
+import { withinLimits } from "./scale.js";
 import { OF_PICTURE, settable } from "./state.js";
 import { showAnswer, showNoAnswer } from "./view-answer.js";
 import { createCompareView } from "./view-compare.js";
@@ -15,6 +16,7 @@ import { createMapView } from "./view-map.js";
 import { createPictureView } from "./view-picture.js";
 import { createRuleView } from "./view-rule.js";
 import { createScoresView } from "./view-scores.js";
+import { createStripView } from "./view-strip.js";
 import { createTakeView } from "./view-take.js";
 import { tell } from "./view-trouble.js";
 import { report, verified } from "./words.js";
@@ -39,12 +41,14 @@ export class Page {
     this.service = service;
     this.store = store;
     this.colormaps = colormaps;
+    this.limits = model.limits;
     this.parameters = new Map(rules.map((rule) => [rule.name, settable([rule])]));
     this.asked = [...ASKED, ...settable(rules)];
     this.titles = new Map(rules.map(({ name, title }) => [name, title]));
     this.map = createMapView();
     this.rule = createRuleView(store, rules, colormaps);
     this.pictures = createPictureView((example) => this.open({ example }));
+    this.strip = createStripView((file) => this.open({ file }));
     this.scores = createScoresView(
       (target) => store.set({ target, ...(store.state.versus === target && { versus: null }) }),
       (versus) => this.#contrast(versus),
@@ -80,13 +84,23 @@ export class Page {
     this.#show(store.state);
   }
 
+  /** Explain the first of these files; a strip lets choose another. @param {File[]} files @param {boolean} [made] by the page */
+  openAll(files, made) {
+    this.strip.show(files.length > 1 ? files : []);
+    this.open({ file: files[0], made });
+  }
+
   /** Take a new picture: a file, or an example by name. */
-  open({ file = null, example = null }, keep = false) {
+  open({ file = null, example = null, made = file === null }, keep = false) {
     this.#loading.run(
-      async () => readPicture(file ?? (await exampleFile(example))),
+      async () => {
+        const picture = await readPicture(file ?? (await exampleFile(example)), made);
+        return withinLimits(picture, this.limits);
+      },
       (picture) => {
         this.#picture = picture;
         this.#enable(false);
+        this.strip.mark(picture.source);
         this.store.set({ example, ...(!keep && OF_PICTURE) });
         this.#schedule(0);
       },
@@ -125,7 +139,7 @@ export class Page {
 
   /** What is about the explanation or the comparison, whichever is in view. */
   #showRequest({ tab }) {
-    this.take.show(tab !== "compare");
+    this.take.show(tab !== "compare", this.#shown);
     byId("report").textContent = tab === "compare" ? this.compare.summary() : report(this.#shown.answer);
   }
 
@@ -193,7 +207,7 @@ export class Page {
   }
 
   #deliver(map, state) {
-    const { answer, name, image } = this.#shown;
+    const { answer, name, image, note } = this.#shown;
     const seen = pixelCanvas(answer.input.pixels);
     const shown = image ? { picture: image, crop: answer.input.crop } : { picture: seen, crop: whole(seen) };
     const { colours, kind } = this.colormaps.find((colormap) => colormap.name === answer.heatmap.colormap);
@@ -202,7 +216,7 @@ export class Page {
     this.#verifying.cancel();
     this.#enable(true);
     byId("verified").textContent = "against Zennit, the reference";
-    showAnswer(answer, answer.warnings);
+    showAnswer(answer, note ? [note, ...answer.warnings] : answer.warnings);
     this.pictures.show(answer, name, { ...shown, seen });
     this.scores.show(answer);
     this.#showRequest(state);

@@ -2,17 +2,21 @@
 
 import { byId } from "./dom.js";
 
-/** @typedef {{file: File, name: string, image: ImageBitmap | null}} Picture image: null where the browser cannot read it */
+/**
+ * @typedef {{file: File, name: string, image: CanvasImageSource | null, source: File, made: boolean, note: string | null}}
+ *   Picture what is sent; its name; null where the browser cannot read it; what was chosen; whether `file` was
+ *   made by the page; what the page did to it
+ */
 
-/** @param {File} file @returns {Promise<Picture>} */
-export async function readPicture(file) {
+/** @param {File} file @param {boolean} made by the page @returns {Promise<Picture>} */
+export async function readPicture(file, made = false) {
   const image = await createImageBitmap(file).catch(() => null); // TIFF, or no picture: the service will say
-  return { file, name: file.name || "picture.png", image };
+  return { file, name: file.name || "picture.png", image, source: file, made, note: null };
 }
 
-/** @param {(file: File) => void} onFile @param {(message: string) => void} onTrouble */
-export function watchSources(onFile, onTrouble) {
-  const take = (files) => files?.[0] && onFile(files[0]);
+/** @param {(files: File[], made?: boolean) => void} onFiles at least one; made by the page? @param {(message: string) => void} onTrouble */
+export function watchSources(onFiles, onTrouble) {
+  const take = (files) => files?.length && onFiles([...files]);
   byId("choose").onclick = () => byId("file").click();
   for (const input of ["file", "capture"]) {
     byId(input).onchange = ({ target }) => {
@@ -22,7 +26,7 @@ export function watchSources(onFile, onTrouble) {
   }
   document.addEventListener("paste", (event) => take(event.clipboardData?.files));
   watchDrops(take);
-  byId("camera").onclick = () => photograph(onFile, onTrouble);
+  byId("camera").onclick = () => photograph((file) => onFiles([file], true), onTrouble);
 }
 
 function watchDrops(take) {

@@ -6,7 +6,7 @@ import { question, standing } from "./words.js";
 /** @param {string} heading */
 function showHeading(heading) {
   byId("question").textContent = heading;
-  document.title = `${heading} LRPServe`;
+  document.title = `${heading} – LRPServe`;
 }
 
 /** @param {any} answer @param {string[]} warnings */
@@ -18,7 +18,7 @@ export function showAnswer(answer, warnings) {
 
 /** Say that there is no answer for a picture. @param {string} name */
 export function showNoAnswer(name) {
-  showHeading(`No explanation of ${name}.`);
+  showHeading(`No explanation of ${name}`);
   byId("answer").textContent = "";
   byId("warnings").replaceChildren();
 }

@@ -23,9 +23,9 @@ export function createTakeView(request, fetchAs, failed) {
       }
     };
   }
-  byId("copy-curl").onclick = () => copy(asCurl(request()), `Copied. It wants ${request().name} beside it.`);
+  byId("copy-curl").onclick = () => copy(asCurl(request()), `Copied. It reads ${request().name} from the current folder.`);
   byId("copy-python").onclick = () =>
-    copy(asPython(request()), `Copied. It wants ${request().name} beside it, and httpx.`);
+    copy(asPython(request()), `Copied. It reads ${request().name} from the current folder, and needs httpx.`);
 
   async function copy(text, words) {
     byId("code").textContent = text;
@@ -46,8 +46,13 @@ export function createTakeView(request, fetchAs, failed) {
       byId("taken").textContent = "";
     },
 
-    /** @param {boolean} single one explanation, not a comparison */
-    show(single) {
+    /**
+     * @param {boolean} single one explanation, not a comparison
+     * @param {import("./picture.js").Picture} picture which is offered if the page made it
+     */
+    show(single, { file, name, made }) {
+      byId("save-picture").hidden = !made;
+      byId("save-picture").onclick = () => save(file, name);
       byId("code").textContent = asCurl(request());
       byId("taken").textContent = "";
       byId("save-npy").disabled = !single;

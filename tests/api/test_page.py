@@ -20,10 +20,10 @@ import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Server, serving
+from conftest import Server, encode, serving
 from fake_model import FakeModel
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect, sync_playwright
 from starlette.testclient import TestClient
 
 from app.main import create_app
@@ -119,17 +119,41 @@ def drawn(page: Page, canvas: str) -> bytes:
     return base64.b64decode(url.partition(",")[2])
 
 
-def transfer(page: Page, content: bytes) -> Any:
-    """Return a `DataTransfer` with a file, as in events of drag and drop or pasting."""
+def transfer(page: Page, *contents: bytes) -> Any:
+    """Return a `DataTransfer` with files, as in events of drag and drop or pasting."""
     return page.evaluate_handle(
-        """([data]) => {
+        """(contents) => {
             const transfer = new DataTransfer();
-            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-            transfer.items.add(new File([bytes], "cat.png", { type: "image/png" }));
+            for (const data of contents) {
+                const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                transfer.items.add(new File([bytes], "cat.png", { type: "image/png" }));
+            }
             return transfer;
         }""",
-        [base64.b64encode(content).decode()],
+        [base64.b64encode(content).decode() for content in contents],
     )
+
+
+RECORD = """
+    window.sent = [];
+    const send = window.fetch;
+    window.fetch = (path, options) => {
+        if (options?.body) window.sent.push([path, options.body]);
+        return send(path, options);
+    };
+"""
+
+
+def sent_picture(page: Page, path: str) -> bytes:
+    """Return the picture in the last request to ``path``, from `RECORD`: Chromium does not report blobs."""
+    data: str = page.evaluate(
+        """async (path) => {
+            const [, body] = window.sent.findLast(([address]) => address.startsWith(path));
+            return btoa(String.fromCharCode(...new Uint8Array(await body.arrayBuffer())));
+        }""",
+        path,
+    )
+    return base64.b64decode(data)
 
 
 def explained(site: str, content: bytes, **query: str) -> dict[str, Any]:
@@ -249,6 +273,112 @@ def test_every_example_is_classified_correctly(page: Page) -> None:
     for name in ("ship", "airplane", "truck", "frog", "horse", "automobile"):
         page.get_by_role("button", name=f"Example: {name}").click()
         expect_question(page, f"Why {name}?")
+
+
+def several(*contents: bytes) -> list[FilePayload]:
+    """Files ``0.png``, ``1.png``, …"""
+    return [
+        {"name": f"{number}.png", "mimeType": "image/png", "buffer": content}
+        for number, content in enumerate(contents)
+    ]
+
+
+def test_several_pictures_become_a_strip_to_choose_from(failing_page: Page, cat_png: bytes) -> None:
+    page = failing_page
+    red, blue = (encode(Image.new("RGB", (60, 40), colour)) for colour in ("red", "blue"))
+    open_page(page)
+    expect(page.locator("#strip")).to_be_hidden()
+    page.locator("#file").set_input_files(several(cat_png, red, b"no picture", blue))
+    expect_caption(page, "PNG, 451×300")
+    pictures = page.get_by_role("list", name="Chosen pictures").get_by_role("button")
+    expect(pictures).to_have_count(4)
+    expect(pictures.nth(2)).to_have_text("2.png")  # in place of a picture that the browser cannot read
+    colours = [drawn(page, f"#strip li:nth-child({place}) canvas") for place in (2, 4)]
+    assert [Image.open(io.BytesIO(colour)).getpixel((40, 40)) for colour in colours] == [
+        (255, 0, 0, 255),
+        (0, 0, 255, 255),
+    ]
+    for number, caption in ((3, "PNG, 60×40"), (2, "2.png"), (0, "PNG, 451×300")):
+        page.get_by_role("button", name=f"Picture: {number}.png").click()
+        expect_caption(page, caption)
+        expect(page.locator("#strip [aria-pressed=true]")).to_have_attribute("title", f"{number}.png")
+    page.get_by_role("button", name="Example: frog").click()
+    expect_question(page, "Why frog?")
+    expect(page.locator("#strip [aria-pressed=true]")).to_have_count(0)
+    choose(page, red, "red.png")
+    expect_caption(page, "PNG, 60×40")
+    expect(page.locator("#strip")).to_be_hidden()
+
+
+def test_several_pictures_can_be_dropped(page: Page, cat_png: bytes) -> None:
+    open_page(page)
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer(page, cat_png, cat_png)})
+    expect(page.locator("#strip button")).to_have_count(2)
+    expect_caption(page, "PNG, 451×300")
+
+
+def test_a_picture_within_the_limits_is_sent_as_it_is(page: Page) -> None:
+    page.add_init_script(RECORD)
+    open_page(page)
+    small = encode(Image.new("RGB", (60, 40), "red"))
+    choose(page, small)
+    expect_caption(page, "PNG, 60×40")
+    assert sent_picture(page, "explain") == small
+
+
+@pytest.fixture(scope="module")
+def narrow_site(model: ModelProcess) -> Iterator[str]:
+    """The URL of a service that accepts 100 000 pixels and 20 000 bytes."""
+    settings = Settings(max_pixels=100_000, max_body_bytes=20_000)
+    with serving(settings, create_app(settings, model)) as narrow:
+        yield f"http://127.0.0.1:{narrow.port}"
+
+
+def test_a_picture_over_a_limit_is_scaled_down_in_the_browser(browser: Browser, narrow_site: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    cases = {
+        "plain.png": (Image.new("RGB", (500, 300), "red"), 408 * 244),  # √(100 000 / 150 000) of each side
+        "noise.png": (Image.fromarray(noise), None),  # only its bytes are over the limit
+    }
+    with visit(browser, narrow_site) as page:
+        page.add_init_script(RECORD)
+        open_page(page)
+        for name, (picture, pixels) in cases.items():
+            choose(page, encode(picture), name)
+            expect(page.locator("#warnings")).to_contain_text(f"pixels: {name}")
+            body = sent_picture(page, "explain")
+            assert len(body) <= 20_000
+            with Image.open(io.BytesIO(body)) as scaled:
+                size, (width, height) = scaled.size, picture.size
+            assert size[0] * size[1] <= 100_000
+            assert size[0] / size[1] == pytest.approx(width / height, rel=0.02)
+            assert pixels is None or size[0] * size[1] == pixels
+            mib = float(f"{len(encode(picture)) / 2**20:.3g}")
+            text = (
+                f"Scaled down in the browser to a JPEG of {size[0]}×{size[1]} pixels: {name} ({width}×{height} "
+                f"pixels, {mib:g} MiB) is over the service’s limits of 0.1 megapixels and 0.0191 MiB."
+            )
+            expect(page.locator("#warnings li").first).to_have_text(text)
+            expect(page.locator("#code")).to_contain_text(f"-{size[0]}x{size[1]}.jpg")
+            with page.expect_download() as download:
+                page.get_by_role("button", name="picture", exact=True).click()
+            assert Path(download.value.path()).read_bytes() == body
+        assert explained(narrow_site, body)["prediction"]["label"] in page.locator("#answer").inner_text()
+        page.get_by_role("button", name="Example: frog").click()
+        expect_question(page, "Why frog?")
+        expect(page.locator("#warnings")).not_to_contain_text("Scaled down")
+
+
+def test_transparent_parts_of_a_picture_that_is_scaled_down_become_white(
+    browser: Browser, narrow_site: str
+) -> None:
+    with visit(browser, narrow_site) as page:
+        page.add_init_script(RECORD)
+        open_page(page)
+        choose(page, encode(Image.new("RGBA", (400, 400), (200, 0, 0, 0))))
+        expect(page.locator("#upload-caption")).to_contain_text("JPEG")
+        with Image.open(io.BytesIO(sent_picture(page, "explain"))) as scaled:
+            assert scaled.getextrema() == ((255, 255),) * 3
 
 
 def test_the_small_picture_shows_the_models_input(page: Page, site: str, cat_png: bytes) -> None:
@@ -625,8 +755,8 @@ def test_an_unreadable_file_is_refused_with_a_message(failing_page: Page) -> Non
 def expect_nothing_but(page: Page, name: str) -> None:
     """Wait until the page has an error for this picture, and check that it shows nothing of another one."""
     expect(page.get_by_role("alert")).to_be_visible()
-    expect_question(page, f"No explanation of {name}.")
-    expect(page).to_have_title(f"No explanation of {name}. LRPServe")
+    expect_question(page, f"No explanation of {name}")
+    expect(page).to_have_title(f"No explanation of {name} – LRPServe")
     expect_caption(page, name)
     for empty in (
         "#scores",
