@@ -1,6 +1,8 @@
 // Painting on canvases. Everything is painted in a unit square; `paint` maps it to the canvas, which has the
 // shape of the model's input.
 
+import { DEFAULTS } from "./state.js";
+
 /** Relevance of each pixel the model saw, channels summed. */
 export class Grid {
   /** @param {number[][][]} values (channels, height, width) */
@@ -81,21 +83,34 @@ export function drawMap(c, map, smooth) {
   c.drawImage(map, 0, 0, 1, 1);
 }
 
-/** The map over the picture in grey, the stronger the more opaque, as the service's own overlay. */
-export function drawOverlay(c, { picture, crop, padColour, map, grid, heatmap, sign, smooth }) {
+/**
+ * The map over the picture, the stronger the more opaque: at most `opacity`, in 0…1. The picture is grey, as in
+ * the service's own overlay, from the usual opacity on; below it gets its colours back.
+ */
+export function drawOverlay(c, { picture, crop, padColour, map, grid, heatmap, sign, smooth, opacity }) {
   drawPicture(c, picture, crop, padColour);
   c.globalCompositeOperation = "saturation";
+  c.globalAlpha = Math.min(1, (100 * opacity) / DEFAULTS.opacity);
   c.fillStyle = "gray";
   c.fillRect(0, 0, 1, 1);
   c.globalCompositeOperation = "source-over";
-  drawMap(c, masked(map, opacity(grid, heatmap, sign), smooth), smooth);
+  c.globalAlpha = 1;
+  drawMap(c, masked(map, strength(grid, heatmap, sign, opacity), smooth), smooth);
 }
 
-/** Frame the pixel of the model that is being read. */
-export function drawProbe(c, { x, y }, { width, height }) {
+/** Parts of the model's input over the picture. @param {HTMLCanvasElement | null} input null for no parts */
+export function drawPatches(c, input, rectangles) {
+  for (const { x, y, width, height } of rectangles) {
+    const [across, down] = [1 / input.width, 1 / input.height];
+    c.drawImage(input, x, y, width, height, x * across, y * down, width * across, height * down);
+  }
+}
+
+/** Frame a rectangle, in pixels of the model's input, whose size the grid has. */
+export function outline(c, { x, y, width, height }, grid) {
   c.save();
   c.beginPath();
-  c.rect(x / width, y / height, 1 / width, 1 / height);
+  c.rect(x / grid.width, y / grid.height, width / grid.width, height / grid.height);
   c.resetTransform(); // a line is as thick across as down
   for (const [colour, size] of [
     ["white", 3],
@@ -146,11 +161,12 @@ export function pixelCanvas(pixels) {
   return canvasOf(new ImageData(new Uint8ClampedArray(rgba), pixels[0].length));
 }
 
-function opacity(grid, { vmin, vmax }, sign) {
+/** A mask of the more opaque pixels the larger their relevance. */
+function strength(grid, { vmin, vmax }, sign, opacity) {
   const largest = Math.max(Math.abs(vmin), Math.abs(vmax));
   const rgba = grid.values.flat().flatMap((value) => {
     const shown = sign === "all" || value > 0 === (sign === "positive");
-    return [0, 0, 0, shown ? 255 * 0.85 * Math.sqrt(Math.min(1, Math.abs(value) / largest)) : 0];
+    return [0, 0, 0, shown ? 255 * opacity * Math.sqrt(Math.min(1, Math.abs(value) / largest)) : 0];
   });
   return canvasOf(new ImageData(new Uint8ClampedArray(rgba), grid.width));
 }

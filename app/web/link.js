@@ -1,5 +1,6 @@
 // Checks what a link says: what is unknown here is named, and replaced by the default.
 
+import { parseRectangle } from "./cover.js";
 import { byId } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { DEFAULTS } from "./state.js";
@@ -35,6 +36,8 @@ export function createChecks({ rules, model, colormaps }, tabs) {
   const names = rules.map(({ name }) => name);
   const classes = [...model.classes, ...model.classes.keys()].map(String); // numbers are taken as well
   const usualRule = rules.find(({ name }) => name === DEFAULTS.rule)?.title;
+  const [, height, width] = model.input_size;
+  const size = { width, height };
   const parameters = rules.flatMap((rule) => rule.parameters);
   return {
     example: among("example", EXAMPLES, "The first one is shown."),
@@ -55,6 +58,14 @@ export function createChecks({ rules, model, colormaps }, tabs) {
       `The default, ${DEFAULTS.colormap}, is used.`,
     ),
     interpolation: among("interpolation", ["nearest", "bicubic"], "The map is not smoothed."),
+    opacity: number("opacity", 0, 100, "The default is used."),
+    cover: {
+      noun: "cover",
+      knows: (text) => parseRectangle(text, size) !== null,
+      instead: "It is left out.",
+      wrong: "is not left, top, width and height of a part of the picture, in pixels of the model",
+    },
+    fill: chosen("fill", "fill"),
     vmax: number("end of the scale", 0, Infinity, "The map has its own scale."),
     ...Object.fromEntries(
       parameters.map(({ name, minimum, maximum }) => [

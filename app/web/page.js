@@ -1,16 +1,17 @@
 // One picture and all that is shown of it: state in, requests out, answers to the views.
 
 import { Latest } from "./api.js";
-import { requestFor } from "./code.js";
 import { bitmapOf, byId, save } from "./dom.js";
 import { Grid, pixelCanvas, whole } from "./draw.js";
 import { exampleFile } from "./examples.js";
 import { readPicture } from "./picture.js";
-import { ASKED, COMPARED, compareQuery, explainQuery } from "./query.js";
+import { ASKED, COMPARED } from "./query.js";
+import { Requests } from "./requests.js";
 import { withinLimits } from "./scale.js";
 import { OF_PICTURE, settable } from "./state.js";
 import { showAnswer, showNoAnswer } from "./view-answer.js";
 import { createCompareView } from "./view-compare.js";
+import { createCoverView } from "./view-cover.js";
 import { createLayersView } from "./view-layers.js";
 import { createMapView } from "./view-map.js";
 import { createPictureView } from "./view-picture.js";
@@ -19,19 +20,18 @@ import { createScoresView } from "./view-scores.js";
 import { createStripView } from "./view-strip.js";
 import { createTakeView } from "./view-take.js";
 import { tell } from "./view-trouble.js";
-import { report, verified } from "./words.js";
+import { createVerifyView } from "./view-verify.js";
+import { report } from "./words.js";
 
 export const TABS = ["map", "compare", "layers"];
 const PAUSE_MS = 80; // between requests while a slider moves
 const MAP_SIDE = 512; // enough for a smooth map on a dense screen
-const CELL_SIDE = 128;
 
 /** What the page shows, once the service has said what there is. */
 export class Page {
   #explaining = new Latest();
   #detailing = new Latest(); // the comparison or the layers, whichever is in view
   #loading = new Latest();
-  #verifying = new Latest();
   #timer = null;
   #picture = null; // to be explained
   #shown = null; // the picture that everything on the page is about, and its answer
@@ -42,10 +42,13 @@ export class Page {
     this.store = store;
     this.colormaps = colormaps;
     this.limits = model.limits;
-    this.parameters = new Map(rules.map((rule) => [rule.name, settable([rule])]));
     this.asked = [...ASKED, ...settable(rules)];
     this.titles = new Map(rules.map(({ name, title }) => [name, title]));
-    this.map = createMapView();
+    this.map = createMapView({
+      onDraft: (rectangle) => this.cover.draft(rectangle),
+      onCover: (rectangle) => this.cover.add(rectangle),
+      onUndo: () => this.cover.undo(),
+    });
     this.rule = createRuleView(store, rules, colormaps);
     this.pictures = createPictureView((example) => this.open({ example }));
     this.strip = createStripView((file) => this.open({ file }));
@@ -53,33 +56,36 @@ export class Page {
       (target) => store.set({ target, ...(store.state.versus === target && { versus: null }) }),
       (versus) => this.#contrast(versus),
     );
+    const mean = model.normalisation.mean.map((level) => Math.round(255 * level));
+    this.cover = createCoverView(store, service, mean, this, (error) => this.fail(error));
     this.compare = createCompareView(store, rules, model.classes, (rule, target) =>
       store.set({ rule, target, versus: null, tab: "map" }),
     );
     this.layers = createLayersView(model.layers, (name) => this.titles.get(name) ?? name);
-    this.details = {
-      compare: { fetch: (signal) => this.#fetchComparison(signal), view: this.compare },
-      layers: { fetch: (signal) => this.#fetchLayers(signal), view: this.layers },
-    };
+    this.requests = new Requests(service, store, rules, (state, answer) => this.compare.picked(state, answer));
+    this.details = this.#createDetails();
     this.take = createTakeView(
-      () => this.#request(),
-      (accept) => this.#fetchAs(accept),
+      () => this.requests.describe(this.#shown),
+      (accept) => this.requests.fetchAs(this.#shown, accept),
       (error) => this.fail(error),
     );
     const [, height, width] = model.input_size;
     document.documentElement.style.setProperty("--model-shape", `${width} / ${height}`);
-    this.padColour = colourOf(model.normalisation.mean);
+    this.padColour = colourOf(mean);
     byId("model").textContent =
       `${model.name}${model.accuracy ? `, right on ${(100 * model.accuracy).toFixed(1)}% of its test pictures` : ""}`;
     byId("hold").onchange = ({ target }) =>
       store.set({ vmax: target.checked && this.#shown ? this.#shown.answer.heatmap.vmax : null });
     byId("grid-png").onclick = () =>
-      this.#fetchAs("image/png").then(
-        (blob) => save(blob, this.#request().saveAs),
+      this.requests.fetchAs(this.#shown, "image/png").then(
+        (blob) => save(blob, this.requests.describe(this.#shown).saveAs),
         (error) => this.fail(error),
       );
+    this.verify = createVerifyView(
+      (signal) => this.requests.explain(this.#shown, { verify: true, size: "model" }, signal),
+      (error) => this.fail(error),
+    );
     byId("copy-link").onclick = () => this.#copyLink();
-    byId("verify").onclick = () => this.#verify();
     store.subscribe((state, changed) => this.#changed(state, changed));
     this.#show(store.state);
   }
@@ -128,6 +134,8 @@ export class Page {
 
   #show(state) {
     this.rule.show(state);
+    this.map.setOpacity(state.opacity);
+    if (!this.#isOther(this.#picture)) this.cover.show(this.#shown);
     this.pictures.mark(state.example);
     for (const tab of TABS) {
       byId(`tab-${tab}`).setAttribute("aria-selected", String(tab === state.tab));
@@ -164,15 +172,12 @@ export class Page {
     byId("panel-map").setAttribute("aria-busy", "true");
     this.#explaining.run(
       async (signal) => {
-        const query = this.#explainQuery();
-        query.set("values", "true");
-        query.set("size", MAP_SIDE);
-        const answer = await this.#ask("explain", query, signal, picture);
+        const answer = await this.requests.explain(picture, { values: true, size: MAP_SIDE }, signal);
         return { answer, map: await bitmapOf(answer.heatmap.data) };
       },
       ({ answer, map }) => {
         if (this.#isOther(picture)) this.#clearDetails();
-        this.#shown = { ...picture, picture, answer };
+        this.#shown = { ...picture, picture, answer, grid: new Grid(answer.relevance.values) };
         this.#deliver(map, state);
         this.#detail();
       },
@@ -198,26 +203,23 @@ export class Page {
   /** Remove all that is about the last picture: there is no answer for the new one. */
   #clear(picture) {
     this.#shown = null;
-    this.#verifying.cancel();
     this.#clearDetails();
     showNoAnswer(picture.name);
     byId("report").textContent = "";
-    byId("verified").textContent = "";
-    for (const view of [this.pictures, this.scores, this.map, this.take]) view.clear(picture);
+    for (const view of [this.pictures, this.scores, this.map, this.cover, this.verify, this.take]) view.clear(picture);
   }
 
   #deliver(map, state) {
-    const { answer, name, image, note } = this.#shown;
+    const { answer, grid, name, image, note } = this.#shown;
     const seen = pixelCanvas(answer.input.pixels);
     const shown = image ? { picture: image, crop: answer.input.crop } : { picture: seen, crop: whole(seen) };
     const { colours, kind } = this.colormaps.find((colormap) => colormap.name === answer.heatmap.colormap);
     byId("error").hidden = true;
     byId("panel-map").setAttribute("aria-busy", "false");
-    this.#verifying.cancel();
     this.#enable(true);
-    byId("verified").textContent = "against Zennit, the reference";
+    this.verify.reset();
     showAnswer(answer, note ? [note, ...answer.warnings] : answer.warnings);
-    this.pictures.show(answer, name, { ...shown, seen });
+    this.pictures.show(answer, name, shown);
     this.scores.show(answer);
     this.#showRequest(state);
     byId("layers-example").textContent = overrideOf(answer.rule);
@@ -229,11 +231,24 @@ export class Page {
       colours,
       kind,
       title: this.titles.get(answer.rule.name),
-      grid: new Grid(answer.relevance.values),
+      grid,
       sign: state.sign,
       smooth: state.interpolation === "bicubic",
       absolute: state.normalize === "absolute",
     });
+    this.cover.show(this.#shown);
+  }
+
+  /** What tabs other than the map fetch and show, by tab. */
+  #createDetails() {
+    return {
+      compare: { fetch: (signal) => this.requests.compare(this.#shown, signal), view: this.compare },
+      layers: {
+        fetch: (signal) =>
+          this.requests.layers(this.#shown, this.layers.names(this.#shown.answer), signal),
+        view: this.layers,
+      },
+    };
   }
 
   /** Fetch what the open tab needs besides the map. */
@@ -255,69 +270,6 @@ export class Page {
     );
   }
 
-  #fetchComparison(signal) {
-    const query = this.#compareQuery();
-    query.set("size", CELL_SIDE);
-    return this.#ask("compare", query, signal);
-  }
-
-  #fetchLayers(signal) {
-    const names = this.layers.names(this.#shown.answer);
-    return Promise.all(names.map((layer) => this.#explainLayer(layer, signal)));
-  }
-
-  #explainLayer(layer, signal) {
-    const query = this.#explainQuery();
-    query.set("layer", layer);
-    query.set("size", CELL_SIDE);
-    return this.#ask("explain", query, signal);
-  }
-
-  /** Send a picture, get the answer to the question that `query` is. */
-  async #ask(path, query, signal, { file } = this.#shown) {
-    return (await this.service.post(`${path}?${query}`, file, "application/json", signal)).json();
-  }
-
-  #explainQuery() {
-    const { state } = this.store;
-    return explainQuery(state, this.parameters.get(state.rule) ?? []);
-  }
-
-  #compareQuery() {
-    const { state } = this.store;
-    const { rules, targets } = this.compare.picked(state, this.#shown.answer);
-    return compareQuery(
-      state,
-      rules,
-      targets,
-      rules.flatMap((rule) => this.parameters.get(rule) ?? []),
-    );
-  }
-
-  /** This very request, to be sent again from elsewhere. @returns {import("./code.js").Request} */
-  #request() {
-    const { state } = this.store;
-    const query = state.tab === "compare" ? this.#compareQuery() : this.#explainQuery();
-    return requestFor(state, this.#shown, query, this.service.hasKey);
-  }
-
-  async #fetchAs(accept) {
-    const { path, query } = this.#request();
-    return (await this.service.post(`${path}?${query}`, this.#shown.file, accept)).blob();
-  }
-
-  #verify() {
-    const query = this.#explainQuery();
-    query.set("verify", "true");
-    query.set("size", "model");
-    byId("verified").textContent = "computing it again …";
-    this.#verifying.run(
-      (signal) => this.#ask("explain", query, signal),
-      ({ relevance }) => (byId("verified").textContent = verified(relevance.verify)),
-      (error) => this.fail(error),
-    );
-  }
-
   #copyLink() {
     const words = this.store.state.example
       ? "Link copied; it shows the same."
@@ -326,9 +278,9 @@ export class Page {
   }
 }
 
-/** @param {number[]} mean one level of grey, or of red, green and blue, in 0…1 @returns {string} */
+/** @param {number[]} levels of grey, or of red, green and blue, 0 to 255 @returns {string} */
 function colourOf([red, green = red, blue = red]) {
-  return `rgb(${[red, green, blue].map((level) => Math.round(255 * level)).join(" ")})`;
+  return `rgb(${red} ${green} ${blue})`;
 }
 
 /** An override for the first layer at which a rule does something. */

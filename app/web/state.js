@@ -22,6 +22,9 @@ const FIELDS = {
   vmax: number,
   colormap: text,
   interpolation: text,
+  opacity: number,
+  cover: list,
+  fill: text,
   view: text,
   rules: list,
   targets: list,
@@ -45,13 +48,16 @@ export const DEFAULTS = Object.freeze({
   vmax: null,
   colormap: "RdBu_r",
   interpolation: "nearest",
+  opacity: 85,
+  cover: [],
+  fill: "grey",
   view: "heatmap",
   rules: [],
   targets: [],
 });
 
 /** What a new picture makes meaningless. */
-export const OF_PICTURE = Object.freeze({ target: null, versus: null, vmax: null, targets: [] });
+export const OF_PICTURE = Object.freeze({ target: null, versus: null, vmax: null, targets: [], cover: [] });
 
 /** Parameters that follow from another one, which GET /rules does not say: α − β = 1. */
 const DEPENDENT = new Set(["beta"]);

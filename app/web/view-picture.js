@@ -34,8 +34,8 @@ export function createPictureView(onExample) {
       buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(EXAMPLES[i] === example)));
     },
 
-    /** @param {{picture: CanvasImageSource, crop: object, seen: HTMLCanvasElement}} shown */
-    show(answer, name, { picture, crop, seen }) {
+    /** @param {{picture: CanvasImageSource, crop: object}} shown */
+    show(answer, name, { picture, crop }) {
       const { format, width, height } = answer.input;
       drawThumbnail(byId("upload"), picture, crop);
       byId("upload").setAttribute(
@@ -43,12 +43,17 @@ export function createPictureView(onExample) {
         `${name}, ${width} by ${height} pixels, with the part that the model saw`,
       );
       byId("upload-caption").textContent = `${format}, ${width}×${height}`;
+    },
+
+    /** Show the pixels that the model saw. @param {HTMLCanvasElement} input @param {boolean} isCovered */
+    showInput(input, isCovered) {
       const target = byId("seen");
-      target.width = seen.width;
-      target.height = seen.height;
-      target.getContext("2d").drawImage(seen, 0, 0);
-      target.setAttribute("aria-label", `The ${seen.width} by ${seen.height} pixels that the model saw`);
-      byId("seen-caption").textContent = `the model saw ${seen.width}×${seen.height}`;
+      target.width = input.width;
+      target.height = input.height;
+      target.getContext("2d").drawImage(input, 0, 0);
+      const text = `The ${input.width} by ${input.height} pixels that the model saw`;
+      target.setAttribute("aria-label", isCovered ? `${text}, partly covered` : text);
+      byId("seen-caption").textContent = `the model saw ${input.width}×${input.height}`;
     },
   };
 }

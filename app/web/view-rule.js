@@ -20,7 +20,11 @@ export function createRuleView(store, rules, colormaps) {
     ),
   );
   byId("rule").onchange = ({ target }) => store.set({ rule: target.value });
-  for (const name of CHOICES) byId(name).onchange = ({ target }) => store.set({ [name]: target.value || null });
+  for (const name of CHOICES) {
+    const alsoReset = name === "fit" ? { cover: [] } : {}; // covers are places in what the model saw
+    byId(name).onchange = ({ target }) => store.set({ [name]: target.value || null, ...alsoReset });
+  }
+  byId("opacity").onchange = ({ target }) => store.set({ opacity: Number(target.value) });
   byId("smooth").onchange = ({ target }) =>
     store.set({ interpolation: target.checked ? "bicubic" : "nearest" });
   byId("layers").onchange = ({ target }) =>
@@ -63,6 +67,7 @@ export function createRuleView(store, rules, colormaps) {
       for (const slider of sliders) slider.show(state);
       for (const name of CHOICES) byId(name).value = state[name] ?? "";
       byId("start-automatic").textContent = `automatic: ${usualStart(state)}`;
+      byId("opacity").value = state.opacity;
       byId("smooth").checked = state.interpolation === "bicubic";
       byId("hold").checked = state.vmax !== null;
       byId("hold").disabled = state.normalize === "minmax";

@@ -1,5 +1,7 @@
 // Numbers and sentences.
 
+import { covers } from "./cover.js";
+
 /** @param {number} value @returns {string} three digits, with a true minus */
 export function plain(value) {
   if (value === 0) return "0";
@@ -21,6 +23,12 @@ export const signed = (value) => (value > 0 ? "+" : "") + plain(value);
 export function percent(share) {
   const hundred = 100 * share;
   return hundred > 0 && hundred < 1 ? "<1%" : `${Math.round(hundred)}%`;
+}
+
+/** @param {number} difference of probabilities @returns {string} in percentage points, with its sign */
+export function points(difference) {
+  const value = Math.round(100 * difference);
+  return value > 0 ? `+${value}` : String(value).replace("-", "−");
 }
 
 /** The question that an answer answers. */
@@ -55,6 +63,33 @@ export function report({ relevance, target, versus }) {
 /** What was put in for the classes of a comparison. @param {Map<string, string>} starts by class */
 export function putIn(starts) {
   return `Put in: ${[...starts].map(([label, start]) => `${start} at ${label}`).join(", ")}.`;
+}
+
+/**
+ * What covers change, in a few sentences.
+ * @param {{answer: any, grid: import("./draw.js").Grid}} shown
+ * @param {any} prediction of the covered picture, with the places that are covered; null while there is none
+ * @param {import("./cover.js").Rectangle[]} places that are covered now
+ */
+export function coverReport({ answer, grid }, prediction, places) {
+  const rectangles = prediction?.places ?? places;
+  let [count, sum] = [0, 0];
+  grid.values.forEach((row, y) =>
+    row.forEach((value, x) => {
+      if (!covers(rectangles, x, y)) return;
+      count += 1;
+      sum += value;
+    }),
+  );
+  const what = `${count} of ${grid.width * grid.height} pixels are covered, with a relevance of ${signed(sum)} of ${signed(answer.relevance.sum)}.`;
+  if (!prediction) return `${what} The scores are still those of the whole picture.`;
+  const changes = [answer.target, answer.versus].filter(Boolean).map(({ label }) => {
+    const [before, now] = [answer, prediction].map(({ scores }) => scores.find((score) => score.label === label));
+    return `${label}: ${percent(before.probability)} → ${percent(now.probability)}, logit ${signed(before.logit)} → ${signed(now.logit)}.`;
+  });
+  const { label, probability } = prediction.prediction;
+  const says = label === answer.prediction.label ? "still says" : "now says";
+  return [what, ...changes, `The network ${says} ${label}, ${percent(probability)}.`].join(" ");
 }
 
 /** What the reference engine says of the numbers. */

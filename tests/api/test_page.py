@@ -526,6 +526,265 @@ def test_a_held_scale_is_kept_for_the_next_class(page: Page) -> None:
     expect(page.locator("#scale-high")).to_have_text(high)
 
 
+def test_the_slider_of_the_overlay_sets_the_opacity_of_the_map(browser: Browser, site: str) -> None:
+    with visit(browser, site) as page:
+        open_page(page)
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url))
+        slider = page.get_by_role("slider", name="Opacity of the map over the picture")
+        expect(slider).to_have_value("85")
+        usual = drawn(page, "#panel-overlay")
+        slider.fill("40")
+        expect(page).to_have_url(re.compile("opacity=40"))
+        weaker, link = drawn(page, "#panel-overlay"), page.url
+        slider.fill("0")
+        assert drawn(page, "#panel-overlay") == drawn(page, "#panel-picture")
+        assert len({usual, weaker, drawn(page, "#panel-overlay")}) == 3
+        assert not [url for url in sent if "/explain" in url]
+    with visit(browser, site) as other:
+        open_page(other, link[link.index("#") :])
+        assert drawn(other, "#panel-overlay") == weaker
+
+
+# Covers
+
+WHEEL = (5, 18, 9, 7)  # left, top, width and height in pixels of the model, on the automobile
+MEAN = (125, 123, 114)
+
+
+def cell(page: Page, x: int, y: int, size: tuple[int, int] = (32, 32)) -> tuple[float, float]:
+    """Return the place in the window of a pixel of the model's input, on the map."""
+    box = page.locator("#panel-relevance").bounding_box()
+    assert box is not None
+    return box["x"] + (x + 0.5) / size[0] * box["width"], box["y"] + (y + 0.5) / size[1] * box["height"]
+
+
+def cover(page: Page, x: int, y: int, width: int, height: int, size: tuple[int, int] = (32, 32)) -> None:
+    """Cover a rectangle of the model's input with the mouse, beginning at its lower right corner."""
+    if page.locator("#cover").get_attribute("aria-pressed") == "false":
+        page.get_by_role("button", name="Cover", exact=True).click()
+    page.mouse.move(*cell(page, x + width - 1, y + height - 1, size))
+    page.mouse.down()
+    page.mouse.move(*cell(page, x + 1, y + 1, size))
+    page.mouse.move(*cell(page, x, y, size))
+    page.mouse.up()
+
+
+def expect_covered(page: Page, pixels: int) -> None:
+    """Wait for the scores with this number of covered pixels."""
+    expect(page.locator("#covered")).to_contain_text(
+        re.compile(rf"^{pixels} of \d+ pixels.*The network (still|now) says")
+    )
+
+
+def predicted(site: str, pixels: np.ndarray[Any, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.post(
+        f"{site}/predict", files={"file": encode(Image.fromarray(pixels.astype(np.uint8)))}, timeout=30
+    ).json()
+    return answer
+
+
+def automobile(page: Page, site: str) -> dict[str, Any]:
+    """Return the explanation of the picture that the page last sent."""
+    return explained(site, sent_picture(page, "explain"))
+
+
+def percent(share: float) -> str:
+    return "<1%" if 0 < share < 0.01 else f"{round(100 * share)}%"
+
+
+def test_covered_pixels_have_the_models_mean_and_the_scores_are_those_of_what_is_left(
+    page: Page, site: str
+) -> None:
+    page.add_init_script(RECORD)
+    open_page(page)
+    before = automobile(page, site)
+    pixels = np.array(before["input"]["pixels"])
+    assert (
+        predicted(site, pixels)["scores"] == before["scores"]
+    )  # the model's own input is sent without any loss
+    x, y, width, height = WHEEL
+    cover(page, *WHEEL)
+    expect_covered(page, 63)
+    pixels[y : y + height, x : x + width] = MEAN
+    with Image.open(io.BytesIO(sent_picture(page, "predict"))) as sent:
+        assert np.asarray(sent.convert("RGB")).tolist() == pixels.tolist()
+    with Image.open(io.BytesIO(drawn(page, "#seen"))) as seen:
+        assert np.asarray(seen.convert("RGB")).tolist() == pixels.tolist()
+    after = predicted(site, pixels)
+    now = {score["label"]: score for score in after["scores"]}
+    for score, row in zip(before["scores"], page.locator("#scores .score").all(), strict=True):
+        probability = now[score["label"]]["probability"]
+        change = round(100 * (probability - score["probability"]))
+        expect(row.locator(".number")).to_have_text(percent(probability))
+        expect(row.locator(".change")).to_have_text(f"{change:+d}".replace("-", "−") if change else "0")
+    relevance = np.array(before["relevance"]["values"]).sum(0)
+    share = relevance[y : y + height, x : x + width].sum()
+    was, best = before["scores"][0], after["prediction"]
+    changed = now["automobile"]
+    assert page.locator("#covered").inner_text() == (
+        f"63 of 1024 pixels are covered, with a relevance of +{share:.3g} of +{before['relevance']['sum']:.3g}. "
+        f"automobile: {percent(was['probability'])} → {percent(changed['probability'])}, "
+        f"logit +{was['logit']:.3g} → +{changed['logit']:.3g}. "
+        f"The network still says {best['label']}, {percent(best['probability'])}."
+    )
+
+
+def test_a_contrast_reports_the_change_of_both_classes_and_of_the_prediction(page: Page) -> None:
+    open_page(page, "#versus=truck&target=automobile&cover=0,0,32,32")
+    expect_covered(page, 1024)
+    expect(page.locator("#covered")).to_contain_text(
+        re.compile(r"automobile: 88% → \S+, logit \+3.94 → .*truck: 1% → \S+, logit .*The network now says")
+    )
+
+
+def test_covered_pixels_can_be_blurred(page: Page, site: str) -> None:
+    page.add_init_script(RECORD)
+    open_page(page)
+    cover(page, *WHEEL)
+    expect_covered(page, 63)
+    grey = page.locator("#covered").inner_text()
+    page.get_by_label("What covered parts become").select_option("blurred")
+    expect(page.locator("#covered")).not_to_have_text(grey)
+    expect(page).to_have_url(re.compile("fill=blurred"))
+    pixels = np.array(automobile(page, site)["input"]["pixels"])
+    blurred = pixels.astype(float)
+    for axis in (1, 0) * 3:  # three passes; a box of radius 4, cut off at the borders
+        means = [
+            np.take(blurred, range(max(0, place - 4), min(32, place + 5)), axis).mean(axis)
+            for place in range(32)
+        ]
+        blurred = np.stack(means, axis)
+    x, y, width, height = WHEEL
+    region = np.s_[y : y + height, x : x + width]
+    with Image.open(io.BytesIO(sent_picture(page, "predict"))) as sent:
+        covered = np.asarray(sent.convert("RGB")).astype(int)
+    assert np.abs(covered[region] - blurred[region]).max() <= 0.5 + 1e-6
+    covered[region] = pixels[region]
+    assert covered.tolist() == pixels.tolist()
+
+
+def test_covers_add_up_and_are_taken_back_one_by_one_or_all_at_once(page: Page) -> None:
+    open_page(page)
+    scores = page.locator("#scores").inner_text()
+    undo, clear = (page.get_by_role("button", name=name) for name in ("Undo", "Clear"))
+    expect(undo).to_be_disabled()
+    cover(page, *WHEEL)
+    expect_covered(page, 63)
+    one = page.locator("#scores").inner_text()
+    cover(page, 10, 20, 6, 6)  # 20 of its 36 pixels are covered already
+    expect_covered(page, 79)
+    expect(page).to_have_url(re.compile(r"cover=5%2C18%2C9%2C7&cover=10%2C20%2C6%2C6"))
+    undo.click()
+    expect_covered(page, 63)
+    assert page.locator("#scores").inner_text() == one
+    cover(page, 0, 0, 1, 1)
+    expect_covered(page, 64)
+    clear.click()
+    expect(page.locator("#covered")).to_have_text(
+        "Drag over the picture, or use Space and the arrow keys on it."
+    )
+    expect(page).not_to_have_url(re.compile("cover="))
+    assert page.locator("#scores").inner_text() == scores
+    expect(clear).to_be_disabled()
+
+
+def test_pictures_show_what_is_covered(page: Page) -> None:
+    open_page(page)
+    panels = ("#panel-picture", "#panel-overlay", "#panel-relevance", "#seen")
+    page.get_by_role("button", name="Cover", exact=True).click()
+    before = [drawn(page, panel) for panel in panels]
+    cover(page, *WHEEL)
+    page.mouse.move(0, 0)
+    expect(page.locator("#readout")).to_contain_text("Point at a pixel")
+    assert all(drawn(page, panel) != was for panel, was in zip(panels, before, strict=True))
+    with Image.open(io.BytesIO(drawn(page, "#panel-picture"))) as shown:
+        middle = shown.getpixel((round(9.5 / 32 * shown.width), round(21.5 / 32 * shown.height)))
+    assert middle == (*MEAN, 255)
+    page.get_by_role("button", name="Clear").click()
+    assert [drawn(page, panel) for panel in panels] == before
+
+
+def test_a_part_is_covered_with_the_keyboard(page: Page) -> None:
+    open_page(page)
+    tab_to(page, "#probe")
+    for key in ("ArrowRight", "Space", "ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    expect_covered(page, 6)  # answered while it is drawn
+    page.keyboard.press("Space")
+    expect(page).to_have_url(re.compile(r"cover=16%2C16%2C3%2C2$"))
+    expect_covered(page, 6)
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    expect_covered(page, 7)
+    page.keyboard.press("Escape")
+    expect_covered(page, 6)
+    page.keyboard.press("Delete")
+    expect(page.locator("#covered")).to_contain_text("Cover a part of the picture")
+    expect(page).not_to_have_url(re.compile("cover="))
+
+
+def test_arrow_keys_on_the_slider_of_the_overlay_do_not_move_the_probe(page: Page) -> None:
+    open_page(page)
+    tab_to(page, "#opacity")
+    page.keyboard.press("ArrowLeft")
+    expect(page).to_have_url(re.compile("opacity=80"))
+    expect(page.locator("#readout")).to_contain_text("Point at a pixel")
+
+
+def test_covers_stay_for_another_rule_and_go_with_the_picture_and_its_fit(page: Page) -> None:
+    open_page(page)
+    cover(page, *WHEEL)
+    expect_covered(page, 63)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    page.get_by_label("Rule", exact=True).select_option("gamma")
+    expect(page.locator("#panel-relevance")).to_have_attribute("aria-label", re.compile("LRP-γ"))
+    expect_covered(page, 63)
+    assert not [url for url in sent if "/predict" in url]  # another rule does not change the scores
+    page.get_by_label("How the picture is fitted").select_option("pad")
+    expect(page.locator("#scores.covered")).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("cover="))
+    cover(page, *WHEEL)
+    expect_covered(page, 63)
+    page.get_by_role("button", name="Example: frog").click()
+    expect_question(page, "Why frog?")
+    expect(page.locator("#scores.covered")).to_have_count(0)
+    expect(page.locator("#covered")).to_contain_text("Drag over the picture")
+
+
+def test_a_link_restores_covers_and_says_which_are_outside_of_the_picture(page: Page) -> None:
+    open_page(page, "#example=frog&cover=4,5,6,7&cover=30,30,5,5&fill=blurred")
+    expect_covered(page, 42)
+    expect_question(page, "Why frog?")
+    expect(page.get_by_label("What covered parts become")).to_have_value("blurred")
+    assert link_problems(page) == [
+        "The cover “30,30,5,5” in the link is not left, top, width and height of a part of the picture, in "
+        "pixels of the model. It is left out."
+    ]
+
+
+def test_without_an_answer_for_a_cover_the_scores_are_said_to_be_those_of_the_whole_picture(
+    failing_page: Page,
+) -> None:
+    page = failing_page
+    open_page(page)
+    scores = page.locator("#scores").inner_text()
+    cover(page, 0, 0, 2, 1)
+    expect_covered(page, 2)
+    page.route("**/predict", lambda route: route.abort())
+    cover(page, *WHEEL)
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
+    expect(page.locator("#covered")).to_contain_text(
+        re.compile(r"^65 of 1024 pixels.* The scores are still those of the whole picture\.$")
+    )
+    assert page.locator("#scores").inner_text() == scores
+    page.unroute("**/predict")
+    page.get_by_role("button", name="Try again").click()
+    expect_covered(page, 65)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
 def test_verification_shows_the_difference_from_the_reference(page: Page) -> None:
     open_page(page, "#rule=gamma")
     page.get_by_role("button", name="Check the numbers").click()
@@ -947,7 +1206,7 @@ def test_the_page_can_be_used_with_the_keyboard(page: Page) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page_fits_the_window_and_axe_finds_no_violations(
-    browser: Browser, site: str, size: str, scheme: str
+    browser: Browser, site: str, cat_png: bytes, size: str, scheme: str
 ) -> None:
     width, height = SIZES[size]
     ARTEFACTS.mkdir(exist_ok=True)
@@ -960,6 +1219,15 @@ def test_the_page_fits_the_window_and_axe_finds_no_violations(
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             report = Axe().run(page, None if tab == "map" else f"#panel-{tab}")
             assert report.violations_count == 0, report.generate_report()
+        page.locator("#tab-map").click()
+        page.locator("#file").set_input_files(several(cat_png, encode(Image.new("RGB", (60, 40), "red"))))
+        expect_caption(page, "PNG, 451×300")
+        cover(page, *WHEEL)
+        expect_covered(page, 63)
+        page.screenshot(path=ARTEFACTS / f"covered-{size}-{scheme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        report = Axe().run(page)
+        assert report.violations_count == 0, report.generate_report()
 
 
 # API documentation
@@ -1045,6 +1313,18 @@ def test_padding_has_the_colour_of_the_models_mean(browser: Browser, other_site:
         with Image.open(io.BytesIO(drawn(page, "#panel-picture"))) as panel:
             corners = [panel.getpixel((5, 5)), panel.getpixel((panel.width - 5, panel.height - 5))]
         assert corners == [(102, 102, 102, 255)] * 2
+
+
+def test_covers_have_the_shape_and_the_mean_of_the_model(browser: Browser, other_site: str) -> None:
+    with visit(browser, other_site) as page:
+        page.add_init_script(RECORD)
+        open_page(page)
+        cover(page, 50, 30, 10, 15, (64, 48))
+        expect_covered(page, 150)
+        pixels = np.array(explained(other_site, sent_picture(page, "explain"))["input"]["pixels"])[..., 0]
+        pixels[30:45, 50:60] = 102
+        with Image.open(io.BytesIO(sent_picture(page, "predict"))) as sent:
+            assert np.asarray(sent.convert("RGB"))[..., 1].tolist() == pixels.tolist()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,0 +1,73 @@
+// Requests about the picture on the page.
+
+import { requestFor } from "./code.js";
+import { compareQuery, explainQuery } from "./query.js";
+import { settable } from "./state.js";
+
+const CELL_SIDE = 128; // of the small maps of comparison and layers, in pixels
+
+/** @typedef {{file: File, name: string, answer: any}} Shown the picture on the page, and its answer */
+
+export class Requests {
+  /**
+   * @param {import("./api.js").Service} service @param {import("./state.js").Store} store @param {any[]} rules
+   * @param {(state: import("./state.js").State, answer: any) => {rules: string[], targets: string[]}} picked to compare
+   */
+  constructor(service, store, rules, picked) {
+    this.service = service;
+    this.store = store;
+    this.parameters = new Map(rules.map((rule) => [rule.name, settable([rule])]));
+    this.picked = picked;
+  }
+
+  /**
+   * Ask for the explanation that the state describes.
+   * @param {{file: File}} picture @param {Record<string, any>} more parameters @param {AbortSignal} signal
+   */
+  explain({ file }, more, signal) {
+    const query = this.#explainQuery();
+    for (const [name, value] of Object.entries(more)) query.set(name, value);
+    return this.#ask("explain", query, file, signal);
+  }
+
+  /** @param {Shown} shown @param {AbortSignal} signal */
+  compare({ file, answer }, signal) {
+    const query = this.#compareQuery(answer);
+    query.set("size", CELL_SIDE);
+    return this.#ask("compare", query, file, signal);
+  }
+
+  /** Ask for the relevance at several layers. @param {Shown} shown @param {string[]} layers @param {AbortSignal} signal */
+  layers(shown, layers, signal) {
+    return Promise.all(layers.map((layer) => this.explain(shown, { layer, size: CELL_SIDE }, signal)));
+  }
+
+  /** What is in view as a request, to be sent again from elsewhere. @param {Shown} shown @returns {import("./code.js").Request} */
+  describe(shown) {
+    const { state } = this.store;
+    const query = state.tab === "compare" ? this.#compareQuery(shown.answer) : this.#explainQuery();
+    return requestFor(state, shown, query, this.service.hasKey);
+  }
+
+  /** What is in view, in another form. @param {Shown} shown @param {string} accept @returns {Promise<Blob>} */
+  async fetchAs(shown, accept) {
+    const { path, query } = this.describe(shown);
+    return (await this.service.post(`${path}?${query}`, shown.file, accept)).blob();
+  }
+
+  async #ask(path, query, file, signal) {
+    return (await this.service.post(`${path}?${query}`, file, "application/json", signal)).json();
+  }
+
+  #explainQuery() {
+    const { state } = this.store;
+    return explainQuery(state, this.parameters.get(state.rule) ?? []);
+  }
+
+  #compareQuery(answer) {
+    const { state } = this.store;
+    const { rules, targets } = this.picked(state, answer);
+    const parameters = rules.flatMap((rule) => this.parameters.get(rule) ?? []);
+    return compareQuery(state, rules, targets, parameters);
+  }
+}
