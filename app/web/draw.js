@@ -100,6 +100,7 @@ export function drawOverlay(c, { picture, crop, padColour, map, grid, heatmap, s
 
 /** Parts of the model's input over the picture. @param {HTMLCanvasElement | null} input null for no parts */
 export function drawPatches(c, input, rectangles) {
+  c.imageSmoothingEnabled = false; // else the pixels around a part show in it
   for (const { x, y, width, height } of rectangles) {
     const [across, down] = [1 / input.width, 1 / input.height];
     c.drawImage(input, x, y, width, height, x * across, y * down, width * across, height * down);

@@ -46,7 +46,9 @@ export function createCoverView(store, service, mean, { map, pictures, scores },
     if (store.state.cover.length) store.set({ cover: store.state.cover.slice(0, -1) });
   }
 
+  /** What is covered: nothing beside a comparison or layers, which are about the whole picture. */
   function rectangles() {
+    if (store.state.tab !== "map") return [];
     const all = store.state.cover.map((text) => parseRectangle(text, shown.grid)).filter(Boolean);
     return draft ? [...all, draft] : all;
   }

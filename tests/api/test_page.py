@@ -563,6 +563,7 @@ def cover(page: Page, x: int, y: int, width: int, height: int, size: tuple[int, 
     """Cover a rectangle of the model's input with the mouse, beginning at its lower right corner."""
     if page.locator("#cover").get_attribute("aria-pressed") == "false":
         page.get_by_role("button", name="Cover", exact=True).click()
+    page.locator("#panel-relevance").scroll_into_view_if_needed()
     page.mouse.move(*cell(page, x + width - 1, y + height - 1, size))
     page.mouse.down()
     page.mouse.move(*cell(page, x + 1, y + 1, size))
@@ -751,6 +752,19 @@ def test_covers_stay_for_another_rule_and_go_with_the_picture_and_its_fit(page: 
     expect_question(page, "Why frog?")
     expect(page.locator("#scores.covered")).to_have_count(0)
     expect(page.locator("#covered")).to_contain_text("Drag over the picture")
+
+
+def test_comparison_and_layers_are_about_the_picture_without_covers(page: Page) -> None:
+    open_page(page)
+    whole, scores = drawn(page, "#seen"), page.locator("#scores").inner_text()
+    cover(page, *WHEEL)
+    expect_covered(page, 63)
+    for tab in ("Compare", "Layers"):
+        page.get_by_role("tab", name=tab).click()
+        assert (drawn(page, "#seen"), page.locator("#scores").inner_text()) == (whole, scores)
+    page.get_by_role("tab", name="Map").click()
+    expect_covered(page, 63)
+    assert drawn(page, "#seen") != whole
 
 
 def test_a_link_restores_covers_and_says_which_are_outside_of_the_picture(page: Page) -> None:
