@@ -46,8 +46,7 @@ export class Service {
       } else if (response.status === 503 && attempt < ATTEMPTS) {
         const seconds = Number(response.headers.get("Retry-After")) || 1;
         this.onBusy(seconds);
-        await pause(seconds, options.signal);
-        this.onBusy(null);
+        await pause(seconds, options.signal).finally(() => this.onBusy(null));
       } else {
         throw new ServiceError(await sentence(response));
       }

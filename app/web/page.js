@@ -19,7 +19,7 @@ import { createRuleView } from "./view-rule.js";
 import { createScoresView } from "./view-scores.js";
 import { createStripView } from "./view-strip.js";
 import { createTakeView } from "./view-take.js";
-import { tell } from "./view-trouble.js";
+import { settle, tell } from "./view-trouble.js";
 import { createVerifyView } from "./view-verify.js";
 import { report } from "./words.js";
 
@@ -31,6 +31,7 @@ const MAP_SIDE = 512; // enough for a smooth map on a dense screen
 export class Page {
   #explaining = new Latest();
   #detailing = new Latest(); // the comparison or the layers, whichever is in view
+  #trouble = null; // the last error of these
   #loading = new Latest();
   #timer = null;
   #picture = null; // to be explained
@@ -259,13 +260,14 @@ export class Page {
     return this.#detailing.run(
       detail.fetch,
       (result) => {
+        settle(this.#trouble);
         detail.view.show(result);
         this.#showRequest(state);
       },
       (error) => {
         detail.view.clear();
         this.#showRequest(state);
-        this.fail(error);
+        this.fail((this.#trouble = error));
       },
     );
   }

@@ -4,6 +4,7 @@ import { Latest } from "./api.js";
 import { blurred, covered, parseRectangle, written } from "./cover.js";
 import { byId } from "./dom.js";
 import { pixelCanvas } from "./draw.js";
+import { settle } from "./view-trouble.js";
 import { coverReport } from "./words.js";
 
 const PAUSE_MS = 80; // between requests while a rectangle is drawn
@@ -27,6 +28,7 @@ export function createCoverView(store, service, mean, { map, pictures, scores },
   let draft = null;
   /** @type {{scores: any[], places: Rectangle[]} | null} of the covered picture, and what was covered */
   let prediction = null;
+  let trouble = null; // the last error
   let asked = ""; // what it was asked for
   let next = null; // the input to ask for, and its covers
   let blur = { pixels: null, result: null };
@@ -105,13 +107,14 @@ export function createCoverView(store, service, mean, { map, pictures, scores },
         return (await service.post("predict", file, "application/json", signal)).json();
       },
       (answer) => {
+        settle(trouble);
         prediction = { ...answer, places };
         showScores(rectangles());
       },
       (error) => {
         forget();
         showScores(rectangles());
-        failed(error);
+        failed((trouble = error));
       },
     );
   }

@@ -3,12 +3,20 @@
 import { ServiceError } from "./api.js";
 import { byId, make } from "./dom.js";
 
+let told = null; // the error on the page
+
 /** Other errors are ours and go on to the console. @param {Error} error @param {() => void} again what may help */
 export function tell(error, again) {
   if (!(error instanceof ServiceError)) throw error;
   byId("error-text").textContent = error.message;
   byId("error").hidden = false;
+  told = error;
   byId("again").onclick = again;
+}
+
+/** Remove the message about an error that is over. @param {Error | null} error */
+export function settle(error) {
+  if (error !== null && error === told) byId("error").hidden = true;
 }
 
 /** Say what is wrong with the link by which the page was opened. @param {string[]} problems */
