@@ -1261,6 +1261,9 @@ def test_the_page_fits_the_window_and_axe_finds_no_violations(
         cover(page, *WHEEL)
         expect_covered(page, 63)
         page.screenshot(path=ARTEFACTS / f"covered-{size}-{scheme}.png", full_page=True)
+        boxes = [canvas.bounding_box() for canvas in page.locator(".panels canvas").all()]
+        corners = {(box["x"], box["y"]) for box in boxes if box is not None}
+        assert len(corners) == 3, "panels lie on each other"
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         report = Axe().run(page)
         assert report.violations_count == 0, report.generate_report()
