@@ -87,13 +87,16 @@ def options(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port (default 8000); 0 picks a free one.")] = None,
+    root_path: Annotated[
+        str | None, typer.Option(help="Path below which a proxy publishes it, as /xai (default: none).")
+    ] = None,
     device: Device = None,
     model: Model = None,
 ) -> None:
     """Start the service; Swagger UI is at /docs."""
     # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    settings = settings_of(host=host, port=port, device=device, model=model)
+    settings = settings_of(host=host, port=port, root_path=root_path, device=device, model=model)
     from app.runtime.model_process import ModelProcess
 
     configure(settings.log_format)

@@ -31,6 +31,7 @@ from app.api.http.access import (
 from app.api.http.limits import AdmissionControl, BodyLimits
 from app.api.http.middleware import CloseWhileDraining, HeadAsGet, JoinedHeaders, RequestContext
 from app.api.http.problems import Problem
+from app.api.http.root_path import RootPath
 from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances
 from app.api.protocols.open_inference import routes as open_inference
@@ -71,7 +72,7 @@ DESCRIPTION = """
 *Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
 which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
 
-The page at [`/`](/) shows all of it. Here: open `POST /explain`, choose a file, *Execute*, and the heatmap
+The [page](./) shows all of it. Here: open `POST /explain`, choose a file, *Execute*, and the heatmap
 appears; pick `application/json` as the media type for everything that is known about it.
 """
 
@@ -225,6 +226,7 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, serv
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
     app.add_middleware(TrustedHosts, names=trusted_names(settings))
     app.add_middleware(AdmissionControl, admission=service.admission, keys=keys)
+    app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(RequestContext, metrics=service.metrics)
     if settings.cors_origins:
         app.add_middleware(

@@ -2,9 +2,10 @@
 
 Of uvicorn's public interface this uses `Config`, its options, and `Server`. What there is no option for needs
 `HttpToolsProtocol`, which is private: a deadline for a request's head (uvicorn waits without end), a limit on its
-size (httptools has none), and answers before the application is called (``limit_concurrency`` counts idle
-connections, and refuses probes as well). Therefore the dependency has an upper bound in ``pyproject.toml``, and
-``tests/test_server.py`` lists the parts that must exist.
+size (httptools has none), answers before the application is called (``limit_concurrency`` counts idle
+connections, and refuses probes as well), and ``X-Forwarded-Prefix`` (the application does not see which proxy
+sent it). Therefore the dependency has an upper bound in ``pyproject.toml``, and ``tests/test_server.py`` lists
+the parts that must exist.
 """
 
 import asyncio
@@ -20,12 +21,14 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.http.early_refusal import EarlyRefusal, is_computed
+from app.api.http.root_path import local_path
 from app.serving.admission import Ticket
 from app.serving.readiness import Readiness
-from app.settings import Settings
+from app.settings import Settings, normal_prefix
 
 MAX_HEAD_BYTES = 2**16
 """Bytes of a request's line, headers and trailers."""
@@ -33,6 +36,7 @@ CHUNK_OVERHEAD = 8
 """Bytes of framing for each byte of a body that comes in chunks of one byte."""
 CLOSING_S = 3.0
 """Bound on the time between the last answer and the end of the process."""
+FORWARDED_PREFIX = b"x-forwarded-prefix"
 GC_THRESHOLD = 10_000
 """First threshold of `gc.set_threshold`; with the default, 700, collections are frequent under load."""
 EXIT_BROKEN = 1
@@ -109,7 +113,10 @@ def options(settings: Settings) -> dict[str, Any]:
         "host": settings.host,
         "port": settings.port,
         "http": functools.partial(
-            HttpProtocol, read_deadline_s=settings.read_deadline_s, early_refusal=EarlyRefusal()
+            HttpProtocol,
+            read_deadline_s=settings.read_deadline_s,
+            early_refusal=EarlyRefusal(settings.root_path),
+            root_path=settings.root_path,
         ),
         "timeout_keep_alive": settings.keep_alive_s,
         "timeout_graceful_shutdown": settings.graceful_stop_s,
@@ -123,6 +130,8 @@ def options(settings: Settings) -> dict[str, Any]:
 class HttpProtocol(HttpToolsProtocol):
     """One HTTP/1.1 connection, with a read deadline, a limit on the size of heads, and early refusal.
 
+    The prefix that a trusted proxy has removed, ``X-Forwarded-Prefix``, becomes the request's ``root_path``.
+
     The connection is closed when it has waited ``read_deadline_s`` for the client: from the connection's start or
     the last answer to the end of a request's head, and after an answer that did not wait for the request's body.
     The time in which a request is answered does not count; its body has a deadline of its own.
@@ -132,9 +141,12 @@ class HttpProtocol(HttpToolsProtocol):
     that slow clients do not occupy places. `AdmissionControl` releases it.
     """
 
-    def __init__(self, *, read_deadline_s: float, early_refusal: EarlyRefusal, **uvicorns: Any) -> None:
+    def __init__(
+        self, *, read_deadline_s: float, early_refusal: EarlyRefusal, root_path: str, **uvicorns: Any
+    ) -> None:
         super().__init__(**uvicorns)
         self._read_deadline_s = read_deadline_s
+        self._root_path_of_settings = root_path
         self._early_refusal = early_refusal
         self._refused: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
         """Takes the place of uvicorn's `RequestResponseCycle` of a request that has been answered."""
@@ -164,8 +176,9 @@ class HttpProtocol(HttpToolsProtocol):
         if refusal is not None:
             self._refuse(refusal, keep_alive=keep_alive)
             return
+        self.root_path = self.scope["root_path"] = self._forwarded_prefix()
         super().on_headers_complete()
-        if is_computed(self.scope["method"], self.scope["path"]):
+        if is_computed(self.scope["method"], local_path(self.scope, self._root_path_of_settings)):
             self.scope["state"]["ticket"] = Ticket(self.app_state["admission"])
 
     def on_body(self, body: bytes) -> None:
@@ -194,6 +207,14 @@ class HttpProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
 
+    def _forwarded_prefix(self) -> str:
+        """Return the prefix in ``X-Forwarded-Prefix``, or an empty one if the client is not a trusted proxy."""
+        sent = [value for name, value in self.headers if name == FORWARDED_PREFIX]
+        if len(sent) != 1 or not self.client:
+            return ""
+        trusted = self.client[0] in _trusted_proxies(str(self.config.forwarded_allow_ips))
+        return (normal_prefix(sent[0].decode("latin-1")) or "") if trusted else ""
+
     def _refuse(self, answer: bytes, *, keep_alive: bool) -> None:
         self.cycle = self._refused
         self.transport.write(answer)
@@ -221,6 +242,12 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self._timer = self.loop.call_later(left_s, self._check_deadline)
+
+
+@functools.cache
+def _trusted_proxies(addresses: str) -> _TrustedHosts:
+    """Return the proxies that uvicorn trusts for ``X-Forwarded-For`` and ``X-Forwarded-Proto``."""
+    return _TrustedHosts(addresses)
 
 
 def _ticket(cycle: Any) -> Ticket | None:

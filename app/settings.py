@@ -1,11 +1,20 @@
 """Settings of the service, each with the reason for its default."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 2**20
@@ -14,11 +23,32 @@ PREFIX = "LRP_"
 MIN_SIMILARITY = 0.7
 """Similarity of a suggested name: API_KEYS_FILE for API_KEY, but not CORES for CPUS."""
 
+MAX_PREFIX_LENGTH = 200
+PATH_PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+"""Unreserved characters of RFC 3986 in segments that are neither empty nor dots.
+
+The prefix is part of the links of pages, so it cannot contain markup, nor begin with the name of a host.
+"""
+
 LogFormat = Literal["auto", "json", "text"]
 
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def normal_prefix(text: str) -> str | None:
+    """Return a path prefix such as ``/xai`` without the slash at its end; None if ``text`` is not a prefix."""
+    prefix = text.strip().rstrip("/")
+    is_valid = len(prefix) <= MAX_PREFIX_LENGTH and PATH_PREFIX.fullmatch(prefix)
+    return prefix if is_valid else None
+
+
+def _prefix(text: str) -> str:
+    prefix = normal_prefix(text)
+    if prefix is None:
+        raise ValueError("must be a path such as /xai, of letters, digits, -, ., _ and ~")
+    return prefix
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -44,6 +74,11 @@ class Settings(BaseSettings):
         description="Address to listen on; by default the loopback, which other machines cannot reach.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    root_path: Annotated[str, AfterValidator(_prefix)] = Field(
+        "",
+        description="Path below which a proxy publishes the service, such as /xai. Requests are accepted with it "
+        "and without it; links have it.",
+    )
     api_keys_file: Path | None = Field(
         None, description="File with API keys, one per line. Default: no key is required."
     )

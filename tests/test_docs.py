@@ -49,6 +49,7 @@ KINDS = {
     "json",
     "yaml",
     "http",
+    "nginx",
 }
 ADDRESS = "127.0.0.1:8000"
 SUBSTITUTED = {"--host 0.0.0.0": "--host 127.0.0.1"}

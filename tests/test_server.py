@@ -90,6 +90,7 @@ ATTRIBUTES = {
     HttpToolsProtocol: [
         *["parser", "transport", "loop", "app_state"],
         *["url", "headers", "expect_100_continue", "scope", "cycle", "pipeline"],
+        *["client", "config", "root_path"],
     ],
     RequestResponseCycle: ["scope", "response_complete", "message_event"],
 }

@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 from app.api.http.access import KeyFile
 from app.api.http.limits import AdmissionControl
 from app.api.http.middleware import RequestContext
+from app.api.http.root_path import RootPath
 from app.server import options
 from app.serving.admission import Admission
 from app.settings import Settings
@@ -80,12 +81,14 @@ class Connection:
 class Service:
     """The given application, or one that answers once it may, behind our middleware and our server's protocol."""
 
-    def __init__(self, app: ASGIApp | None = None, **state: object) -> None:
+    def __init__(self, app: ASGIApp | None = None, settings: Settings | None = None, **state: object) -> None:
         self.answers = asyncio.Event()
         metrics = Metrics()
         self.admission = Admission(ROOM, metrics)
-        guarded = RequestContext(AdmissionControl(app or self._app, self.admission), metrics)
-        config = uvicorn.Config(guarded, interface="asgi3", **options(Settings()))
+        settings = settings or Settings()
+        admitted = AdmissionControl(app or self._app, self.admission)
+        guarded = RequestContext(RootPath(admitted, settings.root_path), metrics)
+        config = uvicorn.Config(guarded, interface="asgi3", **options(settings))
         config.load()
         self._protocol = config.http_protocol_class
         self._state = ServerState()
@@ -150,6 +153,21 @@ def test_of_many_that_come_at_once_no_more_are_let_in_than_there_is_room_for() -
         last.send(post())
         await service.idle()
         assert last.status == 200
+
+    play(scene)
+
+
+def test_requests_below_the_prefix_take_places_when_they_have_arrived() -> None:
+    async def scene() -> None:
+        service = Service(settings=Settings(root_path="/xai"))
+        connections = [service.connect() for _ in range(ROOM + 1)]
+        for connection in connections:
+            connection.send(post(path="/xai/explain"))
+        assert service.admission.is_full
+        service.answers.set()
+        await service.idle()
+        assert sorted(connection.status or 0 for connection in connections) == [200] * ROOM + [503]
+        assert service.admission.occupied == 0
 
     play(scene)
 

@@ -22,6 +22,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import Server, encode, serving
 from fake_model import FakeModel
+from nginx import PREFIX, nginx, passing_on, recipe
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect, sync_playwright
 from starlette.testclient import TestClient
@@ -1272,8 +1273,8 @@ def test_the_page_fits_the_window_and_axe_finds_no_violations(
 # API documentation
 
 
-def test_swagger_uploads_a_picture_and_shows_the_heatmap(page: Page, cat_png: bytes) -> None:
-    page.goto("/docs")
+def swagger_explains(page: Page, cat_png: bytes) -> None:
+    """Upload a picture in Swagger UI, and wait for its heatmap."""
     explain = page.locator("#operations-explain-explain_explain_post")
     explain.get_by_text("/explain", exact=True).click()
     explain.locator("input[type=file]").set_input_files(
@@ -1283,6 +1284,11 @@ def test_swagger_uploads_a_picture_and_shows_the_heatmap(page: Page, cat_png: by
     heatmap = explain.locator(".live-responses-table img")
     expect(heatmap).to_be_visible()
     assert heatmap.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
+
+
+def test_swagger_uploads_a_picture_and_shows_the_heatmap(page: Page, cat_png: bytes) -> None:
+    page.goto("/docs")
+    swagger_explains(page, cat_png)
     page.screenshot(path=ARTEFACTS / "swagger.png", full_page=True)
 
 
@@ -1291,6 +1297,31 @@ def test_redoc_sends_no_requests_to_other_hosts(page: Page) -> None:
     expect(page.get_by_role("heading", name=re.compile("LRPServe")).first).to_be_visible()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=ARTEFACTS / "redoc.png")
+
+
+# Below a path prefix
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["prefix removed", "prefix passed on"])
+def test_the_page_and_swagger_work_below_a_prefix(
+    browser: Browser, model: ModelProcess, tmp_path: Path, cat_png: bytes, removed: bool
+) -> None:
+    settings = Settings(root_path="" if removed else PREFIX)
+    with (
+        serving(settings, create_app(settings, model)) as server,
+        nginx(recipe() if removed else passing_on(recipe()), server.port, tmp_path) as url,
+        visit(browser, f"{url}/", ignore_https_errors=True, permissions=["clipboard-write"]) as page,
+    ):
+        page.goto("./")
+        expect_question(page, "Why automobile?")
+        choose(page, cat_png)
+        expect_question(page, "Why cat?")
+        page.get_by_role("button", name="curl", exact=True).click()
+        expect(page.locator("#code")).to_contain_text(f"{url}/explain?")
+        page.get_by_role("link", name="Try the API").click()
+        swagger_explains(page, cat_png)
+        link = page.get_by_role("link", name="page", exact=True)  # opens in a new tab
+        assert link.evaluate("link => link.href") == f"{url}/"
 
 
 # A model of another shape

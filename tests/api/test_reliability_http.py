@@ -257,9 +257,9 @@ def test_row_18_idle_connections_do_not_keep_probes_from_answering(server: Serve
 
 
 @contextmanager
-def full(model: ModelProcess) -> Iterator[Server]:
+def full(model: ModelProcess, root_path: str = "") -> Iterator[Server]:
     """A service that has no room for anything."""
-    settings = Settings(read_deadline_s=30)
+    settings = Settings(read_deadline_s=30, root_path=root_path)
     app = create_app(settings, model)
     with serving(settings, app) as server:
         while httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503:
@@ -312,6 +312,15 @@ def test_row_19_a_refusal_ends_connections_whose_next_bytes_are_in_doubt(
         found, _ = read_answer(client)
         assert (found["status"], found["connection"]) == ("503", "close")
         assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("path", ["/explain", "/xai/explain"])
+def test_row_19_a_refusal_is_the_same_below_a_prefix(model: ModelProcess, path: str) -> None:
+    with full(model, root_path="/xai") as server, closing(connect(server)) as client:
+        client.sendall(head("Content-Length: 9", path=path))  # refused without its body
+        found, body = read_answer(client)
+    assert found["status"] == "503"
+    assert json.loads(body)["detail"] == QUEUE_FULL
 
 
 @pytest.mark.parametrize(

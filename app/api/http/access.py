@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.http.errors import BadRequestError, UnauthorizedError
+from app.api.http.root_path import local_path
 from app.errors import RefusedToStartError
 from app.settings import Settings
 
@@ -92,7 +93,7 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] == "http" and scope["path"] not in self._open_paths:
+        if scope["type"] == "http" and local_path(scope) not in self._open_paths:
             sent = list(_credentials(Headers(scope=scope)))
             if not any(self._keys.contains(key) for key in sent):
                 raise UnauthorizedError(

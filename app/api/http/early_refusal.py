@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from app.api.http.access import has_key
 from app.api.http.problem_types import PROBLEM_TYPES
 from app.api.http.problems import PROTOCOLS, content_of, problem_of_public
+from app.api.http.root_path import without_prefix
 from app.errors import UnavailableError
 from app.serving.admission import QUEUE_FULL, Admission
 from app.telemetry.logs import fields
@@ -45,7 +46,9 @@ class EarlyRefusal:
     second.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root_path: str = "") -> None:
+        """``root_path``: prefix that paths may have, as in the settings."""
+        self._root_path = root_path
         self._unreported = 0
 
     def answer(
@@ -63,7 +66,7 @@ class EarlyRefusal:
         and ``has_cors``. The application answers requests without a valid key, and those of other sites' pages,
         whose answers have further headers.
         """
-        path = target.partition(b"?")[0].decode("latin-1")
+        path = without_prefix(target.partition(b"?")[0].decode("latin-1"), self._root_path)
         if not is_computed(method.decode("latin-1"), path):
             return None
         admission: Admission = state["admission"]

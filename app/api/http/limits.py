@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.http.access import KeyFile, has_key
 from app.api.http.early_refusal import is_computed
 from app.api.http.errors import TooSlowError
+from app.api.http.root_path import local_path
 from app.errors import TooLargeError, UnavailableError
 from app.serving.admission import Admission, Ticket
 
@@ -98,7 +99,7 @@ class AdmissionControl:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or not is_computed(scope["method"], scope["path"]):
+        if scope["type"] != "http" or not is_computed(scope["method"], local_path(scope)):
             await self._app(scope, receive, send)
             return
         ticket: Ticket = scope["state"].setdefault("ticket", Ticket(self._admission))

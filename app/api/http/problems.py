@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from app.api.http.errors import MethodNotAllowedError, NotFoundError
 from app.api.http.problem_types import problem_type
+from app.api.http.root_path import local_path
 from app.errors import InternalError, InvalidParameterError, PublicError
 from app.telemetry.logs import fields
 
@@ -115,7 +116,7 @@ def install(app: FastAPI) -> None:
 def answer(request: Request, error: Exception) -> Response:
     """Return the HTTP response for ``error``."""
     problem = problem_of(error, request)
-    content, media_type = content_of(problem, request.url.path)
+    content, media_type = content_of(problem, local_path(request.scope))
     return Response(content, problem.status, _headers(error), media_type)
 
 
