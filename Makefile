@@ -20,7 +20,7 @@ help:  ## List the targets
 serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
 	@$(BIN)/lrpserve serve --host $(HOST) --port $(PORT)
 
-test: $(VENV)/test.stamp $(VENV)/kserve/stamp  ## Run all tests
+test: $(VENV)/test.stamp $(VENV)/kserve/stamp $(VENV)/openapi-client/stamp  ## Run all tests
 	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
 
 soak: $(VENV)/test.stamp  ## Test overload, mixed requests, damaged pictures and generated requests; SOAK_ARGS=--short SOAK_S=seconds
@@ -89,6 +89,13 @@ $(VENV)/kserve/stamp: tests/api/kserve.txt $(VENV)/test.stamp
 	@$(BIN)/python -m venv $(VENV)/kserve
 	@if $(VENV)/kserve/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<; \
 		then touch $@; else rm -rf $(VENV)/kserve; echo "KServe's SDK could not be installed; its tests are skipped"; fi
+
+# The generator of clients excludes releases that the service uses, too. Without it, its tests are skipped.
+$(VENV)/openapi-client/stamp: tests/api/openapi_client.txt $(VENV)/test.stamp
+	@echo "Setting up the generator of clients ..."
+	@$(BIN)/python -m venv $(VENV)/openapi-client
+	@if $(VENV)/openapi-client/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<; \
+		then touch $@; else rm -rf $(VENV)/openapi-client; echo "It could not be installed; its tests are skipped"; fi
 
 # In an environment of its own, so that the audit does not depend on the packages that it checks.
 $(VENV)/audit.stamp: $(VENV)/serve.stamp

@@ -36,7 +36,7 @@ from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances
 from app.api.protocols.open_inference import routes as open_inference
 from app.api.protocols.open_inference.schemas import InferenceRequest
-from app.api.routes import about, batch, compare, explain, health, page, redoc
+from app.api.routes import about, batch, compare, explain, health, page, redoc, swagger
 from app.api.schemas import AboutModel, Limits, about_model
 from app.models.protocol import Model
 from app.runtime.executor import Executor
@@ -117,7 +117,9 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     service = Service(settings, model, keys)
     app = FastAPIOffline(
         redirect_slashes=False,
+        docs_url=None,  # see app.api.routes.swagger
         redoc_url=None,  # see app.api.routes.redoc
+        generate_unique_id_function=openapi.operation_id,
         title="LRPServe",
         summary="Class scores and relevance heatmaps for pictures.",
         description=DESCRIPTION,
@@ -210,6 +212,7 @@ def _add_routes(app: FastAPI, *, locked: bool) -> None:
             )
     app.include_router(health.router)
     page.install(app)
+    swagger.install(app)
     redoc.install(app)
 
 

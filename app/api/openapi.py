@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -21,6 +22,7 @@ from app.api.http.problem_types import problem_type
 from app.api.http.problems import MEDIA_TYPE, TYPE_PREFIX, Problem, ProtocolError
 from app.api.http.upload import SEND_ONE
 from app.api.placeholders import facts, fill
+from app.api.schema_style import readable
 from app.errors import (
     DeadlineError,
     InvalidParameterError,
@@ -78,6 +80,11 @@ ANY_MODEL = "any model"
 SCHEMAS = "#/components/schemas/{model}"
 
 
+def operation_id(route: APIRoute) -> str:
+    """Return the ID of a route's operation, of which generated clients make a function: the route's name."""
+    return route.name
+
+
 def install(app: FastAPI, models: Sequence[type[BaseModel]], described: Description) -> None:
     """Complete the schema of ``app``.
 
@@ -90,6 +97,7 @@ def install(app: FastAPI, models: Sequence[type[BaseModel]], described: Descript
         schema = generate()
         _, found = models_json_schema([(model, "validation") for model in models], ref_template=SCHEMAS)
         schema["components"]["schemas"].update(found["$defs"])
+        schema = readable(schema)
         _add_examples(schema["paths"], recorded_answers(described.card.version))
         return cast("dict[str, Any]", fill(schema, facts(described)))
 

@@ -1275,7 +1275,7 @@ def test_the_page_fits_the_window_and_axe_finds_no_violations(
 
 def swagger_explains(page: Page, cat_png: bytes) -> None:
     """Upload a picture in Swagger UI, and wait for its heatmap."""
-    explain = page.locator("#operations-explain-explain_explain_post")
+    explain = page.locator("#operations-explain-explain")
     explain.get_by_text("/explain", exact=True).click()
     explain.locator("input[type=file]").set_input_files(
         {"name": "cat.png", "mimeType": "image/png", "buffer": cat_png}
@@ -1290,6 +1290,22 @@ def test_swagger_uploads_a_picture_and_shows_the_heatmap(page: Page, cat_png: by
     page.goto("/docs")
     swagger_explains(page, cat_png)
     page.screenshot(path=ARTEFACTS / "swagger.png", full_page=True)
+
+
+def test_swagger_shows_the_file_chooser_and_the_important_parameters_first(page: Page) -> None:
+    page.goto("/docs")
+    explain = page.locator("#operations-explain-explain")
+    explain.get_by_text("/explain", exact=True).click()
+    names = explain.locator(".parameters .parameter__name")
+    expect(names.first).to_be_visible()
+    assert [name.strip() for name in names.all_inner_texts()[:4]] == ["rule", "target", "versus", "view"]
+    chooser, first = explain.locator("input[type=file]").bounding_box(), names.first.bounding_box()
+    assert chooser is not None
+    assert first is not None
+    assert chooser["y"] < first["y"]
+    types = explain.locator(".parameters .parameter__type").all_inner_texts()
+    assert len(types) == names.count()
+    assert [text for text in types if "|" in text] == []
 
 
 def test_redoc_sends_no_requests_to_other_hosts(page: Page) -> None:

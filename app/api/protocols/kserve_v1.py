@@ -184,14 +184,17 @@ async def served(about: AboutModelDep, model: ModelName) -> None:
     known(model, [about.name])
 
 
-@router.get("", summary="KServe V1: the models that are served", responses=protocol_errors(422))
+@router.get(
+    "", name="v1_list_models", summary="KServe V1: the models that are served", responses=protocol_errors(422)
+)
 async def models(about: AboutModelDep) -> Models:
     """The served model, which also answers `:explain`."""
     return Models(models=[about.name])
 
 
 @router.post(
-    "/{model}:predict", summary="KServe V1: class scores of pictures", responses=protocol_errors(*STATUSES),
+    "/{model}:predict", name="v1_predict",
+    summary="KServe V1: class scores of pictures", responses=protocol_errors(*STATUSES),
     dependencies=[Depends(served)], openapi_extra=json_body(Instances),
 )  # fmt: skip
 async def predict(
@@ -213,7 +216,8 @@ async def predict(
 
 
 @router.post(
-    "/{model}:explain", summary="KServe V1: explanations of pictures", responses=protocol_errors(*STATUSES),
+    "/{model}:explain", name="v1_explain",
+    summary="KServe V1: explanations of pictures", responses=protocol_errors(*STATUSES),
     response_model=Explanations, dependencies=[Depends(served)], openapi_extra=json_body(Instances),
 )  # fmt: skip
 async def explain(
@@ -236,7 +240,8 @@ async def explain(
 
 # Registered after the verbs, since its path also matches `NAME:predict`.
 @router.get(
-    "/{model}", summary="KServe V1: is the model ready?", responses=protocol_errors(404, 422, 503),
+    "/{model}", name="v1_model_ready",
+    summary="KServe V1: is the model ready?", responses=protocol_errors(404, 422, 503),
     dependencies=[Depends(served)],
 )  # fmt: skip
 async def ready(readiness: ReadinessDep, model: ModelName) -> ModelReady:

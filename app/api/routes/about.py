@@ -15,13 +15,13 @@ router = APIRouter(tags=["about"], dependencies=[Depends(none_at_all)], response
 
 
 @router.get("/model", summary="The network, its classes, accuracy and limits")
-async def model(about: AboutModelDep) -> AboutModel:
+async def get_model(about: AboutModelDep) -> AboutModel:
     """Everything one must know to reproduce an answer with the weights alone."""
     return about
 
 
 @router.get("/rules", summary="The rules and composites, with formulas")
-async def rules(pipeline: PipelineDep) -> list[AboutRule]:
+async def list_rules(pipeline: PipelineDep) -> list[AboutRule]:
     """What `rule=` may be, which parameters each takes, and when to use it."""
     return [
         *(about_rule("composite", info) for info in pipeline.composites.values()),
@@ -30,7 +30,7 @@ async def rules(pipeline: PipelineDep) -> list[AboutRule]:
 
 
 @router.get("/colormaps", summary="The colour maps")
-async def colour_maps() -> list[AboutColormap]:
+async def list_colormaps() -> list[AboutColormap]:
     """What `colormap=` may be."""
     return [
         AboutColormap(
@@ -60,7 +60,7 @@ async def colour_maps() -> list[AboutColormap]:
         }
     },
 )
-async def metrics(request: Request, counters: MetricsDep) -> Response:
+async def get_metrics(request: Request, counters: MetricsDep) -> Response:
     """Requests, stage durations, batch sizes, the queue, refusals and leaks, in Prometheus' text format; or as
     OpenMetrics, where the `Accept` header asks for `application/openmetrics-text`.
     """

@@ -59,13 +59,18 @@ async def readyz(readiness: ReadinessDep) -> Ready:
     return Ready()
 
 
-@router.get(V2_ALIVE, summary="Open Inference Protocol: is the server alive?")
+@router.get(V2_ALIVE, name="v2_server_live", summary="Open Inference Protocol: is the server alive?")
 async def server_live() -> ServerLive:
     """200 as long as the process responds."""
     return ServerLive()
 
 
-@router.get(V2_READY, summary="Open Inference Protocol: is the server ready?", responses=protocol_errors(503))
+@router.get(
+    V2_READY,
+    name="v2_server_ready",
+    summary="Open Inference Protocol: is the server ready?",
+    responses=protocol_errors(503),
+)
 async def server_ready(readiness: ReadinessDep) -> ServerReady:
     """200 after the warm-up explanation, until shutdown; 503 before and after."""
     refuse_unready(readiness)
@@ -79,4 +84,6 @@ def refuse_unready(readiness: Readiness) -> None:
 
 
 for alias in ALIASES:
-    router.get(alias, summary="Alias of /readyz", responses=problems(503))(readyz)
+    router.get(alias, name=alias.removeprefix("/"), summary="Alias of /readyz", responses=problems(503))(
+        readyz
+    )

@@ -84,7 +84,12 @@ VERSIONS = "/models/{model}/versions/{version}"
 
 
 @router.get("/", include_in_schema=False)  # as the protocol's OpenAPI has it; its text has no slash
-@router.get("", summary="Open Inference Protocol: what the server is", responses=protocol_errors(422))
+@router.get(
+    "",
+    name="v2_server_metadata",
+    summary="Open Inference Protocol: what the server is",
+    responses=protocol_errors(422),
+)
 async def server(request: Request) -> ServerMetadata:
     """Name, version and extensions."""
     return ServerMetadata(name="lrpserve", version=request.app.version, extensions=["binary_tensor_data"])
@@ -109,13 +114,15 @@ async def config() -> None:
 
 @router.get(
     VERSIONS,
+    name="v2_model_version_metadata",
     summary="The same of one version",
     response_model_exclude_defaults=True,
     dependencies=VERSION_SERVED,
     responses=protocol_errors(404, 422),
 )
 @router.get(
-    "/models/{model}", summary="Open Inference Protocol: what a model takes and gives",
+    "/models/{model}", name="v2_model_metadata",
+    summary="Open Inference Protocol: what a model takes and gives",
     dependencies=SERVED, responses=protocol_errors(404, 422), response_model_exclude_defaults=True,
 )  # fmt: skip
 async def metadata(about: AboutModelDep, model: ModelName) -> ModelMetadata:
@@ -143,11 +150,13 @@ async def metadata(about: AboutModelDep, model: ModelName) -> ModelMetadata:
 
 
 @router.get(
-    VERSIONS + "/ready", summary="The same of one version", dependencies=VERSION_SERVED,
+    VERSIONS + "/ready", name="v2_model_version_ready",
+    summary="The same of one version", dependencies=VERSION_SERVED,
     responses=protocol_errors(404, 422, 503),
 )  # fmt: skip
 @router.get(
-    "/models/{model}/ready", summary="Open Inference Protocol: is a model ready?", dependencies=SERVED,
+    "/models/{model}/ready", name="v2_model_ready",
+    summary="Open Inference Protocol: is a model ready?", dependencies=SERVED,
     responses=protocol_errors(404, 422, 503),
 )  # fmt: skip
 async def ready(readiness: ReadinessDep, model: ModelName) -> InferenceReady:
@@ -157,12 +166,14 @@ async def ready(readiness: ReadinessDep, model: ModelName) -> InferenceReady:
 
 
 @router.post(
-    VERSIONS + "/infer", summary="The same of one version", dependencies=VERSION_SERVED,
+    VERSIONS + "/infer", name="v2_model_version_infer",
+    summary="The same of one version", dependencies=VERSION_SERVED,
     response_model=InferenceResponse, responses={**protocol_errors(*STATUSES), **BINARY_ANSWER},
     openapi_extra=json_or_binary(InferenceRequest),
 )  # fmt: skip
 @router.post(
-    "/models/{model}/infer", summary="Open Inference Protocol: scores, relevance and heatmaps of pictures",
+    "/models/{model}/infer", name="v2_model_infer",
+    summary="Open Inference Protocol: scores, relevance and heatmaps of pictures",
     dependencies=SERVED, response_model=InferenceResponse,
     responses={**protocol_errors(*STATUSES), **BINARY_ANSWER}, openapi_extra=json_or_binary(InferenceRequest),
 )  # fmt: skip
