@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,6 +56,10 @@ ADDRESS = "127.0.0.1:8000"
 SUBSTITUTED = {"--host 0.0.0.0": "--host 127.0.0.1"}
 """Replacements besides the address, so that tests listen on the loopback interface only."""
 CURLRC = "fail-with-body\nsilent\nshow-error\nmax-time = 60\n"
+BARE_COMMAND = re.compile(
+    r"(?:^|[|;&(])[ \t]*(?:\w+=\S+ )*((?:lrpserve|python3?|pip|pytest) .*)", re.MULTILINE
+)
+"""A command without a path that only an activated environment has."""
 LIMIT_S = 300
 TOOLS = ("bash", "curl", "make", "openssl")
 
@@ -73,7 +78,7 @@ class Block:
 
 @dataclass
 class Terminal:
-    """Environment of a page's commands: a folder, a PATH with this checkout's lrpserve, and a server."""
+    """Environment of a page's commands: a folder like a clone's, with ``.venv``, and a server."""
 
     folder: Path
     address: str
@@ -126,8 +131,7 @@ class Terminal:
         return text
 
     def environment(self) -> dict[str, str]:
-        path = f"{self.folder / '.venv' / 'bin'}:{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "CURL_HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
+        return {**os.environ, "CURL_HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
 
 
 @contextmanager
@@ -139,7 +143,9 @@ def terminal(folder: Path, address: str, cat_jpeg: bytes) -> Iterator[Terminal]:
         (bin_ / name).chmod(0o755)
     (folder / ".curlrc").write_text(CURLRC)
     (folder / "cat.jpg").write_bytes(cat_jpeg)
-    shutil.copy(ROOT / "docs" / "images" / "frog.png", folder)
+    images = folder / "docs" / "images"
+    images.mkdir(parents=True)
+    shutil.copy(ROOT / "docs" / "images" / "frog.png", images)
     opened = Terminal(folder, address)
     try:
         yield opened
@@ -186,6 +192,17 @@ def test_what_is_not_printed_is_noticed() -> None:
     assert matches("cat …%, dog\n", "cat 87.5%, dog\n")
     assert not matches("cat 88%, dog\n", "cat 87.5%, dog\n")
     assert not matches("cat\n", "cat\ndog\n")
+
+
+def test_what_a_page_says_to_type_is_in_the_environment_of_the_clone() -> None:
+    blocks_ = [(name_of(page), block) for page in PAGES for block in fences(page)]
+    bare = [
+        (name, command)
+        for name, block in blocks_
+        if block.info.startswith("sh")
+        for command in BARE_COMMAND.findall(block.text)
+    ]
+    assert bare == []
 
 
 def test_every_fence_is_of_a_known_kind() -> None:
@@ -263,6 +280,16 @@ def check_lrpserve(words: list[str]) -> None:
     assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", usage))
 
 
+def check_pip(words: list[str]) -> None:
+    *options, what = words
+    extras = re.fullmatch(r"\.\[(\w+)\]", what)
+    assert options == ["install", "--editable"]  # else a copy replaces the project's folder
+    assert extras
+    assert (
+        extras[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    )
+
+
 def check_python(words: list[str]) -> None:
     attempt(sys.executable, *words, "--help")
 
@@ -272,6 +299,7 @@ CHECKS = {
     "docker": check_docker,
     "kubectl": check_kubectl,
     "lrpserve": check_lrpserve,
+    "pip": check_pip,
     "python": check_python,
 }
 

@@ -152,7 +152,7 @@ def _check_before_training(run: Path, name: str, resume: bool) -> None:
     if not re.fullmatch(NAME, name):
         raise DataError(f"name {name!r}: letters, digits, '.', '_' and '-' only, 64 at most")
     if find_spec("matplotlib") is None:
-        raise DataError("the plots need matplotlib: pip install 'lrpserve[train]'")
+        raise DataError("the plots need matplotlib: pip install matplotlib")
     if not resume and (run / CHECKPOINT).exists():
         raise DataError(f"{run} holds a training already: go on with --resume, or name another --runs folder")
 
