@@ -23,6 +23,8 @@ PREFIX = "LRP_"
 MIN_SIMILARITY = 0.7
 """Similarity of a suggested name: API_KEYS_FILE for API_KEY, but not CORES for CPUS."""
 
+BODY_COPIES = 3
+"""Copies of a body that exist at once: received, in transit to the process that decodes it, and there."""
 MAX_PREFIX_LENGTH = 200
 PATH_PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 """Unreserved characters of RFC 3986 in segments that are neither empty nor dots.
@@ -100,9 +102,10 @@ class Settings(BaseSettings):
         8 * MIB, description="Largest request body in bytes; photos of most phones fit."
     )
     max_bytes_in_hand: PositiveInt = Field(
-        512 * MIB,
-        description="Largest sum of the bodies of current requests, in bytes; further requests are answered "
-        "with 503. While they are received and decoded, bodies take up to three times as much memory.",
+        1536 * MIB,
+        description="Largest memory for the bodies of current requests, in bytes; further requests are answered "
+        "with 503. Each body counts three times, as it is received, in transit to the process that decodes it, "
+        "and in that process.",
     )
     max_pictures: PositiveInt = Field(
         32, description="Largest number of pictures in one request; by default that of one batch."
@@ -174,6 +177,11 @@ class Settings(BaseSettings):
                 f"a request may have {self.max_pictures} pictures ({PREFIX}MAX_PICTURES), but there is room for "
                 f"{self.max_batch + self.max_queue} ({PREFIX}MAX_BATCH and {PREFIX}MAX_QUEUE together): allow "
                 "fewer, or make room"
+            )
+        if BODY_COPIES * self.max_body_bytes > self.max_bytes_in_hand:
+            raise ValueError(
+                f"{BODY_COPIES} times {PREFIX}MAX_BODY_BYTES, {self.max_body_bytes}, is more than "
+                f"{PREFIX}MAX_BYTES_IN_HAND, {self.max_bytes_in_hand}: allow smaller bodies, or more memory"
             )
         return self
 

@@ -234,6 +234,12 @@ def test_the_largest_request_must_fit_into_the_queue() -> None:
         Settings(max_pictures=9, max_batch=4, max_queue=4)
 
 
+def test_the_copies_of_the_largest_body_must_fit_into_memory() -> None:
+    assert Settings(max_body_bytes=100, max_bytes_in_hand=300).max_body_bytes == 100
+    with pytest.raises(ValueError, match="LRP_MAX_BYTES_IN_HAND"):
+        Settings(max_body_bytes=101, max_bytes_in_hand=300)
+
+
 def test_unknown_variables_are_reported_with_suggestions() -> None:
     given = ("LRP_MAX_QUEU", "lrp_max_queue", "LRP_API_KEY", "LRP_CPUS", "LRP_PORT_8000_TCP", "LRPSERVE_PORT")
     assert unknown_variables(given) == {

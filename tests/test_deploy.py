@@ -173,8 +173,7 @@ def memory_of(service: Mapping[str, Any]) -> tuple[float, float]:
 )
 def test_memory_has_room_for_all_that_is_let_in(limit: float, spool: float) -> None:
     bodies = Settings().max_bytes_in_hand / 2**30
-    # Three copies of a body: received, in transit to the process that decodes it, and in that process.
-    assert limit >= 3 * bodies + spool + PROCESSES_GIB
+    assert limit >= bodies + spool + PROCESSES_GIB
 
 
 def test_a_pod_requests_what_it_takes_with_large_pictures() -> None:

@@ -192,6 +192,22 @@ def test_errors_do_not_repeat_long_values(client: TestClient, cat_b64: str, opti
 
 
 @pytest.mark.parametrize("verb", ["predict", "explain"])
+def test_options_beside_the_instances_are_listed_as_ignored(
+    client: TestClient, cat_b64: str, verb: str
+) -> None:
+    body = {"instances": [{"b64": cat_b64}, {"b64": cat_b64}], "signature_name": "serving_default"}
+    stray = {"rule": "gamma", "gama": 0.5, "target": None, "id": "1"}
+    plain, answer = (
+        client.post(f"/v1/models/minivgg-cifar10:{verb}", json={**body, **beside}) for beside in ({}, stray)
+    )
+    assert answer.status_code == 200
+    for without, with_ in zip(plain.json()["predictions"], answer.json()["predictions"], strict=True):
+        assert set(with_["warnings"]) - set(without["warnings"]) == {
+            "ignored, belongs into an instance: rule, gama"
+        }
+
+
+@pytest.mark.parametrize("verb", ["predict", "explain"])
 def test_members_that_are_not_known_are_ignored_and_those_of_an_instance_listed(
     client: TestClient, cat_b64: str, verb: str
 ) -> None:

@@ -11,6 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.api.schema_style import FIRST_PARAMETERS, readable
 from app.main import create_app
+from app.serving.representations import MAX_SCORES_IN_HEADER
 from app.settings import Settings
 
 UPLOADS = ("/predict", "/explain", "/explain/batch", "/compare")
@@ -109,3 +110,8 @@ def test_examples_are_of_the_model_that_is_served(schema: dict[str, Any]) -> Non
     assert shipped <= named(schema)
     assert not shipped & named(other.openapi())
     assert classes & named(other.openapi())
+
+
+def test_the_limit_of_the_scores_in_a_header_is_described(schema: dict[str, Any]) -> None:
+    header = operations(schema)["/explain"]["responses"]["200"]["headers"]["X-Scores"]
+    assert f"the {MAX_SCORES_IN_HEADER} most probable classes" in header["description"]

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import json
+import select
 import socket
 import tempfile
 import threading
@@ -87,19 +88,24 @@ def test_row_11_a_nonsensical_length_is_no_crash(server: Server, length: str) ->
 
 
 def test_row_12_all_bodies_together_have_a_cap_and_give_their_room_back(model: ModelProcess) -> None:
-    settings = Settings(max_bytes_in_hand=3 * MIB)
-    with serving(settings, create_app(settings, model)) as server:
-        with closing(connect(server)) as slow, closing(connect(server)) as next_one:
-            for client in (slow, next_one):
-                client.sendall(
-                    head("Content-Type: image/png", f"Content-Length: {2 * MIB}") + bytes(MIB + 2**19)
-                )
-            next_one.sendall(bytes(2**19))
-            assert status(next_one) == 503
-            slow.sendall(bytes(2**19))
-            assert status(slow) == 422  # zeros are no picture
+    settings = Settings(
+        max_body_bytes=2 * MIB,
+        max_bytes_in_hand=12 * MIB,  # three copies of 4 MiB
+        queue_deadline_s=60,
+    )
+    start = head("Content-Type: image/png", f"Content-Length: {2 * MIB}")
+    with serving(settings, create_app(settings, model)) as server, ExitStack() as stack:
+        clients = [stack.enter_context(closing(connect(server))) for _ in range(3)]
+        for client in clients:
+            client.sendall(start + bytes(3 * MIB // 2))
+        (refused,), _, _ = select.select(clients, [], [], 60)
+        assert status(refused) == 503
+        clients.remove(refused)
+        for client in clients:
+            client.sendall(bytes(MIB // 2))
+        assert [status(client) for client in clients] == [422, 422]  # zeros are no picture
         with closing(connect(server)) as later:
-            later.sendall(head("Content-Type: image/png", f"Content-Length: {2 * MIB}") + bytes(2 * MIB))
+            later.sendall(start + bytes(2 * MIB))
             assert status(later) == 422
 
 

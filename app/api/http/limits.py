@@ -12,6 +12,7 @@ from app.api.http.errors import TooSlowError
 from app.api.http.root_path import local_path
 from app.errors import TooLargeError, UnavailableError
 from app.serving.admission import Admission, Ticket
+from app.settings import BODY_COPIES
 
 
 class BodyLimits:
@@ -19,8 +20,8 @@ class BodyLimits:
 
     A body over ``max_bytes`` is refused by its Content-Length before it is read, or else when it passes the
     limit. A body must arrive within ``deadline_s`` of the first read. Bodies of all requests in progress are in
-    memory; a body with which they pass ``max_bytes_in_hand`` is refused. ``input_size``, (channels, height,
-    width) of the model, tells senders which picture suffices.
+    memory, `BODY_COPIES` times; a body with which they pass ``max_bytes_in_hand`` is refused. ``input_size``,
+    (channels, height, width) of the model, tells senders which picture suffices.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class BodyLimits:
                     f"the body did not arrive within {self._deadline_s:g} s; send it faster or smaller"
                 ) from None
             received += (size := len(message.get("body", b"")))
-            self._in_hand += size
+            self._in_hand += BODY_COPIES * size
             arriving = message.get("more_body", False)
             self._check(received)
             return message
@@ -71,7 +72,7 @@ class BodyLimits:
         try:
             await self._app(scope, receive_within_limits, send)
         finally:
-            self._in_hand -= received
+            self._in_hand -= BODY_COPIES * received
 
     def _check(self, size: int) -> None:
         if size > self._max_bytes:

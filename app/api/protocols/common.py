@@ -4,9 +4,10 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Path
@@ -99,14 +100,22 @@ class Expected:
                 unknown[0], f"no such option, like {len(unknown) - 1} others; leave them out"
             )
         for name in unknown:
-            self._refuse_misspelt(name)
+            if near := self._nearest(name):
+                raise InvalidParameterError(name, f"no such option; did you mean {near}?")
         return [shortened(name, MAX_NAME_LENGTH) for name in unknown]
 
-    def _refuse_misspelt(self, name: str) -> None:
+    def misplaced(self, members: Iterable[str]) -> list[str]:
+        """Return the names in ``members`` that are options or almost so.
+
+        Of very many only the first are compared.
+        """
+        return [name for name in islice(members, MAX_IGNORED) if self._nearest(name)]
+
+    def _nearest(self, name: str) -> str | None:
+        """Return the option whose name is ``name`` or most like it, if one is."""
         if len(name) > MAX_NAME_LENGTH:
-            return
-        for near in get_close_matches(name.lower(), self.options, 1, SIMILARITY):
-            raise InvalidParameterError(name, f"no such option; did you mean {near}?")
+            return None
+        return next(iter(get_close_matches(name.lower(), self.options, 1, SIMILARITY)), None)
 
 
 def expected_for(about: AboutModel) -> Expected:

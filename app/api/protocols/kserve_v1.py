@@ -87,7 +87,13 @@ class Instance(BaseModel):
 
 
 class Instances(BaseModel):
-    """Pictures; V1 calls them `instances` or `inputs`. Other members, such as `signature_name`, are ignored."""
+    """Pictures; V1 calls them `instances` or `inputs`. Other members, such as `signature_name`, are ignored.
+
+    Options among them are listed in `warnings`: they belong into each instance.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any]
 
     instances: list[Instance] = Field(
         validation_alias=AliasChoices("instances", "inputs"), json_schema_extra={"minItems": 1}
@@ -154,18 +160,20 @@ class Sent:
 
 def read(content: bytes, expected: Expected) -> list[Sent]:
     """Parse a request's body; runs in another process. Raises what is wrong with the first invalid instance."""
-    instances = expected.parse(Instances, content).instances
-    return results_or_error([_sent(instance, expected) for instance in instances], "instances")
+    body = expected.parse(Instances, content)
+    misplaced = expected.misplaced(body.__pydantic_extra__)
+    warnings = (f"ignored, belongs into an instance: {', '.join(misplaced)}",) if misplaced else ()
+    return results_or_error([_sent(one, expected, warnings) for one in body.instances], "instances")
 
 
-def _sent(instance: Instance, expected: Expected) -> Sent | LRPServeError:
+def _sent(instance: Instance, expected: Expected, of_request: tuple[str, ...]) -> Sent | LRPServeError:
     members = instance.__pydantic_extra__
     try:
         names = expected.ignored(members)
     except LRPServeError as error:
         return error
     warnings = (f"ignored, no option: {', '.join(names)}",) if names else ()
-    return Sent(instance.file, expected.options_of(members), warnings)
+    return Sent(instance.file, expected.options_of(members), of_request + warnings)
 
 
 async def read_instances(

@@ -284,6 +284,18 @@ def test_a_bmp_whose_alpha_is_zero_everywhere_is_opaque() -> None:
     assert difference(bmp_file(words, 32, masks=masks, header_bytes=V5), colours) == 0
 
 
+@pytest.mark.parametrize("header_bytes", [V3, V4, V5])
+@pytest.mark.parametrize("fourth", [0, 255, "levels"])
+def test_the_fourth_byte_of_a_bmp_without_bit_fields_is_no_alpha(
+    header_bytes: int, fourth: int | str
+) -> None:
+    """It is unused, as Windows documents, whatever its value is; Pillow and browsers agree for the header V3."""
+    colours = levels(3)
+    byte = levels(4)[..., 3] if isinstance(fourth, str) else np.full((HEIGHT, WIDTH), fourth)
+    words = byte.astype(np.int64) << 24 | colours[..., 0] << 16 | colours[..., 1] << 8 | colours[..., 2]
+    assert difference(bmp_file(words, 32, header_bytes=header_bytes), colours) == 0
+
+
 @pytest.mark.parametrize(
     ("bits", "masks", "named"),
     [(32, (0xFF, 0xFF00, 0xFF0000, 0), "bit fields"), (16, (0xF00, 0xF0, 0xF, 0xF000), "bit fields"),
