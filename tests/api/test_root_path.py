@@ -74,7 +74,7 @@ def test_every_link_of_a_page_stays_below_the_prefix_and_works(published: Publis
 def test_openapi_names_the_prefix_as_its_server(published: Published) -> None:
     described = published.client.get("/openapi.json").json()
     assert described["servers"] == [{"url": PREFIX}]
-    direct = httpx.get(f"http://127.0.0.1:{published.server.port}/openapi.json").json()
+    direct = httpx.get(f"http://127.0.0.1:{published.server.port}/openapi.json", timeout=60).json()
     assert list(described["paths"]) == list(direct["paths"])
 
 
@@ -103,7 +103,10 @@ def test_a_picture_is_explained_as_without_a_proxy(published: Published, cat_png
 
 def test_errors_of_the_protocols_keep_their_form(published: Published) -> None:
     assert set(published.client.get("/v2/models/other").json()) == {"error"}
-    assert published.client.get("/predict/").headers["content-type"] == "application/problem+json"
+    missing = published.client.get("/predict/")
+    assert missing.headers["content-type"] == "application/problem+json"
+    assert f"; {PREFIX}/docs lists" in missing.json()["detail"]
+    assert f"; {PREFIX}/docs lists" in published.client.get("/web/none").json()["detail"]
 
 
 def test_the_service_answers_for_a_body_over_its_limit_and_takes_one_below(
@@ -126,7 +129,9 @@ def test_a_name_that_is_not_allowed_is_refused(published: Published) -> None:
 
 
 def servers(port: int, prefix: str) -> object:
-    answer = httpx.get(f"http://127.0.0.1:{port}/openapi.json", headers={"X-Forwarded-Prefix": prefix})
+    answer = httpx.get(
+        f"http://127.0.0.1:{port}/openapi.json", headers={"X-Forwarded-Prefix": prefix}, timeout=60
+    )
     return answer.json().get("servers")
 
 

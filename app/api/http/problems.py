@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from app.api.http.errors import MethodNotAllowedError, NotFoundError
 from app.api.http.problem_types import problem_type
-from app.api.http.root_path import local_path
+from app.api.http.root_path import local_path, prefix_of
 from app.errors import InternalError, InvalidParameterError, PublicError
 from app.telemetry.logs import fields
 
@@ -195,7 +195,8 @@ def location(loc: Sequence[str | int]) -> str:
 def _of_routing(request: Request, error: HTTPException) -> Exception:
     """Convert what Starlette raises if no route matches; return any other error as it is."""
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return NotFoundError("There is nothing at this address; /docs lists all addresses.")
+        docs = f"{prefix_of(request.scope)}/docs"
+        return NotFoundError(f"There is nothing at this address; {docs} lists all addresses.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "another method")
         return MethodNotAllowedError(f"This address does not take {request.method}; use {allowed}.")

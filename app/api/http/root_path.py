@@ -15,8 +15,12 @@ def without_prefix(path: str, prefix: str) -> str:
 
 def local_path(scope: Mapping[str, Any], root_path: str = "") -> str:
     """Return the path of a request as the routes have it, without the prefix of the scope or ``root_path``."""
-    own = scope.get("app_root_path", scope.get("root_path", ""))  # mounted applications have a longer one
-    return without_prefix(without_prefix(cast("str", scope["path"]), own), root_path)
+    return without_prefix(without_prefix(cast("str", scope["path"]), prefix_of(scope)), root_path)
+
+
+def prefix_of(scope: Mapping[str, Any]) -> str:
+    """Return the prefix of the application; mounted applications have a longer one as their ``root_path``."""
+    return cast("str", scope.get("app_root_path", scope.get("root_path", "")))
 
 
 class RootPath:
