@@ -37,6 +37,10 @@ class AboutModel(BaseModel):
     normalisation: Normalisation
     input_size: list[int] = Field(description="Channels, height, width.")
     sha256: str = Field(description="Of the weights file.")
+    dropout: list[float] | None = Field(
+        description="Probabilities of the dropout layers in training, in their order; null: unknown. Without any "
+        "above 0 there are no samples with `sampling=dropout`."
+    )
     accuracy: float | None = Field(description="Share of the test pictures that it gets right, if measured.")
     training: TrainingRecord | None
     device: str
@@ -95,6 +99,7 @@ def about_model(described: Description, limits: Limits) -> AboutModel:
         normalisation=card.normalisation,
         input_size=list(card.input_size),
         sha256=card.sha256,
+        dropout=None if card.dropout is None else list(card.dropout),
         accuracy=test.accuracy if test else None,
         training=card.training,
         device=described.device,

@@ -21,6 +21,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Pattern of a model's name, which is part of file names and URLs."""
 
 Deviation = Annotated[FiniteFloat, Field(gt=0)]
+Rate = Annotated[FiniteFloat, Field(ge=0, lt=1)]
 InputSize = tuple[Literal[1, 3], PositiveInt, PositiveInt]
 """Channels (greyscale or RGB), height, width."""
 DEFAULT_INPUT_SIZE: InputSize = (3, 32, 32)
@@ -117,6 +118,13 @@ class ModelCard(_Card):
         str, Field(description="File name beside the card.", pattern=r"^[^/\\\x00]+\.safetensors$")
     ]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    dropout: Annotated[
+        tuple[Rate, ...] | None,
+        Field(
+            description="Probabilities that the network was trained with, one for each dropout layer in their "
+            "order; null: unknown."
+        ),
+    ] = None
     training: TrainingRecord | None = None
     tuned: TunedComposite | None = Field(
         default=None, description="The composite `tuned` of this network, which `lrpserve tune` found."

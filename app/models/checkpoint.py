@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.errors import RefusedToStartError
+from app.lrp.engine.ops.dropout import DROPOUTS
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import ARCHITECTURES
 from app.models.card import ModelCard, Normalisation, TrainingRecord, read, read_card
@@ -41,6 +42,7 @@ def save(
     name: str,
     classes: tuple[str, ...],
     normalisation: Normalisation,
+    dropout: tuple[float, ...] | None = None,
     training: TrainingRecord | None = None,
 ) -> Path:
     """Write ``<name>.safetensors`` and its card ``<name>.json`` to ``folder``. Return the card's path.
@@ -52,7 +54,8 @@ def save(
         normalisation = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
         save(model, Path("mine"), name="mine", classes=("cat", "dog"), normalisation=normalisation)
 
-    Then run ``LRP_MODEL=mine/mine.json lrpserve serve``.
+    Then run ``LRP_MODEL=mine/mine.json lrpserve serve``. ``dropout`` are the probabilities that it was trained
+    with, one for each dropout layer; without them ``sampling=dropout`` is refused.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = safetensors.save({key: value.contiguous() for key, value in model.state_dict().items()})
@@ -64,6 +67,7 @@ def save(
         input_size=model.input_size,
         weights=f"{name}.safetensors",
         sha256=hashlib.sha256(content).hexdigest(),
+        dropout=dropout,
         training=training,
     )
     card_path = folder / f"{name}.json"
@@ -85,7 +89,28 @@ def _network(card: ModelCard, path: Path) -> MiniVGG:
         raise RefusedToStartError(
             f"{path}: architecture {card.architecture} with input {card.input_size}; only {known} can be served"
         )
-    return architecture(len(card.classes)).eval()
+    network = architecture(len(card.classes)).eval()
+    _set_dropout(network, card, path)
+    return network
+
+
+def dropout_rates(model: nn.Module) -> tuple[float, ...]:
+    """Return the probabilities of the dropout layers of ``model``, in their order."""
+    return tuple(layer.p for layer in model.modules() if isinstance(layer, DROPOUTS))
+
+
+def _set_dropout(network: nn.Module, card: ModelCard, path: Path) -> None:
+    """Give the dropout layers the probabilities on the card, if it has them."""
+    layers = [layer for layer in network.modules() if isinstance(layer, DROPOUTS)]
+    if card.dropout is None:
+        return
+    if len(card.dropout) != len(layers):
+        raise RefusedToStartError(
+            f"{path}: dropout has {len(card.dropout)} probabilities, and {card.architecture} has {len(layers)} "
+            "dropout layers"
+        )
+    for layer, rate in zip(layers, card.dropout, strict=True):
+        layer.p = rate
 
 
 def _read_tensors(content: bytes, path: Path) -> dict[str, Tensor]:

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from app.errors import DataError
 from app.models.architectures.minivgg import MiniVGG
 from app.models.card import NAME, Measured, Normalisation, TrainingRecord
+from app.models.checkpoint import dropout_rates, save
 from app.models.checkpoint import load as load_checkpoint
-from app.models.checkpoint import save
 from app.training.data import (
     HELD_OUT_ONE_IN,
     LabelledImages,
@@ -117,6 +117,7 @@ def train(
         name=name,
         classes=images.classes,
         normalisation=normalisation,
+        dropout=recipe.dropout or dropout_rates(result.model),
         training=record,
     )
     learning_curve(result.history, run / "learning-curve.png")

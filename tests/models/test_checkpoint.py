@@ -10,14 +10,20 @@ import torch
 from app.errors import RefusedToStartError
 from app.models.architectures.minivgg import MiniVGG
 from app.models.card import Normalisation
-from app.models.checkpoint import load, save
+from app.models.checkpoint import dropout_rates, load, save
+from app.settings import shipped_model
 
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 
 
-def save_tiny(folder: Path, model: MiniVGG | None = None, classes: tuple[str, ...] = ("yes", "no")) -> Path:
+def save_tiny(
+    folder: Path,
+    model: MiniVGG | None = None,
+    classes: tuple[str, ...] = ("yes", "no"),
+    dropout: tuple[float, ...] | None = None,
+) -> Path:
     model = model or MiniVGG(2)
-    return save(model, folder, name="tiny", classes=classes, normalisation=NORMALISATION)
+    return save(model, folder, name="tiny", classes=classes, normalisation=NORMALISATION, dropout=dropout)
 
 
 def test_saved_weights_are_loaded_with_their_classes(tmp_path: Path) -> None:
@@ -27,6 +33,39 @@ def test_saved_weights_are_loaded_with_their_classes(tmp_path: Path) -> None:
     assert card.normalisation == NORMALISATION
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
     assert not loaded.training
+
+
+def test_dropout_layers_get_the_probabilities_on_the_card(tmp_path: Path) -> None:
+    model, card = load(save_tiny(tmp_path, dropout=(0.0, 0.25, 0.5)))
+    assert card.dropout == (0.0, 0.25, 0.5)
+    assert dropout_rates(model) == (0.0, 0.25, 0.5)
+
+
+def test_a_card_without_dropout_leaves_it_unknown(tmp_path: Path) -> None:
+    _, card = load(save_tiny(tmp_path))
+    assert card.dropout is None
+
+
+def test_the_shipped_card_has_the_dropout_of_its_recipe() -> None:
+    _, card = load(shipped_model())
+    assert card.training is not None
+    assert list(card.dropout or ()) == card.training.recipe["dropout"]
+
+
+@pytest.mark.parametrize(
+    ("dropout", "message"),
+    [
+        ((0.1, 0.2), r"tiny\.json: dropout has 2 probabilities, and MiniVGG has 3"),
+        ((0.1, 0.2, 1.0), "dropout"),
+    ],
+)
+def test_a_card_with_other_dropout_than_the_networks_is_refused(
+    tmp_path: Path, dropout: tuple[float, ...], message: str
+) -> None:
+    path = save_tiny(tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dropout": dropout}))
+    with pytest.raises(RefusedToStartError, match=message):
+        load(path)
 
 
 def test_weights_with_a_flipped_bit_are_refused(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.lrp.engine.activations import Activations
+from app.lrp.engine.ops.dropout import DROPOUTS
 
-PASSING = (nn.ReLU, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.Identity)
+PASSING = (nn.ReLU, *DROPOUTS, nn.Flatten, nn.Identity)
 
 
 @dataclass(frozen=True, eq=False)
