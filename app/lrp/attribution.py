@@ -67,6 +67,40 @@ class BatchAttributions:
     """One for each request, in their order, each a batch of one."""
 
 
+@dataclass(frozen=True, eq=False)
+class SampledAttribution:
+    """Relevance of one input in each of T samples, in main memory."""
+
+    output_relevance: Tensor
+    """(C,), the relevance put in at the output of all samples."""
+    relevance: Tensor
+    """(T, …), shaped like the input of the requested layer."""
+    layers: tuple[str, ...]
+    """Names, from the first layer to the last."""
+    sums: Tensor
+    """(T, layers), total relevance at the input of each layer."""
+
+    @classmethod
+    def of(
+        cls, layers: tuple[str, ...], output_relevance: Tensor, samples: Sequence[Attribution]
+    ) -> "SampledAttribution":
+        """Return the attributions of single samples as one."""
+        relevance = torch.cat([sample.relevance for sample in samples])
+        return cls(output_relevance, relevance, layers, torch.cat([sample.sums for sample in samples]))
+
+
+@dataclass(frozen=True, eq=False)
+class SampledAttributions:
+    """Samples of one input's explanations, in main memory."""
+
+    logits: Tensor
+    """(C,), without dropout and noise."""
+    sample_logits: Tensor
+    """(T, C)"""
+    attributions: tuple[SampledAttribution, ...]
+    """One for each request, in their order."""
+
+
 def extremes(relevance: Tensor) -> Tensor:
     """The smallest and the largest value of each map: (B, …) -> (B, 2)."""
     return torch.stack(torch.aminmax(relevance.flatten(1), dim=1), 1)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from app.lrp.samples import SampleStatistics
+
 NEGLIGIBLE = 1e-9
 """Share of the output relevance below which a sum of relevance is rounding error."""
 BALANCED = 0.01
@@ -14,7 +16,10 @@ BALANCED = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Relevance of one input for one `ExplanationRequest`."""
+    """Relevance of one input for one `ExplanationRequest`.
+
+    With samples, ``relevance`` is a statistic of their maps, and ``layer_sums`` are means over them.
+    """
 
     output_relevance: list[float]
     """Relevance put in at the output, one number for each class."""
@@ -26,12 +31,17 @@ class Explanation:
     """Largest value of ``relevance``; NaN if one of its values is NaN."""
     layer_sums: tuple[tuple[str, float], ...]
     """Name and total relevance at the input of each layer, from the first layer to the last."""
+    samples: SampleStatistics | None = None
+    """``None`` without samples."""
 
     @property
     def is_finite(self) -> bool:
-        """Whether the map and the sums of all layers are finite; sums may overflow where no single value does."""
+        """Whether the map, the sums of all layers and the statistics of samples are finite; sums may overflow
+        where no single value does.
+        """
         sums = (total for _, total in self.layer_sums)
-        return all(map(math.isfinite, (self.smallest, self.largest, *sums)))
+        statistics = () if self.samples is None else self.samples.known
+        return all(map(math.isfinite, (self.smallest, self.largest, *sums, *statistics)))
 
     @property
     def leak(self) -> float | None:

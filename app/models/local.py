@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import InvalidParameterError, RefusedToStartError
-from app.lrp.attribution import Attribution, Batch
+from app.lrp.attribution import Attribution, Batch, SampledAttribution, SampledAttributions
 from app.lrp.composites import resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.explanation import Explanation
 from app.lrp.graph.canonize import kinds, leaf_layers
+from app.lrp.samples import Samples, Statistic
+from app.lrp.statistics import statistic_of, statistics
 from app.models.card import ModelCard, Normalisation
 from app.models.checkpoint import load
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
@@ -91,6 +93,11 @@ class LocalModel:
         """See `app.models.protocol.Model`; has no effect, since there is no process to end."""
 
     def _run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        plain = [job for job in jobs if job.samples is None]
+        results = iter(self._explained(plain) if plain else ())
+        return [next(results) if job.samples is None else self._sampled(job, job.samples) for job in jobs]
+
+    def _explained(self, jobs: Sequence[Job]) -> list[JobResult]:
         result = self._engine.run(_batch(jobs, self._device))
         explanations = map(_explanation, result.attributions)
         return [
@@ -101,6 +108,20 @@ class LocalModel:
             )
             for job, logits in zip(jobs, result.logits.tolist(), strict=True)
         ]
+
+    def _sampled(self, job: Job, samples: Samples) -> JobResult:
+        inputs = _batch([job], self._device).inputs  # (1, C, H, W)
+        result = self._engine.sample(inputs, job.requests, samples, job.max_rows)
+        verified = None
+        if job.verify:
+            again = self._reference.sample(inputs, job.requests, samples, job.max_rows)
+            verified = _statistics(again, samples.statistic)
+        return JobResult(
+            result.logits.tolist(),
+            _statistics(result, samples.statistic),
+            verified,
+            result.sample_logits.float().numpy(),  # (samples, classes)
+        )
 
     def _verified(self, job: Job) -> tuple[Explanation, ...]:
         result = self._reference.run(_batch([job], self._device))
@@ -190,6 +211,24 @@ def _explanation(attribution: Attribution) -> Explanation:
         smallest,
         largest,
         tuple(zip(attribution.layers, attribution.sums[0].tolist(), strict=True)),
+    )
+
+
+def _statistics(result: SampledAttributions, statistic: Statistic) -> tuple[Explanation, ...]:
+    return tuple(_statistic(one, statistic) for one in result.attributions)
+
+
+def _statistic(attribution: SampledAttribution, statistic: Statistic) -> Explanation:
+    """Convert a statistic of samples to NumPy and plain numbers."""
+    relevance = statistic_of(attribution.relevance, statistic)
+    smallest, largest = (float(end) for end in relevance.aminmax())
+    return Explanation(
+        attribution.output_relevance.tolist(),
+        relevance.float().numpy(),
+        smallest,
+        largest,
+        tuple(zip(attribution.layers, attribution.sums.mean(0).tolist(), strict=True)),
+        statistics(attribution.relevance),
     )
 
 

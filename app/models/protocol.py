@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from app.lrp.composites import Chain, Composites
 from app.lrp.explanation import Explanation
 from app.lrp.request import ExplanationRequest
+from app.lrp.samples import Samples
 from app.models.card import ModelCard
 from app.models.tuned import composites_of
 
@@ -23,6 +24,10 @@ class Job:
     requests: tuple[ExplanationRequest, ...] = ()
     verify: bool = False
     """Whether the reference computes the same explanations as well."""
+    samples: Samples | None = None
+    """Samples of all of ``requests``, of which there is at least one, instead of one explanation each."""
+    max_rows: int = 32
+    """Most rows of a batch in which samples are computed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,8 @@ class JobResult:
     """In the order of the requests."""
     verified: tuple[Explanation, ...] | None
     """The same explanations by the reference; ``None`` unless requested."""
+    sample_logits: npt.NDArray[Any] | None = None
+    """Floating-point logits of each sample, (samples, classes); ``None`` without samples."""
 
 
 @dataclass(frozen=True)

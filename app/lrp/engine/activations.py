@@ -20,7 +20,12 @@ class Rows:
         self._indices = indices
 
     def of(self, x: Tensor) -> Tensor:
-        """Return these rows of ``x``: (B, …) -> (n, …), or (1, …), to be broadcast, if all are the same."""
+        """Return these rows of ``x``: (B, …) -> (n, …), or (1, …), to be broadcast, if all are the same.
+
+        If ``x`` has one row, which all inputs share, it is (1, …).
+        """
+        if len(x) == 1:
+            return x
         if self._same:
             return x.narrow(0, self._first, 1)
         if self._in_order:

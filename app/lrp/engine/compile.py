@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from app.lrp.composites import Composite
 from app.lrp.engine.cache import MemoryCache
 from app.lrp.engine.ops.affine import Map, NotCompilableError, affine, channels_last
+from app.lrp.engine.ops.dropout import active_dropouts
 from app.lrp.engine.ops.passing import PASSING, Passing, identity, passing
 from app.lrp.engine.ops.pooling import POOLS, AveragePooling, MaxPooling, pooling
 from app.lrp.engine.ops.weighted import Bounds, LayerContext, WeightedRule
@@ -66,11 +67,18 @@ class CompiledNetwork:
         self.names, self._layers = tuple(name for name, _ in chain), [layer for _, layer in chain]
         for name, layer in chain:
             _check(name, layer)
+        self.dropouts = active_dropouts(self._layers)
+        """Dropout layers with a probability above 0, in their order."""
         self._low, self._high = low, high
         self._bounds = lru_cache(SHAPES_CACHED)(self._compute_bounds)
         self.forward = lru_cache(SHAPES_CACHED * len(chain))(self._compile_forward)
         self.weights = MemoryCache(self._compile_weights, MAX_WEIGHT_BYTES, lambda key: key.has_defaults)
         self._unweighted_step = lru_cache(SHAPES_CACHED * len(chain))(self._compile_unweighted)
+
+    @property
+    def input_range(self) -> Tensor:
+        """Largest minus smallest input, broadcastable to it."""
+        return self._high - self._low
 
     def steps(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> Steps:
         """Return the steps of the backward pass for inputs of ``shape``, without the batch axis."""

@@ -15,14 +15,18 @@ from app.lrp.attribution import (
     Batch,
     BatchAttributions,
     OutputRelevance,
+    SampledAttribution,
+    SampledAttributions,
     extremes,
     output_relevance,
 )
 from app.lrp.composites import Composite
 from app.lrp.engine.compile import CompiledNetwork
 from app.lrp.engine.run import ForwardPass, LayerRelevance, backward_pass, forward_pass, sorted_by_steps
+from app.lrp.engine.sampling import sampled_pass
 from app.lrp.engine.steps import Steps
 from app.lrp.request import ExplanationRequest
+from app.lrp.samples import Samples, parts
 
 
 class Engine:
@@ -66,22 +70,54 @@ class Engine:
         if not batch.requests:
             return BatchAttributions(forward.logits.cpu(), ())
         order = sorted_by_steps([steps[request.composite] for request in batch.requests])
-        attributions = self._attributions(
-            forward, [batch.requests[i] for i in order], [batch.rows[i] for i in order], steps
-        )
+        requests, rows = [batch.requests[i] for i in order], [batch.rows[i] for i in order]
+        put_in = output_relevance(requests)(forward.logits[rows])  # (n, C)
+        attributions = self._attributions(forward, requests, rows, put_in, steps)
         in_order = sorted(zip(order, attributions, strict=True), key=lambda item: item[0])
         return BatchAttributions(forward.logits.cpu(), tuple(attribution for _, attribution in in_order))
+
+    @torch.inference_mode()
+    def sample(
+        self, inputs: Tensor, requests: Sequence[ExplanationRequest], samples: Samples, max_rows: int
+    ) -> SampledAttributions:
+        """Return samples of the explanations of one input, (1, …), in batches of at most ``max_rows`` rows.
+
+        Target and output relevance come from a pass without dropout and noise, and are those of all samples.
+        """
+        shape, dtype = inputs.shape[1:], inputs.dtype
+        steps = {r.composite: self._network.steps(r.composite, shape, dtype) for r in requests}
+        plain = forward_pass(self._network, inputs, list(steps.values()))
+        put_in = output_relevance(requests)(plain.logits.expand(len(requests), -1))  # (requests, C)
+        order = sorted_by_steps([steps[request.composite] for request in requests])
+        logits: list[Tensor] = []
+        found: list[list[Attribution]] = [[] for _ in requests]
+        for numbers in parts(range(samples.count), max_rows):
+            forward = sampled_pass(self._network, plain, list(steps.values()), samples, numbers)
+            logits.append(forward.logits.cpu())
+            for part in parts([(i, row) for i in order for row in range(len(numbers))], max_rows):
+                indices, rows = [i for i, _ in part], [row for _, row in part]
+                of_part = self._attributions(
+                    forward, [requests[i] for i in indices], rows, put_in[indices], steps
+                )
+                for i, attribution in zip(indices, of_part, strict=True):
+                    found[i].append(attribution)
+        names = self._network.names
+        maps = (SampledAttribution.of(names, *one) for one in zip(put_in.cpu(), found, strict=True))
+        return SampledAttributions(plain.logits[0].cpu(), torch.cat(logits), tuple(maps))
 
     def _attributions(
         self,
         forward: ForwardPass,
         requests: Sequence[ExplanationRequest],
         rows: Sequence[int],
+        put_in: Tensor,
         steps: Mapping[Composite, Steps],
     ) -> list[Attribution]:
-        """Return the attribution of each of ``requests``, sorted by steps, in main memory."""
+        """Return the attribution of each of ``requests``, sorted by steps, in main memory.
+
+        ``put_in`` is the relevance at the output, (n, C).
+        """
         logits = forward.logits[rows]  # (B, C) -> (n, C)
-        put_in = output_relevance(requests)(logits)  # (n, C)
         at = [request.composite.position(request.layer) for request in requests]
         maps: dict[int, tuple[Tensor, Tensor]] = {}
         sums: list[Tensor] = []

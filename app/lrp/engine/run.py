@@ -8,7 +8,7 @@ Explanations stay together in one batch until their steps differ:
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,12 +22,16 @@ from app.lrp.engine.steps import RelevanceStep, Steps
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """Activations of a batch."""
+    """Activations of a batch. Where all rows share the activations of a layer, they may be (1, …)."""
 
     activations: list[Tensor]
     """The input of each layer, (B, …), and the logits (B, C)."""
     extras: list[Tensor | None]
     """What each layer's forward function returned besides its output."""
+
+    def until(self, index: int) -> "ForwardPass":
+        """Return the part of it that ends at the input of layer ``index``."""
+        return ForwardPass(self.activations[: index + 1], self.extras[:index])
 
     @property
     def logits(self) -> Tensor:
@@ -61,12 +65,18 @@ def forward_pass(network: CompiledNetwork, inputs: Tensor, steps: Sequence[Steps
 
     A layer whose output is masked in all of them is computed together with the ReLU that follows it.
     """
-    activations: list[Tensor] = [channels_last(inputs)]
-    extras: list[Tensor | None] = []
-    for index in range(len(network.names)):
+    return resumed(network, ForwardPass([channels_last(inputs)], []), steps, {})
+
+
+def resumed(
+    network: CompiledNetwork, begun: ForwardPass, steps: Sequence[Steps], factors: Mapping[int, Tensor]
+) -> ForwardPass:
+    """Run the layers that ``begun`` lacks; ``factors`` (B, …) multiply the output of the layer of that index."""
+    activations, extras = list(begun.activations), list(begun.extras)
+    for index in range(len(extras), len(network.names)):
         rectified = bool(steps) and all(_is_rectified(index, chain) for chain in steps)
-        y, extra = network.forward(index, rectified, inputs.dtype)(activations[-1])
-        activations.append(y)
+        y, extra = network.forward(index, rectified, activations[-1].dtype)(activations[-1])
+        activations.append(channels_last(y * factors[index]) if index in factors else y)
         extras.append(extra)
     return ForwardPass(activations, extras)
 

@@ -1,0 +1,32 @@
+"""Forward passes of samples: with dropout, or with noise on the input.
+
+Layers below the first dropout that drops anything are the same in all samples. They run once, and their
+activations have one row, which the backward passes of all samples share. This includes the denominators of rules
+that need a modified forward pass: below the dropout, a sample only costs the transposes.
+"""
+
+from collections.abc import Sequence
+
+from app.lrp.engine.compile import CompiledNetwork
+from app.lrp.engine.run import ForwardPass, forward_pass, resumed
+from app.lrp.engine.steps import Steps
+from app.lrp.perturbation import factors_of, noisy
+from app.lrp.samples import Samples, Sampling
+
+
+def sampled_pass(
+    network: CompiledNetwork,
+    plain: ForwardPass,
+    steps: Sequence[Steps],
+    samples: Samples,
+    numbers: Sequence[int],
+) -> ForwardPass:
+    """Return the forward pass of the samples with these ``numbers``, one row each.
+
+    ``plain`` is that of their input, one row, without dropout and noise.
+    """
+    if samples.sampling is Sampling.NOISE:
+        inputs = noisy(plain.activations[0], samples, numbers, network.input_range)
+        return forward_pass(network, inputs, steps)
+    factors = factors_of(network.dropouts, plain.activations, samples, numbers)
+    return resumed(network, plain.until(network.dropouts[0].index), steps, factors)
