@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from app.lrp.explanation import Explanation
 from app.lrp.request import ExplanationRequest, Start, Target
+from app.lrp.samples import Samples, SampleStatistics, Statistic
 from app.models.card import ModelCard, Normalisation
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError
 
@@ -87,8 +88,43 @@ def _result(job: Job) -> JobResult:
     assert job.input.shape == (1, HEIGHT, WIDTH)
     assert job.input.dtype == np.float32
     logits = logits_of(job.input)
+    if job.samples is not None:
+        return _sampled(job, logits, job.samples)
     explanations = tuple(_explanation(job.input, logits, request) for request in job.requests)
     return JobResult(logits.tolist(), explanations, explanations if job.verify else None)
+
+
+def noisy_inputs(x: npt.NDArray[Any], samples: Samples) -> Floats:
+    """(1, 48, 64) -> (samples, 1, 48, 64): with noise, the share of the input's range that ``samples`` say."""
+    noise = samples.deviations(range(samples.count), x.shape)
+    return x + samples.noise / STD * noise.astype(np.float64)
+
+
+def _sampled(job: Job, logits: Floats, samples: Samples) -> JobResult:
+    inputs = noisy_inputs(job.input, samples)
+    explanations = []
+    for request in job.requests:
+        put_in = _output_relevance(logits, request.target)
+        maps = np.stack([relevance_of(one, put_in) for one in inputs])  # (samples, 1, 48, 64)
+        statistic = {
+            Statistic.MEAN: maps.mean(0),
+            Statistic.STD: maps.std(0),
+            Statistic.P5: np.percentile(maps, 5, axis=0),
+            Statistic.P95: np.percentile(maps, 95, axis=0),
+        }[samples.statistic]
+        sums = {"encoder.scan": maps.sum() / samples.count, "vote": put_in.sum()}
+        explanations.append(
+            Explanation(
+                put_in.tolist(),
+                statistic.astype(np.float32),
+                float(statistic.min()),
+                float(statistic.max()),
+                tuple(sums.items()),
+                SampleStatistics(float(maps.std(0).mean() / np.abs(maps.mean(0)).mean()), 0.5),
+            )
+        )
+    sample_logits = np.stack([logits_of(one) for one in inputs])
+    return JobResult(logits.tolist(), tuple(explanations), None, sample_logits)
 
 
 def _explanation(x: npt.NDArray[np.float32], logits: Floats, request: ExplanationRequest) -> Explanation:

@@ -22,27 +22,32 @@ class RunAll:
         self._ticket = ticket
         self._timings = timings
 
-    async def __call__(self, items: Sequence[Callable[[Timings], Awaitable[T]]]) -> list[T | Exception]:
+    async def __call__(
+        self, items: Sequence[Callable[[Timings], Awaitable[T]]], places: int | None = None
+    ) -> list[T | Exception]:
         """Return the result of each item, or what it raised.
 
-        The longest of each of the items' stages is reported as the request's. Raises `UnavailableError` without
-        running any if there are not places for all, and `ClientDisconnect`.
+        The longest of each of the items' stages is reported as the request's. ``places`` in the queue are by
+        default one for each item. Raises `UnavailableError` without running any if they are not free, and
+        `ClientDisconnect`.
         """
-        self._ticket.acquire(len(items))
+        self._ticket.acquire(places or len(items))
         timings = [Timings() for _ in items]
         running = (item(timing) for item, timing in zip(items, timings, strict=True))
         results = await while_connected(self._request, asyncio.gather(*running, return_exceptions=True))
         self._timings.longest_of(timings)
         return [_unless_fatal(result) for result in results]
 
-    async def or_fail(self, items: Sequence[Callable[[Timings], Awaitable[T]]], name: str) -> list[T]:
-        """Return the result of each item. When one fails the others are cancelled.
+    async def or_fail(
+        self, items: Sequence[Callable[[Timings], Awaitable[T]]], name: str, places: int | None = None
+    ) -> list[T]:
+        """Return the result of each item. When one fails the others are cancelled. ``places`` as above.
 
         Raises the error of the first item that failed, with ``name`` and its index in front if it is the
         project's own, `UnavailableError` without running any if there are not places for all, and
         `ClientDisconnect`.
         """
-        self._ticket.acquire(len(items))
+        self._ticket.acquire(places or len(items))
         timings = [Timings() for _ in items]
         tasks = [asyncio.ensure_future(item(timing)) for item, timing in zip(items, timings, strict=True)]
         try:

@@ -13,6 +13,7 @@ from app.errors import InvalidParameterError
 from app.lrp.composites import rule_parameters
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import Start
+from app.lrp.samples import DEFAULT_NOISE, MAX_SAMPLES, MAX_SEED, MIN_SAMPLES, Sampling, Statistic
 from app.modalities.image.drawing.colormaps import COLORMAPS
 from app.modalities.image.drawing.layout import MAX_INPUT_SIDE
 from app.modalities.image.drawing.style import (
@@ -27,7 +28,7 @@ from app.modalities.image.drawing.style import (
 )
 from app.modalities.image.fitting import Fit
 from app.modalities.image.modality import ImageOptions
-from app.serving.requests import MAX_COMPARED, CompareOptions, ExplainOptions
+from app.serving.requests import MAX_COMPARED, MAX_SAMPLED, CompareOptions, ExplainOptions, samples_of
 
 
 def one_of(names: list[str]) -> dict[str, Any]:
@@ -141,7 +142,44 @@ class MapParameters(PredictParameters):
     verify: bool = Field(
         False,
         examples=[True],
-        description="Compute it again with the reference engine, Zennit, and report the difference; slow.",
+        description="Compute it again with the reference engine, Zennit, and report the difference; slow. With "
+        "`samples`, of the same samples.",
+    )
+    samples: int | None = Field(
+        None,
+        ge=MIN_SAMPLES,
+        le=MAX_SAMPLES,
+        examples=[32],
+        description="Explain so many samples, with dropout or with noise on the input, and return a statistic of "
+        f"their maps, how much they differ, and the uncertainty of the prediction. At most {MAX_SAMPLED} for all "
+        "explanations of a request. Each takes a place in the queue.",
+    )
+    sampling: Sampling | None = Field(
+        None,
+        examples=["noise"],
+        description="With `samples`: `dropout` with the probabilities of the training, or Gaussian `noise` on "
+        "the input; default `dropout`.",
+    )
+    noise: FiniteFloat | None = Field(
+        None,
+        gt=0,
+        le=1,
+        examples=[0.05],
+        description="With `sampling=noise`: its standard deviation as a share of the input's range, black to "
+        f"white; default {DEFAULT_NOISE}.",
+    )
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_SEED,
+        examples=[1],
+        description="With `samples`: seed of the random numbers, which depend on nothing else; default 0.",
+    )
+    statistic: Statistic | None = Field(
+        None,
+        examples=["std"],
+        description="With `samples`: the map that is drawn and returned: mean, standard deviation, 5th or 95th "
+        "percentile of each value; default `mean`.",
     )
 
     def style(self, view: View) -> Style:
@@ -171,6 +209,7 @@ class MapParameters(PredictParameters):
             image=ImageOptions(self.fit, self.style(view)),
             top_k=self.top_k,
             verify=self.verify,
+            samples=samples_of(self.samples, self.sampling, self.noise, self.seed, self.statistic),
         )
 
 

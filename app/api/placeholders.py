@@ -18,13 +18,13 @@ ITEMS = re.compile(r"\{\{\*(\w+)\}\}")
 
 
 def fill(schema: Any, values: Mapping[str, Any]) -> Any:
-    """Return a copy of a JSON value in which placeholders are replaced by ``values``.
+    """Return a copy of a JSON value in which placeholders, also in names, are replaced by ``values``.
 
     A string that is one placeholder becomes the value itself, which may be a number or a list.
     """
     match schema:
         case dict():
-            return {name: fill(value, values) for name, value in schema.items()}
+            return {str(fill(name, values)): fill(value, values) for name, value in schema.items()}
         case list():
             return [item for value in schema for item in _items(value, values)]
         case str():

@@ -7,7 +7,8 @@ QUEUE_FULL = "too many requests wait already; try again in a second"
 
 
 class Admission:
-    """Counts occupied places, up to ``capacity``. A place is one picture, from its arrival to its answer.
+    """Counts occupied places, up to ``capacity``. A place is one picture, from its arrival to its answer, or one
+    sample of its explanation.
 
     Everything behind it is bounded by the same number: bodies, decoded pictures, the model's queue and results
     that wait to be rendered. Use it from one thread, the event loop's.
@@ -21,6 +22,11 @@ class Admission:
     def occupied(self) -> int:
         """Number of places in use."""
         return self._occupied
+
+    @property
+    def capacity(self) -> int:
+        """Number of places."""
+        return self._capacity
 
     @property
     def is_full(self) -> bool:
@@ -50,7 +56,7 @@ class Admission:
 
 
 class Ticket:
-    """The places that one request holds: none at first, then one for each of its pictures."""
+    """The places that one request holds: none at first, then one for each of its pictures, or samples."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -64,9 +70,10 @@ class Ticket:
     def try_acquire(self, places: int = 1) -> bool:
         """Hold at least ``places``, including those already held; return whether enough were free.
 
-        Nothing changes if there were too few, or if the request holds as many already.
+        A request that needs more places than there are takes all of them. Nothing changes if there were too few,
+        or if the request holds as many already.
         """
-        missing = max(0, places - self._held)
+        missing = max(0, min(places, self._admission.capacity) - self._held)
         if not self._admission.occupy(missing):
             return False
         self._held += missing

@@ -44,7 +44,7 @@ class Pipeline:
         self._scheduler = scheduler
         self._renderers = renderers
         self._reports = reports
-        self._requests = RequestFactory(self.card.classes, scheduler.resolve, self.composites)
+        self._requests = RequestFactory(self.card, scheduler.resolve, self.composites)
         self._metrics = metrics
         metrics.queue_depth(lambda: scheduler.waiting + renderers.waiting)
 
@@ -52,7 +52,7 @@ class Pipeline:
         """Return the scores of the picture in ``data``: all classes, or the ``top_k`` most probable."""
         sample = await self._decode(data, ImageOptions(fit), timings)
         result = await self._run(Job(sample.input), timings)
-        return self._reports.prediction(sample.facts, result.logits, top_k)
+        return self._reports.prediction(sample.facts, result, top_k)
 
     async def explain(
         self,
@@ -67,10 +67,8 @@ class Pipeline:
         """
         request = self._requests.explanation(options)
         sample = await self._decode(data, options.image, timings)
-        result = await self._run(Job(sample.input, (request,), options.verify), timings)
-        work = self._renderers.call(
-            Renderer.explain, sample, request, result, options.image, options.top_k, write
-        )
+        result = await self._run(Job(sample.input, (request,), options.verify, options.samples), timings)
+        work = self._renderers.call(Renderer.explain, sample, request, result, options, write)
         return await _timed("render", work, timings)
 
     async def compare(
@@ -86,10 +84,8 @@ class Pipeline:
         """
         requests, options = self._requests.comparison(compared), compared.options
         sample = await self._decode(data, options.image, timings)
-        result = await self._run(Job(sample.input, requests, options.verify), timings)
-        work = self._renderers.call(
-            Renderer.compare, sample, requests, result, options.image, options.top_k, write
-        )
+        result = await self._run(Job(sample.input, requests, options.verify, options.samples), timings)
+        work = self._renderers.call(Renderer.compare, sample, requests, result, options, write)
         return await _timed("render", work, timings)
 
     async def read(self, timings: Timings, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -111,6 +107,10 @@ class Pipeline:
     def check(self, options: ExplainOptions) -> None:
         """Raise `InvalidParameterError` for options that fit no input of this model."""
         self._requests.explanation(options)
+
+    def comparison_places(self, compared: CompareOptions) -> int:
+        """Return the places in the queue that a comparison takes; raises `InvalidParameterError`."""
+        return self._requests.comparison_places(compared)
 
     async def warm_up(self) -> None:
         """Explain a grey picture, so that the first request does not pay for lazy initialisation."""

@@ -21,6 +21,7 @@ from app.modalities.protocol import Floats, Map, Modality
 from app.models.card import ModelCard
 from app.models.protocol import JobResult
 from app.serving.reports import ReportWriter
+from app.serving.requests import ExplainOptions
 from app.serving.schemas import CompareAnswer, ExplainAnswer, ExplanationReport, HeatmapReport, PredictAnswer
 
 T = TypeVar("T")
@@ -92,12 +93,11 @@ class Renderer:
         sample: ImageSample,
         request: ExplanationRequest,
         result: JobResult,
-        options: ImageOptions,
-        top_k: int | None,
+        options: ExplainOptions,
         write: Callable[[RenderedExplanation], T],
     ) -> T:
         """Return ``write`` of the rendered explanation in ``result``, the only one."""
-        predicted = self._reports.prediction(sample.facts, result.logits, top_k)
+        predicted = self._reports.prediction(sample.facts, result, options.top_k)
         (explained,) = self._rendered(sample, [request], result, options, predicted)
         return write(explained)
 
@@ -106,12 +106,11 @@ class Renderer:
         sample: ImageSample,
         requests: Sequence[ExplanationRequest],
         result: JobResult,
-        options: ImageOptions,
-        top_k: int | None,
+        options: ExplainOptions,
         write: Callable[[RenderedComparison], T],
     ) -> T:
         """Return ``write`` of the rendered explanations in ``result``, one for each of ``requests``."""
-        predicted = self._reports.prediction(sample.facts, result.logits, top_k)
+        predicted = self._reports.prediction(sample.facts, result, options.top_k)
         explained = self._rendered(sample, requests, result, options, predicted)
         metadata = {
             **PredictAnswer.model_validate(explained[0].report, from_attributes=True).model_dump(mode="json"),
@@ -119,7 +118,7 @@ class Renderer:
             "versions": _versions(),
         }
         maps = [_map(one.report, one.relevance) for one in explained]
-        sheet = self._modality.render_together(maps, sample, options, metadata)
+        sheet = self._modality.render_together(maps, sample, options.image, metadata)
         return write(RenderedComparison(predicted, explained, sheet))
 
     def _rendered(
@@ -127,15 +126,17 @@ class Renderer:
         sample: ImageSample,
         requests: Sequence[ExplanationRequest],
         result: JobResult,
-        options: ImageOptions,
+        options: ExplainOptions,
         predicted: PredictAnswer,
     ) -> list[RenderedExplanation]:
         verified = result.verified or (None,) * len(requests)
         explanations = list(zip(requests, result.explanations, verified, strict=True))
-        reports = [self._reports.explanation(predicted, result.logits, *one) for one in explanations]
+        reports = [
+            self._reports.explanation(predicted, result, options.samples, *one) for one in explanations
+        ]
         relevances = [explanation.relevance for explanation in result.explanations]
         maps = [_map(*one) for one in zip(reports, relevances, strict=True)]
-        heatmaps = self._modality.render(maps, sample, options)
+        heatmaps = self._modality.render(maps, sample, options.image)
         return [
             RenderedExplanation(report, heatmap, relevance, sample.pixels)
             for report, heatmap, relevance in zip(reports, heatmaps, relevances, strict=True)
@@ -161,11 +162,13 @@ def identity(explained: T) -> T:
 def _map(report: ExplanationReport, relevance: Floats) -> Map:
     best, target, versus = report.prediction, report.target, report.versus
     rather_than = f" rather than {versus.label}" if versus else ""
+    samples = report.relevance.samples
+    of_samples = f" ({samples.statistic} of {samples.count})" if samples else ""
     return Map(
         relevance,
         report.rule.name,
         f"{best.label} {best.probability:.0%}",
-        f"why {target.label}{rather_than}?",
+        f"why {target.label}{rather_than}?{of_samples}",
         {**report.model_dump(mode="json"), "versions": _versions()},
     )
 

@@ -10,8 +10,10 @@ from app.errors import InvalidParameterError
 from app.lrp.composites import Composite
 from app.lrp.explanation import NEGLIGIBLE, Explanation
 from app.lrp.request import ExplanationRequest, Start
+from app.lrp.samples import Samples, SampleStatistics, Sampling
 from app.modalities.image.picture import Facts
 from app.models.card import ModelCard
+from app.models.protocol import JobResult
 from app.serving.schemas import (
     ClassReference,
     Crop,
@@ -21,11 +23,15 @@ from app.serving.schemas import (
     LayerSum,
     ModelReference,
     PredictAnswer,
+    Prediction,
     RelevanceReport,
     RuleReport,
+    SamplesReport,
     Score,
+    Uncertainty,
     Verification,
 )
+from app.serving.uncertainty import uncertainty_of
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,9 @@ class ReportWriter:
         self._engines = engines
         self._low_confidence = low_confidence
 
-    def prediction(self, upload: Facts, logits: Sequence[float], top_k: int | None) -> PredictAnswer:
+    def prediction(self, upload: Facts, result: JobResult, top_k: int | None) -> PredictAnswer:
         """Report scores by falling probability: all, or the first ``top_k``."""
+        logits = result.logits
         probabilities = _softmax(logits)
         scores = [
             Score(index=i, label=self._card.classes[i], logit=logit, probability=probability)
@@ -56,7 +63,7 @@ class ReportWriter:
         rectangle = upload.rectangle
         return PredictAnswer(
             model=ModelReference(name=self._card.name, version=self._card.version),
-            prediction=scores[0],
+            prediction=Prediction(**dict(scores[0]), uncertainty=self._uncertainty(result)),
             scores=scores[:top_k],
             input=InputReport(
                 format=upload.format,
@@ -72,23 +79,29 @@ class ReportWriter:
     def explanation(
         self,
         predicted: PredictAnswer,
-        logits: Sequence[float],
+        result: JobResult,
+        samples: Samples | None,
         request: ExplanationRequest,
         explanation: Explanation,
         verified: Explanation | None,
     ) -> ExplanationReport:
-        """Report one explanation of what was ``predicted`` from ``logits``; ``verified`` is the same one by the
-        reference.
+        """Report one explanation of what was ``predicted`` in ``result``, with these ``samples``; ``verified`` is
+        the same one by the reference.
         """
         versus = request.target.versus
         target = predicted.prediction.index if request.target.index is None else request.target.index
         if versus == target:
             raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
-        relevance = _relevance_report(explanation, self._engines, verified)
-        negative = [index for index in (target, versus) if index is not None and logits[index] < 0]
-        warnings = self._sign_warnings(request, negative) + _relevance_warnings(relevance)
+        relevance = _relevance_report(explanation, self._engines, verified, samples)
+        explained = [index for index in (target, versus) if index is not None]
+        negative = [index for index in explained if result.logits[index] < 0]
+        warnings = [
+            *self._sign_warnings(request, negative),
+            *self._changed_sign_warnings(request, result, explained),
+            *_relevance_warnings(relevance),
+        ]
         return ExplanationReport(
-            **{**dict(predicted), "warnings": predicted.warnings + warnings},
+            **{**dict(predicted), "warnings": [*predicted.warnings, *warnings]},
             target=self._class(target),
             versus=None if versus is None else self._class(versus),
             rule=_rule_report(request.composite),
@@ -111,6 +124,29 @@ class ReportWriter:
             for label in (self._card.classes[index] for index in negative)
         ]
 
+    def _changed_sign_warnings(
+        self, request: ExplanationRequest, result: JobResult, explained: Sequence[int]
+    ) -> list[str]:
+        """Warn of samples whose logit of an explained class has another sign than that of the plain pass."""
+        if result.sample_logits is None or not request.composite.divides_by_logit:
+            return []
+        found = []
+        for index in explained:
+            changed = np.count_nonzero((result.sample_logits[:, index] < 0) != (result.logits[index] < 0))
+            if changed:
+                found.append(
+                    f"the logit of {self._card.classes[index]} has the other sign in {changed} of "
+                    f"{len(result.sample_logits)} samples, whose red and blue are exchanged for it"
+                )
+        return found
+
+    def _uncertainty(self, result: JobResult) -> Uncertainty | None:
+        if result.sample_logits is None:
+            return None
+        found = uncertainty_of(result.sample_logits)
+        votes = {self._card.classes[index]: count for index, count in found.votes}
+        return Uncertainty(entropy=found.entropy, mutual_information=found.mutual_information, votes=votes)
+
     def _warnings(self, best: Score) -> list[str]:
         if best.probability >= self._low_confidence:
             return []
@@ -128,7 +164,7 @@ def _softmax(logits: Sequence[float]) -> list[float]:
 
 
 def _relevance_report(
-    explanation: Explanation, engines: Engines, verified: Explanation | None
+    explanation: Explanation, engines: Engines, verified: Explanation | None, samples: Samples | None
 ) -> RelevanceReport:
     return RelevanceReport(
         start=math.fsum(explanation.output_relevance),
@@ -139,6 +175,20 @@ def _relevance_report(
         layers=[LayerSum(name=name, sum=total) for name, total in explanation.layer_sums],
         engine=engines.engine,
         verify=None if verified is None else _verification(explanation, verified, engines),
+        samples=None if samples is None else _samples_report(samples, explanation.samples),
+    )
+
+
+def _samples_report(samples: Samples, found: SampleStatistics | None) -> SamplesReport:
+    assert found is not None
+    return SamplesReport(
+        count=samples.count,
+        sampling=samples.sampling,
+        noise=samples.noise if samples.sampling is Sampling.NOISE else None,
+        seed=samples.seed,
+        statistic=samples.statistic,
+        spread=found.spread,
+        sign_agreement=found.sign_agreement,
     )
 
 

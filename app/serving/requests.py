@@ -7,12 +7,16 @@ from dataclasses import dataclass, field, replace
 from app.errors import InvalidParameterError
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, Composites, definition
 from app.lrp.request import ExplanationRequest, Start, Target
+from app.lrp.samples import DEFAULT_NOISE, Samples, Sampling, Statistic
 from app.modalities.image.modality import ImageOptions
+from app.models.card import ModelCard
 
 ALL = "all"
 """As a target of a comparison: every class."""
 MAX_COMPARED = 150
 """Explanations of one comparison: all thirteen rules for ten classes, and some."""
+MAX_SAMPLED = 128
+"""Samples of all explanations of one request together: twice those that one explanation may have."""
 
 Resolve = Callable[[str, dict[str, float], Sequence[str]], Composite]
 """Rule name, its parameters and overrides -> the rule of each layer of the network."""
@@ -33,6 +37,7 @@ class ExplainOptions:
     image: ImageOptions = field(default_factory=ImageOptions)
     top_k: int | None = None
     verify: bool = False
+    samples: Samples | None = None
 
 
 @dataclass(frozen=True)
@@ -46,20 +51,68 @@ class CompareOptions:
     """Empty: the predicted class."""
 
 
-class RequestFactory:
-    """Makes explanation requests for a network with these classes."""
+def samples_of(
+    count: int | None,
+    sampling: Sampling | None = None,
+    noise: float | None = None,
+    seed: int | None = None,
+    statistic: Statistic | None = None,
+) -> Samples | None:
+    """Return the samples that these options describe, ``None`` without ``count``.
 
-    def __init__(self, classes: Sequence[str], resolve: Resolve, composites: Composites = COMPOSITES) -> None:
-        self._classes = classes
+    ``None`` stands for the default of an option. Raises `InvalidParameterError` for an option that has no effect.
+    """
+    others = {"sampling": sampling, "noise": noise, "seed": seed, "statistic": statistic}
+    given = [name for name, value in others.items() if value is not None]
+    if count is None:
+        if given:
+            raise InvalidParameterError(
+                given[0], "is for samples; give their number as samples, or leave it out"
+            )
+        return None
+    sampling = sampling or Sampling.DROPOUT
+    if noise is not None and sampling is not Sampling.NOISE:
+        raise InvalidParameterError("noise", "is for sampling=noise; give that, or leave it out")
+    noise = DEFAULT_NOISE if noise is None else noise
+    return Samples(count, sampling, noise, seed or 0, statistic or Statistic.MEAN)
+
+
+def places_of(samples: Sequence[Samples | None]) -> int:
+    """Return the places in the queue of explanations with these samples: one each, or one for each sample.
+
+    Raises `InvalidParameterError` for more samples than a request may have.
+    """
+    sampled = sum(one.count for one in samples if one is not None)
+    if sampled > MAX_SAMPLED:
+        raise InvalidParameterError(
+            "samples",
+            f"{sampled} samples of {len(samples)} explanations are over {MAX_SAMPLED} for one request; ask for "
+            "fewer samples, or for fewer explanations at once",
+        )
+    return sum(1 if one is None else one.count for one in samples)
+
+
+class RequestFactory:
+    """Makes explanation requests for the network of a card."""
+
+    def __init__(self, card: ModelCard, resolve: Resolve, composites: Composites = COMPOSITES) -> None:
+        self._classes = classes = card.classes
+        self._dropout = card.dropout
         self._composites = composites
         self._resolve = resolve
         numbers = {str(index): index for index in range(len(classes))}
         self._indices = numbers | {label: index for index, label in enumerate(classes)}
 
+    def comparison_places(self, compared: CompareOptions) -> int:
+        """Return the places of a comparison: one, or one for each sample; raises `InvalidParameterError`."""
+        count = len(self.comparison(compared))
+        return 1 if compared.options.samples is None else places_of([compared.options.samples] * count)
+
     def explanation(self, options: ExplainOptions) -> ExplanationRequest:
         """Return the request that ``options`` describe; raises `InvalidParameterError`."""
         composite = self._resolve(options.rule, options.parameters, options.layers)
         composite.position(options.layer)  # raises here, for this request alone, not for its batch
+        self._check_sampling(options.samples)
         target = None if options.target is None else self._index("target", options.target)
         versus = None if options.versus is None else self._index("versus", options.versus)
         if versus is not None and versus == target:
@@ -93,6 +146,16 @@ class RequestFactory:
             for rule in rules
             for target in targets
         )
+
+    def _check_sampling(self, samples: Samples | None) -> None:
+        if samples is None or samples.sampling is not Sampling.DROPOUT or any(self._dropout or ()):
+            return
+        reason = (
+            "the model's card does not state the dropout probabilities that it was trained with"
+            if self._dropout is None
+            else "the model was trained without dropout, so that its samples would be equal"
+        )
+        raise InvalidParameterError("sampling", f"{reason}; use sampling=noise")
 
     def _targets(self, compared: CompareOptions) -> tuple[str | None, ...]:
         """Labels of the compared classes; ``None`` is the predicted one."""

@@ -4,7 +4,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from app.errors import InternalError, UnavailableError
@@ -54,6 +54,7 @@ class Scheduler:
         """Wait until ``model`` is loaded. ``on_death`` is called once if the model fails, from any thread."""
         self.description: Description = model.description
         self._model = model
+        self._max_rows = limits.max_batch
         self._metrics = metrics
         self._on_death = on_death
         self._over = threading.Lock()
@@ -85,7 +86,7 @@ class Scheduler:
         """Return the result of ``job``. Raises what `Batcher.submit` does."""
         if job.verify:
             await self._prepare_reference()
-        return await self._batcher.submit(job)
+        return await self._batcher.submit(replace(job, max_rows=self._max_rows))
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Take no more jobs, and kill the model if those that run or wait take longer than ``timeout_s``."""
@@ -126,5 +127,10 @@ class Scheduler:
 
 
 def weight(job: Job) -> int:
-    """Return the cost of ``job``, in explanations."""
-    return max(1, len(job.requests)) * (1 + (REFERENCE_WEIGHT if job.verify else 0))
+    """Return the cost of ``job``, in explanations.
+
+    A sample counts as one. With noise it costs one; with dropout it costs less, the higher the first layer is
+    that drops anything: about a third where that is the last hidden layer.
+    """
+    samples = 1 if job.samples is None else job.samples.count
+    return samples * max(1, len(job.requests)) * (1 + (REFERENCE_WEIGHT if job.verify else 0))

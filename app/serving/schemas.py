@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.lrp.samples import AGREEING_PERCENT, Sampling, Statistic
+
 
 class Answer(BaseModel):
     """Base of all responses: frozen, without unknown fields."""
@@ -28,6 +30,31 @@ class Score(Answer):
     label: str = Field(examples=["{{class}}"])
     logit: float = Field(examples=[6.31])
     probability: float = Field(ge=0, le=1, examples=[0.93])
+
+
+class Uncertainty(Answer):
+    """How much the samples' predictions differ (Gal and Ghahramani 2016); natural logarithms."""
+
+    entropy: float = Field(
+        ge=0, description="Of the mean of the samples' probabilities: all uncertainty.", examples=[0.41]
+    )
+    mutual_information: float = Field(
+        ge=0,
+        description="`entropy` minus the mean of the samples' entropies: how much they disagree.",
+        examples=[0.03],
+    )
+    votes: dict[str, int] = Field(
+        description="How many samples predict a class, by label, the most frequent first.",
+        examples=[{"{{class}}": 31, "{{other_class}}": 1}],
+    )
+
+
+class Prediction(Score):
+    """The most probable class, by a pass without dropout and noise."""
+
+    uncertainty: Uncertainty | None = Field(
+        default=None, description="With `samples`.", exclude_if=lambda uncertainty: uncertainty is None
+    )
 
 
 class Crop(Answer):
@@ -58,7 +85,7 @@ class PredictAnswer(Answer):
     """Class scores of one picture."""
 
     model: ModelReference
-    prediction: Score
+    prediction: Prediction
     scores: list[Score] = Field(description="By falling probability.")
     input: InputReport
     warnings: list[str] = Field(description="Reasons to doubt this answer; often empty.")
@@ -103,8 +130,33 @@ class Verification(Answer):
     largest: float = Field(description="Largest difference of a single value.", examples=[3.4e-9])
 
 
+class SamplesReport(Answer):
+    """The samples that the map is a statistic of, and how much they differ."""
+
+    count: int = Field(examples=[32])
+    sampling: Sampling
+    noise: float | None = Field(
+        default=None,
+        description="With `sampling=noise`: its standard deviation as a share of the input's range.",
+        exclude_if=lambda noise: noise is None,
+        examples=[0.1],
+    )
+    seed: int
+    statistic: Statistic = Field(description="Which map this is.")
+    spread: float | None = Field(
+        description="Mean standard deviation of the values of the map, divided by the mean magnitude of the mean "
+        "map. Null for maps of zeros.",
+        examples=[0.35],
+    )
+    sign_agreement: float | None = Field(
+        description=f"Share of the mean map's magnitude that lies where {AGREEING_PERCENT} % of the samples have "
+        "the same sign. Null for maps of zeros.",
+        examples=[0.81],
+    )
+
+
 class RelevanceReport(Answer):
-    """Relevance at the output, in each layer and in the map."""
+    """Relevance at the output, in each layer and in the map. With samples, `start` is that of all of them."""
 
     start: float = Field(
         description="Relevance put in at the output; with `versus`, that of `target` minus that of `versus`."
@@ -117,13 +169,18 @@ class RelevanceReport(Answer):
         "denominators. Null where `start` is under a hundredth of what was put in without regard to signs, as "
         "it may be with `versus`."
     )
-    layers: list[LayerSum] = Field(description="From the first layer to the last.")
+    layers: list[LayerSum] = Field(
+        description="From the first layer to the last; with samples, the means of their sums."
+    )
     engine: str = Field(
         description="Engine that computed it: `lrpserve`, or the reference for networks that it cannot compile.",
         examples=["lrpserve"],
     )
     verify: Verification | None = Field(
         default=None, description="If `verify=true`.", exclude_if=lambda verify: verify is None
+    )
+    samples: SamplesReport | None = Field(
+        default=None, description="With `samples`.", exclude_if=lambda samples: samples is None
     )
     values: list[object] | None = Field(
         default=None,

@@ -21,6 +21,7 @@ from app.lrp.composites import resolve
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
+from app.lrp.samples import Samples, Sampling
 from app.modalities.image.preprocessing import to_input
 from app.models.local import LocalModel, pick_device
 from app.models.protocol import Job, JobResult, ModelLostError
@@ -440,3 +441,30 @@ def test_a_job_weighs_what_it_costs(shipped: LocalModel) -> None:
     assert weight(Job(GREY)) == 1
     assert weight(Job(GREY, (request,) * 5)) == 5
     assert weight(Job(GREY, (request,) * 5, verify=True)) == 5 * (1 + REFERENCE_WEIGHT)
+    assert weight(Job(GREY, (request,) * 2, samples=Samples(16))) == 32
+    assert weight(Job(GREY, (request,), verify=True, samples=Samples(16))) == 16 * (1 + REFERENCE_WEIGHT)
+
+
+@pytest.mark.parametrize("sampling", Sampling)
+def test_samples_do_not_depend_on_the_rest_of_the_batch(
+    shipped: LocalModel, gate: Gate, pictures: list[Floats], sampling: Sampling
+) -> None:
+    async def scene() -> None:
+        with scheduling(shipped, BatchLimits(max_batch=32, deadline_s=LIMIT_S)) as (scheduler, _):
+            request = ExplanationRequest(scheduler.resolve("epsilon_plus_flat", {}, ()))
+            jobs = [Job(picture, (request,)) for picture in pictures[:3]]
+            for seed in (0, 1):
+                jobs.insert(seed + 1, Job(pictures[4], (request,), samples=Samples(6, sampling, seed=seed)))
+            solo = await alone(scheduler, jobs)
+            got = await together(scheduler, gate, jobs)
+            assert gate.batch_sizes == [1, 3]  # those without samples
+            for one, expected in zip(got, solo, strict=True):
+                assert_equal(one, expected)
+            for index in (1, 2):
+                ours, theirs = got[index], solo[index]
+                assert isinstance(ours, JobResult)
+                a, b = ours.explanations[0].relevance, theirs.explanations[0].relevance
+                assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b)
+                assert ours.explanations[0].samples is not None
+
+    play(scene)

@@ -46,6 +46,7 @@ MESSAGES: Mapping[str, str] = {
     "int_parsing_size": "must be a whole number of fewer digits",
     "int_type": "must be a whole number",
     "json_invalid": "the body is not valid JSON: {error}",
+    "less_than_equal": "must be {le:g} or less",
     "list_type": "must be a list",
     "literal_error": "must be {expected}",
     "missing": "is missing",

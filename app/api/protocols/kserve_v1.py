@@ -38,6 +38,7 @@ from app.api.protocols.common import (
 from app.api.routes.health import refuse_unready
 from app.errors import LRPServeError
 from app.serving import representations
+from app.serving.requests import ExplainOptions, places_of
 from app.serving.schemas import ExplainAnswer, PredictAnswer
 from app.serving.timings import Timings
 
@@ -232,18 +233,29 @@ async def explain(
     instances: SentDep, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]
 ) -> Response:
     """Each explanation is a response of `/explain`. One invalid picture is an error for all."""
+    asked = results_or_error([_options_or_error(sent) for sent in instances], "instances")
 
-    async def explanation(sent: Sent, timings: Timings) -> representations.Parts:
-        asked = sent.asked
-        write = partial(representations.parts, values=asked.values, warnings=sent.warnings)
-        return await pipeline.explain(sent.file, asked.options(), timings, write)
+    async def explanation(
+        sent: Sent, options: ExplainOptions, values: bool, timings: Timings
+    ) -> representations.Parts:
+        write = partial(representations.parts, values=values, warnings=sent.warnings)
+        return await pipeline.explain(sent.file, options, timings, write)
 
-    work = [partial(explanation, sent) for sent in instances]
-    answers = await run_all.or_fail(work, "instances")
+    work = [partial(explanation, sent, *one) for sent, one in zip(instances, asked, strict=True)]
+    places = places_of([options.samples for options, _ in asked])
+    answers = await run_all.or_fail(work, "instances", places)
     predictions = b",".join([answer.prediction for answer in answers])
     explanations = b",".join([answer.explanation for answer in answers])
     body = b'{"predictions":[%s],"explanations":[%s]}' % (predictions, explanations)
     return Response(body, media_type="application/json")
+
+
+def _options_or_error(sent: Sent) -> tuple[ExplainOptions, bool] | Exception:
+    """Return the options of an explanation and whether its values are sent, or what is wrong with them."""
+    try:
+        return sent.asked.options(), sent.asked.values
+    except LRPServeError as error:
+        return error
 
 
 # Registered after the verbs, since its path also matches `NAME:predict`.

@@ -26,6 +26,7 @@ from app.api.routes.explain import UPLOAD_PROBLEMS, respond
 from app.api.rule_parameters import query
 from app.serving import representations
 from app.serving.representations import Format
+from app.serving.requests import places_of
 from app.serving.schemas import BatchAnswer
 from app.serving.timings import Timings
 
@@ -80,7 +81,8 @@ def create_router() -> APIRouter:
                 raise file.data
             return await pipeline.explain(file.data, options, timings, write)
 
-        outcomes = await run_all([partial(explain, file) for file in files])
+        places = places_of([options.samples] * len(files))
+        outcomes = await run_all([partial(explain, file) for file in files], places)
         results = [FileResult(file.name, outcome) for file, outcome in zip(files, outcomes, strict=True)]
         content = b'{"results":[%s]}' % b",".join([_json(request, result) for result in results])
         body = content if form is Format.JSON else await asyncio.to_thread(_zip, results, content)

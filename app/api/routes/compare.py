@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.dependencies import PipelineDep, TimingsDep
+from app.api.dependencies import PipelineDep, TicketDep, TimingsDep
 from app.api.http.disconnect import while_connected
 from app.api.http.negotiation import choose
 from app.api.http.query import each_once_but_rules_and_targets
@@ -43,6 +43,7 @@ def create_router() -> APIRouter:
         asked: Annotated[CompareParameters, Depends(query(CompareParameters))],
         pipeline: PipelineDep,
         timings: TimingsDep,
+        ticket: TicketDep,
     ) -> Response:
         """Send a picture, see it explained by each `rule` for each `target`.
 
@@ -50,6 +51,7 @@ def create_router() -> APIRouter:
         """
         form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.PNG])
         comparison = asked.comparison()
+        ticket.acquire(pipeline.comparison_places(comparison))
         data = await read_upload(request)
         write = partial(representations.comparison, form=form, values=asked.values)
         work = pipeline.compare(data, comparison, timings, write)

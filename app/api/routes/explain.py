@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.api.dependencies import PipelineDep, TimingsDep
+from app.api.dependencies import PipelineDep, TicketDep, TimingsDep
 from app.api.http.disconnect import while_connected
 from app.api.http.negotiation import choose
 from app.api.http.query import each_once
@@ -15,6 +15,7 @@ from app.api.parameters import ExplainParameters, PredictParameters
 from app.api.rule_parameters import query
 from app.serving import representations
 from app.serving.representations import Format
+from app.serving.requests import places_of
 from app.serving.schemas import ExplainAnswer, PredictAnswer
 
 UPLOAD_PROBLEMS = (400, 406, 408, 413, 415, 422, 503, 504)
@@ -80,6 +81,7 @@ def create_router() -> APIRouter:
         asked: Annotated[ExplainParameters, Depends(query(ExplainParameters))],
         pipeline: PipelineDep,
         timings: TimingsDep,
+        ticket: TicketDep,
     ) -> Response:
         """Send a picture, see which pixels spoke for a class and which against.
 
@@ -88,6 +90,7 @@ def create_router() -> APIRouter:
         """
         form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.PNG, Format.NPY])
         options = asked.options()
+        ticket.acquire(places_of([options.samples]))
         data = await read_upload(request)
         write = partial(representations.explanation, form=form, values=asked.values)
         work = pipeline.explain(data, options, timings, write)

@@ -42,7 +42,7 @@ from app.modalities.image.fitting import Fit
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import Upload
 from app.serving.representations import Tensors, scores, tensors
-from app.serving.requests import ExplainOptions
+from app.serving.requests import ExplainOptions, places_of
 from app.serving.timings import Timings
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], dependencies=[Depends(none_at_all)])
@@ -192,14 +192,16 @@ async def infer(
     described = await metadata(about, model)
     wanted = _wanted(asked.outputs, [output.name for output in described.outputs])
     options = replace(parse_options(asked.options, NOT_HERE).options(), top_k=None)
+    places = len(asked.images)
     if model.endswith(EXPLAINS):
         work = [partial(_explain, pipeline, options, image) for image in asked.images]
+        places = places_of([options.samples] * len(asked.images))
         ignored = asked.ignored
     else:
         pipeline.check(options)
         work = [partial(_predict, pipeline, options.image.fit, image) for image in asked.images]
         ignored = [name for name in asked.options if name != "fit"] + asked.ignored
-    inferred = await run_all.or_fail(work, "image")
+    inferred = await run_all.or_fail(work, "image", places)
     answer = InferenceResponse(
         model_name=model,
         model_version=about.version,
