@@ -41,16 +41,18 @@ MATRIX_SIDE = 1024
 COLUMNS = ["rule", "batch", "engine/s", "Zennit/s", "× Zennit", "forward passes", "of matmul bound"]
 
 
-def medians(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def medians(
+    candidates: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Return the median seconds of each candidate, measured in turn after one call without measurement."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for run in candidates.values():
         run()
     for _ in range(rounds):
         for name, run in candidates.items():
-            started = time.perf_counter()
+            started = clock()
             run()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(clock() - started)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

@@ -31,7 +31,7 @@ class RunAll:
         default one for each item. Raises `UnavailableError` without running any if they are not free, and
         `ClientDisconnect`.
         """
-        self._ticket.acquire(places or len(items))
+        self._ticket.acquire_weight(places or len(items))
         timings = [Timings() for _ in items]
         running = (item(timing) for item, timing in zip(items, timings, strict=True))
         results = await while_connected(self._request, asyncio.gather(*running, return_exceptions=True))
@@ -47,7 +47,7 @@ class RunAll:
         project's own, `UnavailableError` without running any if there are not places for all, and
         `ClientDisconnect`.
         """
-        self._ticket.acquire(places or len(items))
+        self._ticket.acquire_weight(places or len(items))
         timings = [Timings() for _ in items]
         tasks = [asyncio.ensure_future(item(timing)) for item, timing in zip(items, timings, strict=True)]
         try:

@@ -70,10 +70,9 @@ class Ticket:
     def try_acquire(self, places: int = 1) -> bool:
         """Hold at least ``places``, including those already held; return whether enough were free.
 
-        A request that needs more places than there are takes all of them. Nothing changes if there were too few,
-        or if the request holds as many already.
+        Nothing changes if there were too few, or if the request holds as many already.
         """
-        missing = max(0, min(places, self._admission.capacity) - self._held)
+        missing = max(0, places - self._held)
         if not self._admission.occupy(missing):
             return False
         self._held += missing
@@ -83,6 +82,10 @@ class Ticket:
         """Like `try_acquire`, but raise `UnavailableError` if too few places were free."""
         if not self.try_acquire(places):
             raise self._admission.refusal()
+
+    def acquire_weight(self, places: int) -> None:
+        """Like `acquire`, but a request that needs more places than there are takes all of them."""
+        self.acquire(min(places, self._admission.capacity))
 
     def release(self) -> None:
         """Free all places that the request holds."""

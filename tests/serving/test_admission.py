@@ -61,6 +61,15 @@ def test_the_place_that_a_ticket_holds_is_one_of_those_that_it_acquires(admissio
     assert (ticket.held, admission.occupied) == (CAPACITY, CAPACITY)
 
 
+def test_a_request_that_needs_more_places_than_there_are_takes_all(admission: Admission) -> None:
+    ticket = Ticket(admission)
+    ticket.acquire()
+    ticket.acquire_weight(CAPACITY + 10)
+    assert ticket.held == CAPACITY
+    with pytest.raises(UnavailableError):
+        Ticket(admission).acquire_weight(1)
+
+
 def test_a_ticket_keeps_what_it_holds_when_fewer_places_are_acquired(admission: Admission) -> None:
     ticket = Ticket(admission)
     ticket.acquire(3)

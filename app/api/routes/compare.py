@@ -51,7 +51,7 @@ def create_router() -> APIRouter:
         """
         form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.PNG])
         comparison = asked.comparison()
-        ticket.acquire(pipeline.comparison_places(comparison))
+        ticket.acquire_weight(pipeline.comparison_places(comparison))
         data = await read_upload(request)
         write = partial(representations.comparison, form=form, values=asked.values)
         work = pipeline.compare(data, comparison, timings, write)

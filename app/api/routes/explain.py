@@ -90,7 +90,7 @@ def create_router() -> APIRouter:
         """
         form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.PNG, Format.NPY])
         options = asked.options()
-        ticket.acquire(places_of([options.samples]))
+        ticket.acquire_weight(places_of([options.samples]))
         data = await read_upload(request)
         write = partial(representations.explanation, form=form, values=asked.values)
         work = pipeline.explain(data, options, timings, write)
