@@ -1,7 +1,7 @@
 """Measure what samples cost, in plain explanations.
 
 Within a round, a batch of explanations without samples and one explanation with samples of each kind are
-measured in turn, so that a noisy machine affects them equally. Figures are medians over the rounds of the processor
+measured in turn, so that a noisy machine affects them equally. Figures are medians over the rounds, in processor
 time of all cores, which other processes change less than the time on the clock. Both include everything that the
 model's process does. Run with ``python -m benchmarks.samples --rounds 15``.
 """

@@ -35,7 +35,7 @@ def percentile(maps: Tensor, percent: float) -> Tensor:
 
 def statistics(maps: Tensor) -> SampleStatistics:
     """Return how much the maps of all samples, (T, …), differ."""
-    mean, deviation = maps.mean(0), maps.std(0, correction=0)  # (T, …) -> (…)
+    deviation, mean = torch.std_mean(maps, 0, correction=0)  # (T, …) -> (…)
     magnitude = mean.abs()
     total = float(magnitude.sum())
     if total == 0:

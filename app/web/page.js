@@ -16,6 +16,7 @@ import { createLayersView } from "./view-layers.js";
 import { createMapView } from "./view-map.js";
 import { createPictureView } from "./view-picture.js";
 import { createRuleView } from "./view-rule.js";
+import { createSamplesView } from "./view-samples.js";
 import { createScoresView } from "./view-scores.js";
 import { createStripView } from "./view-strip.js";
 import { createTakeView } from "./view-take.js";
@@ -87,6 +88,11 @@ export class Page {
       (error) => this.fail(error),
     );
     byId("copy-link").onclick = () => this.#copyLink();
+    this.samples = createSamplesView(
+      model,
+      (more, signal) => this.requests.explain(this.#shown, more, signal),
+      (error) => this.fail(error),
+    );
     store.subscribe((state, changed) => this.#changed(state, changed));
     this.#show(store.state);
   }
@@ -156,6 +162,7 @@ export class Page {
   #enable(on) {
     byId("take").inert = !on;
     byId("verify").disabled = !on;
+    byId("sample").disabled = !on;
     byId("grid-png").disabled = !on;
   }
 
@@ -207,7 +214,7 @@ export class Page {
     this.#clearDetails();
     showNoAnswer(picture.name);
     byId("report").textContent = "";
-    for (const view of [this.pictures, this.scores, this.map, this.cover, this.verify, this.take]) view.clear(picture);
+    for (const view of [this.pictures, this.scores, this.map, this.cover, this.verify, this.samples, this.take]) view.clear(picture);
   }
 
   #deliver(map, state) {
@@ -219,6 +226,7 @@ export class Page {
     byId("panel-map").setAttribute("aria-busy", "false");
     this.#enable(true);
     this.verify.reset();
+    this.samples.reset();
     showAnswer(answer, note ? [note, ...answer.warnings] : answer.warnings);
     this.pictures.show(answer, name, shown);
     this.scores.show(answer);

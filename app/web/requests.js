@@ -22,11 +22,14 @@ export class Requests {
 
   /**
    * Ask for the explanation that the state describes.
-   * @param {{file: File}} picture @param {Record<string, any>} more parameters @param {AbortSignal} signal
+   * @param {{file: File}} picture @param {Record<string, any>} more parameters; null: the default @param {AbortSignal} signal
    */
   explain({ file }, more, signal) {
     const query = this.#explainQuery();
-    for (const [name, value] of Object.entries(more)) query.set(name, value);
+    for (const [name, value] of Object.entries(more)) {
+      if (value === null) query.delete(name);
+      else query.set(name, value);
+    }
     return this.#ask("explain", query, file, signal);
   }
 

@@ -92,6 +92,17 @@ export function coverReport({ answer, grid }, prediction, places) {
   return [what, ...changes, `The network ${says} ${label}, ${percent(probability)}.`].join(" ");
 }
 
+/** How much samples differ, in two sentences. */
+export function spread({ relevance, prediction }) {
+  const { count, spread, sign_agreement: agreement } = relevance.samples;
+  const votes = Object.entries(prediction.uncertainty.votes).map(([label, number]) => `${label} ${number}`);
+  const differ =
+    spread === null
+      ? "The map is zero in all samples"
+      : `The map varies by ${percent(spread)} of its size; ${percent(agreement)} of it keeps its sign`;
+  return `${differ}. Votes of ${count} samples: ${votes.join(", ")}.`;
+}
+
 /** What the reference engine says of the numbers. */
 export function verified({ reference, difference }) {
   return `${reference} computes the same map; relative difference ${plain(difference)}.`;

@@ -819,6 +819,21 @@ def test_verification_shows_the_difference_from_the_reference(page: Page) -> Non
     )
 
 
+def test_samples_show_how_much_the_map_varies(page: Page) -> None:
+    open_page(page)
+    expect(page.locator("#sampled")).to_have_text("from 32 samples with dropout")
+    page.get_by_role("button", name="How sure is the map?").click()
+    varies = re.compile(
+        r"The map varies by \d+% of its size; \d+% of it keeps its sign\. Votes of 32 samples: .+ \d+"
+    )
+    expect(page.locator("#sampled")).to_have_text(varies, timeout=30_000)
+    deviation = page.get_by_role("img", name="Standard deviation")
+    expect(deviation).to_be_visible()
+    assert deviation.evaluate("image => image.naturalWidth") == 256
+    page.get_by_role("button", name=re.compile("^frog")).first.click()
+    expect(deviation).to_be_hidden()
+
+
 def test_comparisons_have_one_scale(page: Page) -> None:
     open_page(page)
     page.get_by_role("tab", name="Compare").click()
