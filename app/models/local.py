@@ -22,6 +22,7 @@ from app.lrp.statistics import statistic_of, statistics
 from app.models.card import ModelCard, Normalisation
 from app.models.checkpoint import load
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
+from app.models.randomized import RandomizedEngines
 from app.system import available_cores, keep_freed_memory
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ class LocalModel:
         """Raises `RefusedToStartError` for a network that is not the chain of its layers."""
         self._model = model.to(device).eval()
         self._device = device
-        self._bounds = tuple(bound.to(device) for bound in pixel_bounds(card.normalisation))
+        low, high = pixel_bounds(card.normalisation)
+        self._bounds = low.to(device), high.to(device)
         self._engine = self._compiled()
+        self._engines = RandomizedEngines(self._model, self._engine, self._bounds)
         self._check_chain(card)
         self.description = Description(
             card,
@@ -93,12 +96,21 @@ class LocalModel:
         """See `app.models.protocol.Model`; has no effect, since there is no process to end."""
 
     def _run(self, jobs: Sequence[Job]) -> list[JobResult]:
-        plain = [job for job in jobs if job.samples is None]
-        results = iter(self._explained(plain) if plain else ())
-        return [next(results) if job.samples is None else self._sampled(job, job.samples) for job in jobs]
+        """Return one result for each job; those with the same random layers run as one batch."""
+        results = {
+            index: self._sampled(job, job.samples)
+            for index, job in enumerate(jobs)
+            if job.samples is not None
+        }
+        plain = {index: job for index, job in enumerate(jobs) if job.samples is None}
+        for depth in dict.fromkeys(job.randomized for job in plain.values()):
+            alike = {index: job for index, job in plain.items() if job.randomized == depth}
+            results |= zip(alike, self._explained(list(alike.values()), depth), strict=True)
+        return [results[index] for index in range(len(jobs))]
 
-    def _explained(self, jobs: Sequence[Job]) -> list[JobResult]:
-        result = self._engine.run(_batch(jobs, self._device))
+    def _explained(self, jobs: Sequence[Job], depth: int) -> list[JobResult]:
+        """Run one batch on the network with ``depth`` random layers."""
+        result = self._engines(depth).run(_batch(jobs, self._device))
         explanations = map(_explanation, result.attributions)
         return [
             JobResult(

@@ -28,6 +28,10 @@ class Job:
     """Samples of all of ``requests``, of which there is at least one, instead of one explanation each."""
     max_rows: int = 32
     """Most rows of a batch in which samples are computed."""
+    randomized: int = 0
+    """Number of layers with weights, counted from the output, that have random parameters instead of the
+    network's. They are the same ones each time.
+    """
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,9 @@ A batch starts as soon as the worker thread is free, without an artificial delay
 are rejected, and items whose submitter is cancelled are dropped, both before they are computed. A batch that
 fails is split in halves until the faulty item runs alone, so that the other items only lose time.
 
+Items that are submitted in the background run only while no others wait, in batches of their own. These are
+small, because an item that arrives meanwhile waits for one of them.
+
 The queue has no bound of its own. The service bounds it by admitting requests: see `app.serving.admission`.
 """
 
@@ -47,6 +50,23 @@ class _Waiting(Generic[Item, Result]):
     future: asyncio.Future[Timed[Result]]
 
 
+class _Queue(OrderedDict[_Waiting[Item, Result], None]):
+    """Items that wait, in their order; ``max_batch`` bounds the weights of those that run together."""
+
+    def __init__(self, max_batch: int) -> None:
+        super().__init__()
+        self.max_batch = max_batch
+
+    def next_batch(self) -> list[_Waiting[Item, Result]]:
+        """Remove and return the first items, as many as fit."""
+        batch: list[_Waiting[Item, Result]] = []
+        room = self.max_batch
+        while self and (not batch or next(iter(self)).weight <= room):
+            batch.append(self.popitem(last=False)[0])
+            room -= batch[-1].weight
+        return batch
+
+
 class Batcher(Generic[Item, Result]):
     """Runs items in batches on a worker thread. Items may be submitted from several event loops."""
 
@@ -55,6 +75,7 @@ class Batcher(Generic[Item, Result]):
         run: Callable[[list[Item]], Sequence[Result | Exception]],
         *,
         max_batch: int,
+        max_background_batch: int | None = None,
         deadline_s: float,
         weigh: Callable[[Item], int] = lambda _: 1,
         observer: Observer,
@@ -63,15 +84,17 @@ class Batcher(Generic[Item, Result]):
         """Start the worker thread.
 
         ``run`` is called on it, and returns one result, or exception, for each item of a list. ``max_batch``
-        bounds the sum of the items' weights; an item that weighs more runs alone. An item waits ``deadline_s``
-        seconds at most. ``on_death`` is called on the thread if it ends other than by `close`.
+        bounds the sum of the items' weights, and ``max_background_batch``, by default the same, that of items in
+        the background; an item that weighs more runs alone. An item waits ``deadline_s`` seconds at most, except
+        in the background. ``on_death`` is called on the thread if it ends other than by `close`.
         """
         self._run = run
-        self._max_batch, self._deadline_s = max_batch, deadline_s
+        self._deadline_s = deadline_s
         self._weigh = weigh
         self._observer = observer
         self._on_death = on_death
-        self._waiting: OrderedDict[_Waiting[Item, Result], None] = OrderedDict()
+        self._queue = _Queue[Item, Result](max_batch)
+        self._background = _Queue[Item, Result](max_background_batch or max_batch)
         self._changed = threading.Condition()
         self._closed_by: Refusal | None = None
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
@@ -79,8 +102,8 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
-        """Number of items in the queue."""
-        return len(self._waiting)
+        """Number of items that wait."""
+        return len(self._queue) + len(self._background)
 
     async def submit(self, item: Item) -> Timed[Result]:
         """Return the result of ``item``.
@@ -88,17 +111,19 @@ class Batcher(Generic[Item, Result]):
         Raises `UnavailableError` if the batcher is closed, `DeadlineError` if the item waited past the deadline,
         and the exception that ``run`` raised or returned for it.
         """
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(item, self._weigh(item), time.perf_counter(), loop, loop.create_future())
-        self._enqueue(waiting)
-        late = loop.call_later(self._deadline_s, self._expire, waiting)
+        waiting = self._enqueue(item, self._queue)
+        late = waiting.loop.call_later(self._deadline_s, self._expire, waiting)
         try:
-            return await waiting.future
-        except asyncio.CancelledError:
-            self._dequeue(waiting)
-            raise
+            return await self._result_of(waiting)
         finally:
             late.cancel()
+
+    async def submit_in_background(self, item: Item) -> Timed[Result]:
+        """Return the result of ``item``, which runs while no other item waits, and waits without a deadline.
+
+        Raises what `submit` does, except `DeadlineError`.
+        """
+        return await self._result_of(self._enqueue(item, self._background))
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Reject new items, run those that wait, and end the worker thread.
@@ -111,22 +136,33 @@ class Batcher(Generic[Item, Result]):
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _enqueue(self, waiting: _Waiting[Item, Result]) -> None:
+    def _enqueue(self, item: Item, queue: _Queue[Item, Result]) -> _Waiting[Item, Result]:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(item, self._weigh(item), time.perf_counter(), loop, loop.create_future())
         with self._changed:
             if self._closed_by:
                 self._refuse(self._closed_by)
-            self._waiting[waiting] = None
+            queue[waiting] = None
             self._changed.notify()
+        return waiting
+
+    async def _result_of(self, waiting: _Waiting[Item, Result]) -> Timed[Result]:
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            self._dequeue(waiting)
+            raise
 
     def _refuse(self, reason: Refusal) -> None:
         self._observer.refused(reason)
         raise UnavailableError(_REFUSALS[reason])
 
     def _dequeue(self, waiting: _Waiting[Item, Result]) -> bool:
-        """Remove an item from the queue; return whether it was there."""
+        """Remove an item from its queue; return whether it was there."""
         with self._changed:
-            waited = waiting in self._waiting
-            self._waiting.pop(waiting, None)
+            queue = self._background if waiting in self._background else self._queue
+            waited = waiting in queue
+            queue.pop(waiting, None)
             return waited
 
     def _expire(self, waiting: _Waiting[Item, Result]) -> None:
@@ -148,15 +184,10 @@ class Batcher(Generic[Item, Result]):
             self._on_death(error)
 
     def _next_batch(self) -> list[_Waiting[Item, Result]]:
-        """Wait for an item; return all that wait, up to ``max_batch``. Empty if closed and nothing waits."""
+        """Wait for an item; return the next batch. Empty if closed and nothing waits."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed_by)
-            batch: list[_Waiting[Item, Result]] = []
-            room = self._max_batch
-            while self._waiting and (not batch or next(iter(self._waiting)).weight <= room):
-                batch.append(self._waiting.popitem(last=False)[0])
-                room -= batch[-1].weight
-            return batch
+            self._changed.wait_for(lambda: self._queue or self._background or self._closed_by)
+            return (self._queue or self._background).next_batch()
 
     def _serve(self, batch: list[_Waiting[Item, Result]]) -> None:
         started = time.perf_counter()
@@ -185,8 +216,9 @@ class Batcher(Generic[Item, Result]):
     def _die(self) -> None:
         with self._changed:
             self._closed_by = "broken"
-            batch = list(self._waiting)
-            self._waiting.clear()
+            batch = [*self._queue, *self._background]
+            self._queue.clear()
+            self._background.clear()
         _deliver(batch, _broken(len(batch)), time.perf_counter())
 
 

@@ -34,6 +34,8 @@ class BatchLimits:
     """Maximum sum of the jobs' `weight` in a batch; a job that weighs more runs alone."""
     deadline_s: float = 5.0
     """Maximum seconds that a job waits for its batch."""
+    max_background_batch: int = 8
+    """The same of jobs in the background; a job that arrives meanwhile waits for half of it on average."""
 
 
 class Scheduler:
@@ -61,6 +63,7 @@ class Scheduler:
         self._batcher = Batcher[Job, JobResult](
             self._run,
             max_batch=limits.max_batch,
+            max_background_batch=limits.max_background_batch,
             deadline_s=limits.deadline_s,
             weigh=weight,
             observer=metrics,
@@ -87,6 +90,10 @@ class Scheduler:
         if job.verify:
             await self._prepare_reference()
         return await self._batcher.submit(replace(job, max_rows=self._max_rows))
+
+    async def submit_in_background(self, job: Job) -> Timed[JobResult]:
+        """Return the result of ``job``, which runs while no others wait; raises what the batcher's does."""
+        return await self._batcher.submit_in_background(job)
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Take no more jobs, and kill the model if those that run or wait take longer than ``timeout_s``."""

@@ -333,3 +333,61 @@ def test_a_loop_that_has_been_closed_costs_the_others_nothing() -> None:
         gone.close()
         work.let(2)
         assert asyncio.run(batcher.submit(2)).result == 4
+
+
+def in_background(batcher: Batcher[int, int], *items: int) -> list[asyncio.Task[Timed[int]]]:
+    return [asyncio.create_task(batcher.submit_in_background(item)) for item in items]
+
+
+def test_the_background_waits_while_anything_else_does_and_runs_in_batches_of_its_own() -> None:
+    async def scene() -> None:
+        with batching(work := Work(), max_background_batch=2) as (batcher, _):
+            first = submit(batcher, 0)
+            await work.started()
+            behind = in_background(batcher, 10, 11, 12)
+            await turn()
+            before = submit(batcher, 1, 2, 3)
+            await turn()
+            assert batcher.waiting == 6
+            work.let(4)
+            assert await outcomes(first + before + behind) == [0, 2, 4, 6, 20, 22, 24]
+            assert work.batches == [[0], [1, 2, 3], [10, 11], [12]]
+
+    play(scene)
+
+
+def test_the_background_has_no_deadline_and_what_is_cancelled_in_it_is_not_run() -> None:
+    async def scene() -> None:
+        with batching(work := Work(), deadline_s=0.001) as (batcher, noted):
+            running = submit(batcher, 0)
+            await work.started()
+            kept, left = in_background(batcher, 1, 2)
+            with pytest.raises(
+                DeadlineError
+            ):  # what was submitted later is late, and the background still waits
+                await batcher.submit(3)
+            left.cancel()
+            await turn()
+            work.let(2)
+            assert await outcomes([*running, kept]) == [0, 2]
+            assert work.batches == [[0], [1]]
+            assert noted.refusals == ["deadline"]
+
+    play(scene)
+
+
+def test_the_background_fails_with_a_batcher_that_dies_and_is_refused_by_one_that_is_closed() -> None:
+    async def scene() -> None:
+        with batching(work := Work()) as (batcher, _):
+            tasks = submit(batcher, 0)
+            await work.started()
+            tasks += in_background(batcher, 1)
+            await turn()
+            work.fault = Fatal()
+            work.let()
+            assert all(isinstance(result, UnavailableError) for result in await outcomes(tasks))
+            assert batcher.waiting == 0
+        with pytest.raises(UnavailableError):
+            await batcher.submit_in_background(2)
+
+    play(scene)

@@ -59,7 +59,10 @@ class CompiledRule:
 
 
 class CompiledNetwork:
-    """A feed-forward chain of layers. Raises `NotCompilableError` for layers that have no operation here."""
+    """A `Network` that is compiled from modules.
+
+    Raises `NotCompilableError` for layers that have no operation here.
+    """
 
     def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
         """``low`` and ``high``: the smallest and largest input, broadcastable to it."""
@@ -81,7 +84,7 @@ class CompiledNetwork:
         return self._high - self._low
 
     def steps(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> Steps:
-        """Return the steps of the backward pass for inputs of ``shape``, without the batch axis."""
+        """See `Network`."""
         rules = dict(composite.layers)
         return tuple(
             self._step(RuleKey(index, rules[name], self._is_masked(index, rules), dtype), shape)

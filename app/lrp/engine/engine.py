@@ -5,6 +5,7 @@ pure functions (`app.lrp.engine.compile`), which are then executed (`app.lrp.eng
 engine.
 """
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -22,9 +23,10 @@ from app.lrp.attribution import (
 )
 from app.lrp.composites import Composite
 from app.lrp.engine.compile import CompiledNetwork
+from app.lrp.engine.joined import JoinedNetwork
 from app.lrp.engine.run import ForwardPass, LayerRelevance, backward_pass, forward_pass, sorted_by_steps
 from app.lrp.engine.sampling import sampled_pass
-from app.lrp.engine.steps import Steps
+from app.lrp.engine.steps import Network, Steps
 from app.lrp.request import ExplanationRequest
 from app.lrp.samples import Samples, parts
 
@@ -39,7 +41,16 @@ class Engine:
 
     def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
         """``low`` and ``high``: the smallest and largest input, broadcastable to it."""
-        self._network = CompiledNetwork(model, low, high)
+        self._network: Network = CompiledNetwork(model, low, high)
+
+    def joined(self, upper: "Engine", first: str) -> "Engine":
+        """Return an engine with the layers of ``upper`` from the layer named ``first`` on.
+
+        ``upper`` is an engine of the same network with other weights. What the two have compiled is shared.
+        """
+        joined = copy.copy(self)
+        joined._network = JoinedNetwork(self._network, upper._network, self._network.names.index(first))
+        return joined
 
     @torch.inference_mode()
     def attribute(

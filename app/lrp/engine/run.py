@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from app.lrp.engine.activations import Activations, Rows
-from app.lrp.engine.compile import CompiledNetwork
 from app.lrp.engine.ops.affine import channels_last
-from app.lrp.engine.steps import RelevanceStep, Steps
+from app.lrp.engine.steps import Network, RelevanceStep, Steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +59,7 @@ class LayerRelevance:
     """(n,), total relevance of each explanation."""
 
 
-def forward_pass(network: CompiledNetwork, inputs: Tensor, steps: Sequence[Steps]) -> ForwardPass:
+def forward_pass(network: Network, inputs: Tensor, steps: Sequence[Steps]) -> ForwardPass:
     """Run ``network`` for ``inputs`` (B, …), so that all of ``steps`` can be taken back.
 
     A layer whose output is masked in all of them is computed together with the ReLU that follows it.
@@ -69,7 +68,7 @@ def forward_pass(network: CompiledNetwork, inputs: Tensor, steps: Sequence[Steps
 
 
 def resumed(
-    network: CompiledNetwork, begun: ForwardPass, steps: Sequence[Steps], factors: Mapping[int, Tensor]
+    network: Network, begun: ForwardPass, steps: Sequence[Steps], factors: Mapping[int, Tensor]
 ) -> ForwardPass:
     """Run the layers that ``begun`` lacks; ``factors`` (B, …) multiply the output of the layer of that index."""
     activations, extras = list(begun.activations), list(begun.extras)

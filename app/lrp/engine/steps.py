@@ -3,12 +3,16 @@
 All of them are pure functions with their weights precomputed, which any number of threads may share.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from app.lrp.composites import Composite
 from app.lrp.engine.activations import Activations
+from app.lrp.engine.ops.dropout import ActiveDropout
 
 
 class Forward(Protocol):
@@ -42,3 +46,25 @@ class RelevanceStep:
 
 Steps = tuple[RelevanceStep, ...]
 """One step for each layer of a network, in the order in which layers run forward."""
+
+
+class Network(Protocol):
+    """A compiled network: a feed-forward chain of layers."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the layers, in the order in which they run."""
+
+    @property
+    def dropouts(self) -> Sequence[ActiveDropout]:
+        """Dropout layers with a probability above 0, in their order."""
+
+    @property
+    def input_range(self) -> Tensor:
+        """Largest minus smallest input, broadcastable to it."""
+
+    def forward(self, index: int, rectified: bool, dtype: torch.dtype, /) -> Forward:
+        """Return the forward function of a layer; ``rectified``: with the ReLU that follows it."""
+
+    def steps(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> Steps:
+        """Return the steps of the backward pass for inputs of ``shape``, without the batch axis."""
