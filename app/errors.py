@@ -63,7 +63,7 @@ class UnavailableError(PublicError):
 
 
 class DeadlineError(PublicError):
-    """The request waited in a queue past its deadline and was not computed."""
+    """The request waited in a queue past its deadline and was not computed, or took too long and was ended."""
 
 
 class InternalError(LRPServeError):

@@ -36,14 +36,14 @@ from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances
 from app.api.protocols.open_inference import routes as open_inference
 from app.api.protocols.open_inference.schemas import InferenceRequest
-from app.api.routes import about, batch, compare, explain, health, page, redoc, swagger
+from app.api.routes import about, batch, compare, evaluate, explain, health, page, redoc, swagger
 from app.api.schemas import AboutModel, Limits, about_model
 from app.models.protocol import Model
 from app.runtime.executor import Executor
 from app.runtime.model_process import ModelProcess
 from app.runtime.processes import ProcessExecutor
 from app.serving.admission import Admission
-from app.serving.pipeline import Pipeline
+from app.serving.pipeline import EvaluationLimits, Pipeline
 from app.serving.readiness import Readiness
 from app.serving.rendering import Renderer, image_modality
 from app.serving.reports import Engines, ReportWriter
@@ -199,7 +199,13 @@ class Service:
 
 def _add_routes(app: FastAPI, *, locked: bool) -> None:
     """Add all routes; if ``locked``, OpenAPI describes all but the probes as requiring a key."""
-    own = (explain.create_router(), compare.create_router(), batch.create_router(), about.router)
+    own = (
+        explain.create_router(),
+        compare.create_router(),
+        batch.create_router(),
+        evaluate.router,
+        about.router,
+    )
     for routers, unauthorized in (
         (own, openapi.problems(401)),
         ((kserve_v1.router, open_inference.router), openapi.protocol_errors(401)),
@@ -270,6 +276,7 @@ def create_pipeline(
         start_renderers(Renderer(image_modality(described.card, settings.max_pixels), reports)),
         reports,
         metrics=metrics,
+        evaluations=EvaluationLimits(settings.max_evaluations, settings.evaluation_deadline_s),
     )
 
 

@@ -127,6 +127,14 @@ class Settings(BaseSettings):
     queue_deadline_s: PositiveFloat = Field(
         5.0, description="Seconds that a request may wait; then it is answered with 504 and not computed."
     )
+    max_evaluations: PositiveInt = Field(
+        4,
+        description="Most evaluations (`POST /evaluate`) at the same time; further ones are answered with 503 at "
+        "once. Each runs about a thousand inputs through the model, in the background.",
+    )
+    evaluation_deadline_s: PositiveFloat = Field(
+        30.0, description="Seconds that an evaluation may take; then it is ended and answered with 504."
+    )
     model_limit_s: PositiveFloat = Field(
         60.0,
         description="Longest run of one batch in seconds; then the model's process is killed, and the service "

@@ -28,7 +28,15 @@ from app.modalities.image.drawing.style import (
 )
 from app.modalities.image.fitting import Fit
 from app.modalities.image.modality import ImageOptions
-from app.serving.requests import MAX_COMPARED, MAX_SAMPLED, CompareOptions, ExplainOptions, samples_of
+from app.quality.perturbation import Replacement
+from app.serving.requests import (
+    MAX_COMPARED,
+    MAX_SAMPLED,
+    CompareOptions,
+    EvaluateOptions,
+    ExplainOptions,
+    samples_of,
+)
 
 
 def one_of(names: list[str]) -> dict[str, Any]:
@@ -263,6 +271,52 @@ class BatchParameters(_RuleAndTarget):
         examples=["zip"],
         description=FORM_OF_ANSWER,
     )
+
+
+class EvaluateParameters(PredictParameters):
+    """Parameters of ``/evaluate``."""
+
+    rule: list[RuleName] = Field(
+        [],
+        max_length=MAX_COMPARED,
+        examples=[["epsilon_plus_flat", "gamma"]],
+        description="Composites or rules, repeatable, with their default parameters; default all composites.",
+    )
+    target: Name | None = Field(
+        None,
+        examples=["{{class}}"],
+        description="Class that is explained, by label or number: `{{class}}` or `{{class_index}}`; default the "
+        "predicted one.",
+    )
+    patch: int | None = Field(
+        None,
+        ge=1,
+        examples=[4],
+        description="Side of the patches that are replaced, in pixels of the model's {{input_size}}, which it "
+        "must divide; default an eighth of the shorter side, or the next smaller divisor.",
+    )
+    replacement: Replacement = Field(
+        Replacement.MEAN,
+        examples=["blur"],
+        description="What patches are replaced by: the mean colour of the training pictures, or the picture "
+        "itself, blurred until a patch is not seen in it.",
+    )
+    format: Literal["json", "png"] | None = Field(
+        None,
+        examples=["png"],
+        description=FORM_OF_ANSWER,
+    )
+
+    def options(self) -> EvaluateOptions:
+        """Return the options of an evaluation."""
+        return EvaluateOptions(
+            rules=tuple(self.rule),
+            target=self.target,
+            patch=self.patch,
+            replacement=self.replacement,
+            image=ImageOptions(self.fit),
+            top_k=self.top_k,
+        )
 
 
 class CompareParameters(MapParameters):

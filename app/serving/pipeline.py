@@ -3,26 +3,45 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from app.errors import DeadlineError, RequestError
+from app.errors import DeadlineError, RequestError, UnavailableError
 from app.modalities.image.fitting import Fit
 from app.modalities.image.modality import ImageOptions, ImageSample
+from app.modalities.protocol import Floats
 from app.models.protocol import Job, JobResult
 from app.runtime.executor import Executor, Timed
-from app.serving.rendering import RenderedComparison, RenderedExplanation, Renderer, Upload
+from app.serving.admission import Admission
+from app.serving.evaluation import Evaluation, EvaluationRequest, Evaluator
+from app.serving.rendering import (
+    RenderedComparison,
+    RenderedExplanation,
+    Renderer,
+    Upload,
+)
 from app.serving.reports import ReportWriter
-from app.serving.requests import CompareOptions, ExplainOptions, RequestFactory
+from app.serving.requests import CompareOptions, EvaluateOptions, ExplainOptions, RequestFactory
 from app.serving.scheduler import Scheduler
-from app.serving.schemas import PredictAnswer
+from app.serving.schemas import EvaluateAnswer, PredictAnswer
 from app.serving.timings import Timings
 from app.telemetry.metrics import Metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EvaluationLimits:
+    """Limits on evaluations, each of which runs about a thousand inputs through the model."""
+
+    max_evaluations: int = 4
+    """How many may run at the same time."""
+    deadline_s: float | None = 30.0
+    """Maximum seconds of one, after which it is ended; ``None``: no limit."""
 
 
 class Pipeline:
@@ -38,6 +57,7 @@ class Pipeline:
         reports: ReportWriter,
         *,
         metrics: Metrics,
+        evaluations: EvaluationLimits,
     ) -> None:
         self.card = scheduler.description.card
         self.composites = scheduler.description.composites
@@ -45,6 +65,8 @@ class Pipeline:
         self._renderers = renderers
         self._reports = reports
         self._requests = RequestFactory(self.card, scheduler.resolve, self.composites)
+        self._evaluations = evaluations
+        self._evaluating = Admission(evaluations.max_evaluations, metrics)
         self._metrics = metrics
         metrics.queue_depth(lambda: scheduler.waiting + renderers.waiting)
 
@@ -86,6 +108,24 @@ class Pipeline:
         sample = await self._decode(data, options.image, timings)
         result = await self._run(Job(sample.input, requests, options.verify, options.samples), timings)
         work = self._renderers.call(Renderer.compare, sample, requests, result, options, write)
+        return await _timed("render", work, timings)
+
+    async def evaluate(
+        self,
+        data: Upload,
+        options: EvaluateOptions,
+        timings: Timings,
+        write: Callable[[EvaluateAnswer], T],
+    ) -> T:
+        """Measure how good explanations of the picture in ``data`` are; return ``write(evaluation)``.
+
+        The model runs it in the background, while no other request waits. Raises `UnavailableError` while too
+        many evaluations run, and `DeadlineError` for one that takes too long. ``write`` as in `explain`.
+        """
+        request = self._requests.evaluation(options)
+        sample = await self._decode(data, options.image, timings)
+        evaluation = await self._evaluate(sample.input, request, timings)
+        work = self._renderers.call(Renderer.evaluate, sample, evaluation, options.top_k, write)
         return await _timed("render", work, timings)
 
     async def read(self, timings: Timings, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -138,6 +178,29 @@ class Pipeline:
         except DeadlineError:
             self._metrics.refused("deadline")
             raise
+
+    async def _evaluate(self, x: Floats, request: EvaluationRequest, timings: Timings) -> Evaluation:
+        if not self._evaluating.occupy(1):
+            self._metrics.refused("queue_full")
+            raise UnavailableError(
+                f"{self._evaluating.occupied} evaluations run already; try again in a moment"
+            )
+        started, deadline_s = time.perf_counter(), self._evaluations.deadline_s
+        evaluator = Evaluator(self._run_in_background, self._scheduler.description, x, request)
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await evaluator.evaluate()
+        except TimeoutError:
+            self._metrics.refused("deadline")
+            raise DeadlineError(
+                f"took longer than {deadline_s:g} s and was ended; evaluate fewer rules or larger patches"
+            ) from None
+        finally:
+            self._evaluating.free(1)
+            timings.add("model", time.perf_counter() - started)
+
+    async def _run_in_background(self, job: Job) -> JobResult:
+        return (await self._scheduler.submit_in_background(job)).result
 
     async def _run(self, job: Job, timings: Timings) -> JobResult:
         timed = await self._scheduler.submit(job)

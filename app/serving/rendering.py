@@ -20,9 +20,17 @@ from app.modalities.image.spec import ImageSpec
 from app.modalities.protocol import Floats, Map, Modality
 from app.models.card import ModelCard
 from app.models.protocol import JobResult
+from app.serving.evaluation import Evaluation
 from app.serving.reports import ReportWriter
 from app.serving.requests import ExplainOptions
-from app.serving.schemas import CompareAnswer, ExplainAnswer, ExplanationReport, HeatmapReport, PredictAnswer
+from app.serving.schemas import (
+    CompareAnswer,
+    EvaluateAnswer,
+    ExplainAnswer,
+    ExplanationReport,
+    HeatmapReport,
+    PredictAnswer,
+)
 
 T = TypeVar("T")
 
@@ -120,6 +128,18 @@ class Renderer:
         maps = [_map(one.report, one.relevance) for one in explained]
         sheet = self._modality.render_together(maps, sample, options.image, metadata)
         return write(RenderedComparison(predicted, explained, sheet))
+
+    def evaluate(
+        self,
+        sample: ImageSample,
+        evaluation: Evaluation,
+        top_k: int | None,
+        write: Callable[[EvaluateAnswer], T],
+    ) -> T:
+        """Return ``write`` of the report on an evaluation."""
+        predicted = self._reports.prediction(sample.facts, JobResult(evaluation.logits, (), None), None)
+        report = self._reports.evaluation(predicted, evaluation)
+        return write(report.model_copy(update={"scores": report.scores[:top_k]}))
 
     def _rendered(
         self,

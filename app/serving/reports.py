@@ -14,17 +14,24 @@ from app.lrp.samples import Samples, SampleStatistics, Sampling
 from app.modalities.image.picture import Facts
 from app.models.card import ModelCard
 from app.models.protocol import JobResult
+from app.quality.perturbation import Curves
+from app.serving.evaluation import Evaluation, RuleEvaluation
 from app.serving.schemas import (
     ClassReference,
     Crop,
+    CurvesReport,
+    EvaluateAnswer,
     ExplanationReport,
     InputReport,
     LayerRule,
+    LayerSimilarity,
     LayerSum,
     ModelReference,
+    OrderReport,
     PredictAnswer,
     Prediction,
     RelevanceReport,
+    RuleEvaluationReport,
     RuleReport,
     SamplesReport,
     Score,
@@ -109,6 +116,19 @@ class ReportWriter:
             relevance=relevance,
         )
 
+    def evaluation(self, predicted: PredictAnswer, evaluation: Evaluation) -> EvaluateAnswer:
+        """Report how good the explanations of what was ``predicted`` are; it has the scores of all classes."""
+        return EvaluateAnswer(
+            **dict(predicted),
+            target=next(score for score in predicted.scores if score.index == evaluation.target),
+            patch=evaluation.request.patch,
+            patches=evaluation.random.groups,
+            replacement=evaluation.request.replacement,
+            evaluations=[_rule_evaluation(one) for one in evaluation.rules],
+            random=_order_report(evaluation.random),
+            occlusion=_order_report(evaluation.occlusion),
+        )
+
     def _class(self, index: int) -> ClassReference:
         return ClassReference(index=index, label=self._card.classes[index])
 
@@ -189,6 +209,31 @@ def _samples_report(samples: Samples, found: SampleStatistics | None) -> Samples
         statistic=samples.statistic,
         spread=found.spread,
         sign_agreement=found.sign_agreement,
+    )
+
+
+def _rule_evaluation(measured: RuleEvaluation) -> RuleEvaluationReport:
+    return RuleEvaluationReport(
+        **dict(_order_report(measured.curves)),
+        rule=_rule_report(measured.request.composite),
+        flips_after=measured.flips_after,
+        sensitivity=measured.sensitivity,
+        randomization=[
+            LayerSimilarity(layer=layer, similarity=similarity)
+            for layer, similarity in measured.randomization
+        ],
+        sparseness=measured.sparseness,
+        leak=measured.leak,
+    )
+
+
+def _order_report(curves: Curves) -> OrderReport:
+    return OrderReport(
+        curves=CurvesReport(
+            most_relevant_first=curves.most_relevant_first.tolist(),
+            least_relevant_first=curves.least_relevant_first.tolist(),
+        ),
+        gap=curves.gap,
     )
 
 

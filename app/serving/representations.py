@@ -12,8 +12,9 @@ from enum import StrEnum
 import numpy as np
 
 from app.modalities.image.preprocessing import Floats
+from app.serving.chart import draw_chart, panels_of
 from app.serving.rendering import RenderedComparison, RenderedExplanation
-from app.serving.schemas import PredictAnswer
+from app.serving.schemas import EvaluateAnswer, PredictAnswer
 
 
 class Format(StrEnum):
@@ -80,6 +81,19 @@ def comparison(compared: RenderedComparison, form: Format, *, values: bool) -> R
     if form is Format.PNG:
         return Representation(compared.sheet.png)
     return Representation(compared.answer(values=values).model_dump_json().encode())
+
+
+def evaluation(answer: EvaluateAnswer, form: Format) -> Representation:
+    """Response of ``/evaluate``: JSON, or the curves as a chart."""
+    if form is Format.JSON:
+        return Representation(answer.model_dump_json().encode())
+    target, best = answer.target, answer.prediction
+    caption = (
+        f"probability of {target.label} while {answer.patches} patches of {answer.patch}×{answer.patch} pixels "
+        f"are replaced ({answer.replacement})"
+    )
+    said = "" if target.index == best.index else f"; predicted: {best.label}"
+    return Representation(draw_chart(panels_of(answer), target.probability, caption + said))
 
 
 def parts(explained: RenderedExplanation, *, values: bool, warnings: Sequence[str] = ()) -> Parts:

@@ -1,5 +1,6 @@
 """Options as clients give them, and the explanation requests that they mean for one model."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,8 @@ from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.samples import DEFAULT_NOISE, Samples, Sampling, Statistic
 from app.modalities.image.modality import ImageOptions
 from app.models.card import ModelCard
+from app.quality.perturbation import Replacement
+from app.serving.evaluation import EvaluationRequest
 
 ALL = "all"
 """As a target of a comparison: every class."""
@@ -92,12 +95,27 @@ def places_of(samples: Sequence[Samples | None]) -> int:
     return sum(1 if one is None else one.count for one in samples)
 
 
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Several rules for one target of one input, to be evaluated."""
+
+    rules: tuple[str, ...] = ()
+    """Empty: all composites."""
+    target: str | None = None
+    patch: int | None = None
+    """Side of a patch in pixels of the network's input; ``None``: see `default_patch`."""
+    replacement: Replacement = Replacement.MEAN
+    image: ImageOptions = field(default_factory=ImageOptions)
+    top_k: int | None = None
+
+
 class RequestFactory:
     """Makes explanation requests for the network of a card."""
 
     def __init__(self, card: ModelCard, resolve: Resolve, composites: Composites = COMPOSITES) -> None:
         self._classes = classes = card.classes
         self._dropout = card.dropout
+        _, self._height, self._width = card.input_size
         self._composites = composites
         self._resolve = resolve
         numbers = {str(index): index for index in range(len(classes))}
@@ -147,6 +165,24 @@ class RequestFactory:
             for target in targets
         )
 
+    def evaluation(self, options: EvaluateOptions) -> EvaluationRequest:
+        """Return the request of an evaluation; raises `InvalidParameterError`."""
+        rules = options.rules or tuple(self._composites)
+        _refuse_twice("rule", rules)
+        explanations = tuple(
+            self.explanation(ExplainOptions(rule=rule, target=options.target)) for rule in rules
+        )
+        return EvaluationRequest(explanations, self._patch(options.patch), options.replacement)
+
+    def _patch(self, patch: int | None) -> int:
+        if patch is None:
+            return default_patch(self._height, self._width)
+        sides = patch_sides(self._height, self._width)
+        if patch not in sides:
+            known = f"{self._width}×{self._height} pixels; use one of {', '.join(map(str, sides))}"
+            raise InvalidParameterError("patch", f"{patch} does not divide the network's {known}")
+        return patch
+
     def _check_sampling(self, samples: Samples | None) -> None:
         if samples is None or samples.sampling is not Sampling.DROPOUT or any(self._dropout or ()):
             return
@@ -191,11 +227,26 @@ def _check_comparison(
     for parameter in options.parameters:
         if not any(parameter in names for names in known.values()):
             raise InvalidParameterError(parameter, f"none of {', '.join(rules)} takes it; leave it out")
-    for name, chosen in (("rule", rules), ("target", targets)):
-        if twice := [one for one, times in Counter(chosen).items() if times > 1]:
-            raise InvalidParameterError(name, f"{twice[0]} is given twice; give it once")
+    _refuse_twice("rule", rules)
+    _refuse_twice("target", targets)
     if len(rules) * len(targets) > MAX_COMPARED:
         raise InvalidParameterError(
             "target",
             f"{len(rules)} rules × {len(targets)} targets are over {MAX_COMPARED}; compare fewer",
         )
+
+
+def _refuse_twice(name: str, chosen: Sequence[str | None]) -> None:
+    if twice := [one for one, times in Counter(chosen).items() if times > 1]:
+        raise InvalidParameterError(name, f"{twice[0]} is given twice; give it once")
+
+
+def patch_sides(height: int, width: int) -> list[int]:
+    """Return the sides of square patches that an input can be divided into, from the smallest to the largest."""
+    common = math.gcd(height, width)
+    return [side for side in range(1, common + 1) if common % side == 0]
+
+
+def default_patch(height: int, width: int) -> int:
+    """Return an eighth of the shorter side or, where that divides no input, the next smaller side that does."""
+    return max(side for side in patch_sides(height, width) if side <= max(1, min(height, width) // 8))

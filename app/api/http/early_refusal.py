@@ -25,7 +25,7 @@ from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-COMPUTING = ("/predict", "/explain", "/compare", "/v1/", "/v2/")
+COMPUTING = ("/predict", "/explain", "/compare", "/evaluate", "/v1/", "/v2/")
 """Prefixes of the paths whose requests have pictures to compute."""
 UNAVAILABLE = PROBLEM_TYPES[UnavailableError]
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")

@@ -13,6 +13,11 @@ async def each_once(request: Request) -> None:
     _refuse_repeated(request, REPEATABLE)
 
 
+async def each_once_but_rules(request: Request) -> None:
+    """Raise `InvalidParameterError` for a parameter that is repeated, except rules to evaluate."""
+    _refuse_repeated(request, REPEATABLE | {"rule"})
+
+
 async def each_once_but_rules_and_targets(request: Request) -> None:
     """Raise `InvalidParameterError` for a parameter that is repeated, except rules and targets to compare."""
     _refuse_repeated(request, REPEATABLE | {"rule", "target"})
