@@ -89,8 +89,8 @@ def evaluation(answer: EvaluateAnswer, form: Format) -> Representation:
         return Representation(answer.model_dump_json().encode())
     target, best = answer.target, answer.prediction
     caption = (
-        f"probability of {target.label} while {answer.patches} patches of {answer.patch}×{answer.patch} pixels "
-        f"are replaced ({answer.replacement})"
+        f"probability of {target.label} while {answer.patches} patches of {answer.patch} by {answer.patch} "
+        f"pixels are replaced ({answer.replacement})"
     )
     said = "" if target.index == best.index else f"; predicted: {best.label}"
     return Representation(draw_chart(panels_of(answer), target.probability, caption + said))

@@ -88,5 +88,6 @@ def test_another_shape_of_the_input_shares_the_weights() -> None:
         ours = engine.attribute(picture, composite, start).relevance
         alone = Engine(model, low, high).attribute(picture, composite, start).relevance
         torch.testing.assert_close(ours, alone)
+        assert isinstance(engine._network, CompiledNetwork)
         sizes.add(engine._network.weights.nbytes)
     assert len(sizes) == 1
