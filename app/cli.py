@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -155,18 +156,52 @@ def train(
 
 @cli.command()
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Folder or zip of test/<class>/*.png.", exists=True)],
+    source: Annotated[Path | None, typer.Argument(help="The same as --data.", exists=True)] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder or zip of test/<class>/*.png.", exists=True)
+    ] = None,
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
     model: Model = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    explanations: Annotated[
+        bool, typer.Option("--explanations", help="How far maps can be trusted, instead of the scores.")
+    ] = False,
+    rule: Annotated[
+        list[str] | None, typer.Option(help="With --explanations: rule, repeatable; default all composites.")
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --explanations: so many pictures, evenly spaced; default all."),
+    ] = None,
+    patch: Annotated[
+        int | None, typer.Option(min=1, help="With --explanations: side of a patch; default an eighth.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="With --explanations: JSON to write; beside it, the plot.")
+    ] = Path("explanations.json"),
 ) -> None:
-    """Accuracy, per class, confusion, calibration: lrpserve evaluate test.zip."""
+    """Accuracy, per class, confusion, calibration: lrpserve evaluate test.zip; or how far maps can be trusted."""
+    if (source is None) is (data is None):
+        raise DataError("name the pictures once: lrpserve evaluate test.zip, or --data test.zip")
+    pictures = source or data
+    assert pictures is not None
+    settings = settings_of(model=model)
+    if explanations:
+        from app.command_line.evaluation import evaluate_explanations, pictures_of
+        from app.command_line.pipeline import local_pipeline
+        from app.serving.requests import EvaluateOptions
+
+        chosen = pictures_of(pictures, split, count)
+        options = EvaluateOptions(rules=tuple(rule or ()), patch=patch)
+        with closing(local_pipeline(settings)) as pipeline:
+            evaluate_explanations(pipeline, chosen, options, output, as_json=as_json)
+        return
     from app.models.checkpoint import load
     from app.training.data import load_split
     from app.training.evaluation import evaluate as measure
 
-    network, card = load(settings_of(model=model).model)
-    measured = measure(network, load_split(data, split), card.normalisation, card.classes)
+    network, card = load(settings.model)
+    measured = measure(network, load_split(pictures, split), card.normalisation, card.classes)
     if as_json:
         typer.echo(measured.model_dump_json())
     else:

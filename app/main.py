@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypedDict
@@ -261,12 +262,19 @@ def create_pipeline(
     metrics: Metrics,
     on_death: Callable[[BaseException], None],
     start_renderers: Callable[[Renderer], Executor[Renderer]],
+    *,
+    serves: bool = True,
 ) -> Pipeline:
     """Return the pipeline for requests to ``model``, for the service and the command line alike.
 
-    ``start_renderers`` makes the executor that decodes and renders.
+    ``start_renderers`` makes the executor that decodes and renders. If it ``serves``, evaluations are limited so
+    that other requests do not wait for them.
     """
     limits = BatchLimits(settings.max_batch, settings.queue_deadline_s)
+    evaluations = EvaluationLimits(settings.max_evaluations, settings.evaluation_deadline_s)
+    if not serves:
+        limits = replace(limits, max_background_batch=limits.max_batch)
+        evaluations = replace(evaluations, deadline_s=None)
     described = model.description
     reports = ReportWriter(
         described.card, Engines(described.engine, described.reference), settings.low_confidence
@@ -276,7 +284,7 @@ def create_pipeline(
         start_renderers(Renderer(image_modality(described.card, settings.max_pixels), reports)),
         reports,
         metrics=metrics,
-        evaluations=EvaluationLimits(settings.max_evaluations, settings.evaluation_deadline_s),
+        evaluations=evaluations,
     )
 
 

@@ -63,8 +63,8 @@ def model() -> ModelProcess:
 
 @pytest.fixture(scope="session")
 def app(model: ModelProcess) -> FastAPI:
-    """The application with default settings."""
-    return create_app(Settings(), model)
+    """The application with default settings, except that evaluations may be slow."""
+    return create_app(Settings(evaluation_deadline_s=600), model)
 
 
 @pytest.fixture(scope="session")

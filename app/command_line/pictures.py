@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -19,6 +19,7 @@ from app.command_line.for_each import for_each
 from app.command_line.inputs import Input, find
 from app.command_line.options import Difference, Values, read, with_options
 from app.command_line.outputs import format_of, outputs, write
+from app.command_line.pipeline import local_pipeline
 from app.command_line.settings import Device, Model, settings_of
 from app.errors import DataError
 from app.lrp.composites import rule_parameters
@@ -28,10 +29,6 @@ from app.serving.rendering import RenderedExplanation
 from app.serving.representations import Format, Representation
 from app.serving.schemas import ExplanationReport
 from app.serving.timings import Timings
-from app.settings import Settings
-
-if TYPE_CHECKING:
-    from app.serving.pipeline import Pipeline
 
 OF_PREDICT = {"top_k": Difference(default="3", description="So many classes, the most probable first.")}
 OF_EXPLAIN = {
@@ -81,7 +78,7 @@ def predict(
         line = json.dumps({"file": str(picture), **answer.model_dump(mode="json")})
         typer.echo(line if as_json else f"{picture}: {scores}")
 
-    with closing(_pipeline(settings_of(device=device, model=model))) as pipeline:
+    with closing(local_pipeline(settings_of(device=device, model=model))) as pipeline:
         for_each(inputs, predicted)
 
 
@@ -115,7 +112,7 @@ def explain(
         write(places[picture], content.body, form)
         _report(picture, report, places[picture])
 
-    with closing(_pipeline(settings_of(device=device, model=model))) as pipeline:
+    with closing(local_pipeline(settings_of(device=device, model=model))) as pipeline:
         pipeline.check(options)  # errors that concern every picture are reported once
         for_each(inputs, explained)
 
@@ -152,15 +149,3 @@ def _report(picture: Input, report: ExplanationReport, place: Path | None) -> No
     typer.echo(f"{picture}: {said} -> {'standard output' if place is None else place}", err=place is None)
     for warning in report.warnings:
         typer.echo(f"  note: {warning}", err=True)
-
-
-def _pipeline(settings: Settings) -> "Pipeline":
-    from app.main import create_pipeline
-    from app.models.local import LocalModel
-    from app.runtime.threads import ThreadExecutor
-    from app.telemetry.metrics import Metrics
-
-    network = LocalModel.load(settings.model, settings.device, settings.cores)
-    return create_pipeline(
-        network, settings, Metrics(), lambda _: None, lambda renderer: ThreadExecutor(renderer, 1)
-    )

@@ -4,8 +4,8 @@ Samek et al. 2017. An input is divided into groups of elements: patches of a pic
 columns of a table are groups as well. Groups are *flipped*, replaced by values without information, in the order
 of a map's relevance. Where the map is right, the probability falls early if the most relevant groups are flipped
 first, and late if the least relevant are. The *gap* between the two curves is the map's score (symmetric
-relevance gain, Blücher et al. 2024): unlike each curve alone, it does not depend on how strange flipped inputs
-look.
+relevance gain, Blücher et al. 2024): unlike each curve alone, it hardly depends on how the network responds to
+inputs unlike those of its training.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -87,7 +87,7 @@ def least_relevant_first(scores: Floats) -> Order:
 
 
 def random_scores(groups: int, seed: int) -> Floats:
-    """Return scores of a map that knows nothing, (groups,): the control."""
+    """Return uniformly random scores, (groups,): the control."""
     return np.random.default_rng(seed).random(groups)
 
 

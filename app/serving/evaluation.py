@@ -1,4 +1,4 @@
-"""Evaluation of explanations: the jobs that the measures of `app.quality` need, and what they find.
+"""Evaluation of explanations: runs the jobs that the measures of `app.quality` need.
 
 One evaluation runs about a thousand jobs: inputs with flipped patches, inputs nearby, and the input itself on
 networks with random layers. They are submitted a few at a time, so that neither memory nor the queue grows with

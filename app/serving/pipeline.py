@@ -152,6 +152,10 @@ class Pipeline:
         """Return the places in the queue that a comparison takes; raises `InvalidParameterError`."""
         return self._requests.comparison_places(compared)
 
+    def check_evaluation(self, options: EvaluateOptions) -> None:
+        """Raise `InvalidParameterError` for options that fit no input of this model."""
+        self._requests.evaluation(options)
+
     async def warm_up(self) -> None:
         """Explain a grey picture, so that the first request does not pay for lazy initialisation."""
         grey = np.zeros(self.card.input_size, np.float32)

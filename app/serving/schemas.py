@@ -271,7 +271,7 @@ class RuleEvaluationReport(OrderReport):
     randomization: list[LayerSimilarity] = Field(
         description="Parameter randomisation (Adebayo et al. 2018), from the output layer down, layers above "
         "staying random. Rules with non-negative weights, such as `z_plus` and composites that use it, hardly "
-        "react (Sixt et al. 2020): there, a high similarity tells nothing about the picture."
+        "react (Sixt et al. 2020): there, a high similarity is a property of the rule."
     )
     sparseness: float = Field(
         description="Gini index of the map's magnitudes: 0 even, near 1 concentrated in few pixels.",

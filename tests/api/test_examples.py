@@ -36,6 +36,7 @@ POSTS = {
     "/predict": {"top_k": 3},
     "/explain": {"top_k": 3, "size": "model"},
     "/compare": {"rule": ["epsilon_plus_flat", "gamma"], "target": "cat", "top_k": 3, "size": "model"},
+    "/evaluate": {"rule": ["epsilon_plus_flat", "gamma"], "top_k": 3, "patch": 8},
     "/explain/batch": {"top_k": 3, "size": "model"},
 }
 

@@ -28,7 +28,8 @@ from app.quality.sensitivity import inputs_nearby, max_sensitivity
 from app.quality.sparseness import gini
 from app.settings import shipped_model
 
-Floats = np.ndarray[Any, Any]
+Floats = Any
+"""NumPy arrays, as Quantus has no types."""
 
 GROUPS = patch_groups(32, 32, 8)
 RULES = ["epsilon_plus_flat", "epsilon_gamma_box"]
@@ -69,7 +70,7 @@ def classes(network: nn.Module, inputs: Floats) -> Floats:
 
 def explain(model: nn.Module, inputs: Floats, targets: Floats, rule: str = "", **_: Any) -> Floats:
     """Maps (n, 3, 32, 32) of ``model``; Quantus's interface of an explanation function."""
-    engine = Engine(model, *pixel_bounds(load(shipped_model())[1]))
+    engine = Engine(model, *pixel_bounds(load(shipped_model())[1].normalisation))
     composite = resolve(kinds(model), rule, {}, [])
     requests = [ExplanationRequest(composite, Target(int(target))) for target in targets]
     x = torch.from_numpy(np.asarray(inputs, np.float32))
@@ -111,7 +112,7 @@ def test_max_sensitivity(quantus: Any, network: nn.Module, inputs: Floats, rule:
     """Quantus draws other noise, without the pixels' range: it is given our inputs nearby, of which all keep the
     class. Where one changes it, Quantus's maximum is NaN or includes it; ours leaves it out.
     """
-    targets, (low, high) = classes(network, inputs), pixel_bounds(load(shipped_model())[1])
+    targets, (low, high) = classes(network, inputs), pixel_bounds(load(shipped_model())[1].normalisation)
     for x, target in zip(inputs, targets, strict=True):
         nearby = inputs_nearby(x, low.numpy()[0], high.numpy()[0], 0.01, 5, seed=0)
         assert (classes(network, nearby) == target).all()
