@@ -5,7 +5,8 @@ are rejected, and items whose submitter is cancelled are dropped, both before th
 fails is split in halves until the faulty item runs alone, so that the other items only lose time.
 
 Items that are submitted in the background run only while no others wait, in batches of their own. These are
-small, because an item that arrives meanwhile waits for one of them.
+small, because an item that arrives meanwhile waits for one of them. While others arrive, they also pause between
+their batches, because they share processor cores with what is done to the others before and after the model.
 
 The queue has no bound of its own. The service bounds it by admitting requests: see `app.serving.admission`.
 """
@@ -13,6 +14,7 @@ The queue has no bound of its own. The service bounds it by admitting requests: 
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -24,6 +26,11 @@ from app.errors import DeadlineError, InternalError, UnavailableError
 from app.runtime.executor import Timed
 
 log = logging.getLogger(__name__)
+
+RECENT_S = 1.0
+"""Time after the arrival of an item in which the background pauses."""
+PAUSE = 1.0
+"""Length of such a pause, in durations of the background's last batch."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,6 +55,7 @@ class _Waiting(Generic[Item, Result]):
     since: float
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Timed[Result]]
+    in_background: bool
 
 
 class _Queue(OrderedDict[_Waiting[Item, Result], None]):
@@ -96,6 +104,8 @@ class Batcher(Generic[Item, Result]):
         self._queue = _Queue[Item, Result](max_batch)
         self._background = _Queue[Item, Result](max_background_batch or max_batch)
         self._changed = threading.Condition()
+        self._last_arrival = -math.inf
+        self._pause_until = -math.inf
         self._closed_by: Refusal | None = None
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
@@ -112,6 +122,7 @@ class Batcher(Generic[Item, Result]):
         and the exception that ``run`` raised or returned for it.
         """
         waiting = self._enqueue(item, self._queue)
+        self._last_arrival = waiting.since
         late = waiting.loop.call_later(self._deadline_s, self._expire, waiting)
         try:
             return await self._result_of(waiting)
@@ -138,7 +149,14 @@ class Batcher(Generic[Item, Result]):
 
     def _enqueue(self, item: Item, queue: _Queue[Item, Result]) -> _Waiting[Item, Result]:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(item, self._weigh(item), time.perf_counter(), loop, loop.create_future())
+        waiting = _Waiting(
+            item,
+            self._weigh(item),
+            time.perf_counter(),
+            loop,
+            loop.create_future(),
+            queue is self._background,
+        )
         with self._changed:
             if self._closed_by:
                 self._refuse(self._closed_by)
@@ -177,17 +195,30 @@ class Batcher(Generic[Item, Result]):
     def _work(self) -> None:
         try:
             while batch := self._next_batch():
+                started = time.perf_counter()
                 self._serve(batch)
+                self._pause(batch[0], started)
         except BaseException as error:
             log.critical("the model's thread died", exc_info=error)
             self._die()
             self._on_death(error)
 
+    def _pause(self, first: _Waiting[Item, Result], started: float) -> None:
+        """Set the pause after a batch that began with ``first``; none unless it ran in the background."""
+        now = time.perf_counter()
+        if first.in_background and now - self._last_arrival < RECENT_S:
+            self._pause_until = now + PAUSE * (now - started)
+
     def _next_batch(self) -> list[_Waiting[Item, Result]]:
         """Wait for an item; return the next batch. Empty if closed and nothing waits."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._background or self._closed_by)
+            while not (self._queue or self._closed_by or (self._background and self._pause_s() == 0)):
+                self._changed.wait(self._pause_s() if self._background else None)
             return (self._queue or self._background).next_batch()
+
+    def _pause_s(self) -> float:
+        """Return the seconds until the background may run."""
+        return max(0.0, self._pause_until - time.perf_counter())
 
     def _serve(self, batch: list[_Waiting[Item, Result]]) -> None:
         started = time.perf_counter()

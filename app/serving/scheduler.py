@@ -34,7 +34,7 @@ class BatchLimits:
     """Maximum sum of the jobs' `weight` in a batch; a job that weighs more runs alone."""
     deadline_s: float = 5.0
     """Maximum seconds that a job waits for its batch."""
-    max_background_batch: int = 8
+    max_background_batch: int = 4
     """The same of jobs in the background; a job that arrives meanwhile waits for half of it on average."""
 
 

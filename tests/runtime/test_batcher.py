@@ -391,3 +391,41 @@ def test_the_background_fails_with_a_batcher_that_dies_and_is_refused_by_one_tha
             await batcher.submit_in_background(2)
 
     play(scene)
+
+
+def test_the_background_pauses_while_others_arrive_and_they_do_not_wait_for_the_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.runtime.batcher.PAUSE", 1e9)
+
+    async def scene() -> None:
+        with batching(work := Work(), max_background_batch=1) as (batcher, _):
+            work.let(4)
+            assert await outcomes(submit(batcher, 0)) == [0]
+            behind = in_background(batcher, 1, 2)
+            assert await outcomes(behind[:1]) == [2]
+            assert await outcomes(submit(batcher, 3)) == [6]
+            assert not behind[1].done()
+            await asyncio.to_thread(batcher.close)  # ends the pause
+            assert await outcomes(behind[1:]) == [4]
+            assert work.batches == [[0], [1], [3], [2]]
+
+    play(scene)
+
+
+def test_the_background_may_leave_while_it_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        with batching(work := Work(), max_background_batch=1) as (batcher, _):
+            work.let(4)
+            assert await outcomes(submit(batcher, 0)) == [0]
+            first, second = in_background(batcher, 1, 2)
+            assert await outcomes([first]) == [2]
+            second.cancel()
+            await turn()
+            assert batcher.waiting == 0
+            await asyncio.to_thread(lambda: None)
+            assert await outcomes(submit(batcher, 3)) == [6]
+            assert await outcomes(in_background(batcher, 4)) == [8]
+
+    monkeypatch.setattr("app.runtime.batcher.PAUSE", 50.0)
+    play(scene)
