@@ -20,9 +20,9 @@ from app.command_line.inputs import SUFFIXES
 from app.errors import DataError, LRPServeError
 from app.quality.intervals import Interval, mean, ratio_of_means
 from app.serving.chart import Panel, draw_chart
+from app.serving.evaluation_schemas import CurvesReport, EvaluateAnswer, OrderReport, RuleEvaluationReport
 from app.serving.pipeline import Pipeline
 from app.serving.requests import EvaluateOptions
-from app.serving.schemas import CurvesReport, EvaluateAnswer, OrderReport, RuleEvaluationReport
 from app.serving.timings import Timings
 
 MEASURES = ("gap", "flips_after", "sensitivity", "sparseness", "leak")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from app.serving.schemas import CurvesReport, EvaluateAnswer
+from app.serving.evaluation_schemas import CurvesReport, EvaluateAnswer
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]

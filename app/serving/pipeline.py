@@ -17,6 +17,7 @@ from app.models.protocol import Job, JobResult
 from app.runtime.executor import Executor, Timed
 from app.serving.admission import Admission
 from app.serving.evaluation import Evaluation, EvaluationRequest, Evaluator
+from app.serving.evaluation_schemas import EvaluateAnswer
 from app.serving.rendering import (
     RenderedComparison,
     RenderedExplanation,
@@ -26,7 +27,7 @@ from app.serving.rendering import (
 from app.serving.reports import ReportWriter
 from app.serving.requests import CompareOptions, EvaluateOptions, ExplainOptions, RequestFactory
 from app.serving.scheduler import Scheduler
-from app.serving.schemas import EvaluateAnswer, PredictAnswer
+from app.serving.schemas import PredictAnswer
 from app.serving.timings import Timings
 from app.telemetry.metrics import Metrics
 

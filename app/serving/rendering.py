@@ -21,16 +21,10 @@ from app.modalities.protocol import Floats, Map, Modality
 from app.models.card import ModelCard
 from app.models.protocol import JobResult
 from app.serving.evaluation import Evaluation
+from app.serving.evaluation_schemas import EvaluateAnswer
 from app.serving.reports import ReportWriter
 from app.serving.requests import ExplainOptions
-from app.serving.schemas import (
-    CompareAnswer,
-    EvaluateAnswer,
-    ExplainAnswer,
-    ExplanationReport,
-    HeatmapReport,
-    PredictAnswer,
-)
+from app.serving.schemas import CompareAnswer, ExplainAnswer, ExplanationReport, HeatmapReport, PredictAnswer
 
 T = TypeVar("T")
 

@@ -16,22 +16,24 @@ from app.models.card import ModelCard
 from app.models.protocol import JobResult
 from app.quality.perturbation import Curves
 from app.serving.evaluation import Evaluation, RuleEvaluation
+from app.serving.evaluation_schemas import (
+    CurvesReport,
+    EvaluateAnswer,
+    LayerSimilarity,
+    OrderReport,
+    RuleEvaluationReport,
+)
 from app.serving.schemas import (
     ClassReference,
     Crop,
-    CurvesReport,
-    EvaluateAnswer,
     ExplanationReport,
     InputReport,
     LayerRule,
-    LayerSimilarity,
     LayerSum,
     ModelReference,
-    OrderReport,
     PredictAnswer,
     Prediction,
     RelevanceReport,
-    RuleEvaluationReport,
     RuleReport,
     SamplesReport,
     Score,

@@ -13,8 +13,9 @@ import numpy as np
 
 from app.modalities.image.preprocessing import Floats
 from app.serving.chart import draw_chart, panels_of
+from app.serving.evaluation_schemas import EvaluateAnswer
 from app.serving.rendering import RenderedComparison, RenderedExplanation
-from app.serving.schemas import EvaluateAnswer, PredictAnswer
+from app.serving.schemas import PredictAnswer
 
 
 class Format(StrEnum):

@@ -14,8 +14,8 @@ from app.api.openapi import problems
 from app.api.parameters import EvaluateParameters
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
 from app.serving import representations
+from app.serving.evaluation_schemas import EvaluateAnswer
 from app.serving.representations import Format
-from app.serving.schemas import EvaluateAnswer
 
 router = APIRouter(tags=["explain"], dependencies=[Depends(each_once_but_rules)])
 
