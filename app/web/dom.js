@@ -17,6 +17,14 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Make an element of an SVG. @param {string} tag @param {Record<string, any>} attributes @param {...(Node|string)} children */
+export function makeSvg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
 /** Give the browser a file to save. @param {Blob} blob @param {string} name */
 export function save(blob, name) {
   const address = URL.createObjectURL(blob);

@@ -54,6 +54,11 @@ export class Frame {
   }
 }
 
+/** @param {number[]} levels of grey, or of red, green and blue, 0 to 255 @returns {string} */
+export function colourOf([red, green = red, blue = red]) {
+  return `rgb(${red} ${green} ${blue})`;
+}
+
 /** @param {HTMLCanvasElement} canvas @param {Frame} frame @param {(c: CanvasRenderingContext2D) => void} draw */
 export function paint(canvas, frame, draw) {
   const width = Math.round(canvas.clientWidth * devicePixelRatio);

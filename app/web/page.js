@@ -2,7 +2,7 @@
 
 import { Latest } from "./api.js";
 import { bitmapOf, byId, save } from "./dom.js";
-import { Grid, pixelCanvas, whole } from "./draw.js";
+import { Grid, colourOf, pixelCanvas, whole } from "./draw.js";
 import { exampleFile } from "./examples.js";
 import { readPicture } from "./picture.js";
 import { ASKED, COMPARED } from "./query.js";
@@ -21,17 +21,18 @@ import { createScoresView } from "./view-scores.js";
 import { createStripView } from "./view-strip.js";
 import { createTakeView } from "./view-take.js";
 import { settle, tell } from "./view-trouble.js";
+import { createTrustView } from "./view-trust.js";
 import { createVerifyView } from "./view-verify.js";
-import { report } from "./words.js";
+import { overrideOf, report } from "./words.js";
 
-export const TABS = ["map", "compare", "layers"];
+export const TABS = ["map", "compare", "layers", "trust"];
 const PAUSE_MS = 80; // between requests while a slider moves
 const MAP_SIDE = 512; // enough for a smooth map on a dense screen
 
 /** What the page shows, once the service has said what there is. */
 export class Page {
   #explaining = new Latest();
-  #detailing = new Latest(); // the comparison or the layers, whichever is in view
+  #detailing = new Latest(); // the comparison, the layers or the evaluation, whichever is in view
   #trouble = null; // the last error of these
   #loading = new Latest();
   #timer = null;
@@ -65,6 +66,9 @@ export class Page {
     );
     this.layers = createLayersView(model.layers, (name) => this.titles.get(name) ?? name);
     this.requests = new Requests(service, store, rules, (state, answer) => this.compare.picked(state, answer));
+    this.trust = createTrustView(store, this.titles, (query, shown, signal) =>
+      this.requests.evaluate(query, shown, signal),
+    );
     this.details = this.#createDetails();
     this.take = createTakeView(
       () => this.requests.describe(this.#shown),
@@ -166,7 +170,9 @@ export class Page {
     byId("grid-png").disabled = !on;
   }
 
+  /** Explain after `pause` milliseconds; what the open tab still computes is about an earlier state. */
   #schedule(pause) {
+    this.#detailing.cancel();
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
       this.#explain();
@@ -257,6 +263,7 @@ export class Page {
           this.requests.layers(this.#shown, this.layers.names(this.#shown.answer), signal),
         view: this.layers,
       },
+      trust: { fetch: (signal) => this.trust.fetch(this.#shown, signal), view: this.trust },
     };
   }
 
@@ -286,14 +293,4 @@ export class Page {
       : "Link copied. The picture itself is not in it: who opens it chooses one.";
     this.take.copy(location.href, words);
   }
-}
-
-/** @param {number[]} levels of grey, or of red, green and blue, 0 to 255 @returns {string} */
-function colourOf([red, green = red, blue = red]) {
-  return `rgb(${red} ${green} ${blue})`;
-}
-
-/** An override for the first layer at which a rule does something. */
-function overrideOf({ layers }) {
-  return `${layers.find(({ rule }) => rule !== "pass").name}:w_square`;
 }

@@ -24,6 +24,14 @@ export function compareQuery(state, rules, targets, parameters) {
   return withStyle(query, state, parameters);
 }
 
+/** An evaluation is about a rule with its default parameters. @param {import("./state.js").State} state */
+export function evaluateQuery({ rule, target, fit }) {
+  const query = new URLSearchParams({ rule });
+  if (target !== null) query.set("target", target);
+  if (fit !== DEFAULTS.fit) query.set("fit", fit);
+  return query;
+}
+
 function withStyle(query, state, parameters) {
   for (const name of parameters) if (state[name] !== null) query.set(name, state[name]);
   for (const override of state.layers) query.append("layers", override);

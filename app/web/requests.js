@@ -45,6 +45,11 @@ export class Requests {
     return Promise.all(layers.map((layer) => this.explain(shown, { layer, size: CELL_SIDE }, signal)));
   }
 
+  /** @param {URLSearchParams} query @param {Shown} shown @param {AbortSignal} signal */
+  evaluate(query, { file }, signal) {
+    return this.#ask("evaluate", query, file, signal);
+  }
+
   /** What is in view as a request, to be sent again from elsewhere. @param {Shown} shown @returns {import("./code.js").Request} */
   describe(shown) {
     const { state } = this.store;

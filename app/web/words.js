@@ -92,6 +92,11 @@ export function coverReport({ answer, grid }, prediction, places) {
   return [what, ...changes, `The network ${says} ${label}, ${percent(probability)}.`].join(" ");
 }
 
+/** An override for the first layer at which a rule does something. */
+export function overrideOf({ layers }) {
+  return `${layers.find(({ rule }) => rule !== "pass").name}:w_square`;
+}
+
 /** How much samples differ, in two sentences. */
 export function spread({ relevance, prediction }) {
   const { count, spread, sign_agreement: agreement } = relevance.samples;
@@ -101,6 +106,80 @@ export function spread({ relevance, prediction }) {
       ? "The map is zero in all samples"
       : `The map varies by ${percent(spread)} of its size; ${percent(agreement)} of it keeps its sign`;
   return `${differ}. Votes of ${count} samples: ${votes.join(", ")}.`;
+}
+
+/** @param {number} value @returns {string} with two decimals at most */
+export const hundredths = (value) => plain(Number(value.toFixed(2)));
+
+/**
+ * What the perturbation curves of a rule mean, in one sentence.
+ * @param {any} evaluated answer of an evaluation of one rule @param {string} title of the rule
+ */
+export function trust({ evaluations: [{ gap }], occlusion, random, target, patches }, title) {
+  const half = Math.max(1, Math.floor(patches / 2));
+  const [points, lower] = [Math.abs(Math.round(100 * gap)), gap < 0 ? "higher" : "lower"];
+  const figures =
+    `while the first ${half} of ${patches} patches are removed, its probability is on average ${points} percentage points ${lower} ` +
+    `if the most relevant go first than if the least relevant do (gap ${hundredths(gap)})`;
+  const chance = Math.abs(random.gap); // the reverse of a random order is one as well, with a gap of the other sign
+  const ends = `a random order of this picture has a gap of ${hundredths(random.gap)}`;
+  if (occlusion.gap <= chance)
+    return `For this picture the curves say little about the map of ${title} for ${target.label}: ${figures}, while occlusion has a gap of ${hundredths(occlusion.gap)}, no more than chance, and ${ends}.`;
+  const share = gap / occlusion.gap;
+  const finds =
+    gap <= chance
+      ? "is no better than chance at finding"
+      : `finds ${share >= 0.75 ? "most" : share >= 0.4 ? "a part" : "little"} of`;
+  const compared =
+    gap > 0 ? `which is ${percent(share)} of occlusion’s ${hundredths(occlusion.gap)}` : `where occlusion has ${hundredths(occlusion.gap)}`;
+  return `The map of ${title} ${finds} what speaks for ${target.label}: ${figures}, ${compared}; ${ends}.`;
+}
+
+/**
+ * Other measures of a rule: name, value and meaning.
+ * @param {any} rule its evaluation @param {number} patches of the picture @returns {string[][]}
+ */
+export function measures({ flips_after: flips, sensitivity, leak }, patches) {
+  return [
+    [
+      "flips after",
+      flips === null ? "never" : `${flips} of ${patches} patches`,
+      flips === null
+        ? "The predicted class stays, however many of the most relevant patches are removed."
+        : "So many of the most relevant patches have to be removed to change the predicted class; fewer are better.",
+    ],
+    [
+      "sensitivity",
+      sensitivity === null ? "unknown" : hundredths(sensitivity),
+      sensitivity === null
+        ? "The class changes under every tiny random change of the picture that was tried."
+        : "Largest change of the map, as a share of its size, under tiny random changes of the picture; less is better.",
+    ],
+    [
+      "leak",
+      leak === null ? "unknown" : percent(leak).replace("-", "−"),
+      leak === null
+        ? "Almost no relevance was put in, so that no share of it can be stated."
+        : "Share of the relevance put in that does not reach the pixels; below 0, relevance was gained.",
+    ],
+  ];
+}
+
+/**
+ * What distinguishes the map on the page from the one that is evaluated, in one sentence; empty if nothing does.
+ * @param {any} answer of the map @param {any} rule as it is evaluated @param {import("./state.js").State} state
+ * @param {string} title of the rule
+ */
+export function notEvaluated(answer, rule, state, title) {
+  const own = Object.entries(answer.rule.parameters)
+    .filter(([name, value]) => rule.parameters[name] !== value)
+    .map(([name, value]) => `${name} = ${typed(value)}`);
+  if (state.layers.length) own.push("rules by layer");
+  if (answer.versus) own.push(`a contrast with ${answer.versus.label}`);
+  if (state.start !== null) own.push("a chosen start");
+  return own.length
+    ? `Only ${title} with its default parameters is evaluated. The map on this page also has: ${own.join(", ")}.`
+    : "";
 }
 
 /** What the reference engine says of the numbers. */

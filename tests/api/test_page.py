@@ -36,6 +36,9 @@ WEB = ROOT / "app" / "web"
 ARTEFACTS = ROOT / ".artefacts"
 MAX_PAGE_BYTES = 150_000
 SIZES = {"desktop": (1280, 800), "tablet": (800, 1000), "phone": (390, 844)}
+READY = {"map": "#zoom-in:enabled", "compare": "#grid img", "layers": "#flow img", "trust": "#curves svg"}
+"""What is visible in a tab when it is complete."""
+EVALUATION_MS = 60_000
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
@@ -882,6 +885,199 @@ def test_layers_show_the_relevance_of_each_layer(page: Page) -> None:
     )
 
 
+# Trust
+
+
+def open_trust(page: Page) -> dict[str, Any]:
+    """Open the tab and return the evaluation that it shows."""
+    with page.expect_response(re.compile("/evaluate"), timeout=EVALUATION_MS) as answered:
+        page.get_by_role("tab", name="Trust").click()
+    expect(page.locator("#curves svg")).to_have_count(3)
+    answer: dict[str, Any] = answered.value.json()
+    return answer
+
+
+def drawn_curve(page: Page, panel: int, line: str) -> list[float]:
+    """Return the probabilities that a line of a drawing shows, read off its frame."""
+    drawing = page.locator("#curves svg").nth(panel)
+    box = {
+        name: float(drawing.locator(".frame").get_attribute(name) or "")
+        for name in ("x", "y", "width", "height")
+    }
+    points = [
+        tuple(map(float, point.split(",")))
+        for point in (drawing.locator(f".{line}").get_attribute("points") or "").split()
+    ]
+    shares = [(x - box["x"]) / box["width"] for x, _ in points]
+    assert shares == pytest.approx(list(np.linspace(0, 1, len(points))), abs=1e-4)
+    return [1 - (y - box["y"]) / box["height"] for _, y in points]
+
+
+def two_digits(value: float) -> str:
+    return f"{round(value, 2):g}".replace("-", "−")
+
+
+def test_trust_shows_the_curves_and_measures_of_the_rule(page: Page, site: str, cat_png: bytes) -> None:
+    open_page(page)
+    choose(page, cat_png)
+    expect_caption(page, "PNG, 451×300")
+    page.get_by_label("Rule", exact=True).select_option("epsilon_gamma_box")
+    expect(page.locator("#panel-relevance")).to_have_attribute("aria-label", re.compile("EpsilonGammaBox"))
+    page.locator("#scores .score", has_text="frog").click()
+    expect_question(page, "Why frog?")
+    open_trust(page)
+    evaluated = httpx.post(
+        f"{site}/evaluate",
+        params={"rule": "epsilon_gamma_box", "target": "frog"},
+        content=cat_png,
+        headers={"Content-Type": "image/png"},
+        timeout=60,
+    ).json()
+    (rule,) = evaluated["evaluations"]
+    orders = {
+        "EpsilonGammaBox": rule,
+        "occlusion": evaluated["occlusion"],
+        "random order": evaluated["random"],
+    }
+    captions = [f"{name} gap {two_digits(order['gap'])}" for name, order in orders.items()]
+    expect(page.locator("#curves figcaption")).to_have_text(captions)
+    for panel, order in enumerate(orders.values()):
+        for line, name in (("most", "most_relevant_first"), ("least", "least_relevant_first")):
+            curve = [evaluated["target"]["probability"], *order["curves"][name]]
+            assert drawn_curve(page, panel, line) == pytest.approx(curve, abs=2e-4)
+    meaning = page.locator("#trust-meaning")
+    expect(meaning).to_contain_text("The map of EpsilonGammaBox")
+    expect(meaning).to_contain_text("speaks for frog: while the first 32 of 64 patches are removed")
+    expect(meaning).to_contain_text(f"(gap {two_digits(rule['gap'])})")
+    expect(meaning).to_contain_text(f"a gap of {two_digits(evaluated['random']['gap'])}.")
+    measures = page.locator("#measures dt")
+    flips = "never" if rule["flips_after"] is None else f"{rule['flips_after']} of 64 patches"
+    expect(measures.nth(0)).to_have_text(f"flips after {flips}")
+    expect(measures.nth(1)).to_have_text(f"sensitivity {two_digits(rule['sensitivity'])}")
+    expect(measures.nth(2)).to_have_text(f"leak {percent(rule['leak'])}")
+    expect(page.locator("#trust-note")).to_be_hidden()
+
+
+CURVES = {"most_relevant_first": [0.4, 0.2, 0.1, 0.1], "least_relevant_first": [0.9, 0.8, 0.5, 0.1]}
+
+
+def evaluation(gap: float, occlusion: float, random: float, **rule: Any) -> dict[str, Any]:
+    """Return an answer of ``POST /evaluate`` with these gaps."""
+    measured = {"flips_after": 2, "sensitivity": 0.125, "leak": 0.034, **rule}
+    name = {"name": "epsilon_plus_flat", "parameters": {"epsilon": 0.1}, "layers": []}
+    return {
+        "target": {"index": 1, "label": "automobile", "logit": 5, "probability": 0.95},
+        "patches": 4,
+        "evaluations": [{"rule": name, "curves": CURVES, "gap": gap, **measured}],
+        "occlusion": {"curves": CURVES, "gap": occlusion},
+        "random": {"curves": CURVES, "gap": random},
+    }
+
+
+def show_evaluation(page: Page, answer: dict[str, Any]) -> None:
+    page.route("**/evaluate?*", lambda route: route.fulfill(json=answer))
+    open_page(page, "#tab=trust")
+    expect(page.locator("#curves svg")).to_have_count(3)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "words"),
+    [
+        (
+            (0.55, 0.6, 0.02),
+            ["finds most of", "55 percentage points lower", "which is 92% of occlusion’s 0.6"],
+        ),
+        ((0.3, 0.6, -0.1), ["finds a part of", "which is 50% of occlusion’s 0.6", "has a gap of −0.1."]),
+        ((0.1, 0.6, 0.02), ["finds little of", "which is 17% of occlusion’s 0.6"]),
+        ((0.1, 0.6, -0.15), ["is no better than chance at finding", "has a gap of −0.15."]),
+        ((0.1, 0.6, 0.15), ["is no better than chance at finding", "has a gap of 0.15."]),
+        ((-0.2, 0.6, 0), ["is no better than chance", "20 percentage points higher", "occlusion has 0.6"]),
+        (
+            (0.1, 0.05, 0.06),
+            ["the curves say little about", "occlusion has a gap of 0.05, no more than chance"],
+        ),
+    ],
+)
+def test_the_sentence_compares_the_gap_with_occlusion_and_chance(
+    page: Page, gaps: tuple[float, float, float], words: list[str]
+) -> None:
+    show_evaluation(page, evaluation(*gaps))
+    for part in (*words, "what speaks for automobile" if gaps[1] > 0.05 else "for automobile"):
+        expect(page.locator("#trust-meaning")).to_contain_text(part)
+
+
+def test_measures_without_a_value_say_why(page: Page) -> None:
+    show_evaluation(page, evaluation(0.5, 0.6, 0, flips_after=None, sensitivity=None, leak=None))
+    expect(page.locator("#measures dt")).to_have_text(
+        ["flips after never", "sensitivity unknown", "leak unknown"]
+    )
+    expect(page.locator("#measures dd").first).to_contain_text("The predicted class stays")
+
+
+def test_trust_says_what_of_the_map_is_not_evaluated(page: Page) -> None:
+    page.route("**/evaluate?*", lambda route: route.fulfill(json=evaluation(0.5, 0.6, 0)))
+    with page.expect_request("**/evaluate?*") as sent:
+        open_page(page, "#tab=trust&epsilon=0.5&layers=*.0:w_square&versus=frog&fit=pad")
+    assert httpx.URL(sent.value.url).params == httpx.QueryParams({"rule": "epsilon_plus_flat", "fit": "pad"})
+    expect(page.locator("#trust-note")).to_have_text(
+        "Only EpsilonPlusFlat with its default parameters is evaluated. "
+        "The map on this page also has: epsilon = 0.5, rules by layer, a contrast with frog."
+    )
+
+
+@pytest.mark.parametrize("action", ["tab", "rule", "class", "picture"])
+def test_an_evaluation_that_is_not_needed_any_more_is_cancelled(page: Page, action: str) -> None:
+    held: list[Route] = []
+    open_page(page)
+    page.route("**/evaluate?*", lambda route: held.append(route))
+    with page.expect_request("**/evaluate?*"):
+        page.get_by_role("tab", name="Trust").click()
+    expect(page.locator("#trust-status")).to_contain_text("patch by patch")
+    page.route("**/explain?*", lambda route: held.append(route))  # cancelled before there is another map
+    with page.expect_event("requestfailed", lambda request: "/evaluate" in request.url):
+        if action == "tab":
+            page.get_by_role("tab", name="Map").click()
+        elif action == "rule":
+            page.get_by_label("Rule", exact=True).select_option("zero")
+        elif action == "class":
+            page.locator("#scores .score", has_text="frog").click()
+        else:
+            page.get_by_role("button", name="Example: frog").click()
+    expect(page.locator("#trust-status")).to_have_text("")
+
+
+def test_an_evaluation_is_kept_for_another_way_of_drawing(page: Page) -> None:
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    show_evaluation(page, evaluation(0.5, 0.6, 0))
+    with page.expect_response(re.compile("/explain")):
+        page.get_by_label("Colours").select_option(index=1)
+    page.get_by_role("tab", name="Map").click()
+    page.get_by_role("tab", name="Trust").click()
+    expect(page.locator("#curves svg")).to_have_count(3)
+    assert len([url for url in requests if "/evaluate" in url]) == 1
+    with page.expect_request("**/evaluate?rule=zero"):
+        page.get_by_label("Rule", exact=True).select_option("zero")
+
+
+@pytest.mark.parametrize("status", [503, 504])
+def test_a_failed_evaluation_shows_the_message_of_the_service(failing_page: Page, status: int) -> None:
+    problem = json.dumps({"detail": "The evaluation took too long."})
+    failing_page.route(
+        "**/evaluate?*",
+        lambda route: route.fulfill(status=status, content_type="application/problem+json", body=problem),
+    )
+    open_page(failing_page, "#tab=trust")
+    expect(failing_page.get_by_role("alert")).to_contain_text("The evaluation took too long.", timeout=30_000)
+    expect(failing_page.locator("#trust-status")).to_have_text("")
+    expect(failing_page.locator("#trust")).to_be_hidden()
+    failing_page.unroute("**/evaluate?*")
+    failing_page.route("**/evaluate?*", lambda route: route.fulfill(json=evaluation(0.5, 0.6, 0)))
+    failing_page.get_by_role("button", name="Try again").click()
+    expect(failing_page.locator("#curves svg")).to_have_count(3)
+    expect(failing_page.get_by_role("alert")).to_be_hidden()
+
+
 # Downloads and links
 
 
@@ -978,7 +1174,7 @@ def link_problems(page: Page) -> list[str]:
         ),
         ("versus=kitten", "The class “kitten” in the link is unknown. No class is contrasted.", ""),
         ("example=plane", "The example “plane” in the link is unknown. The first one is shown.", ""),
-        ("tab=trust", "The view “trust” in the link is unknown. The map is shown.", ""),
+        ("tab=faith", "The view “faith” in the link is unknown. The map is shown.", ""),
         ("fit=squash", "The fit “squash” in the link is unknown. The default, crop, is used.", ""),
         ("start=two", "The start “two” in the link is unknown. The default, automatic, is used.", ""),
         ("colormap=jet", "The colour map “jet” in the link is unknown. The default, RdBu_r, is used.", ""),
@@ -1065,6 +1261,8 @@ def expect_nothing_but(page: Page, name: str) -> None:
         "#warnings",
         "#grid",
         "#flow",
+        "#trust-meaning",
+        "#curves",
         "#code",
         "#scale-high",
         "#verified",
@@ -1076,12 +1274,11 @@ def expect_nothing_but(page: Page, name: str) -> None:
     expect(page.locator("#take")).to_have_attribute("inert", "")
 
 
-@pytest.mark.parametrize("tab", ["map", "compare", "layers"])
+@pytest.mark.parametrize("tab", ["map", "compare", "layers", "trust"])
 def test_after_a_refused_upload_nothing_of_the_earlier_picture_is_shown(failing_page: Page, tab: str) -> None:
-    ready = {"map": "#panel-relevance", "compare": "#grid img", "layers": "#flow img"}
     open_page(failing_page)
     failing_page.locator(f"#tab-{tab}").click()
-    expect(failing_page.locator(ready[tab]).first).to_be_visible()
+    expect(failing_page.locator(READY[tab]).first).to_be_visible(timeout=EVALUATION_MS)
     choose(failing_page, b"no picture at all", "notes.png")
     expect_nothing_but(failing_page, "notes.png")
 
@@ -1264,9 +1461,9 @@ def test_the_page_fits_the_window_and_axe_finds_no_violations(
     ARTEFACTS.mkdir(exist_ok=True)
     with visit(browser, site, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
         open_page(page)
-        for tab, ready in (("map", "#zoom-in:enabled"), ("compare", "#grid img"), ("layers", "#flow img")):
+        for tab, ready in READY.items():
             page.locator(f"#tab-{tab}").click()
-            expect(page.locator(ready).first).to_be_visible()
+            expect(page.locator(ready).first).to_be_visible(timeout=EVALUATION_MS)
             page.screenshot(path=ARTEFACTS / f"{tab}-{size}-{scheme}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             report = Axe().run(page, None if tab == "map" else f"#panel-{tab}")
@@ -1436,8 +1633,8 @@ def test_the_page_fits_the_window_with_a_model_of_another_shape(
     ARTEFACTS.mkdir(exist_ok=True)
     with visit(browser, other_site, viewport={"width": width, "height": height}) as page:
         open_page(page)
-        for tab, ready in (("map", "#zoom-in:enabled"), ("compare", "#grid img"), ("layers", "#flow img")):
+        for tab, ready in READY.items():
             page.locator(f"#tab-{tab}").click()
-            expect(page.locator(ready).first).to_be_visible()
+            expect(page.locator(ready).first).to_be_visible(timeout=EVALUATION_MS)
             page.screenshot(path=ARTEFACTS / f"other-{tab}-{size}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
