@@ -44,20 +44,26 @@ def evaluate(
 
 
 def median_leak(model: nn.Module, data: LabelledImages, normalisation: Normalisation) -> float:
-    """Return the median over all images of the leak of the predicted class's map under the default rule.
+    """Return the median of `leaks` under the default rule."""
+    return round(float(leaks(model, data, normalisation, DEFAULT_RULE).quantile(0.5)), 5)
+
+
+def leaks(model: nn.Module, data: LabelledImages, normalisation: Normalisation, rule: str) -> Tensor:
+    """Return the leak (N,) of the predicted class's map of each image, under ``rule`` with its default parameters.
 
     The leak is the share of the relevance put in at the output that does not reach the input; see
     `app.lrp.explanation.Explanation.leak`.
     """
     device = next(model.parameters()).device
     engine = Engine(model, *(bound.to(device) for bound in pixel_bounds(normalisation)))
-    composite = resolve(kinds(model), DEFAULT_RULE, {}, [])
-    leaks = [
-        _leaks(engine.attribute(normalise(images, normalisation).to(device), composite, put_in))
-        for images in data.images.split(LEAK_BATCH_SIZE)
-        for put_in in [output_relevance([ExplanationRequest(composite, Target())] * len(images))]
-    ]
-    return round(float(torch.cat(leaks).quantile(0.5)), 5)
+    composite = resolve(kinds(model), rule, {}, [])
+    return torch.cat(
+        [
+            _leaks(engine.attribute(normalise(images, normalisation).to(device), composite, put_in))
+            for images in data.images.split(LEAK_BATCH_SIZE)
+            for put_in in [output_relevance([ExplanationRequest(composite, Target())] * len(images))]
+        ]
+    )
 
 
 def _leaks(attribution: Attribution) -> Tensor:

@@ -51,8 +51,9 @@ export function report({ relevance, target, versus }) {
     const put = versus ? `Nearly as much relevance was put in for ${target.label} as against ${versus.label}` : `The logit of ${target.label} is 0`;
     return `${put}; ${signed(sum)} on balance reached the pixels.`;
   }
-  const reached = `${plain(start)} was put in at ${target.label}${versus ? ` (less ${versus.label})` : ""}; ${plain(sum)} reached the pixels`;
-  if (Math.abs(leak) < 0.0005) return `${reached}: nothing leaked on the way.`;
+  const put = `${plain(start)} was put in at ${target.label}${versus ? ` (less ${versus.label})` : ""}`;
+  if (Math.abs(leak) < 0.0005) return `${put}; all of it reached the pixels.`;
+  const reached = `${put}; ${plain(sum)} reached the pixels`;
   if (leak < 0)
     return `${reached}: ${percent(-leak)} more, gained from biases and negative contributions on the way.`;
   return leak > 1
