@@ -32,6 +32,7 @@ from test_floors import FLOORS
 
 from app.lrp.composites import COMPOSITES
 from app.lrp.rules import RULES
+from app.models.tuned import TUNED
 from app.settings import Settings
 from benchmarks import equality
 from docs import blocks, make_pictures, make_tables
@@ -377,7 +378,7 @@ def test_a_rule_that_a_page_asks_for_exists() -> None:
         for page in PAGES
         for name in re.findall(r"(?:rule=|--rule |\"rule\": \")([a-z_0-9]+)", page.read_text())
     }
-    assert used <= {*COMPOSITES, *RULES}
+    assert used <= {*COMPOSITES, TUNED, *RULES}
     assert used
 
 
