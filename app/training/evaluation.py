@@ -49,7 +49,7 @@ def median_leak(model: nn.Module, data: LabelledImages, normalisation: Normalisa
 
 
 def leaks(model: nn.Module, data: LabelledImages, normalisation: Normalisation, rule: str) -> Tensor:
-    """Return the leak (N,) of the predicted class's map of each image, under ``rule`` with its default parameters.
+    """Return the leak (N,) of the predicted class's map of each image, under ``rule`` with default parameters.
 
     The leak is the share of the relevance put in at the output that does not reach the input; see
     `app.lrp.explanation.Explanation.leak`.
