@@ -53,6 +53,9 @@ docs: $(VENV)/test.stamp  ## Draw the documentation's pictures, and write its ta
 	$(BIN)/python -m docs.make_tables
 	$(BIN)/python -m docs.make_pictures
 
+deception: $(VENV)/test.stamp  ## Make the pictures of docs/deception.md again (minutes)
+	$(BIN)/python -m docs.make_deception
+
 image:  ## Build the image; IMAGE=name, IMAGE_ARGS='--build-arg TORCH_INDEX=...' for torch's CPU wheels
 	docker build $(IMAGE_ARGS) --tag $(IMAGE) \
 	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
