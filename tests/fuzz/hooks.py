@@ -33,6 +33,9 @@ VERSUS_CLASSES = ["dog", "5", "frog"]
 LAYERS = ["features.0", "features.3", "classifier.0"]
 OVERRIDES = ["features.0:w_square", "features.*:gamma(gamma=0.5)", "*:epsilon"]
 SIDES = ["model", "32", "300"]
+PATCHES = [4, 8, 16]
+SAMPLE_OPTIONS = ("sampling", "noise", "seed", "statistic")
+FEW_SAMPLES = 4
 OPTIONS: list[dict[str, Any]] = [
     {"rule": "gamma", "gamma": 0.5},
     {"target": "cat", "versus": "dog", "start": "logit"},
@@ -75,7 +78,11 @@ def map_case(context: schemathesis.HookContext, case: Any) -> Any:  # noqa: ARG0
     if not case.meta.generation.mode.is_positive:
         return case
     if path.startswith(("/explain", "/compare")):
-        make_options_valid(case.query, getattr(case.meta.phase.data, "parameter", None))
+        tested = getattr(case.meta.phase.data, "parameter", None)
+        make_samples_valid(case.query, tested, path)
+        make_options_valid(case.query, tested)
+    if path == "/evaluate":
+        make_evaluation_valid(case.query)
     if path.startswith("/v1/") and case.method == "POST":
         case.body["instances"] = [instance(one) for one in case.body["instances"]]
     if path.endswith("/infer"):
@@ -124,6 +131,32 @@ def make_options_valid(query: dict[str, Any], tested: str | None) -> None:
         query.pop(name, None)
     if {"alpha", "beta"} <= query.keys():  # either determines the other
         del query["alpha" if tested == "beta" else "beta"]
+
+
+def make_samples_valid(query: dict[str, Any], tested: str | None, path: str) -> None:
+    """Make the options of samples go together, with few enough samples for all explanations of a request."""
+    if tested in SAMPLE_OPTIONS and tested in query:
+        query["samples"] = FEW_SAMPLES
+    if "samples" not in query:
+        for name in SAMPLE_OPTIONS:
+            query.pop(name, None)
+        return
+    if tested == "noise" and "noise" in query:
+        query["sampling"] = "noise"
+    if query.get("sampling") != "noise":
+        query.pop("noise", None)
+    if path != "/explain":
+        query["samples"] = FEW_SAMPLES
+        for name in ("rule", "target"):
+            if isinstance(query.get(name), list):
+                query[name] = query[name][:2]
+
+
+def make_evaluation_valid(query: dict[str, Any]) -> None:
+    """Make an evaluation valid, and short: of one rule, with large patches."""
+    replace(query, "target", TARGET_CLASSES)
+    query["rule"] = list(query.get("rule") or ["epsilon_plus_flat"])[:1]
+    query["patch"] = choose(PATCHES, query.get("patch"))
 
 
 def replace(query: dict[str, Any], name: str, choices: Sequence[str]) -> None:
