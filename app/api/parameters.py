@@ -44,9 +44,13 @@ def one_of(names: list[str]) -> dict[str, Any]:
     return {"enum": names}
 
 
+RULES_OF_MODEL = "{{*rules}}"
+"""Stands in schemas for the names of all rules and composites of the model; see `app.api.placeholders`."""
+
+
 def list_rules(schema: dict[str, Any]) -> None:
     """Add to ``schema`` the names of all rules and composites of the model."""
-    schema |= one_of(["{{*rules}}"])
+    schema |= one_of([RULES_OF_MODEL])
 
 
 def sides(*names: str) -> dict[str, Any]:

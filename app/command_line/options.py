@@ -14,8 +14,10 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from app.api.http.problems import message_of
+from app.api.parameters import RULES_OF_MODEL
 from app.api.placeholders import PLACEHOLDER
 from app.errors import InvalidParameterError
+from app.lrp.composites import definitions
 
 Values = Mapping[str, Any]
 """What the command line gives for the fields of a model: texts, lists of texts, or flags; ``None``: not given."""
@@ -104,10 +106,15 @@ def _kind(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> _Kind:
     default = field.get("default")
     return _Kind(
         types=frozenset(part["type"] for part in parts if "type" in part),
-        choices=tuple(choice for part in parts for choice in part.get("enum", ())),
+        choices=tuple(name for part in parts for choice in part.get("enum", ()) for name in _names(choice)),
         description=PLACEHOLDER.sub(lambda found: found[1].upper(), field.get("description", "")),
         default="" if default is None or default is False or default == [] else str(default),
     )
+
+
+def _names(choice: str) -> list[str]:
+    """Return what a choice stands for. No model is loaded, so the rules are those for any network."""
+    return [one.name for one in definitions()] if choice == RULES_OF_MODEL else [choice]
 
 
 def _parts(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

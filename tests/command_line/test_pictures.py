@@ -125,7 +125,8 @@ def test_standard_input_is_explained_to_standard_output(
     np.testing.assert_allclose(
         np.load(io.BytesIO(printed.out)), np.load(io.BytesIO(answer.content)), rtol=1e-3, atol=1e-6
     )
-    assert printed.err.startswith(b"-: cat 87")
+    probability = float(answer.headers["X-Probability"])
+    assert printed.err.startswith(f"-: cat {probability:.1%} -> standard output".encode())
 
 
 def test_a_second_run_leaves_the_heatmaps_of_the_first_out(
