@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.http.problems import MAX_MESSAGE, shortened
-from app.lrp.composites import definitions
+from app.lrp.composites import definitions, weighted
 from app.models.protocol import Description
 
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
@@ -51,8 +51,8 @@ def facts(described: Description) -> dict[str, Any]:
     channels, height, width = card.input_size
     count = len(card.classes)
     index, other_index = count // 3, count // 3 + max(1, count // 5)
-    weighted = [name for name, kind in described.chain if kind in ("convolution", "dense")]
-    first = next(layer for layer in described.layers if layer.name == weighted[0])
+    names = list(weighted(described.chain))
+    first = next(layer for layer in described.layers if layer.name == names[0])
     return {
         "name": card.name,
         "rules": [definition.name for definition in definitions(described.composites)],
@@ -65,7 +65,7 @@ def facts(described: Description) -> dict[str, Any]:
         "input_size": f"{width}×{height}",
         "input_shape": [-1, *card.input_size],
         "tensor_shape": f"[N, {channels}, {height}, {width}]",
-        "layer": weighted[len(weighted) // 3],
+        "layer": names[len(names) // 3],
         "first_layer": first.name,
         "first_layer_kind": first.kind,
         "first_layer_description": first.description,

@@ -139,6 +139,11 @@ COMPOSITES: dict[str, CompositeDefinition] = {
 }
 
 
+def weighted(chain: Chain) -> dict[str, Kind]:
+    """Return name and kind of the layers with weights, in the order in which they run."""
+    return {name: kind for name, kind in chain if kind in ("convolution", "dense")}
+
+
 def resolve(
     chain: Chain,
     rule: str,
@@ -162,10 +167,10 @@ def resolve(
     check_count(overrides)
     chosen = definition(rule, composites)
     values = chosen.complete(parameters)
-    weighted = {name: kind for name, kind in chain if kind in ("convolution", "dense")}
+    with_weights = weighted(chain)
     assigned = {name: AssignedRule(NORM if kind == "average" else PASS) for name, kind in chain}
-    assigned |= _by_role(weighted, _roles(chosen), values)
-    assigned |= overridden((*_own_overrides(chosen), *overrides), list(weighted))
+    assigned |= _by_role(with_weights, _roles(chosen), values)
+    assigned |= overridden((*_own_overrides(chosen), *overrides), list(with_weights))
     return Composite(rule, tuple(values.items()), tuple(assigned.items()))
 
 

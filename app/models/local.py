@@ -60,7 +60,6 @@ class LocalModel:
                 for name, layer in leaf_layers(model)
             ),
         )
-
         self._check_tuned()
 
     @classmethod
@@ -170,9 +169,10 @@ class LocalModel:
 
     def _check_tuned(self) -> None:
         """Raise `RefusedToStartError` if the card's composite cannot be used with the network."""
-        for name in self.description.composites:
+        chain, composites = self.description.chain, self.description.composites
+        for name in composites:
             try:
-                resolve(self.description.chain, name, {}, (), self.description.composites)
+                resolve(chain, name, {}, (), composites)
             except InvalidParameterError as error:
                 raise RefusedToStartError(
                     f"model {self.description.card.name}: composite {name!r} of its card: {error.message}"

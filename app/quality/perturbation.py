@@ -8,6 +8,7 @@ relevance gain, Blücher et al. 2024): unlike each curve alone, it hardly depend
 inputs unlike those of its training.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -59,6 +60,17 @@ class Curves:
 def half(groups: int) -> int:
     """Return the number of flips that the gap is measured over; at least one."""
     return max(1, groups // 2)
+
+
+def patch_sides(height: int, width: int) -> list[int]:
+    """Return the sides of square patches that an input can be divided into, from the smallest to the largest."""
+    common = math.gcd(height, width)
+    return [side for side in range(1, common + 1) if common % side == 0]
+
+
+def default_patch(height: int, width: int) -> int:
+    """Return an eighth of the shorter side or, where that divides no input, the next smaller side that does."""
+    return max(side for side in patch_sides(height, width) if side <= max(1, min(height, width) // 8))
 
 
 def patch_groups(height: int, width: int, side: int) -> Groups:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.errors import InvalidParameterError
-from app.lrp.composites import Chain
+from app.lrp.composites import Chain, weighted
 from app.lrp.rules import RULES, AssignedRule
 
 GRID: dict[str, tuple[dict[str, float], ...]] = {
@@ -56,15 +56,15 @@ class SearchResult:
 
 def layer_groups(chain: Chain) -> tuple[Group, ...]:
     """Return groups of the layers with weights: first layer, convolutions in two halves, dense layers, output."""
-    weighted = [(name, kind) for name, kind in chain if kind in ("convolution", "dense")]
-    (first, _), inner, output = weighted[0], weighted[1:-1], [name for name, _ in weighted[1:][-1:]]
+    layers = list(weighted(chain).items())
+    (first, _), inner, output = layers[0], layers[1:-1], [name for name, _ in layers[1:][-1:]]
     convolutions = [name for name, kind in inner if kind == "convolution"]
     dense = [name for name, kind in inner if kind == "dense"]
     middle = (len(convolutions) + 1) // 2
     parts = [convolutions[:middle], convolutions[middle:], dense, output]
     return (
         Group((first,), _options(INPUT_GRID)),
-        *(Group(tuple(layers), _options(GRID)) for layers in parts if layers),
+        *(Group(tuple(part), _options(GRID)) for part in parts if part),
     )
 
 

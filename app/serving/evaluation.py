@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.lrp.composites import weighted
 from app.lrp.explanation import Explanation
 from app.lrp.request import ExplanationRequest
 from app.models.card import ModelCard
@@ -163,7 +164,7 @@ class Evaluator:
     async def _randomization(
         self, request: ExplanationRequest, explanation: Explanation
     ) -> tuple[tuple[str, float | None], ...]:
-        layers = [name for name, kind in self._described.chain if kind in ("convolution", "dense")][::-1]
+        layers = list(weighted(self._described.chain))[::-1]
         results = await self._run(
             Job(self._x, (request,), randomized=depth) for depth in range(1, len(layers) + 1)
         )

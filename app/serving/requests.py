@@ -1,6 +1,5 @@
 """Options as clients give them, and the explanation requests that they mean for one model."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.samples import DEFAULT_NOISE, Samples, Sampling, Statistic
 from app.modalities.image.modality import ImageOptions
 from app.models.card import ModelCard
-from app.quality.perturbation import Replacement
+from app.quality.perturbation import Replacement, default_patch, patch_sides
 from app.serving.evaluation import EvaluationRequest
 
 ALL = "all"
@@ -239,14 +238,3 @@ def _check_comparison(
 def _refuse_twice(name: str, chosen: Sequence[str | None]) -> None:
     if twice := [one for one, times in Counter(chosen).items() if times > 1]:
         raise InvalidParameterError(name, f"{twice[0]} is given twice; give it once")
-
-
-def patch_sides(height: int, width: int) -> list[int]:
-    """Return the sides of square patches that an input can be divided into, from the smallest to the largest."""
-    common = math.gcd(height, width)
-    return [side for side in range(1, common + 1) if common % side == 0]
-
-
-def default_patch(height: int, width: int) -> int:
-    """Return an eighth of the shorter side or, where that divides no input, the next smaller side that does."""
-    return max(side for side in patch_sides(height, width) if side <= max(1, min(height, width) // 8))

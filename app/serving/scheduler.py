@@ -70,9 +70,10 @@ class Scheduler:
             on_death=self._die,
         )
         model.watch(self._die)
+        composites = self.description.composites
         self._resolved = lru_cache(MAX_CACHED_COMPOSITES)(
             lambda rule, parameters, overrides: resolve(
-                self.description.chain, rule, dict(parameters), overrides, self.description.composites
+                self.description.chain, rule, dict(parameters), overrides, composites
             )
         )
 

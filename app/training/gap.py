@@ -16,6 +16,7 @@ from app.models.card import Normalisation
 from app.models.local import pixel_bounds
 from app.quality.perturbation import (
     Curves,
+    default_patch,
     flipped,
     group_sums,
     half,
@@ -34,7 +35,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 class GapMeter:
-    """Measures the gaps of maps of one network for the same pictures. Patches are an eighth of the side."""
+    """Measures the gaps of maps of one network for the same pictures, with patches of the default side."""
 
     def __init__(self, network: nn.Module, normalisation: Normalisation, images: Tensor) -> None:
         """``images``: (n, C, H, W) uint8."""
@@ -42,7 +43,7 @@ class GapMeter:
         self._engine = Engine(network, *pixel_bounds(normalisation))
         self._inputs = normalise(images, normalisation)  # (n, C, H, W)
         height, width = images.shape[2:]
-        self._groups = patch_groups(height, width, max(1, min(height, width) // 8))
+        self._groups = patch_groups(height, width, default_patch(height, width))
         self._count = int(self._groups.max()) + 1
         self._targets = torch.cat(
             [self._logits(x).argmax(1) for x in self._inputs.split(MAPS_AT_ONCE)]

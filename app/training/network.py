@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from app.models.architectures.minivgg import MiniVGG
 from app.training.recipe import Recipe
-from app.training.rms_norm import RmsNorm, fuse_rms_norm
+from app.training.rms_norm import RmsNorm, channel_mean_square, fuse_rms_norm, scaled_filters
 
 
 class NumpyDropout(nn.Module):
@@ -97,9 +97,8 @@ def _start_norm(layer: nn.Conv2d | nn.Linear, norm: RmsNorm, bias: Tensor | None
     # Filters get the norm of PyTorch's initialisation: the layer's output does not depend on it, but the
     # effect of a learning rate does.
     norms = layer.weight.flatten(1).norm(dim=1)  # (C,)
-    layer.weight.mul_((3**-0.5 / norms).view(-1, *[1] * (layer.weight.dim() - 1)))
-    z = layer(x)
-    mean_square = z.square().mean([d for d in range(z.dim()) if d != 1])
+    layer.weight.copy_(scaled_filters(layer.weight, 3**-0.5 / norms))
+    mean_square = channel_mean_square(layer(x))
     norm.mean_square.copy_(mean_square)
     norm.gain.copy_((mean_square + norm.eps).sqrt() * norms * 3**0.5)
     if bias is not None:

@@ -27,7 +27,7 @@ class RmsNorm(nn.Module):
         """Normalise ``x`` (B, C) or (B, C, H, W)."""
         mean_square = self.mean_square
         if self.training:
-            mean_square = x.square().mean([d for d in range(x.dim()) if d != 1])  # -> (C,)
+            mean_square = channel_mean_square(x)
             self.mean_square.lerp_(mean_square.detach(), self.momentum)
         shape = (1, -1) + (1,) * (x.dim() - 2)
         return torch.addcmul(self.bias.view(shape), x, self._scale(mean_square).view(shape))
@@ -39,6 +39,16 @@ class RmsNorm(nn.Module):
 
     def _scale(self, mean_square: Tensor) -> Tensor:
         return self.gain * (mean_square + self.eps).rsqrt()
+
+
+def channel_mean_square(x: Tensor) -> Tensor:
+    """Return the mean square of each channel: (B, C) or (B, C, H, W) -> (C,)."""
+    return x.square().mean([d for d in range(x.dim()) if d != 1])
+
+
+def scaled_filters(weight: Tensor, scale: Tensor) -> Tensor:
+    """Return the weights (C, …) of a layer, those of each output multiplied by its entry of ``scale`` (C,)."""
+    return weight * scale.view(-1, *[1] * (weight.dim() - 1))
 
 
 def limit_biases(network: nn.Sequential, limit: float) -> None:
@@ -56,7 +66,6 @@ def limit_biases(network: nn.Sequential, limit: float) -> None:
 def fuse_rms_norm(layer: nn.Conv2d | nn.Linear, norm: RmsNorm) -> nn.Conv2d | nn.Linear:
     """Return the layer that computes ``layer``, which has no bias, followed by ``norm`` in evaluation mode."""
     fused = copy.deepcopy(layer)
-    scale = norm.scale.detach()
-    fused.weight = nn.Parameter(layer.weight.detach() * scale.view(-1, *[1] * (layer.weight.dim() - 1)))
+    fused.weight = nn.Parameter(scaled_filters(layer.weight.detach(), norm.scale.detach()))
     fused.bias = nn.Parameter(norm.bias.detach().clone())
     return fused

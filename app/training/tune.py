@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from torch import nn
 
 from app.errors import DataError
-from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, resolve
+from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Chain, Composite, resolve
 from app.lrp.graph.canonize import kinds
 from app.models.card import ModelCard, TunedComposite
 from app.models.checkpoint import load, write_card
@@ -40,13 +39,15 @@ def tune(
 
     """
     network, card = load(card_path)
+    chain = kinds(network)
     chosen = _choose(_held_out(data, card), pictures + reported, seed)
-    groups = layer_groups(kinds(network))
-    result = _search(network, card, groups, chosen, pictures, minutes, seed)
+    groups = layer_groups(chain)
+    searched = GapMeter(network, card.normalisation, chosen.images[:pictures])
+    result = _search(searched, chain, groups, minutes, seed)
     layers = overrides(groups, result.best)
     measured = GapMeter(network, card.normalisation, chosen.images[pictures:])
-    tuned = measured.of_composite(_composite(network, layers))
-    default = measured.of_composite(_composite(network, ()))
+    tuned = measured.of_composite(_composite(chain, layers))
+    default = measured.of_composite(_composite(chain, ()))
     occlusion = measured.of_occlusion()
     share = ratio_of_means(np.stack([tuned, occlusion], 1))
     found = TunedComposite(
@@ -68,23 +69,16 @@ def tune(
 
 
 def _search(
-    network: nn.Module,
-    card: ModelCard,
-    groups: Sequence[Group],
-    chosen: LabelledImages,
-    pictures: int,
-    minutes: float,
-    seed: int,
+    meter: GapMeter, chain: Chain, groups: Sequence[Group], minutes: float, seed: int
 ) -> SearchResult:
-    """Search on the first ``pictures`` of ``chosen``, behind a progress bar."""
-    meter = GapMeter(network, card.normalisation, chosen.images[:pictures])
-    starts = [_as_candidate(resolve(kinds(network), name, {}, []), groups) for name in COMPOSITES]
+    """Search on the pictures of ``meter``, behind a progress bar."""
+    starts = [_as_candidate(resolve(chain, name, {}, []), groups) for name in COMPOSITES]
     begin, duration = time.monotonic(), 60 * minutes
     with Progress(*_columns()) as progress:
         bar = progress.add_task("searching", total=duration, best=-np.inf)
 
         def score(candidate: Candidate) -> float:
-            gap = float(meter.of_composite(_composite(network, overrides(groups, candidate))).mean())
+            gap = float(meter.of_composite(_composite(chain, overrides(groups, candidate))).mean())
             best = max(gap, progress.tasks[0].fields["best"])
             progress.update(bar, completed=min(time.monotonic() - begin, duration), best=best)
             return gap
@@ -97,8 +91,8 @@ def _columns() -> tuple[TextColumn | BarColumn | TaskProgressColumn | TimeElapse
     return TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), best, TimeElapsedColumn()
 
 
-def _composite(network: nn.Module, layers: Sequence[str]) -> Composite:
-    return resolve(kinds(network), DEFAULT_RULE, {}, layers)
+def _composite(chain: Chain, layers: Sequence[str]) -> Composite:
+    return resolve(chain, DEFAULT_RULE, {}, layers)
 
 
 def _as_candidate(composite: Composite, groups: Sequence[Group]) -> Candidate:
