@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from app.errors import InvalidParameterError
 from app.lrp.composites import rule_parameters
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import Start
@@ -28,12 +27,8 @@ from app.modalities.image.drawing.style import (
 )
 from app.modalities.image.fitting import Fit
 from app.modalities.image.modality import ImageOptions
-from app.quality.perturbation import Replacement
 from app.serving.requests import (
-    MAX_COMPARED,
     MAX_SAMPLED,
-    CompareOptions,
-    EvaluateOptions,
     ExplainOptions,
     samples_of,
 )
@@ -63,6 +58,15 @@ MAX_NAME_LENGTH = 200
 Name = Annotated[str, Field(max_length=MAX_NAME_LENGTH)]
 RuleName = Annotated[str, Field(max_length=MAX_NAME_LENGTH, json_schema_extra=list_rules)]
 Override = Annotated[str, Field(max_length=MAX_OVERRIDE_LENGTH)]
+
+TargetName = Annotated[
+    Name | None,
+    Field(
+        examples=["{{class}}"],
+        description="Class that is explained, by label or number: `{{class}}` or `{{class_index}}`; default the "
+        "predicted one.",
+    ),
+]
 
 FORM_OF_ANSWER = "Form of the answer, for an address bar; overrides the Accept header."
 
@@ -233,12 +237,7 @@ class _RuleAndTarget(MapParameters):
         examples=["gamma"],
         description="A composite, or a single rule for every weighted layer; `GET /rules` explains them.",
     )
-    target: Name | None = Field(
-        None,
-        examples=["{{class}}"],
-        description="Class that is explained, by label or number: `{{class}}` or `{{class_index}}`; default the "
-        "predicted one.",
-    )
+    target: TargetName = None
     versus: Name | None = Field(
         None,
         examples=["{{other_class}}"],
@@ -275,98 +274,3 @@ class BatchParameters(_RuleAndTarget):
         examples=["zip"],
         description=FORM_OF_ANSWER,
     )
-
-
-class EvaluateParameters(PredictParameters):
-    """Parameters of ``/evaluate``."""
-
-    rule: list[RuleName] = Field(
-        [],
-        max_length=MAX_COMPARED,
-        examples=[["epsilon_plus_flat", "gamma"]],
-        description="Composites or rules, repeatable, with their default parameters; default all composites.",
-    )
-    target: Name | None = Field(
-        None,
-        examples=["{{class}}"],
-        description="Class that is explained, by label or number: `{{class}}` or `{{class_index}}`; default the "
-        "predicted one.",
-    )
-    patch: int | None = Field(
-        None,
-        ge=1,
-        examples=[4],
-        description="Side of the patches that are replaced, in pixels of the model's {{input_size}}, which it "
-        "must divide; default an eighth of the shorter side, or the next smaller divisor.",
-    )
-    replacement: Replacement = Field(
-        Replacement.MEAN,
-        examples=["blur"],
-        description="What patches are replaced by: the mean colour of the training pictures, or the picture "
-        "itself, blurred until a patch is not seen in it.",
-    )
-    format: Literal["json", "png"] | None = Field(
-        None,
-        examples=["png"],
-        description=FORM_OF_ANSWER,
-    )
-
-    def options(self) -> EvaluateOptions:
-        """Return the options of an evaluation."""
-        return EvaluateOptions(
-            rules=tuple(self.rule),
-            target=self.target,
-            patch=self.patch,
-            replacement=self.replacement,
-            image=ImageOptions(self.fit),
-            top_k=self.top_k,
-        )
-
-
-class CompareParameters(MapParameters):
-    """Parameters of ``/compare``."""
-
-    rule: list[RuleName] = Field(
-        [],
-        max_length=MAX_COMPARED,
-        examples=[["gamma", "zero"]],
-        description="Composites or rules, repeatable, each a row; default all composites. Each gets those of "
-        "the given parameters that it has.",
-    )
-    target: list[Name] = Field(
-        [],
-        max_length=MAX_COMPARED,
-        examples=[["{{class}}", "{{other_class}}"]],
-        description="Classes, repeatable, each a column: `{{class}}`, `{{class_index}}`, or `all`; default the "
-        "predicted one.",
-    )
-    versus: Name | None = Field(
-        None,
-        examples=["{{other_class}}"],
-        description="Contrast: relevance of each target minus relevance of this class.",
-    )
-    start: Start = Field(
-        Start.LOGIT,
-        examples=["one"],
-        description="Relevance put in at the output. The logit, else a class that the network hardly considers "
-        "would get as much as the one that it chose.",
-    )
-    size: str = Field(
-        "128",
-        examples=["model"],
-        description=f"Longest side of each map in pixels from {SMALLEST} to {LARGEST}, "
-        f"or `model` ({{{{input_size}}}}).",
-        json_schema_extra=sides("model"),
-    )
-    format: Literal["json", "png"] | None = Field(
-        None,
-        examples=["png"],
-        description=FORM_OF_ANSWER,
-    )
-
-    def comparison(self) -> CompareOptions:
-        """Return the options of a comparison; raises `InvalidParameterError`."""
-        if self.size == "input":
-            raise InvalidParameterError("size", "input is for one map; give model or a side in pixels")
-        options = replace(self.common(View.HEATMAP), versus=self.versus)
-        return CompareOptions(options, tuple(self.rule), tuple(self.target))

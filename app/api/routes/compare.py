@@ -11,7 +11,7 @@ from app.api.http.negotiation import choose
 from app.api.http.query import each_once_but_rules_and_targets
 from app.api.http.upload import read_upload, request_body
 from app.api.openapi import problems
-from app.api.parameters import CompareParameters
+from app.api.parameters_of_several import CompareParameters
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
 from app.api.rule_parameters import query
 from app.serving import representations

@@ -11,7 +11,7 @@ from app.api.http.negotiation import choose
 from app.api.http.query import each_once_but_rules
 from app.api.http.upload import read_upload, request_body
 from app.api.openapi import problems
-from app.api.parameters import EvaluateParameters
+from app.api.parameters_of_several import EvaluateParameters
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
 from app.serving import representations
 from app.serving.evaluation_schemas import EvaluateAnswer
