@@ -3,7 +3,6 @@
 import base64
 import copy
 import io
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import torch
 from conftest import encode
 from PIL import Image
 from starlette.testclient import TestClient
+from test_cli import run
 from torch import Tensor, nn
 
-from app.cli import main
 from app.lrp.definition import Parameter
 from app.lrp.graph.canonize import leaf_layers
 from app.lrp.rules import RULES, Rule
@@ -187,10 +186,7 @@ def check_command_line(monkeypatch: pytest.MonkeyPatch, picture: bytes, folder: 
         options = ["--rule", "tilted", "-p", f"tilt={tilt}", "--layers", "features.0:tilted(tilt=1)"]
         output = folder / f"{tilt}.png"
         arguments = ["explain", str(folder / "cat.png"), *options, "-o", str(output)]
-        monkeypatch.setattr(sys, "argv", ["lrpserve", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert (int(ended.value.code or 0), output.exists()) == (code, code == 0)
+        assert (run(monkeypatch, *arguments), output.exists()) == (code, code == 0)
     assert (folder / "0.png").read_bytes() != (folder / "8.png").read_bytes()
 
 

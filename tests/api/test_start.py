@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
-
-from app.cli import main
+from test_cli import run
 
 PNG = {"Content-Type": "image/png"}
 NAME = "minivgg-cifar10"
@@ -178,8 +176,5 @@ def test_the_command_line_has_the_same_default(
     photo.write_bytes(cat_png)
     for options, expected in (((), 1), (("--versus", "dog"), logits["cat"] - logits["dog"])):
         arguments = ["explain", str(photo), "--target", "cat", *options, "-o", str(heatmap)]
-        monkeypatch.setattr(sys, "argv", ["lrpserve", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert not ended.value.code
+        assert run(monkeypatch, *arguments) == 0
         assert start_of(heatmap.read_bytes()) == pytest.approx(expected, rel=1e-4)

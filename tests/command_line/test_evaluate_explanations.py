@@ -1,7 +1,6 @@
 """The command ``evaluate --explanations``."""
 
 import json
-import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,8 +11,8 @@ import pytest
 from conftest import encode
 from fake_model import HEIGHT, WIDTH, FakeModel
 from PIL import Image
+from test_cli import run
 
-from app.cli import main
 from app.command_line.evaluation import evaluate_explanations, pictures_of
 from app.errors import DataError
 from app.main import create_pipeline
@@ -131,8 +130,5 @@ def test_bad_options_are_refused_with_code_2_before_anything_is_computed(
     said: str,
 ) -> None:
     data = ["--data", str(folder)] if "--explanations" in arguments else []
-    monkeypatch.setattr(sys, "argv", ["lrpserve", "evaluate", *arguments, *data])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
+    assert run(monkeypatch, "evaluate", *arguments, *data) == 2
     assert said in capsys.readouterr().err
