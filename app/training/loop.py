@@ -168,7 +168,9 @@ class Trainer:
 
     def _step(self, inputs: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         self._optimizer.zero_grad()
-        logits = self._net(inputs)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.bfloat16):
+            logits = self._net(inputs)
+        logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         loss.backward()
         self._optimizer.step()

@@ -51,6 +51,9 @@ class Recipe:
     """Flip each image horizontally in every second epoch."""
     shift: int = 0
     """Maximum shift in pixels in each direction, with reflection padding."""
+    bfloat16: bool = False
+    """Compute convolutions and linear layers in bfloat16, weights and losses in float32 (automatic mixed
+    precision). On a CPU with AVX512-BF16 or AMX an epoch takes half the time; elsewhere it is slower."""
     average_decay: float = 0.0
     """Decay per step of the exponential moving average of the weights; 0: no averaging."""
 
@@ -92,19 +95,20 @@ BEST = Recipe(
 # It starts from the weights of `BEST`: their convolutions are kept, while the biases that absorb relevance fade.
 CONSERVING = Recipe(
     name="conserving",
-    stages=(Stage(5, 24), Stage(10, 32)),
+    stages=(Stage(4, 24), Stage(28, 32)),
     optimizer="sgd",
-    learning_rate=0.06,
+    learning_rate=0.08,
     weight_decay=5e-4,
     warmup=0.1,
     label_smoothing=0.05,
     dropout=(0.0, 0.0, 0.3),
     conserving=True,
-    fade=0.3,
+    fade=0.15,
     calibrate=True,
     flip=True,
     shift=4,
-    average_decay=0.998,
+    average_decay=0.999,
+    bfloat16=True,
 )
 
 RECIPES = {recipe.name: recipe for recipe in (BEST, CONSERVING, TALK)}

@@ -27,13 +27,19 @@ from app.training.network import (
     start_from,
 )
 from app.training.recipe import BEST, CONSERVING, TALK, Recipe, Stage
-from app.training.rms_norm import RmsNorm, limit_biases
+from app.training.rms_norm import RmsNorm, channel_mean_square, limit_biases
 
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 TINY = dataclasses.replace(BEST, stages=(Stage(1, 16), Stage(1, 32)), batch_size=8, average_decay=0.5)
 
 TINY_CONSERVING = dataclasses.replace(
-    CONSERVING, stages=TINY.stages, batch_size=8, average_decay=0.5, fade=0.5
+    CONSERVING,
+    stages=TINY.stages,
+    learning_rate=0.06,
+    batch_size=8,
+    average_decay=0.5,
+    fade=0.5,
+    bfloat16=False,
 )
 
 
@@ -95,6 +101,21 @@ def test_rms_norm_divides_each_channel_by_its_root_mean_square(shape: tuple[int,
     )  # the running mean square is that of x
     norm.eval()(x * 10)
     torch.testing.assert_close(norm(x), out, rtol=1e-5, atol=1e-5)  # evaluation does not change it
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (3, 5, 2, 2)])
+def test_the_gradient_of_the_mean_square_is_that_of_finite_differences(shape: tuple[int, ...]) -> None:
+    x = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(channel_mean_square, (x,))
+
+
+def test_a_training_in_bfloat16_comes_close_to_one_in_float32(tmp_path: Path) -> None:
+    recipes = [TINY_CONSERVING, dataclasses.replace(TINY_CONSERVING, bfloat16=True)]
+    results = [create_trainer(tmp_path / str(recipe.bfloat16), recipe).train() for recipe in recipes]
+    exact, rounded = (result.history[0].loss for result in results)  # later, roundings have multiplied
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.02)
+    assert all(p.dtype is torch.float32 for p in results[1].model.parameters())
 
 
 def test_training_can_start_from_a_trained_network() -> None:
