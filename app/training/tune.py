@@ -83,7 +83,15 @@ def _search(
             progress.update(bar, completed=min(time.monotonic() - begin, duration), best=best)
             return gap
 
-        return search(groups, starts, score, lambda: time.monotonic() - begin >= duration, seed)
+        result = search(groups, starts, score, lambda: time.monotonic() - begin >= duration, seed)
+        # Measuring takes minutes: an interruption must not lose what was found.
+        progress.console.print(
+            f"gap {result.score:.3f} on the pictures that were searched on, measuring on others:",
+            *overrides(groups, result.best),
+            sep="\n",
+            markup=False,
+        )
+        return result
 
 
 def _columns() -> tuple[TextColumn | BarColumn | TaskProgressColumn | TimeElapsedColumn, ...]:
