@@ -60,7 +60,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 def shipped_model() -> Path:
     """Return the path of the card that is part of the project: in a wheel inside the package, else beside it."""
     package = Path(__file__).parent
-    name = Path("model_weights") / "minivgg-cifar10.json"
+    name = Path("model_weights") / "minivgg-cifar10" / "card.json"
     return package / name if (package / name).exists() else package.parent / name
 
 

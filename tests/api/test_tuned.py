@@ -50,7 +50,7 @@ def tuned(*layers: str) -> TunedComposite:
 def write_model(folder: Path, *layers: str) -> Path:
     """Write the shipped model with a tuned composite to ``folder``; return its card."""
     shipped = shipped_model()
-    shutil.copy(shipped.with_suffix(".safetensors"), folder)
+    shutil.copy(shipped.with_name("weights.safetensors"), folder)
     write_card(read_card(shipped).model_copy(update={"tuned": tuned(*layers)}), folder / shipped.name)
     return folder / shipped.name
 

@@ -215,7 +215,7 @@ def test_a_model_that_sleeps_is_unready_at_once_and_all_who_wait_are_told() -> N
 
 def test_row_26_weights_that_are_damaged_are_refused_with_a_code_and_by_name(tmp_path: Path) -> None:
     card = Path(shutil.copy(shipped_model(), tmp_path))
-    weights = Path(shutil.copy(shipped_model().with_suffix(".safetensors"), tmp_path))
+    weights = Path(shutil.copy(shipped_model().with_name("weights.safetensors"), tmp_path))
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)

@@ -71,7 +71,7 @@ def test_gaps_are_those_of_perturbation_curves_of_single_pictures() -> None:
 
 def copied_model(folder: Path) -> Path:
     """Copy the shipped model to ``folder``; return its card."""
-    for file in (shipped_model(), shipped_model().with_suffix(".safetensors")):
+    for file in (shipped_model(), shipped_model().with_name("weights.safetensors")):
         shutil.copy(file, folder)
     return folder / shipped_model().name
 

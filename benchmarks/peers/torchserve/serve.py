@@ -38,7 +38,7 @@ def main() -> None:
         "--force",
     ]
     files: list[str | Path] = ["--handler", HERE / "handler.py", "--config-file", HERE / "model-config.yaml"]
-    weights: list[str | Path] = ["--serialized-file", shipped_model().with_suffix(".safetensors")]
+    weights: list[str | Path] = ["--serialized-file", shipped_model().with_name("weights.safetensors")]
     subprocess.run([*archiver, *files, *weights, "--export-path", store], check=True)
     grpc_inference, grpc_management = free_ports(2)
     configuration = folder / "config.properties"
