@@ -29,8 +29,7 @@ CARD = ModelCard(
     classes=CLASSES,
     normalisation=Normalisation(mean=(MEAN,), std=(STD,)),
     input_size=(1, HEIGHT, WIDTH),
-    weights="quadrants.safetensors",
-    sha256="0123456789abcdef" * 4,
+    files={"weights.safetensors": "0123456789abcdef" * 4},
 )
 DESCRIPTION = Description(
     CARD,

@@ -109,8 +109,8 @@ def test_train_writes_a_card_for_evaluate(
     assert run(monkeypatch, "train", *options, "--output", str(out), "--name", "stripes") == 0
     output = capsys.readouterr().out
     assert "epoch 3: validation" in output
-    assert "stripes.json" in output.replace("\n", "")
-    assert run(monkeypatch, "evaluate", str(data), "--model", str(out / "stripes.json"), "--json") == 0
+    assert "stripes/card.json" in output.replace("\n", "")
+    assert run(monkeypatch, "evaluate", str(data), "--model", str(out / "stripes"), "--json") == 0
     assert json.loads(capsys.readouterr().out)["count"] == 20
 
 

@@ -1,10 +1,13 @@
-"""The JSON card of a network: architecture, classes, input, training record and the hash of its weights."""
+"""The JSON card of a network: architecture, classes, input, training record and the hashes of its files."""
 
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -17,8 +20,15 @@ from pydantic import (
 
 from app.errors import RefusedToStartError
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Pattern of a model's name, which is part of file names and URLs."""
+TWIN_SUFFIX = "-lrp"
+"""End of the name under which Open Inference lists a model a second time, with explanations."""
+GRAPH = "graph.json"
+"""File name of a network's graph, for models that do not have that of an architecture of this project."""
+WEIGHTS_SUFFIX = ".safetensors"
+FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00]+")
+"""Pattern of the name of a file beside the card: not a path, nor the folder itself or the one above it."""
 
 Deviation = Annotated[FiniteFloat, Field(gt=0)]
 Rate = Annotated[FiniteFloat, Field(ge=0, lt=1)]
@@ -26,6 +36,29 @@ InputSize = tuple[Literal[1, 3], PositiveInt, PositiveInt]
 """Channels (greyscale or RGB), height, width."""
 DEFAULT_INPUT_SIZE: InputSize = (3, 32, 32)
 """Input size of a card that states none."""
+
+
+def valid_name(name: str) -> str:
+    """Return ``name`` if a model may have it; else raise `ValueError`."""
+    if not NAME.fullmatch(name):
+        raise ValueError("letters, digits, '.', '_' and '-' only, 64 at most, the first a letter or digit")
+    if name.endswith(TWIN_SUFFIX):
+        raise ValueError(f"must not end in {TWIN_SUFFIX}, as the explaining twins of models do")
+    return name
+
+
+def _one_file_of_weights(files: dict[str, str]) -> dict[str, str]:
+    for name in files:
+        if not FILE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a file beside the card")
+    if sum(name.endswith(WEIGHTS_SUFFIX) for name in files) != 1:
+        raise ValueError(f"must list one file *{WEIGHTS_SUFFIX}, the weights")
+    return files
+
+
+Name = Annotated[str, AfterValidator(valid_name)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Files = Annotated[dict[str, Digest], AfterValidator(_one_file_of_weights)]
 
 
 class _Card(BaseModel):
@@ -109,15 +142,12 @@ class TunedComposite(_Card):
 class ModelCard(_Card):
     """Everything needed to use the weights; ``training`` may be missing for weights from other sources."""
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Name
     architecture: str
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     normalisation: Normalisation
     input_size: InputSize = DEFAULT_INPUT_SIZE
-    weights: Annotated[
-        str, Field(description="File name beside the card.", pattern=r"^[^/\\\x00]+\.safetensors$")
-    ]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    files: Files = Field(description="SHA-256 of each file of the model but the card, by the file's name.")
     dropout: Annotated[
         tuple[Rate, ...] | None,
         Field(
@@ -129,6 +159,15 @@ class ModelCard(_Card):
     tuned: TunedComposite | None = Field(
         default=None, description="The composite `tuned` of this network, which `lrpserve tune` found."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files_of_version_0_1(cls, fields: object) -> object:
+        """Cards of version 0.1 have ``weights`` and ``sha256``, name and hash of the only file."""
+        match fields:
+            case {"weights": str(name), "sha256": str(digest), **others} if "files" not in others:
+                return {**others, "files": {name: digest}}
+        return fields
 
     @field_validator("classes")
     @classmethod
@@ -145,31 +184,47 @@ class ModelCard(_Card):
         return self
 
     @property
+    def weights(self) -> str:
+        """File name of the weights."""
+        return next(name for name in self.files if name.endswith(WEIGHTS_SUFFIX))
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the weights."""
+        return self.files[self.weights]
+
+    @property
     def version(self) -> str:
-        """First 12 hex digits of the weights' SHA-256."""
-        return self.sha256[:12]
+        """First 12 hex digits of the weights' SHA-256, or of `_hash_of_all` for a model with its own graph."""
+        return (self._hash_of_all() if GRAPH in self.files else self.sha256)[:12]
+
+    def _hash_of_all(self) -> str:
+        """Return a SHA-256 over all that scores and maps depend on: the files and the preprocessing."""
+        fields = self.model_dump(mode="json", include={"files", "input_size", "normalisation"})
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def read_card(path: Path) -> ModelCard:
     """Read the card in this file; raises `RefusedToStartError` that names the file and what is wrong."""
     try:
         return ModelCard.model_validate(json.loads(read(path)))
+    except RecursionError:
+        raise RefusedToStartError(f"{path}: not a model card: nested too deeply") from None
     except ValueError as error:  # pydantic's ValidationError and json's JSONDecodeError both are
         raise RefusedToStartError(f"{path}: not a model card: {_first_line(error)}") from None
 
 
-def read(path: Path) -> bytes:
-    """Read a file; raises `RefusedToStartError`."""
+def read(path: Path, advice: str = "name a model's folder or card") -> bytes:
+    """Read a file; raises `RefusedToStartError` that ends with ``advice``."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise RefusedToStartError(
-            f"{path}: cannot be read ({error.strerror}); LRP_MODEL must name a model card"
-        ) from None
+        raise RefusedToStartError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
 
 
 def _first_line(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+        text = first["msg"].removeprefix("Value error, ")  # pydantic's own prefix
+        return ": ".join(filter(None, [".".join(map(str, first["loc"])), text]))
     return str(error)

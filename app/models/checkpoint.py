@@ -1,4 +1,4 @@
-"""Loading and saving of weights: a safetensors file and its model card, a JSON file with the weights' hash."""
+"""Loading and saving of networks: a folder of a safetensors file and its model card, with the weights' hash."""
 
 import hashlib
 from pathlib import Path
@@ -12,26 +12,22 @@ from app.errors import RefusedToStartError
 from app.lrp.engine.ops.dropout import DROPOUTS
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import ARCHITECTURES
-from app.models.card import ModelCard, Normalisation, TrainingRecord, read, read_card
+from app.models.card import ModelCard, Normalisation, TrainingRecord, read_card
+from app.models.files import CARD, WEIGHTS, locate, read_files
 
 
-def load(card_path: Path) -> tuple[MiniVGG, ModelCard]:
-    """Return the network of a card, in evaluation mode, and the card.
+def load(path: Path) -> tuple[MiniVGG, ModelCard]:
+    """Return the network of a model's folder or card, in evaluation mode, and the card.
 
-    Verifies the SHA-256 of the weights, because safetensors has no checksum, and that their names and shapes are
-    the network's and their values are finite. Raises `RefusedToStartError` with the file's path and the reason.
+    Verifies the SHA-256 of the files, because safetensors has no checksum, and that the weights' names and shapes
+    are the network's and their values are finite. Raises `RefusedToStartError` with the file's path and reason.
     """
+    card_path = locate(path)
     card = read_card(card_path)
     network = _network(card, card_path)
-    weights_path = card_path.parent / card.weights
-    content = read(weights_path)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != card.sha256:
-        raise RefusedToStartError(
-            f"{weights_path}: its SHA-256 is {digest[:12]}…, but {card_path.name} says {card.version}…; "
-            "the file is damaged or another one: restore the two together"
-        )
-    _load_tensors(network, _read_tensors(content, weights_path), weights_path)
+    weights_path = card_path.with_name(card.weights)
+    tensors = _read_tensors(read_files(card, card_path)[card.weights], weights_path)
+    _load_tensors(network, tensors, weights_path)
     return network, card
 
 
@@ -45,7 +41,7 @@ def save(
     dropout: tuple[float, ...] | None = None,
     training: TrainingRecord | None = None,
 ) -> Path:
-    """Write ``<name>.safetensors`` and its card ``<name>.json`` to ``folder``. Return the card's path.
+    """Write the model's folder ``<name>``, with card and weights, into ``folder``. Return the card's path.
 
     Any MiniVGG can be saved and served, with its own classes and normalisation::
 
@@ -54,10 +50,9 @@ def save(
         normalisation = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
         save(model, Path("mine"), name="mine", classes=("cat", "dog"), normalisation=normalisation)
 
-    Then run ``LRP_MODEL=mine/mine.json lrpserve serve``. ``dropout`` are the probabilities that it was trained
+    Then run ``LRP_MODEL=mine/mine lrpserve serve``. ``dropout`` are the probabilities that it was trained
     with, one for each dropout layer; without them ``sampling=dropout`` is refused.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     content = safetensors.save({key: value.contiguous() for key, value in model.state_dict().items()})
     card = ModelCard(
         name=name,
@@ -65,13 +60,13 @@ def save(
         classes=classes,
         normalisation=normalisation,
         input_size=model.input_size,
-        weights=f"{name}.safetensors",
-        sha256=hashlib.sha256(content).hexdigest(),
+        files={WEIGHTS: hashlib.sha256(content).hexdigest()},
         dropout=dropout,
         training=training,
     )
-    card_path = folder / f"{name}.json"
-    _replace(folder / card.weights, content)
+    card_path = folder / name / CARD
+    card_path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(card_path.with_name(WEIGHTS), content)
     write_card(card, card_path)
     return card_path
 

@@ -1,9 +1,8 @@
-"""``lrpserve train`` from data to files: loads data, trains, evaluates, and writes weights, card and plots."""
+"""``lrpserve train`` from data to files: loads data, trains, evaluates, and writes the model and plots."""
 
 import dataclasses
 import datetime
 import platform
-import re
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from app.errors import DataError
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import NAME, Measured, Normalisation, TrainingRecord
+from app.models.card import Measured, Normalisation, TrainingRecord, valid_name
 from app.models.checkpoint import dropout_rates, save
 from app.models.checkpoint import load as load_checkpoint
 from app.training.data import (
@@ -75,7 +74,7 @@ def train(
     device: str,
     start: Path | None = None,
 ) -> Path:
-    """Train a network and write weights and card to ``output``, plots to ``run``. Return the card's path.
+    """Train a network and write the model's folder into ``output``, plots into ``run``. Return the card's path.
 
     A tenth of the training images, at most 5 000, is held out for validation. The test images are used once,
     after training.
@@ -84,8 +83,8 @@ def train(
         recipe: Hyper-parameters.
         load: Returns the images of a split.
         run: Folder of the checkpoint and the plots.
-        output: Folder of weights and card.
-        name: Name of the model, and of its files.
+        output: Folder in which the model's folder is written.
+        name: Name of the model, and of its folder.
         data_name: Name of the dataset, for the card.
         resume: Continue from the checkpoint in ``run``; if it has all epochs, its network is exported again.
         seed: Seed of all random numbers.
@@ -150,8 +149,10 @@ def _find_test_data(data: Path) -> Path:
 
 
 def _check_before_training(run: Path, name: str, resume: bool) -> None:
-    if not re.fullmatch(NAME, name):
-        raise DataError(f"name {name!r}: letters, digits, '.', '_' and '-' only, 64 at most")
+    try:
+        valid_name(name)
+    except ValueError as error:
+        raise DataError(f"name {name!r}: {error}") from None
     if find_spec("matplotlib") is None:
         raise DataError("the plots need matplotlib: pip install matplotlib")
     if not resume and (run / CHECKPOINT).exists():

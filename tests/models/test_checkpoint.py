@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from app.errors import RefusedToStartError
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import Normalisation
+from app.models.card import Normalisation, read_card
 from app.models.checkpoint import dropout_rates, load, save
 from app.settings import shipped_model
 
@@ -55,7 +57,7 @@ def test_the_shipped_card_has_the_dropout_of_its_recipe() -> None:
 @pytest.mark.parametrize(
     ("dropout", "message"),
     [
-        ((0.1, 0.2), r"tiny\.json: dropout has 2 probabilities, and MiniVGG has 3"),
+        ((0.1, 0.2), r"card\.json: dropout has 2 probabilities, and MiniVGG has 3"),
         ((0.1, 0.2, 1.0), "dropout"),
     ],
 )
@@ -70,17 +72,17 @@ def test_a_card_with_other_dropout_than_the_networks_is_refused(
 
 def test_weights_with_a_flipped_bit_are_refused(tmp_path: Path) -> None:
     card = save_tiny(tmp_path)
-    weights = card.with_suffix(".safetensors")
+    weights = card.with_name("weights.safetensors")
     content = bytearray(weights.read_bytes())
     content[-100] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(RefusedToStartError, match=r"tiny\.safetensors.*SHA-256"):
+    with pytest.raises(RefusedToStartError, match=r"weights\.safetensors.*SHA-256"):
         load(card)
 
 
 def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     card = save_tiny(tmp_path)
-    weights = card.with_suffix(".safetensors")
+    weights = card.with_name("weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(RefusedToStartError, match="damaged"):
         load(card)
@@ -99,19 +101,140 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load(save_tiny(tmp_path, MiniVGG(3)))
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", '{"name": "x"}'])
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"name": "x"}', "[" * 100_000])
 def test_an_incomplete_card_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "card.json").write_text(text)
     with pytest.raises(RefusedToStartError, match=r"card\.json"):
         load(tmp_path / "card.json")
 
 
-def test_a_card_cannot_refer_to_a_file_outside_its_folder(tmp_path: Path) -> None:
+def hash_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.json", "a/b.json", "/etc/hostname", "..", ".", "", "a\\b", "\0", "a\nb/../c"]
+)
+def test_a_card_cannot_list_a_file_outside_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "outside.json").write_bytes(b"{}")
     card = save_tiny(tmp_path)
-    content = json.loads(card.read_text()) | {"weights": "../tiny.safetensors"}
+    content = json.loads(card.read_text())
+    content["files"][name] = hash_of(b"{}")
     card.write_text(json.dumps(content))
-    with pytest.raises(RefusedToStartError, match="weights"):
+    with pytest.raises(RefusedToStartError, match="files") as refused:
         load(card)
+    assert repr(name) in refused.value.detail
+
+
+def add_file(card: Path, name: str, content: bytes) -> None:
+    """Write a file beside the card, and list it there."""
+    card.with_name(name).write_bytes(content)
+    fields = json.loads(card.read_text())
+    fields["files"][name] = hash_of(content)
+    card.write_text(json.dumps(fields))
+
+
+def test_every_file_that_the_card_lists_is_verified(tmp_path: Path) -> None:
+    card = save_tiny(tmp_path)
+    add_file(card, "labels.txt", b"yes, no")
+    load(card)
+    card.with_name("labels.txt").write_bytes(b"no, yes")
+    with pytest.raises(RefusedToStartError, match=r"labels\.txt: its SHA-256"):
+        load(card)
+    card.with_name("labels.txt").unlink()
+    with pytest.raises(RefusedToStartError, match=r"labels\.txt: cannot be read"):
+        load(card)
+
+
+def test_a_file_that_the_card_does_not_list_is_not_read(tmp_path: Path) -> None:
+    card = save_tiny(tmp_path)
+    card.with_name("graph.json").write_bytes(b"nonsense")
+    load(card)
+
+
+@pytest.mark.parametrize("path", ["models/tiny", "models/tiny/card.json", "models/tiny.json"])
+def test_a_model_is_named_by_its_folder_its_card_or_the_card_of_version_0_1(
+    tmp_path: Path, path: str
+) -> None:
+    save_tiny(tmp_path / "models")
+    assert load(tmp_path / path)[1].name == "tiny"
+
+
+def test_files_of_two_models_do_not_replace_each_other(tmp_path: Path) -> None:
+    one, two = (
+        save(MiniVGG(2), tmp_path, name=name, classes=("a", "b"), normalisation=NORMALISATION)
+        for name in ("one", "two")
+    )
+    assert (load(one)[1].name, load(two)[1].name) == ("one", "two")
+
+
+OF_VERSION_0_1 = """
+{
+ "name": "fruit",
+ "architecture": "MiniVGG",
+ "classes": ["ripe", "unripe", "bad"],
+ "normalisation": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]},
+ "weights": "%s.safetensors",
+ "sha256": "%s",
+ "training": null
+}
+"""
+
+
+def write_0_1(folder: Path, model: MiniVGG, stem: str = "fruit") -> Path:
+    """Write card and weights as version 0.1 did; return the card's path."""
+    content = safetensors.torch.save(model.state_dict())
+    (folder / f"{stem}.safetensors").write_bytes(content)
+    card = folder / f"{stem}.json"
+    card.write_text(OF_VERSION_0_1 % (stem, hash_of(content)))
+    return card
+
+
+def test_a_card_of_version_0_1_is_loaded(tmp_path: Path) -> None:
+    written = MiniVGG(3).eval()
+    model, card = load(write_0_1(tmp_path, written, "my fruit"))
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(model(x), written(x))
+    assert card.name == "fruit"
+    assert card.classes == ("ripe", "unripe", "bad")
+    assert card.version == hash_of((tmp_path / "my fruit.safetensors").read_bytes())[:12]
+
+
+def test_a_card_of_version_0_1_is_preferred_to_a_folder_of_its_name(tmp_path: Path) -> None:
+    save(MiniVGG(2), tmp_path, name="fruit", classes=("a", "b"), normalisation=NORMALISATION)
+    assert load(write_0_1(tmp_path, MiniVGG(3)))[1].classes == ("ripe", "unripe", "bad")
+
+
+def test_damaged_weights_of_version_0_1_are_refused_by_name(tmp_path: Path) -> None:
+    card = write_0_1(tmp_path, MiniVGG(3))
+    with card.with_suffix(".safetensors").open("ab") as weights:
+        weights.write(b"\0")
+    with pytest.raises(RefusedToStartError, match=r"fruit\.safetensors: its SHA-256.*fruit\.json"):
+        load(card)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"weights": "../fruit.safetensors"}, "files: '../fruit.safetensors'"),
+        ({"weights": "fruit.pt"}, r"files: .*\.safetensors"),
+        ({"weights": "gone.safetensors"}, r"gone\.safetensors: cannot be read"),
+        ({"weights": ["fruit.safetensors"]}, "files"),
+        ({"weights": None}, "files"),
+        ({"sha256": "0" * 64}, "SHA-256"),
+        ({"sha256": "0" * 63}, r"files\.fruit\.safetensors"),
+        ({"sha256": 0}, "files"),
+    ],
+)
+def test_an_invalid_card_of_version_0_1_is_refused_in_one_line(
+    tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    card = write_0_1(tmp_path, MiniVGG(3))
+    card.write_text(json.dumps(json.loads(card.read_text()) | fields))
+    with pytest.raises(RefusedToStartError, match=message) as refused:
+        load(card)
+    assert str(tmp_path) in refused.value.detail
+    assert "\n" not in refused.value.detail
 
 
 def test_a_missing_card_is_refused(tmp_path: Path) -> None:
@@ -127,11 +250,16 @@ def test_a_missing_card_is_refused(tmp_path: Path) -> None:
         ({"normalisation": {"mean": [float("nan"), 0, 0], "std": [1, 1, 1]}}, "mean"),
         ({"normalisation": {"mean": [0, 0, 0], "std": [1, 0, 1]}}, "std"),
         ({"normalisation": {"mean": [0, 0, 0], "std": [1, 1, float("inf")]}}, "std"),
-        ({"weights": "/etc/tiny.safetensors"}, "weights"),
-        ({"weights": "tiny.pt"}, "weights"),
-        ({"weights": "\0.safetensors"}, "weights"),
-        ({"weights": "gone.safetensors"}, "gone.safetensors: cannot be read"),
-        ({"sha256": "0" * 64}, "SHA-256"),
+        ({"name": "tiny-lrp"}, "name: must not end in -lrp"),
+        ({"name": "../tiny"}, "name"),
+        ({"files": {}}, r"files: must list one file \*\.safetensors"),
+        ({"files": {"tiny.pt": "0" * 64}}, r"files: must list one file \*\.safetensors"),
+        ({"files": {"a.safetensors": "0" * 64, "b.safetensors": "0" * 64}}, "files: must list one file"),
+        ({"files": {"gone.safetensors": "0" * 64}}, "gone.safetensors: cannot be read"),
+        ({"files": {"weights.safetensors": "0" * 64}}, "SHA-256"),
+        ({"files": {"weights.safetensors": "damaged"}}, "weights.safetensors"),
+        ({"files": ["weights.safetensors"]}, "files"),
+        ({"weights": "weights.safetensors", "sha256": "0" * 64}, "weights"),
         ({"architecture": "VGG16"}, "VGG16"),
         ({"input_size": [3, 64, 64]}, "64"),
         ({"input_size": [2, 32, 32]}, "input_size"),
@@ -154,7 +282,7 @@ def test_an_invalid_field_of_a_card_is_refused_in_one_line(
 
 
 def test_a_card_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    weights = save_tiny(tmp_path).with_suffix(".safetensors")
+    weights = save_tiny(tmp_path).with_name("weights.safetensors")
     with pytest.raises(RefusedToStartError, match="not a model card"):
         load(weights)
     with pytest.raises(RefusedToStartError, match="cannot be read"):
@@ -162,6 +290,24 @@ def test_a_card_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_version_is_the_start_of_the_weights_hash(tmp_path: Path) -> None:
-    card = load(save_tiny(tmp_path))[1]
-    content = (tmp_path / card.weights).read_bytes()
-    assert card.version == hashlib.sha256(content).hexdigest()[:12]
+    path = save_tiny(tmp_path)
+    assert load(path)[1].version == hash_of(path.with_name("weights.safetensors").read_bytes())[:12]
+
+
+def test_the_version_of_a_model_with_its_own_graph_depends_on_all_files_and_the_preprocessing(
+    tmp_path: Path,
+) -> None:
+    path = save_tiny(tmp_path)
+    add_file(path, "graph.json", b"{}")
+    card = read_card(path)
+    others = [
+        card.model_copy(update={"files": card.files | {"graph.json": hash_of(b"[]")}}),
+        card.model_copy(update={"files": card.files | {"weights.safetensors": hash_of(b"")}}),
+        card.model_copy(update={"files": card.files | {"labels.txt": hash_of(b"")}}),
+        card.model_copy(update={"normalisation": Normalisation(mean=(0.5, 0.5, 0.4), std=(0.2, 0.2, 0.2))}),
+        card.model_copy(update={"input_size": (3, 32, 40)}),
+    ]
+    assert len({one.version for one in (card, *others)}) == 6
+    assert all(re.fullmatch("[0-9a-f]{12}", one.version) for one in (card, *others))
+    renamed = card.model_copy(update={"name": "other", "files": dict(reversed(card.files.items()))})
+    assert renamed.version == card.version

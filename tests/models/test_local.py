@@ -19,8 +19,7 @@ CARD = ModelCard(
     classes=("one", "other"),
     normalisation=Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
     input_size=(3, 8, 8),
-    weights="made-up.safetensors",
-    sha256="0" * 64,
+    files={"weights.safetensors": "0" * 64},
 )
 
 

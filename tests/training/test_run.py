@@ -102,7 +102,7 @@ def test_an_existing_checkpoint_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_invalid_names_and_data_are_refused_before_training(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", 2)
-    for name in ("../mine", "mine\n"):
+    for name in ("../mine", "mine\n", "mine-lrp"):
         with pytest.raises(DataError, match="name"):
             run(data, tmp_path, name=name)
     with pytest.raises(DataError, match="at least 10"):
