@@ -98,12 +98,14 @@ def serve(
     # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     settings = settings_of(host=host, port=port, root_path=root_path, device=device, model=model)
+    from app.models.repository import served_model
     from app.runtime.model_process import ModelProcess
 
     configure(settings.log_format)
     _warn_of_unknown_variables()
     check_address(settings)
-    model_process = ModelProcess(settings.model, settings.device, settings.cores, settings.model_limit_s)
+    card_path = served_model(settings).card_path
+    model_process = ModelProcess(card_path, settings.device, settings.cores, settings.model_limit_s)
     from app.main import create_app  # while the model loads
     from app.server import run
 
@@ -120,13 +122,13 @@ def train(
     ] = None,
     test_data: Annotated[Path | None, typer.Option(help="The test pictures, if they are elsewhere.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for weights and card; default the run's.")
+        Path | None, typer.Option(help="Folder for the model's folder; default the run's.")
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder for checkpoints and plots.")] = Path("runs"),
     name: Annotated[str, typer.Option(help="Name of the model.")] = "minivgg-cifar10",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     start: Annotated[
-        Path | None, typer.Option(help="Card of the network to start from, for the recipe conserving.")
+        Path | None, typer.Option(help="Model to start from, its folder or card, for the recipe conserving.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -197,10 +199,11 @@ def evaluate(
             evaluate_explanations(pipeline, chosen, options, output, as_json=as_json)
         return
     from app.models.checkpoint import load
+    from app.models.repository import served_model
     from app.training.data import load_split
     from app.training.evaluation import evaluate as measure
 
-    network, card = load(settings.model)
+    network, card = load(served_model(settings).card_path)
     measured = measure(network, load_split(pictures, split), card.normalisation, card.classes)
     if as_json:
         typer.echo(measured.model_dump_json())
@@ -218,9 +221,10 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of the pictures and of the search.")] = 0,
 ) -> None:
     """Search for the composite with the best maps: lrpserve tune --data train.zip."""
+    from app.models.repository import served_model
     from app.training.tune import tune as run_search
 
-    path = settings_of(model=model).model
+    path = served_model(settings_of(model=model)).card_path
     found = run_search(path, data, minutes=minutes, pictures=pictures, reported=reported, seed=seed)
     typer.echo("\n".join(tuned_lines(found)))
     typer.echo(f"wrote {path}")

@@ -40,6 +40,7 @@ from app.api.protocols.open_inference.schemas import InferenceRequest
 from app.api.routes import about, batch, compare, evaluate, explain, health, page, redoc, swagger
 from app.api.schemas import AboutModel, Limits, about_model
 from app.models.protocol import Model
+from app.models.repository import served_model
 from app.runtime.executor import Executor
 from app.runtime.model_process import ModelProcess
 from app.runtime.processes import ProcessExecutor
@@ -109,12 +110,14 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     """Return the service, with its model loaded and verified; raises `RefusedToStartError`.
 
     ``settings`` default to the environment's. ``model``
-    defaults to the settings' model in a process of its own, which ends with the application.
+    defaults to the settings' default model in a process of its own, which ends with the application.
     """
     settings = settings or Settings()
     refuse_unauthenticated_exposure(settings)
     keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
-    model = model or ModelProcess(settings.model, settings.device, settings.cores, settings.model_limit_s)
+    if model is None:
+        card_path = served_model(settings).card_path
+        model = ModelProcess(card_path, settings.device, settings.cores, settings.model_limit_s)
     service = Service(settings, model, keys)
     app = FastAPIOffline(
         redirect_slashes=False,

@@ -57,11 +57,20 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A tuple, or its items with commas between them."""
 
 
-def shipped_model() -> Path:
-    """Return the path of the card that is part of the project: in a wheel inside the package, else beside it."""
+SHIPPED_NAME = "minivgg-cifar10"
+"""Name of the model that is part of the project."""
+
+
+def shipped_models() -> Path:
+    """Return the folder of models that is part of the project: in a wheel inside the package, else beside it."""
     package = Path(__file__).parent
-    name = Path("model_weights") / "minivgg-cifar10" / "card.json"
+    name = "model_weights"
     return package / name if (package / name).exists() else package.parent / name
+
+
+def shipped_model() -> Path:
+    """Return the path of the card of the model that is part of the project."""
+    return shipped_models() / SHIPPED_NAME / "card.json"
 
 
 class Settings(BaseSettings):
@@ -69,7 +78,21 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    model: Path = Field(default_factory=shipped_model, description="Card (JSON) of the model to serve.")
+    models: Path = Field(
+        default_factory=shipped_models,
+        description="Folder of models: each of its folders with a `card.json` is one. By default it holds the "
+        "shipped one.",
+    )
+    model: Path | None = Field(
+        None,
+        description="A single model to serve instead: its folder, its `card.json`, or a card that version 0.1 "
+        "wrote.",
+    )
+    default_model: str | None = Field(
+        None,
+        description="Name of the model that answers where a request names none. Default: `minivgg-cifar10` if it "
+        "is there, else the only one.",
+    )
     device: str = Field("auto", description="auto (CUDA if available), cpu, cuda or cuda:N.")
     host: str = Field(
         "127.0.0.1",

@@ -233,7 +233,7 @@ def main() -> None:
         device="cpu", picture_processes=1, queue_deadline_s=PATIENCE_S, evaluation_deadline_s=PATIENCE_S
     )
     found = pictures()
-    with TestClient(create_app(settings, LocalModel.load(settings.model, "cpu", None))) as client:
+    with TestClient(create_app(settings, LocalModel.load(shipped_model(), "cpu", None))) as client:
         client.headers["Content-Type"] = "image/png"
         signals = Signals(client)
         rows = [signals.row(name, picture, found["the photo"]) for name, picture in found.items()]

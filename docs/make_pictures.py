@@ -23,6 +23,7 @@ from app.modalities.image.drawing.heatmap import CHUNK
 from app.modalities.image.drawing.style import Style, View
 from app.modalities.image.modality import ImageOptions
 from app.models.local import LocalModel
+from app.models.repository import served_model
 from app.runtime.threads import ThreadExecutor
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import RenderedExplanation, identity
@@ -81,7 +82,7 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
     """Write all pictures into ``folder`` and return the text of each generated block, by page."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(device="cpu")
-    model = LocalModel.load(settings.model, settings.device, settings.cores)
+    model = LocalModel.load(served_model(settings).card_path, settings.device, settings.cores)
     pipeline = create_pipeline(
         model, settings, Metrics(), lambda _: None, lambda renderer: ThreadExecutor(renderer, 1)
     )

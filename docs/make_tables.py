@@ -25,7 +25,7 @@ def settings() -> str:
     """Table of all settings: variable, default, meaning."""
     rows = []
     for name, field in Settings.model_fields.items():
-        default = "the shipped model" if field.default_factory else _formatted(field.default)
+        default = "`model_weights`" if field.default_factory else _formatted(field.default)
         meaning = (field.description or "").replace("*", "\\*")
         rows.append([f"`LRP_{name.upper()}`", default, meaning])
     return table(["variable", "default", "meaning"], rows)

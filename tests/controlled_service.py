@@ -12,6 +12,7 @@ from app.lrp.attribution import Batch, BatchAttributions
 from app.lrp.engine.engine import Engine
 from app.main import create_app
 from app.models.local import LocalModel
+from app.models.repository import served_model
 from app.server import run
 from app.settings import Settings
 from app.telemetry.logs import configure
@@ -31,7 +32,8 @@ def main() -> None:
 
     configure("json")
     settings = Settings()
-    model = LocalModel.load(settings.model, "cpu", None)  # runs a batch of its own, to check the network
+    # Loading runs a batch of its own, to check the network.
+    model = LocalModel.load(served_model(settings).card_path, "cpu", None)
     Engine.run = controlled_run  # type: ignore[method-assign,assignment] # the purpose of this process
     run(create_app(settings, model), settings)
 

@@ -74,7 +74,7 @@ def test_a_new_row_is_a_new_rule_everywhere(
 
     picture = encode(cat.crop((75, 0, 375, 300)).resize((32, 32)))
     settings = Settings(picture_processes=1)
-    with TestClient(create_app(settings, LocalModel.load(settings.model, "cpu", None))) as client:
+    with TestClient(create_app(settings, LocalModel.load(shipped_model(), "cpu", None))) as client:
         while client.get("/readyz").status_code == 503:
             pass
         check_rules(client)

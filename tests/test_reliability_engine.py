@@ -63,7 +63,7 @@ class Client:
 def serving_to_a_client(picture: bytes, settings: Settings | None = None) -> Iterator[Client]:
     """The service, warmed up."""
     settings = settings or Settings()
-    app = create_app(settings, LocalModel.load(settings.model, "cpu", None))
+    app = create_app(settings, LocalModel.load(shipped_model(), "cpu", None))
     with serving(settings, app) as server:
         client = Client(server, app, picture)
         while client.get("/readyz").status_code == 503:

@@ -12,10 +12,11 @@ def local_pipeline(settings: Settings) -> "Pipeline":
     """Return a pipeline that decodes and renders on a thread of this process."""
     from app.main import create_pipeline
     from app.models.local import LocalModel
+    from app.models.repository import served_model
     from app.runtime.threads import ThreadExecutor
     from app.telemetry.metrics import Metrics
 
-    network = LocalModel.load(settings.model, settings.device, settings.cores)
+    network = LocalModel.load(served_model(settings).card_path, settings.device, settings.cores)
     return create_pipeline(
         network,
         settings,

@@ -10,7 +10,9 @@ from app.command_line.console import option_name
 from app.errors import RefusedToStartError
 from app.settings import Settings, variable
 
-Model = Annotated[Path | None, typer.Option(help="Card (JSON) of the model; default the shipped one.")]
+Model = Annotated[
+    Path | None, typer.Option(help="Folder or card of the model; default as LRP_MODEL, LRP_MODELS.")
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
