@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.lrp.composites import CompositeDefinition, meaning_of_signs
 from app.lrp.rules import Rule
-from app.models.card import Normalisation, TrainingRecord
+from app.models.card import Normalisation, Preprocessing, TrainingRecord
 from app.models.protocol import Description
 
 
@@ -36,6 +36,10 @@ class AboutModel(BaseModel):
     classes: list[str]
     normalisation: Normalisation
     input_size: list[int] = Field(description="Channels, height, width.")
+    preprocessing: Preprocessing | None = Field(
+        description="How `fit=crop` resizes pictures, as in training, before it crops their centre; null: the "
+        "largest centred part of the input's aspect ratio is resized."
+    )
     sha256: str = Field(description="Of the weights file.")
     dropout: list[float] | None = Field(
         description="Probabilities of the dropout layers in training, in their order; null: unknown. Without any "
@@ -98,6 +102,7 @@ def about_model(described: Description, limits: Limits) -> AboutModel:
         classes=list(card.classes),
         normalisation=card.normalisation,
         input_size=list(card.input_size),
+        preprocessing=card.preprocessing,
         sha256=card.sha256,
         dropout=None if card.dropout is None else list(card.dropout),
         accuracy=test.accuracy if test else None,

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from app.errors import RefusedToStartError
+from app.modalities.image.spec import Resampling, TrainedResize
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Pattern of a model's name, which is part of file names and URLs."""
@@ -30,6 +31,9 @@ WEIGHTS_SUFFIX = ".safetensors"
 FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00]+")
 """Pattern of the name of a file beside the card: not a path, nor the folder itself or the one above it."""
 
+MAX_SIDE = 2048
+"""Longest side in pixels to which a picture is resized before it is cropped."""
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Deviation = Annotated[FiniteFloat, Field(gt=0)]
 Rate = Annotated[FiniteFloat, Field(ge=0, lt=1)]
 InputSize = tuple[Literal[1, 3], PositiveInt, PositiveInt]
@@ -70,6 +74,40 @@ class Normalisation(_Card):
 
     mean: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=3)]
     std: Annotated[tuple[Deviation, ...], Field(min_length=1, max_length=3)]
+
+
+class Preprocessing(_Card):
+    """How pictures were resized for the network; then their centre was cropped to the input size.
+
+    The values are those of torchvision's ``Resize`` and ``CenterCrop`` on Pillow images, which antialias. One of
+    ``resize`` and ``crop_pct`` is given.
+    """
+
+    resize: Side | Annotated[tuple[Side, ...], Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="Length of the shorter side in pixels; or height and width to which a picture is stretched.",
+    )
+    crop_pct: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Instead of `resize`: the input's sides over those that a picture is resized to cover, which "
+        "are rounded down, as timm's `crop_pct`.",
+    )
+    interpolation: Resampling = Field(description="Pillow's filter.")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if (self.resize is None) == (self.crop_pct is None):
+            raise ValueError("give either resize or crop_pct")
+        return self
+
+    def trained_resize(self, height: int, width: int) -> TrainedResize:
+        """Return what pictures are resized to for an input of this size."""
+        if isinstance(self.resize, int):
+            return TrainedResize(self.resize, self.resize, True, self.interpolation)
+        if self.resize is not None:
+            return TrainedResize(self.resize[1], self.resize[0], False, self.interpolation)
+        share = self.crop_pct or 1.0
+        return TrainedResize(int(width / share), int(height / share), True, self.interpolation)
 
 
 class Measured(_Card):
@@ -147,6 +185,10 @@ class ModelCard(_Card):
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     normalisation: Normalisation
     input_size: InputSize = DEFAULT_INPUT_SIZE
+    preprocessing: Preprocessing | None = Field(
+        default=None,
+        description="Null: the largest centred part of the input's aspect ratio, resized by Lanczos's filter.",
+    )
     files: Files = Field(description="SHA-256 of each file of the model but the card, by the file's name.")
     dropout: Annotated[
         tuple[Rate, ...] | None,
@@ -183,6 +225,18 @@ class ModelCard(_Card):
             raise ValueError(f"normalisation needs a mean and a std for each of {channels} channels")
         return self
 
+    @model_validator(mode="after")
+    def _resized_to_no_less_than_the_input(self) -> Self:
+        if self.preprocessing is not None:
+            _, height, width = self.input_size
+            resize = self.preprocessing.trained_resize(height, width)
+            if not (height <= resize.height <= MAX_SIDE and width <= resize.width <= MAX_SIDE):
+                raise ValueError(
+                    f"preprocessing resizes pictures to {resize.width}×{resize.height}, from which the input's "
+                    f"{width}×{height} are cropped; it must be as large, and at most {MAX_SIDE} a side"
+                )
+        return self
+
     @property
     def weights(self) -> str:
         """File name of the weights."""
@@ -200,7 +254,9 @@ class ModelCard(_Card):
 
     def _hash_of_all(self) -> str:
         """Return a SHA-256 over all that scores and maps depend on: the files and the preprocessing."""
-        fields = self.model_dump(mode="json", include={"files", "input_size", "normalisation"})
+        fields = self.model_dump(
+            mode="json", include={"files", "input_size", "normalisation", "preprocessing"}
+        )
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

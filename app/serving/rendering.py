@@ -165,7 +165,8 @@ def image_modality(card: ModelCard, max_pixels: int) -> ImageModality:
 def image_spec(card: ModelCard) -> ImageSpec:
     """Return the input that ``card`` describes."""
     channels, height, width = card.input_size
-    return ImageSpec(channels, height, width, card.normalisation.mean, card.normalisation.std)
+    resize = None if card.preprocessing is None else card.preprocessing.trained_resize(height, width)
+    return ImageSpec(channels, height, width, card.normalisation.mean, card.normalisation.std, resize)
 
 
 def identity(explained: T) -> T:

@@ -69,7 +69,7 @@ class ReportWriter:
                 enumerate(zip(logits, probabilities, strict=True)), key=lambda item: -item[1][1]
             )
         ]
-        rectangle = upload.rectangle
+        crop = upload.rectangle.scaled()
         return PredictAnswer(
             model=ModelReference(name=self._card.name, version=self._card.version),
             prediction=Prediction(**dict(scores[0]), uncertainty=self._uncertainty(result)),
@@ -78,9 +78,7 @@ class ReportWriter:
                 format=upload.format,
                 width=upload.width,
                 height=upload.height,
-                crop=Crop(
-                    left=rectangle.left, top=rectangle.top, width=rectangle.width, height=rectangle.height
-                ),
+                crop=Crop(left=crop.left, top=crop.top, width=crop.width, height=crop.height),
             ),
             warnings=[*upload.warnings, *self._warnings(scores[0])],
         )

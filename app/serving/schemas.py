@@ -58,7 +58,7 @@ class Prediction(Score):
 
 
 class Crop(Answer):
-    """Rectangle of the upload that the model saw, in the upload's pixels; with padding it exceeds the upload."""
+    """Rectangle of the upload that the model saw, in whole pixels of the upload; with padding it exceeds it."""
 
     left: int
     top: int

@@ -25,6 +25,7 @@ def test_model_gives_what_is_needed_to_reproduce_an_answer(client: TestClient) -
     assert len(about["classes"]) == 10
     assert len(about["normalisation"]["mean"]) == len(about["normalisation"]["std"]) == 3
     assert about["input_size"] == [3, 32, 32]
+    assert about["preprocessing"] is None
     assert about["accuracy"] == about["training"]["test"]["accuracy"] >= 0.89
     assert about["limits"] == {"max_body_bytes": 8 * 2**20, "max_pixels": 25_000_000, "max_pictures": 32}
     assert next(layer["name"] for layer in about["layers"]) == "features.0"

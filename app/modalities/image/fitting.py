@@ -1,4 +1,7 @@
-"""Fitting a picture to the network's input: which part of it is scaled, padding, and greyscale."""
+"""Fitting a picture to the network's input: which part of it is scaled, padding, and greyscale.
+
+A network whose card says how pictures were resized in training gets them like that: `trained_resize`.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,8 +9,9 @@ from typing import Final
 
 from PIL import Image
 
-from app.modalities.image.picture import Facts, Picture, Rectangle
-from app.modalities.image.spec import ImageSpec
+from app.modalities.image.picture import Box, Facts, Picture, Rectangle
+from app.modalities.image.spec import ImageSpec, TrainedResize
+from app.modalities.image.trained_resize import cropped, padded, stretched
 
 PAD_SIDE: Final = 1024
 """A picture is scaled to this longest side, or the network's, before it is padded: a square around 65535×1 would
@@ -21,7 +25,7 @@ class Fit(StrEnum):
     """Which part of a picture becomes the network's input."""
 
     CROP = "crop"
-    """The largest centred rectangle of the input's aspect ratio."""
+    """The largest centred rectangle of the input's aspect ratio, or what the training's preprocessing keeps."""
     PAD = "pad"
     """The smallest rectangle of the input's aspect ratio around the picture; the rest is padding."""
     STRETCH = "stretch"
@@ -44,14 +48,40 @@ def facts(picture: Picture, fitted: FittedImage) -> Facts:
 
 
 def fit_to_model(picture: Picture, fit: Fit, spec: ImageSpec) -> FittedImage:
-    """Scale the part chosen by ``fit`` to the network's input size; a picture of that size is left unchanged."""
+    """Scale the part chosen by ``fit`` to the network's input size.
+
+    A picture of that size is left unchanged, unless the network's preprocessing would crop it.
+    """
+    if spec.resize is None:
+        image, rectangle = _fitted_by_aspect(picture, fit, spec)
+    else:
+        image, rectangle = _fitted_as_trained(picture.image, fit, spec.resize, spec)
+    return FittedImage(image.convert(spec.mode), rectangle, _size_warnings(rectangle, spec))
+
+
+def _fitted_as_trained(
+    image: Image.Image, fit: Fit, resize: TrainedResize, spec: ImageSpec
+) -> tuple[Image.Image, Rectangle]:
+    match fit:
+        case Fit.CROP:
+            return cropped(image, resize, spec)
+        case Fit.PAD:
+            return padded(image, resize, spec)
+        case Fit.STRETCH:
+            return stretched(image, resize, spec)
+
+
+def _fitted_by_aspect(picture: Picture, fit: Fit, spec: ImageSpec) -> tuple[Image.Image, Rectangle]:
     rectangle = _rectangle(picture, fit, spec)
     # Cropped first: a filter that scales a region of a picture also reads the pixels next to the region.
-    part = _padded(picture.image, rectangle, spec) if fit is Fit.PAD else picture.image.crop(rectangle.box)
+    part = (
+        _padded(picture.image, rectangle.scaled(), spec)
+        if fit is Fit.PAD
+        else picture.image.crop(rectangle.scaled().box)
+    )
     # Lanczos weighs all pixels that it merges, so that nothing aliases. reducing_gap=3 makes it several times
     # faster on photos and changes no value by more than a level or two.
-    image = part.resize(spec.size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return FittedImage(image.convert(spec.mode), rectangle, _size_warnings(rectangle, spec))
+    return part.resize(spec.size, Image.Resampling.LANCZOS, reducing_gap=3.0), rectangle
 
 
 def _rectangle(picture: Picture, fit: Fit, spec: ImageSpec) -> Rectangle:
@@ -67,7 +97,7 @@ def _rectangle(picture: Picture, fit: Fit, spec: ImageSpec) -> Rectangle:
     return Rectangle((picture.width - width) // 2, (picture.height - height) // 2, width, height)
 
 
-def _padded(image: Image.Image, rectangle: Rectangle, spec: ImageSpec) -> Image.Image:
+def _padded(image: Image.Image, rectangle: Box, spec: ImageSpec) -> Image.Image:
     """Return the picture in the middle of its ``rectangle``, which is scaled down to PAD_SIDE if it is larger."""
     side = max(rectangle.width, rectangle.height)
     scaled_side = min(side, max(PAD_SIDE, spec.longest_side))
@@ -87,7 +117,8 @@ def _size_warnings(rectangle: Rectangle, spec: ImageSpec) -> tuple[str, ...]:
     """Return a warning where most of the picture's detail cannot reach the network."""
     if rectangle.width <= MUCH_LARGER * spec.width or rectangle.height <= MUCH_LARGER * spec.height:
         return ()
+    part = rectangle.scaled()
     return (
         f"The model sees {spec.width}×{spec.height} pixels of the upload's "
-        f"{rectangle.width}×{rectangle.height}: details are lost. Crop the picture to its subject.",
+        f"{part.width}×{part.height}: details are lost. Crop the picture to its subject.",
     )

@@ -63,10 +63,11 @@ class ImageModality:
         Raises what `app.modalities.image.decoding.decode` raises.
         """
         picture = from_pixels(data) if isinstance(data, np.ndarray) else decode(data, self._max_pixels)
-        fitted = fit_to_model(picture, options.fit, self._spec)
-        if isinstance(data, np.ndarray):  # not rounded to the picture's 8 bits
+        if isinstance(data, np.ndarray):  # the network's input: neither cropped nor rounded to 8 bits
+            fitted = fit_to_model(picture, Fit.STRETCH, self._spec)
             values = normalise(data, self._spec)
         else:
+            fitted = fit_to_model(picture, options.fit, self._spec)
             values = to_input(fitted.image, self._spec)
         backdrop = backdrop_of(picture, options.style, self._spec)
         return ImageSample(facts(picture, fitted), values, np.asarray(fitted.image), backdrop)

@@ -1,8 +1,37 @@
 """The input of a network that takes images, as its card describes it."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import Literal
+
+
+class Resampling(StrEnum):
+    """Pillow's filters. All but `NEAREST` weigh every pixel that they merge, so that nothing aliases."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+@dataclass(frozen=True)
+class TrainedResize:
+    """How pictures were resized for the network before their centre was cropped to the size of its input."""
+
+    width: int
+    height: int
+    keeps_aspect: bool
+    """Whether a picture is scaled until it just covers ``width`` × ``height``, or stretched to exactly that."""
+    resampling: Resampling
+
+    def size_of(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size to which a picture is resized, rounded as by torchvision's ``Resize``."""
+        if not self.keeps_aspect:
+            return self.width, self.height
+        if width * self.height <= height * self.width:
+            return self.width, self.width * height // width
+        return self.height * width // height, self.height
 
 
 @dataclass(frozen=True)
@@ -15,6 +44,8 @@ class ImageSpec:
     width: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: TrainedResize | None = None
+    """Of the training; ``None``: pictures are fitted by their aspect ratio and resized by Lanczos's filter."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Sizes and places of what is drawn, in pixels."""
 
 from app.modalities.image.drawing.style import LARGEST, Size, Style
-from app.modalities.image.picture import Rectangle
+from app.modalities.image.picture import Box, Rectangle
 
 MARGIN = 16
 """Pixels between and around panels and tiles."""
@@ -19,13 +19,10 @@ def fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def placed(upload: tuple[int, int], rectangle: Rectangle, side: int) -> tuple[tuple[int, int], Rectangle]:
+def placed(upload: tuple[int, int], rectangle: Rectangle, side: int) -> tuple[tuple[int, int], Box]:
     """Return the size of an ``upload`` scaled to a longest side of ``side``, and ``rectangle`` scaled with it."""
     size = fitted(upload, side)
-    across, down = size[0] / upload[0], size[1] / upload[1]
-    left, top, right, bottom = rectangle.box
-    x, y = round(left * across), round(top * down)
-    return size, Rectangle(x, y, max(1, round(right * across) - x), max(1, round(bottom * down) - y))
+    return size, rectangle.scaled(size[0] / upload[0], size[1] / upload[1])
 
 
 def input_side(upload: tuple[int, int]) -> int:
