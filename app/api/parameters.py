@@ -5,7 +5,7 @@ Those of rules are added by `app.api.rule_parameters`; `app.api.placeholders` fi
 """
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -18,6 +18,7 @@ from app.modalities.image.drawing.layout import MAX_INPUT_SIDE
 from app.modalities.image.drawing.style import (
     LARGEST,
     SMALLEST,
+    AtLeast,
     Interpolation,
     Normalize,
     Sign,
@@ -53,6 +54,8 @@ def sides(*names: str) -> dict[str, Any]:
     return {"pattern": f"^({'|'.join(names)}|[0-9]{{2,4}})$"}
 
 
+DEFAULT_SIDE = 256
+"""Smallest side in pixels of a map whose size is not given."""
 MAX_NAME_LENGTH = 200
 """Characters; labels of ImageNet, including their synonyms, have up to 130."""
 Name = Annotated[str, Field(max_length=MAX_NAME_LENGTH)]
@@ -79,8 +82,9 @@ class PredictParameters(BaseModel):
     fit: Fit = Field(
         Fit.CROP,
         examples=["pad"],
-        description="How the picture becomes the model's {{input_size}}: its largest centred part of that "
-        "shape, padded to that shape, or stretched.",
+        description="How the picture becomes the model's {{input_size}}. `crop`: its largest centred part of "
+        "that shape, or what the model's `preprocessing` (`GET /model`) keeps. `pad`: all of it, padded to that "
+        "shape. `stretch`: all of it, stretched.",
     )
     top_k: int | None = Field(
         None,
@@ -92,6 +96,8 @@ class PredictParameters(BaseModel):
 
 class MapParameters(PredictParameters):
     """Parameters of endpoints that respond with maps; `app.api.rule_parameters` adds those of rules."""
+
+    default_side: ClassVar[int] = DEFAULT_SIDE
 
     layers: list[Override] = Field(
         [],
@@ -138,17 +144,18 @@ class MapParameters(PredictParameters):
         description="A name from `GET /colormaps`.",
         json_schema_extra=one_of(list(COLORMAPS)),
     )
-    size: str = Field(
-        "256",
+    size: Annotated[str, Field(json_schema_extra=sides("model", "input"))] | None = Field(
+        None,
         examples=["input"],
         description=f"Longest side in pixels from {SMALLEST} to {LARGEST}, "
-        f"`model` ({{{{input_size}}}}), or `input` (the upload's own, at most {MAX_INPUT_SIDE}).",
-        json_schema_extra=sides("model", "input"),
+        f"`model` ({{{{input_size}}}}), or `input` (the upload's own, at most {MAX_INPUT_SIDE}). Default: the "
+        f"smallest multiple of the model's longest side from {DEFAULT_SIDE} on.",
     )
     interpolation: Interpolation = Field(
         Interpolation.NEAREST,
         examples=["bicubic"],
-        description="How the map is enlarged: crisp pixels or smooth.",
+        description="How the map is enlarged: crisp pixels or smooth. A map that is drawn smaller than it is, is "
+        "averaged.",
     )
     values: bool = Field(
         False,
@@ -206,7 +213,7 @@ class MapParameters(PredictParameters):
             sign=self.sign,
             colormap=self.colormap,
             view=view,
-            size=parse_size(self.size),
+            size=AtLeast(self.default_side) if self.size is None else parse_size(self.size),
             interpolation=self.interpolation,
         )
 

@@ -1,7 +1,7 @@
 """Query parameters of the endpoints that take several rules: ``/compare`` and ``/evaluate``."""
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,11 +16,14 @@ from app.api.parameters import (
 )
 from app.errors import InvalidParameterError
 from app.lrp.request import Start
+from app.modalities.image.drawing.layout import LARGEST_TILE
 from app.modalities.image.drawing.style import LARGEST, SMALLEST, View
 from app.modalities.image.modality import ImageOptions
 from app.quality.perturbation import Replacement
 from app.serving.requests import MAX_COMPARED, CompareOptions, EvaluateOptions
 
+SIDE_OF_SEVERAL = 128
+"""Smallest side in pixels of each map of a comparison whose size is not given."""
 JsonOrPng = Annotated[Literal["json", "png"] | None, Field(examples=["png"], description=FORM_OF_ANSWER)]
 
 
@@ -89,12 +92,13 @@ class CompareParameters(MapParameters):
         description="Relevance put in at the output. The logit, else a class that the network hardly considers "
         "would get as much as the one that it chose.",
     )
-    size: str = Field(
-        "128",
+    default_side: ClassVar[int] = SIDE_OF_SEVERAL
+    size: Annotated[str, Field(json_schema_extra=sides("model"))] | None = Field(
+        None,
         examples=["model"],
         description=f"Longest side of each map in pixels from {SMALLEST} to {LARGEST}, "
-        f"or `model` ({{{{input_size}}}}).",
-        json_schema_extra=sides("model"),
+        f"or `model` ({{{{input_size}}}}); on the sheet at most {LARGEST_TILE}, or `model` if that is larger. "
+        f"Default: the smallest multiple of the model's longest side from {SIDE_OF_SEVERAL} on.",
     )
     format: JsonOrPng = None
 

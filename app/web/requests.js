@@ -4,7 +4,7 @@ import { requestFor } from "./code.js";
 import { compareQuery, explainQuery } from "./query.js";
 import { settable } from "./state.js";
 
-const CELL_SIDE = 128; // of the small maps of comparison and layers, in pixels
+const CELL_SIDE = 128; // of the small maps of layers, in pixels
 
 /** @typedef {{file: File, name: string, answer: any}} Shown the picture on the page, and its answer */
 
@@ -35,9 +35,7 @@ export class Requests {
 
   /** @param {Shown} shown @param {AbortSignal} signal */
   compare({ file, answer }, signal) {
-    const query = this.#compareQuery(answer);
-    query.set("size", CELL_SIDE);
-    return this.#ask("compare", query, file, signal);
+    return this.#ask("compare", this.#compareQuery(answer), file, signal);
   }
 
   /** Ask for the relevance at several layers. @param {Shown} shown @param {string[]} layers @param {AbortSignal} signal */

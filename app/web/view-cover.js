@@ -104,7 +104,7 @@ export function createCoverView(store, service, mean, { map, pictures, scores },
     asking.run(
       async (signal) => {
         const file = await new Promise((resolve) => input.toBlob(resolve, "image/png"));
-        return (await service.post("predict", file, "application/json", signal)).json();
+        return (await service.post("predict?fit=stretch", file, "application/json", signal)).json();
       },
       (answer) => {
         settle(trouble);

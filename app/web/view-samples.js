@@ -5,7 +5,7 @@ import { byId } from "./dom.js";
 import { spread } from "./words.js";
 
 const SAMPLES = 32;
-const DRAWN = { statistic: "std", sign: null, normalize: null, vmax: null, size: 256 };
+const DRAWN = { statistic: "std", sign: null, normalize: null, vmax: null, size: null };
 
 /**
  * @param {{dropout: number[] | null}} model as of GET /model

@@ -15,6 +15,8 @@ class Backdrop:
     """What is drawn of an upload: ``size`` is its own (width, height), ``image`` is as large as it is drawn."""
 
     size: tuple[int, int]
+    side: int
+    """Longest side of a map that is drawn alone or over the upload."""
     image: Image.Image | None
     """``None`` where the style shows nothing of the upload."""
 
@@ -28,13 +30,12 @@ class Backdrop:
 def backdrop_of(picture: Picture, style: Style, spec: ImageSpec) -> Backdrop:
     """Return what ``style`` shows of ``picture``; the picture itself is not needed any more."""
     size = picture.image.size
+    side = longest_side(style, size, spec.longest_side)
     match style.view:
         case View.HEATMAP:
-            return Backdrop(size, None)
+            return Backdrop(size, side, None)
         case View.OVERLAY:
-            side = longest_side(style, size, spec.longest_side)
+            shown = fitted(size, side)
         case View.SIDE_BY_SIDE:
-            side = panel_side(style, spec.longest_side)
-    return Backdrop(
-        size, picture.image.resize(fitted(size, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    )
+            shown = fitted(size, panel_side(style, spec.longest_side))
+    return Backdrop(size, side, picture.image.resize(shown, Image.Resampling.LANCZOS, reducing_gap=3.0))

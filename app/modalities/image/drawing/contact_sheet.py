@@ -24,14 +24,14 @@ def contact_sheet(
     """Draw maps on one ``scale``: a row for each rule by name, a column for each caption, a colour bar.
 
     ``seen``, what the network saw, is in the corner. ``metadata`` as in `drawing.render.render`. A map's
-    longest side is ``style.size``, up to `LARGEST_TILE` pixels. All maps have the same shape.
+    longest side is ``style.size``, within the limit of `tile_side`. All maps have the same shape.
     """
     side = tile_side(style, max(seen.size))
     grids = {name: [shown_grid(relevance, style.sign) for relevance in maps] for name, maps in rows.items()}
     first = next(iter(grids.values()))[0]
     tile, picture = fitted((first.shape[1], first.shape[0]), side), fitted(seen.size, side)
     across, down = max(tile[0], picture[0]), max(tile[1], picture[1])  # size of a cell
-    letters = max(11, side // 10)
+    letters = min(18, max(11, side // 10))
     font = ImageFont.load_default(letters)
     line = int(letters * 1.6)
     left = MARGIN + max(across, *(int(font.getlength(name)) for name in rows)) + MARGIN

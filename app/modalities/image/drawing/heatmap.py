@@ -55,16 +55,25 @@ def enlarged(grid: Grid, scale: Scale, style: Style, size: tuple[int, int]) -> I
 
 
 def coloured(grid: Grid, scale: Scale, style: Style, size: tuple[int, int]) -> Colours:
-    """Return the colours of ``grid``, of its own shape or ``size``, to be enlarged by repeating pixels.
+    """Return the colours of ``grid``, of its own shape or ``size``, to be enlarged by repeating pixels."""
+    return scale.colours(resized(grid, style, size))
 
-    Values are interpolated, never colours.
+
+def resized(grid: Grid, style: Style, size: tuple[int, int]) -> Grid:
+    """Return the values of ``grid`` at ``size`` (width, height), or fewer, to be enlarged by repeating them.
+
+    Values are interpolated, never colours. Where they are more than ``size`` has pixels, they are averaged.
     """
+    rows, columns = grid.shape
     if style.interpolation is Interpolation.NEAREST:
-        return scale.colours(grid)
-    smooth = Image.fromarray(grid.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+        size, filter_ = (min(size[0], columns), min(size[1], rows)), Image.Resampling.BOX
+    else:
+        filter_ = Image.Resampling.BICUBIC
+    if size == (columns, rows):
+        return grid
+    values = Image.fromarray(grid.astype(np.float32)).resize(size, filter_)
     # Cubic curves overshoot: relevance that no pixel has, of the other sign even, must not be drawn.
-    within = np.asarray(smooth, np.float64).clip(grid.min(), grid.max())
-    return scale.colours(within)
+    return np.asarray(values, np.float64).clip(grid.min(), grid.max())
 
 
 def is_heatmap(file: BinaryIO) -> bool:

@@ -1,6 +1,6 @@
 """Sizes and places of what is drawn, in pixels."""
 
-from app.modalities.image.drawing.style import LARGEST, Size, Style
+from app.modalities.image.drawing.style import LARGEST, AtLeast, Size, Style
 from app.modalities.image.picture import Box, Rectangle
 
 MARGIN = 16
@@ -10,7 +10,7 @@ MAX_INPUT_SIDE = 2048
 SMALLEST_PANEL = 128
 """Below it, the numbers of a colour bar do not fit beside it."""
 LARGEST_TILE = 256
-"""Longest side of a map on a contact sheet."""
+"""Longest side of a map on a contact sheet, unless the network's input is larger."""
 
 
 def fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
@@ -45,8 +45,17 @@ def panel_side(style: Style, model_side: int) -> int:
 
 def tile_side(style: Style, model_side: int) -> int:
     """Return the longest side of a map on a contact sheet."""
-    return min(LARGEST_TILE, _side(style.size, model=model_side, input_=LARGEST_TILE))
+    largest = max(LARGEST_TILE, model_side)
+    return min(largest, _side(style.size, model=model_side, input_=largest))
 
 
 def _side(size: Size, *, model: int, input_: int) -> int:
-    return {"model": model, "input": input_}[size] if isinstance(size, str) else size
+    match size:
+        case "model":
+            return model
+        case "input":
+            return input_
+        case AtLeast():
+            return size.multiple_of(model)
+        case _:
+            return size

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from app.modalities.image.drawing.backdrop import Backdrop
-from app.modalities.image.drawing.heatmap import enlarged
+from app.modalities.image.drawing.heatmap import resized
 from app.modalities.image.drawing.layout import placed
 from app.modalities.image.drawing.scale import Grid, Scale
 from app.modalities.image.drawing.style import Style
@@ -19,11 +19,13 @@ def draw_overlay(
 ) -> Image.Image:
     """Draw ``grid`` over the ``rectangle`` of the picture, the more opaque the larger the relevance."""
     size, box = placed(backdrop.size, rectangle, max(backdrop.shown.size))
-    colours = enlarged(grid, scale, style, (box.width, box.height))
+    values = resized(grid, style, (box.width, box.height))
     # The root keeps weak relevance visible; full relevance hides two thirds of the picture, not all.
-    opacity = np.rint(np.sqrt(scale.strength(grid)) * 0.85 * 255).astype(np.uint8)
-    resampling = Image.Resampling[style.interpolation.name]
-    mask = Image.fromarray(opacity).resize((box.width, box.height), resampling)
+    opacity = np.rint(np.sqrt(scale.strength(values)) * 0.85 * 255).astype(np.uint8)
+    colours, mask = (
+        Image.fromarray(levels).resize((box.width, box.height), Image.Resampling.NEAREST)
+        for levels in (scale.colours(values), opacity)
+    )
     overlay = Image.blend(Image.new("RGB", size, (200, 200, 200)), backdrop.shown, DIMMED)
     seen = Image.new("L", size)
     seen.paste(255, box.box)

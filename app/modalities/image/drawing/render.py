@@ -10,7 +10,7 @@ from app.errors import InternalError, InvalidParameterError
 from app.modalities.image.drawing.backdrop import Backdrop
 from app.modalities.image.drawing.captions import DEFAULT_CAPTIONS, Captions
 from app.modalities.image.drawing.heatmap import Drawing, Heatmap, coloured, enlarged, to_heatmap
-from app.modalities.image.drawing.layout import fitted, input_side, placed
+from app.modalities.image.drawing.layout import fitted, placed
 from app.modalities.image.drawing.overlay import draw_overlay
 from app.modalities.image.drawing.scale import Grid, Relevance, Scale, scale_of_grids, shown_grid
 from app.modalities.image.drawing.side_by_side import draw_side_by_side
@@ -59,10 +59,10 @@ def _draw_map(grid: Grid, scale: Scale, style: Style, backdrop: Backdrop, rectan
         case "model":
             return Drawing(scale.colours(grid), shape)
         case "input":
-            size, box = placed(backdrop.size, rectangle, input_side(backdrop.size))
+            size, box = placed(backdrop.size, rectangle, backdrop.side)
             neutral = Image.fromarray(scale.colours(np.zeros((1, 1)))).resize(size)
             neutral.paste(enlarged(grid, scale, style, (box.width, box.height)), (box.left, box.top))
             return Drawing.of(neutral)
-        case side:
-            size = fitted(shape, side)
+        case _:
+            size = fitted(shape, backdrop.side)
             return Drawing(coloured(grid, scale, style, size), size)

@@ -40,13 +40,27 @@ class View(StrEnum):
 
 
 class Interpolation(StrEnum):
-    """How the map is enlarged."""
+    """How the map is enlarged. A map that is drawn smaller than it is, is averaged."""
 
     NEAREST = "nearest"
     BICUBIC = "bicubic"
 
 
-Size = Literal["model", "input"] | int
+@dataclass(frozen=True)
+class AtLeast:
+    """The smallest multiple of the longest side of the network's input that is not below ``side`` pixels.
+
+    All pixels of a map of the input are then of the same size.
+    """
+
+    side: int
+
+    def multiple_of(self, model_side: int) -> int:
+        """Return the side in pixels for a network with this longest side."""
+        return -(-self.side // model_side) * model_side
+
+
+Size = Literal["model", "input"] | int | AtLeast
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ class Style:
     sign: Sign = Sign.ALL
     colormap: str = "RdBu_r"
     view: View = View.HEATMAP
-    size: Size = 256
+    size: Size = AtLeast(256)
     interpolation: Interpolation = Interpolation.NEAREST
 
     def __post_init__(self) -> None:
