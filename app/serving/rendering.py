@@ -56,7 +56,7 @@ class RenderedExplanation:
         """Return the JSON response; with ``values`` it contains the map and the pixels as nested numbers."""
         fields = dict(self.report)
         if values:
-            fields["relevance"] = self.report.relevance.model_copy(update={"values": self.relevance.tolist()})
+            fields["relevance"] = self.report.relevance.model_copy(update={"values": _nested(self.relevance)})
             pixels = np.atleast_3d(self.pixels).tolist()  # (height, width, channels)
             fields["input"] = self.report.input.model_copy(update={"pixels": pixels})
         return ExplainAnswer(**fields, heatmap=_heatmap_report(self.heatmap))
@@ -172,6 +172,17 @@ def image_spec(card: ModelCard) -> ImageSpec:
 def identity(explained: T) -> T:
     """Return its argument: a ``write`` function for those who need the explanation itself."""
     return explained
+
+
+def _nested(values: Floats) -> Any:
+    """Return ``values`` as nested lists of nine significant digits, which tell each float32 from all others.
+
+    With all digits of their doubles, the JSON of a map would be half as long again.
+    """
+    doubles = values.astype(np.float64)
+    exponents = np.floor(np.log10(np.abs(doubles), out=np.zeros_like(doubles), where=doubles != 0))
+    scales = 10.0 ** (8 - exponents)
+    return (np.rint(doubles * scales) / scales).tolist()
 
 
 def _map(report: ExplanationReport, relevance: Floats) -> Map:
