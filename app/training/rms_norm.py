@@ -60,7 +60,7 @@ class _MeanSquare(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """Return the gradient of the input, (B, C, …)."""
-        (x,) = ctx.saved_tensors
+        x: Tensor = ctx.saved_tensors[0]
         factors = gradient * (2 * gradient.numel() / x.numel())
         return x * factors.to(x.dtype).view(_channel_shape(x))
 
