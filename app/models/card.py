@@ -38,6 +38,7 @@ Deviation = Annotated[FiniteFloat, Field(gt=0)]
 Rate = Annotated[FiniteFloat, Field(ge=0, lt=1)]
 InputSize = tuple[Literal[1, 3], PositiveInt, PositiveInt]
 """Channels (greyscale or RGB), height, width."""
+Kind = Literal["image", "text", "table"]
 DEFAULT_INPUT_SIZE: InputSize = (3, 32, 32)
 """Input size of a card that states none."""
 
@@ -181,7 +182,10 @@ class ModelCard(_Card):
     """Everything needed to use the weights; ``training`` may be missing for weights from other sources."""
 
     name: Name
-    architecture: str
+    kind: Kind = Field(default="image", description="What the network takes.")
+    architecture: str = Field(
+        description="Name in `app.models.architectures.registry`; any text for a network with its own graph."
+    )
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     normalisation: Normalisation
     input_size: InputSize = DEFAULT_INPUT_SIZE

@@ -78,6 +78,8 @@ def write_card(card: ModelCard, path: Path) -> None:
 
 def _network(card: ModelCard, path: Path) -> MiniVGG:
     """Return the network of a card with untrained weights, in evaluation mode."""
+    if card.kind != "image":
+        raise RefusedToStartError(f"{path}: only models of kind image can be served, not of kind {card.kind}")
     architecture = ARCHITECTURES.get(card.architecture)
     if architecture is None or card.input_size != architecture.input_size:
         known = " or ".join(f"{name} with input {one.input_size}" for name, one in ARCHITECTURES.items())

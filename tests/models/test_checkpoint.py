@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from app.errors import RefusedToStartError
 from app.models.architectures.minivgg import MiniVGG
@@ -16,6 +17,10 @@ from app.models.checkpoint import dropout_rates, load, save
 from app.settings import shipped_model
 
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+
+
+def hash_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def save_tiny(
@@ -96,6 +101,58 @@ def test_non_finite_weights_are_refused(tmp_path: Path) -> None:
         load(save_tiny(tmp_path, model))
 
 
+def replace_weights(card: Path, content: bytes) -> None:
+    """Write other weights, and their hash into the card."""
+    card.with_name("weights.safetensors").write_bytes(content)
+    fields = json.loads(card.read_text())
+    fields["files"]["weights.safetensors"] = hash_of(content)
+    card.write_text(json.dumps(fields))
+
+
+def without(name: str) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in MiniVGG(2).state_dict().items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (without("features.3.weight"), r"not the weights.*features\.3\.weight"),
+        (MiniVGG(2).state_dict() | {"features.99.weight": torch.zeros(1)}, r"not the weights.*features\.99"),
+        (
+            MiniVGG(2).state_dict() | {"features.0.bias": torch.zeros(33)},
+            r"not the weights.*features\.0\.bias",
+        ),
+        (MiniVGG(2).state_dict() | {"features.0.bias": torch.full((32,), torch.inf)}, r"features\.0\.bias"),
+        ({}, "not the weights"),
+    ],
+    ids=["missing", "unknown", "of another shape", "infinite", "none"],
+)
+def test_weights_that_do_not_fit_are_refused_by_file_and_tensor(
+    tmp_path: Path, tensors: dict[str, Tensor], message: str
+) -> None:
+    card = save_tiny(tmp_path)
+    replace_weights(card, safetensors.torch.save(tensors))
+    with pytest.raises(RefusedToStartError, match=rf"weights\.safetensors: .*{message}") as refused:
+        load(card)
+    assert "\n" not in refused.value.detail
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff" * 100, b"\x02" + bytes(7) + b"{}" + bytes(9)])
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
+    card = save_tiny(tmp_path)
+    replace_weights(card, content)
+    with pytest.raises(RefusedToStartError, match=r"weights\.safetensors: not a safetensors file"):
+        load(card)
+
+
+@pytest.mark.parametrize("kind", ["text", "table"])
+def test_a_model_of_a_kind_that_cannot_be_served_is_refused(tmp_path: Path, kind: str) -> None:
+    card = save_tiny(tmp_path)
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"kind": kind}))
+    with pytest.raises(RefusedToStartError, match=rf"card\.json: only models of kind image.*{kind}"):
+        load(card)
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedToStartError, match="not the weights"):
         load(save_tiny(tmp_path, MiniVGG(3)))
@@ -106,10 +163,6 @@ def test_an_incomplete_card_is_refused_by_name(tmp_path: Path, text: str) -> Non
     (tmp_path / "card.json").write_text(text)
     with pytest.raises(RefusedToStartError, match=r"card\.json"):
         load(tmp_path / "card.json")
-
-
-def hash_of(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -268,6 +321,7 @@ def test_a_missing_card_is_refused(tmp_path: Path) -> None:
         ({"normalisation": {"mean": [0, 0, 0], "std": [1]}}, "a mean and a std for each of 3 channels"),
         ({"normalisation": {"mean": [0], "std": [1]}, "input_size": [1, 32, 32]}, "can be served"),
         ({"colour": "blue"}, "colour"),
+        ({"kind": "sound"}, "kind"),
     ],
 )
 def test_an_invalid_field_of_a_card_is_refused_in_one_line(
