@@ -230,6 +230,46 @@ def tune(
     typer.echo(f"wrote {path}")
 
 
+@cli.command()
+def models(
+    folder: Annotated[
+        Path | None, typer.Option("--models", help="Folder of models; default as LRP_MODEL, LRP_MODELS.")
+    ] = None,
+) -> None:
+    """List the models that would be served, and which is the default: lrpserve models."""
+    from app.command_line.models import model_lines
+    from app.models.repository import default_model, find_models
+
+    settings = settings_of(models=folder)
+    stored = find_models(settings.models, settings.model if folder is None else None)
+    try:
+        default, unclear = default_model(stored, settings.default_model), None
+    except LRPServeError as error:
+        default, unclear = None, error
+    typer.echo("\n".join(model_lines(stored, default)))
+    if unclear is not None:
+        complain(message(unclear))
+
+
+@cli.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    folder: Annotated[
+        Path | None, typer.Option("--models", help="Folder of models; default as LRP_MODELS.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a model's folder: lrpserve remove my-model."""
+    from app.command_line.models import remove_model
+
+    def ask(question: str) -> None:
+        if not yes:
+            typer.confirm(question, abort=True)
+
+    removed = remove_model(settings_of(models=folder).models, name, ask)
+    typer.echo(f"removed {removed}; a service that runs keeps the model until it is restarted")
+
+
 def _warn_of_unknown_variables() -> None:
     """Log a warning for each LRP_* variable that is no setting.
 

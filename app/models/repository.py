@@ -71,17 +71,58 @@ def served_model(settings: Settings) -> StoredModel:
     return default_model(find_models(settings.models, settings.model), settings.default_model)
 
 
+def find_folder(models: Path, name: str) -> Path:
+    """Return the folder of one model in the folder ``models``, to delete it.
+
+    A model whose card cannot be read is found by the name of its folder.
+
+    Raises:
+        RefusedToStartError: There is none, there are several, or it is a link.
+
+    """
+    named = {path.parent: _name_of(path) for path in _cards_in(models)}
+    folders = [folder for folder, found in named.items() if found == name]
+    if not folders:
+        raise RefusedToStartError(
+            f"{models}: no model {name!r}; there are {', '.join(sorted(named.values()))}"
+        )
+    if len(folders) > 1:
+        raise RefusedToStartError(
+            f"{' and '.join(map(str, folders))} are both models of the name {name!r}: delete one yourself"
+        )
+    (folder,) = folders
+    if folder.is_symlink():
+        raise RefusedToStartError(f"{folder}: is a link to {folder.resolve()}; delete the link yourself")
+    return folder
+
+
+def _name_of(card_path: Path) -> str:
+    try:
+        return read_card(card_path).name
+    except RefusedToStartError:
+        return card_path.parent.name
+
+
 def _cards_in(models: Path) -> list[Path]:
     """Return the paths of the cards of all models in a folder."""
     try:
         folders = sorted(path for path in models.iterdir() if not path.name.startswith("."))
+        cards = [path / CARD for path in folders if _has_card(path)]
     except OSError as error:
         raise RefusedToStartError(
-            f"{models}: cannot be read ({error.strerror}); LRP_MODELS must name a folder of models"
+            f"{error.filename}: cannot be read ({error.strerror}); LRP_MODELS must name a folder of models"
         ) from None
-    cards = [path / CARD for path in folders if (path / CARD).exists()]
     if not cards:
         raise RefusedToStartError(
             f"{models}: holds no model, a folder with a {CARD}; to serve a single one, name it in LRP_MODEL"
         )
     return cards
+
+
+def _has_card(path: Path) -> bool:
+    """Return whether there is a card in ``path``; a link that leads nowhere is one, which is then refused."""
+    try:
+        (path / CARD).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

@@ -79,6 +79,15 @@ def test_one_card_that_cannot_be_read_is_refused_by_its_path(tmp_path: Path) -> 
     assert str(broken) in refused.value.detail
 
 
+def test_a_card_that_is_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
+    _, card = write(tmp_path, "one", "two")
+    card.unlink()
+    card.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RefusedToStartError, match="cannot be read") as refused:
+        find_models(tmp_path, None)
+    assert str(card) in refused.value.detail
+
+
 def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "one")
     for folder in (tmp_path / "one", tmp_path / "nowhere", tmp_path / "one" / "card.json"):
