@@ -115,6 +115,10 @@ def _read_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
         return safetensors.load(content)
     except SafetensorError as error:
         raise RefusedToStartError(f"{path}: not a safetensors file: {error}") from None
+    except KeyError as error:  # safetensors knows more types of numbers than torch
+        raise RefusedToStartError(
+            f"{path}: holds numbers of type {error}, which torch does not have"
+        ) from None
 
 
 def _load_tensors(model: MiniVGG, tensors: dict[str, Tensor], path: Path) -> None:

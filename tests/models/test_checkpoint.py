@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import struct
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,14 @@ def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path, content: byte
     card = save_tiny(tmp_path)
     replace_weights(card, content)
     with pytest.raises(RefusedToStartError, match=r"weights\.safetensors: not a safetensors file"):
+        load(card)
+
+
+def test_numbers_of_a_type_that_torch_does_not_have_are_refused(tmp_path: Path) -> None:
+    header = json.dumps({"features.0.bias": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}).encode()
+    card = save_tiny(tmp_path)
+    replace_weights(card, struct.pack("<Q", len(header)) + header + b"\0")
+    with pytest.raises(RefusedToStartError, match=r"weights\.safetensors: holds numbers of type 'F4'"):
         load(card)
 
 
