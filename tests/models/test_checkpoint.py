@@ -14,7 +14,7 @@ from torch import Tensor
 from app.errors import RefusedToStartError
 from app.models.architectures.minivgg import MiniVGG
 from app.models.card import Normalisation, read_card
-from app.models.checkpoint import dropout_rates, load, save
+from app.models.checkpoint import dropout_rates, load, save, write_card
 from app.settings import shipped_model
 
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
@@ -260,6 +260,13 @@ def test_a_card_of_version_0_1_is_loaded(tmp_path: Path) -> None:
     assert card.name == "fruit"
     assert card.classes == ("ripe", "unripe", "bad")
     assert card.version == hash_of((tmp_path / "my fruit.safetensors").read_bytes())[:12]
+
+
+def test_a_card_of_version_0_1_may_be_written_again(tmp_path: Path) -> None:
+    path = write_0_1(tmp_path, MiniVGG(3))
+    before = read_card(path)
+    write_card(before, path)
+    assert load(path)[1] == before
 
 
 def test_a_card_of_version_0_1_is_preferred_to_a_folder_of_its_name(tmp_path: Path) -> None:
