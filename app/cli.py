@@ -98,18 +98,16 @@ def serve(
     # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     settings = settings_of(host=host, port=port, root_path=root_path, device=device, model=model)
-    from app.models.repository import served_model
-    from app.runtime.model_process import ModelProcess
+    from app.runtime.model_process import start_models
 
     configure(settings.log_format)
     _warn_of_unknown_variables()
     check_address(settings)
-    card_path = served_model(settings).card_path
-    model_process = ModelProcess(card_path, settings.device, settings.cores, settings.model_limit_s)
+    process = start_models(settings)
     from app.main import create_app  # while the model loads
     from app.server import run
 
-    app = create_app(settings, model_process)
+    app = create_app(settings, process.models)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # uvicorn installs its own and restores this one
     run(app, settings)
 

@@ -6,6 +6,7 @@ LRPServeError
 │   │   ├── EmptyImageError
 │   │   ├── UnreadableImageError
 │   │   ├── TooLargeError
+│   │   ├── UnknownModelError
 │   │   └── InvalidParameterError
 │   ├── UnavailableError       the same request may succeed later
 │   └── DeadlineError
@@ -44,6 +45,10 @@ class UnreadableImageError(RequestError):
 
 class TooLargeError(RequestError):
     """The request has more bytes, pixels or values than the service accepts."""
+
+
+class UnknownModelError(RequestError):
+    """No model, or no version of it, has the name in the request."""
 
 
 class InvalidParameterError(RequestError):

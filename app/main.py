@@ -8,16 +8,16 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypedDict
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel
 
 from app.api import openapi
 from app.api.http import problems
@@ -33,18 +33,22 @@ from app.api.http.limits import AdmissionControl, BodyLimits
 from app.api.http.middleware import CloseWhileDraining, HeadAsGet, JoinedHeaders, RequestContext
 from app.api.http.problems import Problem
 from app.api.http.root_path import RootPath
+from app.api.placeholders import largest_input
 from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances
 from app.api.protocols.open_inference import routes as open_inference
-from app.api.protocols.open_inference.schemas import InferenceRequest
+from app.api.protocols.open_inference.schemas import InferenceRequest, RepositoryIndexRequest
 from app.api.routes import about, batch, compare, evaluate, explain, health, page, redoc, swagger
-from app.api.schemas import AboutModel, Limits, about_model
-from app.models.protocol import Model
-from app.models.repository import served_model
+from app.api.schemas import Limits
+from app.models.protocol import Description, Model
+from app.models.repository import default_name
 from app.runtime.executor import Executor
-from app.runtime.model_process import ModelProcess
+from app.runtime.keyed import KeyedExecutor
+from app.runtime.model_process import start_models
 from app.runtime.processes import ProcessExecutor
-from app.serving.admission import Admission
+from app.runtime.turns import Turns
+from app.serving.admission import Admission, Admissions
+from app.serving.catalogue import Catalogue
 from app.serving.pipeline import EvaluationLimits, Pipeline
 from app.serving.readiness import Readiness
 from app.serving.rendering import Renderer, image_modality
@@ -53,7 +57,7 @@ from app.serving.scheduler import BatchLimits, Scheduler
 from app.settings import Settings
 from app.system import available_cores
 from app.telemetry.logs import fields
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import Metrics, ModelMetrics
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +86,11 @@ appears; pick `application/json` as the media type for everything that is known 
 class State(TypedDict):
     """What `app.api.dependencies` finds in ``request.state``."""
 
-    pipeline: Pipeline
-    about_model: AboutModel
+    catalogue: Catalogue
+    limits: Limits
     readiness: Readiness
     metrics: Metrics
-    admission: Admission
+    admissions: Admissions
     keys: KeyFile | None
     has_cors: bool
 
@@ -106,19 +110,17 @@ def __dir__() -> list[str]:
     return sorted({"app", *globals()})
 
 
-def create_app(settings: Settings | None = None, model: Model | None = None) -> FastAPI:
-    """Return the service, with its model loaded and verified; raises `RefusedToStartError`.
+def create_app(settings: Settings | None = None, models: Model | Sequence[Model] | None = None) -> FastAPI:
+    """Return the service, with its models loaded and verified; raises `RefusedToStartError`.
 
-    ``settings`` default to the environment's. ``model``
-    defaults to the settings' default model in a process of its own, which ends with the application.
+    ``settings`` default to the environment's. ``models``, one or several of different names, default to the
+    settings' models in a process of their own, which ends with the application.
     """
     settings = settings or Settings()
     refuse_unauthenticated_exposure(settings)
     keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
-    if model is None:
-        card_path = served_model(settings).card_path
-        model = ModelProcess(card_path, settings.device, settings.cores, settings.model_limit_s)
-    service = Service(settings, model, keys)
+    models = models or start_models(settings).models
+    service = Service(settings, models if isinstance(models, Sequence) else [models], keys)
     app = FastAPIOffline(
         redirect_slashes=False,
         docs_url=None,  # see app.api.routes.swagger
@@ -137,7 +139,8 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
     app.state.on_warm = lambda: None
     _add_routes(app, locked=keys is not None)
     problems.install(app)
-    openapi.install(app, [Problem, Instances, InferenceRequest], model.description)
+    schemas: list[type[BaseModel]] = [Problem, Instances, InferenceRequest, RepositoryIndexRequest]
+    openapi.install(app, schemas, service.descriptions, service.default)
     _add_middleware(app, settings, keys, service)
     return app
 
@@ -145,17 +148,23 @@ def create_app(settings: Settings | None = None, model: Model | None = None) -> 
 class Service:
     """What runs behind the routes: made with the application, started and stopped by its lifespan."""
 
-    def __init__(self, settings: Settings, model: Model, keys: KeyFile | None) -> None:
-        """Wait until ``model`` is loaded."""
+    def __init__(self, settings: Settings, models: Sequence[Model], keys: KeyFile | None) -> None:
+        """Wait until ``models`` are loaded."""
         self._keys = keys
-        self._settings, self._model = settings, model
-        described = model.description
-        limits = Limits(**settings.model_dump(include=set(Limits.model_fields)))
-        self.about = about_model(described, limits)
+        self._settings, self._models = settings, models
+        self._limits = Limits(**settings.model_dump(include=set(Limits.model_fields)))
+        self.descriptions = [model.description for model in models]
+        names = [one.card.name for one in self.descriptions]
+        default = default_name(names, settings.default_model)
+        self.default = next(one for one in self.descriptions if one.card.name == default)
         self.metrics = Metrics()
-        self.metrics.model(self.about.name, self.about.version, described.device)
+        for one in self.descriptions:
+            self.metrics.model(one.card.name, one.card.version, one.device)
         # A batch that runs, and the requests that wait for the next one.
-        self.admission = Admission(settings.max_batch + settings.max_queue, self.metrics)
+        capacity = settings.max_batch + settings.max_queue
+        self.admissions = Admissions(
+            {name: Admission(capacity, self.metrics.of_model(name)) for name in names}, self.default.card.name
+        )
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[State]:
@@ -166,34 +175,48 @@ class Service:
             readiness.fail()
             app.state.on_death()
 
-        pipeline = create_pipeline(
-            self._model, self._settings, self.metrics, fail, partial(self._start_renderers, fail)
-        )
-        warming_up = asyncio.create_task(_warm_up(pipeline, readiness, fail, app.state.on_warm))
-        about = self.about
-        log.info("started", extra=fields(model=about.name, version=about.version, device=about.device))
+        renderers = self._start_renderers(fail)
+        self.metrics.rendering_depth(lambda: renderers.waiting)
+        catalogue = self._create_catalogue(Turns(fail), renderers)
+        warming_up = asyncio.create_task(_warm_up(catalogue, readiness, fail, app.state.on_warm))
+        for one in self.descriptions:
+            about = fields(model=one.card.name, version=one.card.version, device=one.device)
+            log.info("started", extra=about)
         yield State(
-            pipeline=pipeline,
-            about_model=about,
+            catalogue=catalogue,
+            limits=self._limits,
             readiness=readiness,
             metrics=self.metrics,
-            admission=self.admission,
+            admissions=self.admissions,
             keys=self._keys,
             has_cors=bool(self._settings.cors_origins),
         )
         readiness.drain()
         warming_up.cancel()
         await asyncio.wait([warming_up])
-        await pipeline.aclose()
+        await catalogue.aclose()
+        renderers.close()
         log.info("stopped")
 
-    def _start_renderers(
-        self, on_death: Callable[[BaseException], None], renderer: Renderer
-    ) -> Executor[Renderer]:
+    def _create_catalogue(self, turns: Turns, renderers: Executor[Mapping[str, Renderer]]) -> Catalogue:
+        pipelines = [
+            create_pipeline(
+                model,
+                self._settings,
+                self.metrics.of_model(name := model.description.card.name),
+                KeyedExecutor(renderers, name),
+                turns,
+            )
+            for model in self._models
+        ]
+        return Catalogue(pipelines, self.default.card.name)
+
+    def _start_renderers(self, on_death: Callable[[BaseException], None]) -> Executor[Mapping[str, Renderer]]:
         settings = self._settings
+        renderers = {one.card.name: create_renderer(one, settings) for one in self.descriptions}
         count = settings.picture_processes or min(settings.cores or available_cores(), MAX_RENDERERS)
         return ProcessExecutor(
-            renderer,
+            renderers,
             count,
             deadline_s=settings.queue_deadline_s,
             on_death=on_death,
@@ -233,12 +256,12 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, serv
         max_bytes=settings.max_body_bytes,
         max_bytes_in_hand=settings.max_bytes_in_hand,
         deadline_s=settings.read_deadline_s,
-        input_size=service.about.input_size,
+        input_size=largest_input(service.descriptions),
     )
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)
     app.add_middleware(TrustedHosts, names=trusted_names(settings))
-    app.add_middleware(AdmissionControl, admission=service.admission, keys=keys)
+    app.add_middleware(AdmissionControl, admissions=service.admissions, keys=keys)
     app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(RequestContext, metrics=service.metrics)
     if settings.cors_origins:
@@ -262,32 +285,40 @@ def terminate() -> None:
 def create_pipeline(
     model: Model,
     settings: Settings,
-    metrics: Metrics,
-    on_death: Callable[[BaseException], None],
-    start_renderers: Callable[[Renderer], Executor[Renderer]],
+    metrics: ModelMetrics,
+    renderers: Executor[Renderer],
+    turns: Turns | None = None,
     *,
     serves: bool = True,
 ) -> Pipeline:
     """Return the pipeline for requests to ``model``, for the service and the command line alike.
 
-    ``start_renderers`` makes the executor that decodes and renders. If it ``serves``, evaluations are limited so
-    that other requests do not wait for them.
+    ``renderers`` decode and render, with the model's `create_renderer`. ``turns`` are those that the model takes
+    with others. If it ``serves``, evaluations are limited so that other requests do not wait for them.
     """
     limits = BatchLimits(settings.max_batch, settings.queue_deadline_s)
     evaluations = EvaluationLimits(settings.max_evaluations, settings.evaluation_deadline_s)
     if not serves:
         limits = replace(limits, max_background_batch=limits.max_batch)
         evaluations = replace(evaluations, deadline_s=None)
-    described = model.description
-    reports = ReportWriter(
-        described.card, Engines(described.engine, described.reference), settings.low_confidence
-    )
     return Pipeline(
-        Scheduler(model, limits=limits, metrics=metrics, on_death=on_death),
-        start_renderers(Renderer(image_modality(described.card, settings.max_pixels), reports)),
-        reports,
+        Scheduler(model, limits=limits, metrics=metrics, turns=turns),
+        renderers,
+        create_reports(model.description, settings),
         metrics=metrics,
         evaluations=evaluations,
+    )
+
+
+def create_renderer(described: Description, settings: Settings) -> Renderer:
+    """Return what decodes and renders for a model; it can be sent to another process."""
+    return Renderer(image_modality(described.card, settings.max_pixels), create_reports(described, settings))
+
+
+def create_reports(described: Description, settings: Settings) -> ReportWriter:
+    """Return what writes reports on a model's results."""
+    return ReportWriter(
+        described.card, Engines(described.engine, described.reference), settings.low_confidence
     )
 
 
@@ -301,13 +332,13 @@ def worker_memory_bytes(settings: Settings) -> int:
 
 
 async def _warm_up(
-    pipeline: Pipeline,
+    catalogue: Catalogue,
     readiness: Readiness,
     on_failure: Callable[[Exception], None],
     on_success: Callable[[], None],
 ) -> None:
     try:
-        await pipeline.warm_up()
+        await catalogue.warm_up()
     except Exception as error:  # every request would fail as well
         log.critical("the warm-up failed", exc_info=error)
         on_failure(error)

@@ -24,9 +24,9 @@ from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.http.early_refusal import EarlyRefusal, is_computed
+from app.api.http.early_refusal import EarlyRefusal, is_computed, named_model
 from app.api.http.root_path import local_path
-from app.serving.admission import Ticket
+from app.serving.admission import Admissions, Ticket
 from app.serving.readiness import Readiness
 from app.settings import Settings, normal_prefix
 
@@ -178,8 +178,11 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self.root_path = self.scope["root_path"] = self._forwarded_prefix()
         super().on_headers_complete()
-        if is_computed(self.scope["method"], local_path(self.scope, self._root_path_of_settings)):
-            self.scope["state"]["ticket"] = Ticket(self.app_state["admission"])
+        path = local_path(self.scope, self._root_path_of_settings)
+        if is_computed(self.scope["method"], path):
+            admissions: Admissions = self.app_state["admissions"]
+            model = named_model(path, self.scope["query_string"])
+            self.scope["state"]["ticket"] = Ticket(admissions.of(model))
 
     def on_body(self, body: bytes) -> None:
         """Pass part of a body on; it does not count as head."""

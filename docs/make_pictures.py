@@ -18,7 +18,7 @@ from skimage import data
 from app.lrp.composites import COMPOSITES
 from app.lrp.request import Start
 from app.lrp.rules import RULES
-from app.main import create_pipeline
+from app.main import create_pipeline, create_renderer
 from app.modalities.image.drawing.heatmap import CHUNK
 from app.modalities.image.drawing.style import Style, View
 from app.modalities.image.modality import ImageOptions
@@ -83,9 +83,8 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(device="cpu")
     model = LocalModel.load(served_model(settings).card_path, settings.device, settings.cores)
-    pipeline = create_pipeline(
-        model, settings, Metrics(), lambda _: None, lambda renderer: ThreadExecutor(renderer, 1)
-    )
+    renderers = ThreadExecutor(create_renderer(model.description, settings), 1)
+    pipeline = create_pipeline(model, settings, Metrics().of_model("any"), renderers)
     try:
         explainer = PhotoExplainer(pipeline)
         cat, coffee = _photo(data.chelsea), _photo(data.coffee)

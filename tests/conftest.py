@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.runtime.model_process import ModelProcess, ProcessModel
 from app.server import options
 from app.settings import Settings, shipped_model
 
@@ -48,21 +48,21 @@ def cat_jpeg(cat: Image.Image) -> bytes:
     return encode(cat, "JPEG")
 
 
-class SharedModel(ModelProcess):
-    """A model that several services use in turn: one that closes while a batch runs does not end it for all."""
+class SharedProcess(ModelProcess):
+    """A process that several services use in turn: one that closes while a batch runs does not end it for all."""
 
     def kill(self) -> None:
         pass
 
 
 @pytest.fixture(scope="session")
-def model() -> ModelProcess:
+def model() -> ProcessModel:
     """The shipped model in one process, shared by the services of all tests."""
-    return SharedModel(shipped_model(), "cpu", None)
+    return SharedProcess([shipped_model()], "cpu", None).models[0]
 
 
 @pytest.fixture(scope="session")
-def app(model: ModelProcess) -> FastAPI:
+def app(model: ProcessModel) -> FastAPI:
     """The application with default settings, except that evaluations may be slow."""
     return create_app(Settings(evaluation_deadline_s=600), model)
 

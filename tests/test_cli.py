@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
@@ -255,7 +256,7 @@ def test_serve_warns_of_unknown_variables(
 ) -> None:
     monkeypatch.setenv("LRP_MAX_QUEU", "3")
     monkeypatch.setattr("app.cli.configure", lambda _: None)  # it would replace pytest's log handlers
-    monkeypatch.setattr("app.runtime.model_process.ModelProcess", lambda *_: None)
+    monkeypatch.setattr("app.runtime.model_process.start_models", lambda _: SimpleNamespace(models=()))
     monkeypatch.setattr("app.main.create_app", lambda *_: app)
     monkeypatch.setattr("app.server.run", lambda *_: None)
     with caplog.at_level(logging.WARNING):

@@ -89,7 +89,9 @@ class Process:
         assert any(reached() for _ in range(100_000))
 
     def until_waiting(self, count: int) -> None:
-        self.until(lambda: f"lrpserve_queue_depth {count}.0" in self.get("/metrics").text)
+        self.until(
+            lambda: f'lrpserve_queue_depth{{model="minivgg-cifar10"}} {count}.0' in self.get("/metrics").text
+        )
 
     def refuses_connections(self) -> bool:
         try:

@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def test_nothing_is_built_at_import() -> None:
     assert imported.stdout.split() == ["False", "[]", "True", "False"]
 
 
-def test_an_application_that_starts_leaves_the_garbage_collector_alone(model: ModelProcess) -> None:
+def test_an_application_that_starts_leaves_the_garbage_collector_alone(model: Model) -> None:
     before = gc.get_freeze_count(), gc.get_threshold()
     with TestClient(create_app(Settings(), model)) as client:
         while client.get("/readyz").status_code == 503:

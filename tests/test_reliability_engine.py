@@ -90,14 +90,14 @@ def test_row_16_a_client_that_leaves_while_it_waits_is_dropped_before_it_is_comp
                 f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}"
             )
             leaves.sendall(head.encode() + b"\r\n\r\n" + body)
-            client.until("queue_depth", 1)
-        client.until("queue_depth", 0)
+            client.until('queue_depth{model="minivgg-cifar10"}', 1)
+        client.until('queue_depth{model="minivgg-cifar10"}', 0)
         client.until("cancelled_total", cancelled + 1)
         gate.open()
         assert stays.result().status_code == 200
         assert client.post().result().status_code == 200
         assert gate.batch_sizes == [1, 1]  # nobody computed for the one who left
-        assert client.counted('failures_total{reason="crash"}') == 0
+        assert client.counted('failures_total{model="minivgg-cifar10",reason="crash"}') == 0
 
 
 def test_row_19_what_the_queue_cannot_hold_is_told_when_to_come_again_and_the_rest_is_answered(
@@ -109,12 +109,12 @@ def test_row_19_what_the_queue_cannot_hold_is_told_when_to_come_again_and_the_re
         gate.wait_for_batch()
         for waiting in (1, 2):
             taken.append(client.post())
-            client.until("queue_depth", waiting)
+            client.until('queue_depth{model="minivgg-cifar10"}', waiting)
         refused = client.post().result()
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) >= 1
         assert refused.json()["type"] == "urn:lrpserve:problem:unavailable"
-        assert client.counted('refused_total{reason="queue_full"}') == 1
+        assert client.counted('refused_total{model="minivgg-cifar10",reason="queue_full"}') == 1
         gate.open()
         assert [answer.result().status_code for answer in taken] == [200] * 3
         assert client.post().result().status_code == 200  # and it is as before
@@ -130,7 +130,7 @@ def test_row_21_a_request_that_waits_past_the_deadline_is_told_so_and_never_comp
         late = [client.post("/explain").result(), client.post("/predict").result()]
         assert [answer.status_code for answer in late] == [504, 504]
         assert late[0].json()["type"] == "urn:lrpserve:problem:deadline"
-        assert client.counted('refused_total{reason="deadline"}') == 2
+        assert client.counted('refused_total{model="minivgg-cifar10",reason="deadline"}') == 2
         gate.open()
         assert running.result().status_code == 200
         assert gate.batch_sizes == [1]
@@ -144,7 +144,7 @@ def test_row_22_probes_answer_while_the_model_is_busy_and_the_queue_is_full(
         busy = [client.post()]
         gate.wait_for_batch()
         busy.append(client.post())
-        client.until("queue_depth", 1)
+        client.until('queue_depth{model="minivgg-cifar10"}', 1)
         assert client.post().result().status_code == 503
         for path in PROBES:
             assert client.get(path).status_code == 200
@@ -178,8 +178,8 @@ def test_row_27_relevance_that_is_not_finite_is_an_error_and_no_heatmap(
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json()["instance"] == answer.headers["X-Request-ID"]
         counters = client.get("/metrics").text
-        assert 'lrpserve_failures_total{reason="non_finite"} 1.0' in counters
-        assert 'lrpserve_failures_total{reason="crash"} 0.0' in counters
+        assert 'lrpserve_failures_total{model="minivgg-cifar10",reason="non_finite"} 1.0' in counters
+        assert 'lrpserve_failures_total{model="minivgg-cifar10",reason="crash"} 0.0' in counters
         gate.fault = lambda _batch, run: run()
         assert client.post("/explain", content=cat_png, headers=PNG).status_code == 200
 
@@ -201,14 +201,14 @@ def test_row_23_a_crash_is_one_answer_of_eight_is_counted_and_says_nothing(
         first = client.post()
         gate.wait_for_batch()
         eight = [client.post(f"/explain?target={target}&values=1") for target in range(8)]
-        client.until("queue_depth", 8)
+        client.until('queue_depth{model="minivgg-cifar10"}', 8)
         gate.open()
         assert first.result().status_code == 200
         answers = [answer.result() for answer in eight]
         assert gate.batch_sizes[1] == 8
         assert [answer.status_code for answer in answers] == [500 if i == bad else 200 for i in range(8)]
         assert "secret" not in answers[bad].text
-        assert client.counted('failures_total{reason="crash"}') == 1
+        assert client.counted('failures_total{model="minivgg-cifar10",reason="crash"}') == 1
         for i in set(range(8)) - {bad}:
             ours, alone = (
                 torch.tensor(answer["relevance"]["values"]) for answer in (answers[i].json(), solo[i])
@@ -240,7 +240,10 @@ def test_row_23_a_crash_of_one_file_costs_the_others_of_its_request_nothing(
         assert [result["problem"] and result["problem"]["status"] for result in results] == [None, 500, None]
         assert results[1]["problem"]["instance"] == answer.headers["X-Request-ID"]
         assert b"secret" not in content
-        assert 'lrpserve_failures_total{reason="crash"} 1.0' in client.get("/metrics").text
+        assert (
+            'lrpserve_failures_total{model="minivgg-cifar10",reason="crash"} 1.0'
+            in client.get("/metrics").text
+        )
 
 
 def test_row_29_when_the_device_is_lost_readiness_goes_at_once_and_all_who_wait_hear_of_it(
@@ -257,7 +260,7 @@ def test_row_29_when_the_device_is_lost_readiness_goes_at_once_and_all_who_wait_
         waiting = [client.post()]
         gate.wait_for_batch()
         waiting += [client.post() for _ in range(5)]
-        client.until("queue_depth", 5)
+        client.until('queue_depth{model="minivgg-cifar10"}', 5)
         gate.fault = lost
         gate.open()
         assert ended.wait(LIMIT_S)
@@ -267,8 +270,8 @@ def test_row_29_when_the_device_is_lost_readiness_goes_at_once_and_all_who_wait_
         assert client.get("/livez").status_code == 200
         assert [answer.result().status_code for answer in waiting] == [503] * 6
         assert client.post().result().status_code == 503
-        assert client.counted('refused_total{reason="broken"}') == 1
-        assert client.counted('failures_total{reason="crash"}') == 0
+        assert client.counted('refused_total{model="minivgg-cifar10",reason="broken"}') == 1
+        assert client.counted('failures_total{model="minivgg-cifar10",reason="crash"}') == 0
 
 
 def test_row_29_a_warm_up_that_fails_ends_the_service(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
-from app.api.schemas import AboutModel
+from app.api.schemas import Limits
 from app.serving.admission import Ticket
+from app.serving.catalogue import Catalogue
 from app.serving.pipeline import Pipeline
 from app.serving.readiness import Readiness
 from app.serving.timings import Timings
@@ -14,12 +15,30 @@ from app.telemetry.metrics import Metrics
 # Coroutines, because FastAPI runs plain functions on a thread.
 
 
-async def _pipeline(request: Request) -> Pipeline:
-    return cast("Pipeline", request.state.pipeline)
+async def _catalogue(request: Request) -> Catalogue:
+    return cast("Catalogue", request.state.catalogue)
 
 
-async def _about_model(request: Request) -> AboutModel:
-    return cast("AboutModel", request.state.about_model)
+CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
+ModelName = Annotated[str, Path(description="Name of a served model.", examples=["{{name}}"])]
+
+
+async def _pipeline(request: Request, catalogue: CatalogueDep) -> Pipeline:
+    return of_request(request, catalogue.find(request.query_params.get("model")))
+
+
+async def _pipeline_in_path(request: Request, catalogue: CatalogueDep, model: ModelName) -> Pipeline:
+    return of_request(request, catalogue.find(model))
+
+
+def of_request(request: Request, pipeline: Pipeline) -> Pipeline:
+    """Note the model in the state of the request, for metrics and logs."""
+    request.state.model = pipeline.card.name
+    return pipeline
+
+
+async def _limits(request: Request) -> Limits:
+    return cast("Limits", request.state.limits)
 
 
 async def _readiness(request: Request) -> Readiness:
@@ -39,7 +58,10 @@ async def _ticket(request: Request) -> Ticket:
 
 
 PipelineDep = Annotated[Pipeline, Depends(_pipeline)]
-AboutModelDep = Annotated[AboutModel, Depends(_about_model)]
+"""Pipeline of the model that the query names, else of the default one; raises `UnknownModelError`."""
+PipelineInPathDep = Annotated[Pipeline, Depends(_pipeline_in_path)]
+"""Pipeline of the model that the path names; raises `UnknownModelError`."""
+LimitsDep = Annotated[Limits, Depends(_limits)]
 ReadinessDep = Annotated[Readiness, Depends(_readiness)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 TimingsDep = Annotated[Timings, Depends(_timings)]

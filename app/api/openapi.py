@@ -13,7 +13,6 @@ from pydantic.json_schema import models_json_schema
 from app.api.http.errors import (
     BadRequestError,
     NotAcceptableError,
-    NotFoundError,
     TooSlowError,
     UnauthorizedError,
     UnsupportedMediaTypeError,
@@ -29,6 +28,7 @@ from app.errors import (
     LRPServeError,
     TooLargeError,
     UnavailableError,
+    UnknownModelError,
 )
 from app.models.protocol import Description
 
@@ -38,7 +38,7 @@ EXAMPLES: Mapping[int, tuple[type[LRPServeError], str]] = {
         UnauthorizedError,
         "a key is needed; send one of the service's keys as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
     ),
-    404: (NotFoundError, "no such model or version is served here; there is {{name}}"),
+    404: (UnknownModelError, "no such model is served here; there is {{models_in_words}}"),
     406: (
         NotAcceptableError,
         "cannot answer as text/html; this address has application/json, image/png, application/x-npy",
@@ -46,7 +46,8 @@ EXAMPLES: Mapping[int, tuple[type[LRPServeError], str]] = {
     408: (TooSlowError, "the body did not arrive within 15 s; send it faster or smaller"),
     413: (
         TooLargeError,
-        "the body is larger than 8 MiB; send a smaller picture: the model sees {{input_size}} pixels of it",
+        "the body is larger than 8 MiB; send a smaller picture: no model sees more than {{largest_size}} pixels "
+        "of it",
     ),
     415: (UnsupportedMediaTypeError, f"text/plain is no picture; {SEND_ONE}"),
     422: (
@@ -85,21 +86,23 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def install(app: FastAPI, models: Sequence[type[BaseModel]], described: Description) -> None:
+def install(
+    app: FastAPI, schemas: Sequence[type[BaseModel]], models: Sequence[Description], default: Description
+) -> None:
     """Complete the schema of ``app``.
 
-    Adds ``models``, which its routes read or write by hand, and examples of answers, and fills in the
-    placeholders with the served model, ``described``.
+    Adds ``schemas``, which its routes read or write by hand, and examples of answers, and fills in the
+    placeholders with facts of the served ``models``, mostly of the ``default`` one.
     """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         schema = generate()
-        _, found = models_json_schema([(model, "validation") for model in models], ref_template=SCHEMAS)
+        _, found = models_json_schema([(model, "validation") for model in schemas], ref_template=SCHEMAS)
         schema["components"]["schemas"].update(found["$defs"])
         schema = readable(schema)
-        _add_examples(schema["paths"], recorded_answers(described.card.version))
-        return cast("dict[str, Any]", fill(schema, facts(described)))
+        _add_examples(schema["paths"], recorded_answers(default.card.version))
+        return cast("dict[str, Any]", fill(schema, facts(models, default)))
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend the schema
 
@@ -117,10 +120,10 @@ def _add_examples(paths: dict[str, Any], recorded: Mapping[str, Any]) -> None:
         answer["content"]["application/json"]["example"] = example
 
 
-def json_body(model: type[BaseModel]) -> dict[str, Any]:
+def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """The body of a route that parses it by hand."""
     schema = {"$ref": SCHEMAS.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def json_or_binary(model: type[BaseModel]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from app.modalities.image.drawing.style import (
 )
 from app.modalities.image.fitting import Fit
 from app.modalities.image.modality import ImageOptions
+from app.serving.reports import DEFAULT_TOP_K, MANY_CLASSES
 from app.serving.requests import (
     MAX_SAMPLED,
     ExplainOptions,
@@ -90,7 +91,8 @@ class PredictParameters(BaseModel):
         None,
         ge=1,
         examples=[3],
-        description="Only so many classes in `scores`, the most probable first; default all.",
+        description="Only so many classes in `scores`, the most probable first; default all, or "
+        f"{DEFAULT_TOP_K} of more than {MANY_CLASSES}.",
     )
 
 

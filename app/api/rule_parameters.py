@@ -1,17 +1,34 @@
-"""Query parameters of rules, made from the table in `app.lrp.rules`."""
+"""Query parameters of several routes: the model, and those of rules, made from the table in `app.lrp.rules`."""
 
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Query
-from pydantic import Field, FiniteFloat, create_model
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
-from app.api.parameters import MapParameters, PredictParameters
+from app.api.parameters import MapParameters, Name, PredictParameters, one_of
 from app.lrp.composites import rule_parameters
 from app.lrp.definition import Parameter
 
 Model = TypeVar("Model", bound=MapParameters)
+Parameters = TypeVar("Parameters", bound=PredictParameters)
+MODELS = "{{*models}}"
+"""Stands in schemas for the names of all models; see `app.api.placeholders`."""
+
+
+class ModelParameter(BaseModel):
+    """The parameter of routes that use a model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Name | None = Field(
+        None,
+        examples=["{{name}}"],
+        description="Model that answers; `GET /models` lists all. Default: `{{name}}`, which the examples and "
+        "numbers here are of.",
+        json_schema_extra=lambda schema: schema.update(one_of([MODELS])),
+    )
 
 
 def with_rule_parameters(model: type[Model]) -> type[Model]:
@@ -19,13 +36,19 @@ def with_rule_parameters(model: type[Model]) -> type[Model]:
     return cast("type[Model]", _extended(model, rule_parameters()))
 
 
-def query(model: type[Model]) -> Callable[..., Model]:
-    """Return a dependency that reads ``model``, with a field for each parameter of a rule, from the query."""
+def query(parameters: type[Parameters]) -> Callable[..., Parameters]:
+    """Return a dependency that reads ``parameters`` from the query.
 
-    def read(asked: Any) -> Model:
-        return cast("Model", asked)
+    The query has the name of the model besides, which `app.api.dependencies` reads, and, where rules are used, a
+    field for each parameter of a rule.
+    """
+    fields: Any = with_rule_parameters(parameters) if issubclass(parameters, MapParameters) else parameters
 
-    read.__annotations__["asked"] = Annotated[with_rule_parameters(model), Query()]
+    def read(asked: Any) -> Parameters:
+        return cast("Parameters", asked)
+
+    asked = create_model(parameters.__name__, __base__=(fields, ModelParameter))
+    read.__annotations__["asked"] = Annotated[asked, Query()]
     return read
 
 

@@ -26,8 +26,26 @@ class Limits(BaseModel):
     max_pictures: int
 
 
+class ModelEntry(BaseModel):
+    """One of the models that answer here."""
+
+    name: str = Field(examples=["{{name}}"])
+    version: str = Field(examples=["{{version}}"])
+    kind: Literal["image"] = Field(description="What it takes.")
+    architecture: str
+    classes: int = Field(description="How many classes it tells apart.")
+    input: list[int] = Field(description="Channels, height, width.")
+    default: bool = Field(description="Whether it answers where no model is named.")
+
+
+class AboutModels(BaseModel):
+    """All models that answer here."""
+
+    models: list[ModelEntry]
+
+
 class AboutModel(BaseModel):
-    """The network that answers here."""
+    """A network that answers here."""
 
     name: str
     version: str
@@ -90,8 +108,22 @@ class AboutColormap(BaseModel):
     )
 
 
+def model_entry(described: Description, is_default: bool) -> ModelEntry:
+    """One entry of ``GET /models``."""
+    card = described.card
+    return ModelEntry(
+        name=card.name,
+        version=card.version,
+        kind="image",
+        architecture=card.architecture,
+        classes=len(card.classes),
+        input=list(card.input_size),
+        default=is_default,
+    )
+
+
 def about_model(described: Description, limits: Limits) -> AboutModel:
-    """The answer of ``GET /model``."""
+    """The answer of ``GET /model`` and ``GET /models/NAME``."""
     card = described.card
     test = card.training.test if card.training else None
     return AboutModel(

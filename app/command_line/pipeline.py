@@ -10,18 +10,13 @@ if TYPE_CHECKING:
 
 def local_pipeline(settings: Settings) -> "Pipeline":
     """Return a pipeline that decodes and renders on a thread of this process."""
-    from app.main import create_pipeline
+    from app.main import create_pipeline, create_renderer
     from app.models.local import LocalModel
     from app.models.repository import served_model
     from app.runtime.threads import ThreadExecutor
     from app.telemetry.metrics import Metrics
 
     network = LocalModel.load(served_model(settings).card_path, settings.device, settings.cores)
-    return create_pipeline(
-        network,
-        settings,
-        Metrics(),
-        lambda _: None,
-        lambda renderer: ThreadExecutor(renderer, 1),
-        serves=False,
-    )
+    renderers = ThreadExecutor(create_renderer(network.description, settings), 1)
+    metrics = Metrics().of_model(network.description.card.name)
+    return create_pipeline(network, settings, metrics, renderers, serves=False)

@@ -42,28 +42,33 @@ def find_models(models: Path, model: Path | None) -> tuple[StoredModel, ...]:
 
 
 def default_model(stored: Sequence[StoredModel], wanted: str | None) -> StoredModel:
-    """Return the model that answers where a request names none.
+    """Return the one of ``stored`` whose name is `default_name`; raises what that raises."""
+    name = default_name([one.card.name for one in stored], wanted)
+    return next(one for one in stored if one.card.name == name)
 
-    That is the one named ``wanted``; without it, the shipped one if it is among ``stored``, else the only one.
+
+def default_name(names: Sequence[str], wanted: str | None) -> str:
+    """Return the name of the model that answers where a request names none.
+
+    That is ``wanted``; without it, the shipped model if it is among ``names``, else the only one.
 
     Raises:
-        RefusedToStartError: No model has that name, or there are several and none is ``wanted``.
+        RefusedToStartError: No model has the name ``wanted``, or there are several and none is wanted.
 
     """
-    by_name = {one.card.name: one for one in stored}
-    names = ", ".join(by_name)
+    listed = ", ".join(names)
     if wanted is not None:
-        if wanted not in by_name:
-            raise RefusedToStartError(f"LRP_DEFAULT_MODEL: no model {wanted!r}; there are {names}")
-        return by_name[wanted]
-    if SHIPPED_NAME in by_name:
-        return by_name[SHIPPED_NAME]
-    if len(stored) > 1:
+        if wanted not in names:
+            raise RefusedToStartError(f"LRP_DEFAULT_MODEL: no model {wanted!r}; there are {listed}")
+        return wanted
+    if SHIPPED_NAME in names:
+        return SHIPPED_NAME
+    if len(names) > 1:
         raise RefusedToStartError(
-            f"there are several models, {names}: set LRP_DEFAULT_MODEL to the name of the one that answers where "
-            "a request names none"
+            f"there are several models, {listed}: set LRP_DEFAULT_MODEL to the name of the one that answers "
+            "where a request names none"
         )
-    return stored[0]
+    return names[0]
 
 
 def served_model(settings: Settings) -> StoredModel:

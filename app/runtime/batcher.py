@@ -1,12 +1,14 @@
 """Dynamic batching: items that arrive while a batch runs form the next batch.
 
-A batch starts as soon as the worker thread is free, without an artificial delay. Items that wait past a deadline
-are rejected, and items whose submitter is cancelled are dropped, both before they are computed. A batch that
-fails is split in halves until the faulty item runs alone, so that the other items only lose time.
+A batch starts as soon as the batcher has its turn on the thread, which it may share with others, without an
+artificial delay. Items that wait past a deadline are rejected, and items whose submitter is cancelled are
+dropped, both before they are computed. A batch that fails is split in halves until the faulty item runs alone, so
+that the other items only lose time.
 
-Items that are submitted in the background run only while no others wait, in batches of their own. These are
-small, because an item that arrives meanwhile waits for one of them. While others arrive, they also pause between
-their batches, because they share processor cores with what is done to the others before and after the model.
+Items that are submitted in the background run only while no others wait, at any batcher of the thread, in batches
+of their own. These are small, because an item that arrives meanwhile waits for one of them. While others arrive,
+they also pause between their batches, because they share processor cores with what is done to the others before
+and after the model.
 
 The queue has no bound of its own. The service bounds it by admitting requests: see `app.serving.admission`.
 """
@@ -15,15 +17,16 @@ import asyncio
 import contextlib
 import logging
 import math
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Literal, Protocol, TypeVar
 
 from app.errors import DeadlineError, InternalError, UnavailableError
 from app.runtime.executor import Timed
+from app.runtime.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ class _Queue(OrderedDict[_Waiting[Item, Result], None]):
 
 
 class Batcher(Generic[Item, Result]):
-    """Runs items in batches on a worker thread. Items may be submitted from several event loops."""
+    """Runs items in batches on the thread of `Turns`. Items may be submitted from several event loops."""
 
     def __init__(
         self,
@@ -87,28 +90,26 @@ class Batcher(Generic[Item, Result]):
         deadline_s: float,
         weigh: Callable[[Item], int] = lambda _: 1,
         observer: Observer,
-        on_death: Callable[[BaseException], None] = lambda _: None,
+        turns: Turns | None = None,
     ) -> None:
-        """Start the worker thread.
+        """Take part in ``turns``; ``None``: those of a thread of its own.
 
-        ``run`` is called on it, and returns one result, or exception, for each item of a list. ``max_batch``
-        bounds the sum of the items' weights, and ``max_background_batch``, by default the same, that of items in
-        the background; an item that weighs more runs alone. An item waits ``deadline_s`` seconds at most, except
-        in the background. ``on_death`` is called on the thread if it ends other than by `close`.
+        ``run`` is called on the thread, and returns one result, or exception, for each item of a list.
+        ``max_batch`` bounds the sum of the items' weights, and ``max_background_batch``, by default the same,
+        that of items in the background; an item that weighs more runs alone. An item waits ``deadline_s`` seconds
+        at most, except in the background.
         """
         self._run = run
         self._deadline_s = deadline_s
         self._weigh = weigh
         self._observer = observer
-        self._on_death = on_death
         self._queue = _Queue[Item, Result](max_batch)
         self._background = _Queue[Item, Result](max_background_batch or max_batch)
-        self._changed = threading.Condition()
-        self._last_arrival = -math.inf
         self._pause_until = -math.inf
         self._closed_by: Refusal | None = None
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
-        self._thread.start()
+        self._turns = turns or Turns()
+        self._changed = self._turns.changed
+        self._turns.add(self)
 
     @property
     def waiting(self) -> int:
@@ -122,7 +123,7 @@ class Batcher(Generic[Item, Result]):
         and the exception that ``run`` raised or returned for it.
         """
         waiting = self._enqueue(item, self._queue)
-        self._last_arrival = waiting.since
+        self._turns.last_arrival = waiting.since
         late = waiting.loop.call_later(self._deadline_s, self._expire, waiting)
         try:
             return await self._result_of(waiting)
@@ -137,15 +138,40 @@ class Batcher(Generic[Item, Result]):
         return await self._result_of(self._enqueue(item, self._background))
 
     def close(self, timeout_s: float | None = None) -> bool:
-        """Reject new items, run those that wait, and end the worker thread.
+        """Reject new items, and run those that wait.
 
-        Returns whether the thread has ended, for which this waits ``timeout_s`` seconds; ``None``: without limit.
+        Returns whether all have run, for which this waits ``timeout_s`` seconds; ``None``: without limit.
         """
         with self._changed:
             self._closed_by = self._closed_by or "draining"
-            self._changed.notify()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+            self._changed.notify_all()
+        return self._turns.wait_until_gone(self, timeout_s)
+
+    @property
+    def is_urgent(self) -> bool:
+        """See `app.runtime.turns.Member`; items in the background of a closed batcher wait for no pause."""
+        return bool(self._queue or (self._closed_by and self._background))
+
+    @property
+    def is_finished(self) -> bool:
+        """See `app.runtime.turns.Member`."""
+        return bool(self._closed_by) and not self.waiting
+
+    def background_delay_s(self) -> float:
+        """See `app.runtime.turns.Member`."""
+        return max(0.0, self._pause_until - time.perf_counter()) if self._background else math.inf
+
+    def take(self) -> Callable[[], None]:
+        """See `app.runtime.turns.Member`."""
+        return partial(self._serve, (self._queue or self._background).next_batch())
+
+    def fail(self) -> None:
+        """See `app.runtime.turns.Member`."""
+        self._closed_by = "broken"
+        batch = [*self._queue, *self._background]
+        self._queue.clear()
+        self._background.clear()
+        _deliver(batch, _broken(len(batch)), time.perf_counter())
 
     def _enqueue(self, item: Item, queue: _Queue[Item, Result]) -> _Waiting[Item, Result]:
         loop = asyncio.get_running_loop()
@@ -161,7 +187,7 @@ class Batcher(Generic[Item, Result]):
             if self._closed_by:
                 self._refuse(self._closed_by)
             queue[waiting] = None
-            self._changed.notify()
+            self._changed.notify_all()
         return waiting
 
     async def _result_of(self, waiting: _Waiting[Item, Result]) -> Timed[Result]:
@@ -192,34 +218,6 @@ class Batcher(Generic[Item, Result]):
                 )
             )
 
-    def _work(self) -> None:
-        try:
-            while batch := self._next_batch():
-                started = time.perf_counter()
-                self._serve(batch)
-                self._pause(batch[0], started)
-        except BaseException as error:
-            log.critical("the model's thread died", exc_info=error)
-            self._die()
-            self._on_death(error)
-
-    def _pause(self, first: _Waiting[Item, Result], started: float) -> None:
-        """Set the pause after a batch that began with ``first``; none unless it ran in the background."""
-        now = time.perf_counter()
-        if first.in_background and now - self._last_arrival < RECENT_S:
-            self._pause_until = now + PAUSE * (now - started)
-
-    def _next_batch(self) -> list[_Waiting[Item, Result]]:
-        """Wait for an item; return the next batch. Empty if closed and nothing waits."""
-        with self._changed:
-            while not (self._queue or self._closed_by or (self._background and self._pause_s() == 0)):
-                self._changed.wait(self._pause_s() if self._background else None)
-            return (self._queue or self._background).next_batch()
-
-    def _pause_s(self) -> float:
-        """Return the seconds until the background may run."""
-        return max(0.0, self._pause_until - time.perf_counter())
-
     def _serve(self, batch: list[_Waiting[Item, Result]]) -> None:
         started = time.perf_counter()
         self._observer.batch(len(batch))
@@ -229,6 +227,13 @@ class Batcher(Generic[Item, Result]):
             _deliver(batch, _broken(len(batch)), started)
             raise
         _deliver(batch, results, started)
+        self._pause(batch[0], started)
+
+    def _pause(self, first: _Waiting[Item, Result], started: float) -> None:
+        """Set the pause after a batch that began with ``first``; none unless it ran in the background."""
+        now = time.perf_counter()
+        if first.in_background and now - self._turns.last_arrival < RECENT_S:
+            self._pause_until = now + PAUSE * (now - started)
 
     def _results(self, items: list[Item]) -> list[Result | Exception]:
         """Return a result for each item; run the halves separately if the batch fails."""
@@ -243,14 +248,6 @@ class Batcher(Generic[Item, Result]):
             half = len(items) // 2
             return self._results(items[:half]) + self._results(items[half:])
         return results
-
-    def _die(self) -> None:
-        with self._changed:
-            self._closed_by = "broken"
-            batch = [*self._queue, *self._background]
-            self._queue.clear()
-            self._background.clear()
-        _deliver(batch, _broken(len(batch)), time.perf_counter())
 
 
 _REFUSALS: Mapping[Refusal, str] = {

@@ -1,4 +1,4 @@
-"""A model in a process of its own.
+"""Models in a process of their own.
 
 torch releases and reacquires the interpreter's lock at each of the hundred operations of a batch. In the server's
 process it would wait for the server's threads each time, and throughput would fall by a third. The server itself
@@ -23,7 +23,9 @@ from typing import Any
 
 from app.errors import RefusedToStartError
 from app.models.protocol import Description, Job, JobResult, Model, ModelLostError
+from app.models.repository import default_model, find_models
 from app.runtime.remote_errors import pack, pack_error, unpack
+from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +41,22 @@ With 3, refusals under overload on one core took 100 ms (p99)."""
 
 
 class ModelProcess:
-    """A `Model` whose process starts with this object; the first use waits until the model is loaded.
+    """A process with all models of a device.
 
-    The process ends with this object, and with the server's process even if that is killed.
+    It starts with this object; the first use of ``models`` waits until they are loaded. It ends with this object
+    and its models, and with the server's process even if that is killed.
     """
 
-    def __init__(self, card_path: Path, device: str, cores: int | None, limit_s: float = RUN_LIMIT_S) -> None:
+    def __init__(
+        self, card_paths: Sequence[Path], device: str, cores: int | None, limit_s: float = RUN_LIMIT_S
+    ) -> None:
         """``limit_s``: longest run, after which the process is killed, if it is watched."""
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may deadlock
         self._jobs, jobs = context.Pipe()
         self._preparations, preparations = context.Pipe()
         self._running, self._preparing = threading.Lock(), threading.Lock()
-        self._process = context.Process(
-            target=_run_model, args=(jobs, preparations, card_path, device, cores), name="model", daemon=True
-        )
+        arguments = (jobs, preparations, tuple(card_paths), device, cores)
+        self._process = context.Process(target=_run_models, args=arguments, name="model", daemon=True)
         self._process.start()
         self._ended = threading.Event()
         self._running_calls = _RunningCalls(limit_s)
@@ -65,11 +69,18 @@ class ModelProcess:
         """ID of the process."""
         return self._process.pid or 0
 
+    @property
+    def models(self) -> tuple["ProcessModel", ...]:
+        """The models in the order of their cards; waits until they are loaded.
+
+        Raises `RefusedToStartError` if one of them cannot be.
+        """
+        return tuple(ProcessModel(self, index, one) for index, one in enumerate(self._descriptions))
+
     @cached_property
-    def description(self) -> Description:
-        """See `app.models.protocol.Model`; waits until the model is loaded."""
+    def _descriptions(self) -> tuple[Description, ...]:
         try:
-            described: Description = _result(self._jobs)
+            described: tuple[Description, ...] = _result(self._jobs)
         except ModelLostError:
             self._process.join(JOIN_TIMEOUT_S)
             raise RefusedToStartError(
@@ -77,19 +88,17 @@ class ModelProcess:
             ) from None
         return described
 
-    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
-        """See `app.models.protocol.Model`."""
-        with self._running:
-            _ = self.description  # is sent before the first results
-            with self._running_calls.one():
-                _send(self._jobs, jobs)
-                results: list[JobResult] = _result(self._jobs)
-            return results
+    def run(self, index: int, jobs: Sequence[Job]) -> list[JobResult]:
+        """Run jobs on the model at ``index``; see `app.models.protocol.Model`."""
+        with self._running, self._running_calls.one():
+            _send(self._jobs, (index, jobs))
+            results: list[JobResult] = _result(self._jobs)
+        return results
 
-    def prepare_reference(self) -> None:
-        """See `app.models.protocol.Model`."""
+    def prepare_reference(self, index: int) -> None:
+        """Prepare the reference of the model at ``index``; see `app.models.protocol.Model`."""
         with self._preparing, self._running_calls.one():
-            _send(self._preparations, None)
+            _send(self._preparations, index)
             _result(self._preparations)
 
     def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
@@ -98,8 +107,42 @@ class ModelProcess:
         threading.Thread(target=_watch, args=arguments, name="watch", daemon=True).start()
 
     def kill(self) -> None:
-        """See `app.models.protocol.Model`."""
+        """End the process at once. Thread-safe."""
         self._process.kill()
+
+
+class ProcessModel:
+    """One model of a `ModelProcess`; an `app.models.protocol.Model`."""
+
+    def __init__(self, process: ModelProcess, index: int, description: Description) -> None:
+        """``index`` is its place among the models of ``process``."""
+        self.process = process
+        self.description = description
+        self._index = index
+
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        """See `app.models.protocol.Model`."""
+        return self.process.run(self._index, jobs)
+
+    def prepare_reference(self) -> None:
+        """See `app.models.protocol.Model`."""
+        self.process.prepare_reference(self._index)
+
+    def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
+        """See `app.models.protocol.Model`."""
+        self.process.watch(on_loss)
+
+    def kill(self) -> None:
+        """See `app.models.protocol.Model`; ends the other models of the process as well."""
+        self.process.kill()
+
+
+def start_models(settings: Settings) -> ModelProcess:
+    """Start the process that loads the models of ``settings``; raises `RefusedToStartError`."""
+    stored = find_models(settings.models, settings.model)
+    default_model(stored, settings.default_model)  # raises before they are loaded
+    card_paths = [one.card_path for one in stored]
+    return ModelProcess(card_paths, settings.device, settings.cores, settings.model_limit_s)
 
 
 def _kill(process: SpawnProcess, ended: threading.Event) -> None:
@@ -166,8 +209,8 @@ def _result(connection: Connection) -> Any:
     return result
 
 
-def _run_model(
-    jobs: Connection, preparations: Connection, card_path: Path, device: str, cores: int | None
+def _run_models(
+    jobs: Connection, preparations: Connection, card_paths: Sequence[Path], device: str, cores: int | None
 ) -> None:  # pragma: no cover # in a process of its own
     """Run jobs until the other end is closed, as it is when the server's process ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both processes; the server ends this one
@@ -175,29 +218,45 @@ def _run_model(
     os.environ.setdefault("GOMP_SPINCOUNT", GOMP_SPIN_COUNT)  # read when torch is imported
     if hasattr(os, "nice"):
         os.nice(NICE)
-    from app.models.local import LocalModel
-
     with contextlib.suppress(EOFError, OSError):
         try:
-            model = LocalModel.load(card_path, device, cores)
+            models = [_load(path, device, cores) for path in card_paths]
         except Exception as error:  # noqa: BLE001 # the server reports it
             jobs.send_bytes(pack_error(error))
             return
-        jobs.send_bytes(pack(lambda: model.description))
-        threading.Thread(target=_run_preparations, args=(preparations, model), daemon=True).start()
+        jobs.send_bytes(pack(lambda: tuple(model.description for model in models)))
+        threading.Thread(target=_run_preparations, args=(preparations, models), daemon=True).start()
         while True:
             message = jobs.recv_bytes()
-            jobs.send_bytes(pack(partial(_run_jobs, model, message)))
+            jobs.send_bytes(pack(partial(_run_jobs, models, message)))
 
 
-def _run_jobs(model: Model, message: bytes) -> list[JobResult]:  # pragma: no cover # in a process of its own
-    return model.run(pickle.loads(message))  # noqa: S301 # written by our own process
+def _load(card_path: Path, device: str, cores: int | None) -> Model:  # pragma: no cover # as above
+    from app.models.local import LocalModel
+
+    try:
+        return LocalModel.load(card_path, device, cores)
+    except RefusedToStartError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())  # torch's messages have several lines
+        raise RefusedToStartError(
+            f"{card_path}: cannot be loaded: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _run_jobs(
+    models: Sequence[Model], message: bytes
+) -> list[JobResult]:  # pragma: no cover # in a process of its own
+    index, jobs = pickle.loads(message)  # noqa: S301 # written by our own process
+    model: Model = models[index]
+    return model.run(jobs)
 
 
 def _run_preparations(
-    preparations: Connection, model: Model
+    preparations: Connection, models: Sequence[Model]
 ) -> None:  # pragma: no cover # in a process of its own
     with contextlib.suppress(EOFError, OSError):
         while True:
-            preparations.recv()
-            preparations.send_bytes(pack(model.prepare_reference))
+            index = preparations.recv()
+            preparations.send_bytes(pack(models[index].prepare_reference))

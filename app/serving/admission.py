@@ -1,7 +1,9 @@
-"""Admission control: one bound on the pictures that the service holds at the same time."""
+"""Admission control: one bound on the pictures that the service holds for a model at the same time."""
+
+from collections.abc import Mapping
 
 from app.errors import UnavailableError
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import ModelMetrics
 
 QUEUE_FULL = "too many requests wait already; try again in a second"
 
@@ -14,7 +16,7 @@ class Admission:
     that wait to be rendered. Use it from one thread, the event loop's.
     """
 
-    def __init__(self, capacity: int, metrics: Metrics) -> None:
+    def __init__(self, capacity: int, metrics: ModelMetrics) -> None:
         self._capacity, self._metrics = capacity, metrics
         self._occupied = 0
 
@@ -40,8 +42,12 @@ class Admission:
 
     def refusal(self) -> UnavailableError:
         """Count one refused request, and return its error."""
-        self._metrics.refused("queue_full")
+        self.count_refusal()
         return UnavailableError(QUEUE_FULL)
+
+    def count_refusal(self) -> None:
+        """Count one refused request."""
+        self._metrics.refused("queue_full")
 
     def occupy(self, places: int) -> bool:
         """Occupy all of ``places`` or, where fewer are free, none; return which."""
@@ -55,6 +61,19 @@ class Admission:
         self._occupied -= places
 
 
+class Admissions:
+    """The admission of each model, so that a model whose places are taken does not stand in the way of others."""
+
+    def __init__(self, of_models: Mapping[str, Admission], default: str) -> None:
+        """``of_models`` are by the models' names, of which ``default`` is one."""
+        self._of_models = of_models
+        self._default = of_models[default]
+
+    def of(self, name: str | None) -> Admission:
+        """Return the admission of a model, the default one's for ``None`` and for names of no model."""
+        return self._default if name is None else self._of_models.get(name, self._default)
+
+
 class Ticket:
     """The places that one request holds: none at first, then one for each of its pictures, or samples."""
 
@@ -66,6 +85,11 @@ class Ticket:
     def held(self) -> int:
         """Number of places that the request holds."""
         return self._held
+
+    def refuse_if_full(self) -> None:
+        """Raise `UnavailableError` if the request holds no place and none is free."""
+        if not self._held:
+            self._admission.refuse_if_full()
 
     def try_acquire(self, places: int = 1) -> bool:
         """Hold at least ``places``, including those already held; return whether enough were free.

@@ -29,7 +29,7 @@ from app.serving.requests import CompareOptions, EvaluateOptions, ExplainOptions
 from app.serving.scheduler import Scheduler
 from app.serving.schemas import PredictAnswer
 from app.serving.timings import Timings
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import ModelMetrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,11 +57,12 @@ class Pipeline:
         renderers: Executor[Renderer],
         reports: ReportWriter,
         *,
-        metrics: Metrics,
+        metrics: ModelMetrics,
         evaluations: EvaluationLimits,
     ) -> None:
-        self.card = scheduler.description.card
-        self.composites = scheduler.description.composites
+        self.description = scheduler.description
+        self.card = self.description.card
+        self.composites = self.description.composites
         self._scheduler = scheduler
         self._renderers = renderers
         self._reports = reports
@@ -69,10 +70,15 @@ class Pipeline:
         self._evaluations = evaluations
         self._evaluating = Admission(evaluations.max_evaluations, metrics)
         self._metrics = metrics
-        metrics.queue_depth(lambda: scheduler.waiting + renderers.waiting)
+        metrics.queue_depth(lambda: scheduler.waiting)
+
+    @property
+    def fault(self) -> str | None:
+        """What was wrong with the model's last results, if they could not be used."""
+        return self._scheduler.fault
 
     async def predict(self, data: Upload, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
-        """Return the scores of the picture in ``data``: all classes, or the ``top_k`` most probable."""
+        """Return the scores of the picture in ``data``; ``top_k`` as in `ReportWriter.prediction`."""
         sample = await self._decode(data, ImageOptions(fit), timings)
         result = await self._run(Job(sample.input), timings)
         return self._reports.prediction(sample.facts, result, top_k)
@@ -191,7 +197,7 @@ class Pipeline:
                 f"{self._evaluating.occupied} evaluations run already; try again in a moment"
             )
         started, deadline_s = time.perf_counter(), self._evaluations.deadline_s
-        evaluator = Evaluator(self._run_in_background, self._scheduler.description, x, request)
+        evaluator = Evaluator(self._run_in_background, self.description, x, request)
         try:
             async with asyncio.timeout(deadline_s):
                 return await evaluator.evaluate()

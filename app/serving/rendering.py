@@ -131,9 +131,10 @@ class Renderer:
         write: Callable[[EvaluateAnswer], T],
     ) -> T:
         """Return ``write`` of the report on an evaluation."""
-        predicted = self._reports.prediction(sample.facts, JobResult(evaluation.logits, (), None), None)
+        logits = evaluation.logits
+        predicted = self._reports.prediction(sample.facts, JobResult(logits, (), None), len(logits))
         report = self._reports.evaluation(predicted, evaluation)
-        return write(report.model_copy(update={"scores": report.scores[:top_k]}))
+        return write(report.model_copy(update={"scores": report.scores[: self._reports.top_k(top_k)]}))
 
     def _rendered(
         self,

@@ -42,6 +42,9 @@ from app.serving.schemas import (
 )
 from app.serving.uncertainty import uncertainty_of
 
+MANY_CLASSES = 100
+DEFAULT_TOP_K = 10
+
 
 @dataclass(frozen=True)
 class Engines:
@@ -60,20 +63,21 @@ class ReportWriter:
         self._low_confidence = low_confidence
 
     def prediction(self, upload: Facts, result: JobResult, top_k: int | None) -> PredictAnswer:
-        """Report scores by falling probability: all, or the first ``top_k``."""
-        logits = result.logits
-        probabilities = _softmax(logits)
+        """Report scores by falling probability: the first ``top_k``.
+
+        ``None``: all scores, or `DEFAULT_TOP_K` of more than `MANY_CLASSES`.
+        """
+        classes, logits, probabilities = self._card.classes, result.logits, _softmax(result.logits)
+        by_probability = sorted(range(len(classes)), key=lambda index: -probabilities[index])
         scores = [
-            Score(index=i, label=self._card.classes[i], logit=logit, probability=probability)
-            for i, (logit, probability) in sorted(
-                enumerate(zip(logits, probabilities, strict=True)), key=lambda item: -item[1][1]
-            )
+            Score(index=i, label=classes[i], logit=logits[i], probability=probabilities[i])
+            for i in by_probability[: self.top_k(top_k)]
         ]
         crop = upload.rectangle.scaled()
         return PredictAnswer(
             model=ModelReference(name=self._card.name, version=self._card.version),
             prediction=Prediction(**dict(scores[0]), uncertainty=self._uncertainty(result)),
-            scores=scores[:top_k],
+            scores=scores,
             input=InputReport(
                 format=upload.format,
                 width=upload.width,
@@ -82,6 +86,11 @@ class ReportWriter:
             ),
             warnings=[*upload.warnings, *self._warnings(scores[0])],
         )
+
+    def top_k(self, wanted: int | None) -> int:
+        """Return how many scores are reported, where ``wanted`` are; see `prediction`."""
+        count = len(self._card.classes)
+        return wanted or (DEFAULT_TOP_K if count > MANY_CLASSES else count)
 
     def explanation(
         self,

@@ -2,8 +2,7 @@
 
 import asyncio
 import math
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -12,12 +11,15 @@ from app.lrp.composites import Composite, resolve
 from app.models.protocol import Description, Job, JobResult, Model, ModelLostError, NoMemoryError
 from app.runtime.batcher import Batcher
 from app.runtime.executor import Timed
-from app.telemetry.metrics import Metrics
+from app.runtime.turns import Turns
+from app.telemetry.metrics import ModelMetrics
 
 MAX_CACHED_COMPOSITES = 256
 CLOSE_S = 0.5
 """Default time for the last batch. By then the server has answered or given up all requests."""
 
+NOT_FINITE = "scores or relevance are not finite"
+NO_MEMORY = "not enough memory for this picture now"
 
 REFERENCE_WEIGHT = 3
 """Cost of one explanation by the reference, in explanations by the engine in a batch.
@@ -41,6 +43,8 @@ class BatchLimits:
 class Scheduler:
     """Runs jobs on one model. Jobs that arrive while a batch runs form the next batch.
 
+    Models that take turns run one batch at a time, of one model after the other.
+
     Two instances of the model with half of the cores each were no faster for 32 clients, because their batches
     are half as large.
     """
@@ -50,16 +54,17 @@ class Scheduler:
         model: Model,
         *,
         limits: BatchLimits,
-        metrics: Metrics,
-        on_death: Callable[[BaseException], None] = lambda _: None,
+        metrics: ModelMetrics,
+        turns: Turns | None = None,
     ) -> None:
-        """Wait until ``model`` is loaded. ``on_death`` is called once if the model fails, from any thread."""
+        """Wait until ``model`` is loaded. ``turns`` hears of its loss; ``None``: it takes turns with no other."""
         self.description: Description = model.description
+        self.fault: str | None = None
+        """What was wrong with the last results, if they could not be used."""
         self._model = model
         self._max_rows = limits.max_batch
         self._metrics = metrics
-        self._on_death = on_death
-        self._over = threading.Lock()
+        self._turns = turns or Turns()
         self._batcher = Batcher[Job, JobResult](
             self._run,
             max_batch=limits.max_batch,
@@ -67,9 +72,9 @@ class Scheduler:
             deadline_s=limits.deadline_s,
             weigh=weight,
             observer=metrics,
-            on_death=self._die,
+            turns=self._turns,
         )
-        model.watch(self._die)
+        model.watch(self._turns.lose)
         composites = self.description.composites
         self._resolved = lru_cache(MAX_CACHED_COMPOSITES)(
             lambda rule, parameters, overrides: resolve(
@@ -99,39 +104,37 @@ class Scheduler:
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Take no more jobs, and kill the model if those that run or wait take longer than ``timeout_s``."""
         if not self._batcher.close(timeout_s):
-            self._over.acquire(blocking=False)  # killed on purpose: not a failure
+            self._turns.end()  # killed on purpose: not a failure
             self._model.kill()
             self._batcher.close(CLOSE_S)
-        self._over.acquire(blocking=False)
+        self._turns.end()
 
     async def _prepare_reference(self) -> None:
         try:
             await asyncio.to_thread(self._model.prepare_reference)
         except ModelLostError as error:
-            self._die(error)
+            self._turns.lose(error)
             raise UnavailableError("the model has failed and the service ends; try again later") from None
 
-    def _die(self, error: BaseException) -> None:
-        """Report that the model failed; once, and not after `close`."""
-        if self._over.acquire(blocking=False):
-            self._on_death(error)
-
     def _run(self, jobs: list[Job]) -> list[JobResult | Exception]:
-        """Return a result for each job; called on the batcher's thread."""
+        """Return a result for each job; called on the thread of `Turns`."""
         try:
-            return [self._checked(result) for result in self._model.run(jobs)]
+            results = [self._checked(result) for result in self._model.run(jobs)]
         except NoMemoryError:
             if len(jobs) > 1:
                 raise  # halves of the batch may fit
             self._metrics.refused("out_of_memory")
-            raise UnavailableError("not enough memory for this picture now; try again in a second") from None
+            self.fault = NO_MEMORY
+            raise UnavailableError(f"{NO_MEMORY}; try again in a second") from None
+        self.fault = NOT_FINITE if any(isinstance(result, Exception) for result in results) else None
+        return results
 
     def _checked(self, result: JobResult) -> JobResult | Exception:
         explanations = (*result.explanations, *(result.verified or ()))
         if all(map(math.isfinite, result.logits)) and all(one.is_finite for one in explanations):
             return result
         self._metrics.failed("non_finite")
-        return InternalError("scores or relevance are not finite")
+        return InternalError(NOT_FINITE)
 
 
 def weight(job: Job) -> int:

@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.serving.schemas import ExplainAnswer
 from app.settings import Settings
 
@@ -152,7 +152,7 @@ def test_errors_of_fastapi_are_problems(client: TestClient, method: str, path: s
     assert response.json()["instance"] == response.headers["X-Request-ID"]
 
 
-def test_a_crash_reveals_only_the_request_id(model: ModelProcess) -> None:
+def test_a_crash_reveals_only_the_request_id(model: Model) -> None:
     app = create_app(Settings(), model)
 
     @app.get("/crash")

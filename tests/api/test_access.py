@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from app.api.routes.health import ALIASES, PROBES, READY
 from app.errors import RefusedToStartError
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.settings import Settings
 
 KEY, NEW_KEY = "correct-horse-battery-staple", "näher-am-wasser"
@@ -29,7 +29,7 @@ def key_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def locked_app(key_file: Path, model: ModelProcess) -> FastAPI:
+def locked_app(key_file: Path, model: Model) -> FastAPI:
     return create_app(Settings(api_keys_file=key_file), model)
 
 
@@ -128,7 +128,7 @@ def test_openapi_describes_authentication(locked_app: FastAPI, app: FastAPI) -> 
 
 
 @pytest.mark.parametrize("content", ["", "# only a comment\n", None])
-def test_a_key_file_without_keys_is_refused(tmp_path: Path, content: str | None, model: ModelProcess) -> None:
+def test_a_key_file_without_keys_is_refused(tmp_path: Path, content: str | None, model: Model) -> None:
     path = tmp_path / "keys"
     if content is not None:
         path.write_text(content)
@@ -137,9 +137,7 @@ def test_a_key_file_without_keys_is_refused(tmp_path: Path, content: str | None,
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.7", "lrp.example.com"])
-def test_an_address_other_than_the_loopback_requires_keys(
-    host: str, key_file: Path, model: ModelProcess
-) -> None:
+def test_an_address_other_than_the_loopback_requires_keys(host: str, key_file: Path, model: Model) -> None:
     with pytest.raises(RefusedToStartError, match="LRP_API_KEYS_FILE"):
         create_app(Settings(host=host), model)
     create_app(Settings(host=host, api_keys_file=key_file), model)
@@ -147,7 +145,7 @@ def test_an_address_other_than_the_loopback_requires_keys(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_the_loopback_needs_no_keys(host: str, model: ModelProcess) -> None:
+def test_the_loopback_needs_no_keys(host: str, model: Model) -> None:
     create_app(Settings(host=host), model)
 
 
@@ -178,7 +176,7 @@ def test_unknown_hosts_are_refused(app: FastAPI, host: str) -> None:
     assert "LRP_ALLOWED_HOSTS" in response.json()["detail"]
 
 
-def test_a_host_longer_than_a_dns_name_is_refused_without_being_parsed_or_cached(model: ModelProcess) -> None:
+def test_a_host_longer_than_a_dns_name_is_refused_without_being_parsed_or_cached(model: Model) -> None:
     tracemalloc.start()
     with TestClient(create_app(Settings(), model)) as client:
         for parts in range(30_000, 30_010):
@@ -188,21 +186,21 @@ def test_a_host_longer_than_a_dns_name_is_refused_without_being_parsed_or_cached
     assert peak < 50 * 2**20  # storing all parent domains took 250 MiB
 
 
-def test_allowed_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, model: ModelProcess) -> None:
+def test_allowed_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
     monkeypatch.setenv("LRP_ALLOWED_HOSTS", "lrp.example.com, *.Clinic.example")
-    app = create_app(model=model)
+    app = create_app(models=model)
     hosts = ("lrp.example.com", "a.b.clinic.example:80", "10.0.0.1", "clinic.example", "x.lrp.example.com")
     assert [status(app, host) for host in hosts] == [200, 200, 200, 400, 400]
 
 
 def test_any_host_is_trusted_if_keys_are_required_or_all_hosts_are_allowed(
-    locked_app: FastAPI, model: ModelProcess
+    locked_app: FastAPI, model: Model
 ) -> None:
     assert status(locked_app, "lrp.example.com") == 200
     assert status(create_app(Settings(allowed_hosts=("*",)), model), "lrp.example.com") == 200
 
 
-def test_the_host_that_the_service_is_bound_to_is_trusted(model: ModelProcess) -> None:
+def test_the_host_that_the_service_is_bound_to_is_trusted(model: Model) -> None:
     app = create_app(Settings(host="lrp.example.com", allow_unauthenticated=True), model)
     assert [status(app, host) for host in ("lrp.example.com", "lrp.example.org")] == [200, 400]
 

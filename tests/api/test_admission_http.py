@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.serving.admission import QUEUE_FULL, Admission, Ticket
 from app.settings import MIB, Settings
 
@@ -50,7 +50,7 @@ def to_open_inference(client: TestClient, picture: bytes) -> Any:
 @pytest.fixture
 def admission(client: TestClient) -> Iterator[Admission]:
     """The counter of the service."""
-    admission: Admission = client.app_state["admission"]
+    admission: Admission = client.app_state["admissions"].of(None)
     assert admission.occupied == 0
     yield admission
     assert admission.occupied == 0
@@ -102,7 +102,7 @@ IMPATIENT = Settings(max_body_bytes=2 * MIB, read_deadline_s=0.3)
 
 
 @pytest.fixture(scope="module")
-def impatient(model: ModelProcess) -> Iterator[Server]:
+def impatient(model: Model) -> Iterator[Server]:
     app: FastAPI = create_app(IMPATIENT, model)
     with serving(IMPATIENT, app) as server:
         while httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503:

@@ -20,7 +20,7 @@ async def stays() -> dict[str, Any]:
 
 def running() -> RunAll:
     request = Request({"type": "http", "headers": []}, stays)
-    return RunAll(request, Ticket(Admission(8, Metrics())), Timings())
+    return RunAll(request, Ticket(Admission(8, Metrics().of_model("some"))), Timings())
 
 
 def test_when_one_has_failed_the_rest_is_cancelled_and_its_place_is_named() -> None:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.settings import Settings
 
 ORIGIN = "https://app.example.com"
@@ -32,7 +32,7 @@ def test_by_default_no_origin_is_allowed(client: TestClient) -> None:
 
 
 def test_a_named_origin_is_allowed_with_keys_and_its_preflight_needs_none(
-    model: ModelProcess, keys: Path, cat_png: bytes
+    model: Model, keys: Path, cat_png: bytes
 ) -> None:
     settings = Settings(cors_origins=(ORIGIN, "https://b.example"), api_keys_file=keys)
     with TestClient(create_app(settings, model)) as client:
@@ -55,7 +55,7 @@ def test_a_named_origin_is_allowed_with_keys_and_its_preflight_needs_none(
         assert sent_back <= {name.lower() for name in exposed}
 
 
-def test_any_origin_is_allowed_only_without_keys(model: ModelProcess, keys: Path) -> None:
+def test_any_origin_is_allowed_only_without_keys(model: Model, keys: Path) -> None:
     with TestClient(create_app(Settings(cors_origins=("*",)), model)) as client:
         assert client.get("/livez", headers={"Origin": ORIGIN}).headers[ALLOWED] == "*"
     with pytest.raises(ValidationError, match="only without keys"):

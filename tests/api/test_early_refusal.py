@@ -19,7 +19,7 @@ from app.api.http.limits import AdmissionControl
 from app.api.http.middleware import RequestContext
 from app.api.http.root_path import RootPath
 from app.server import options
-from app.serving.admission import Admission
+from app.serving.admission import Admission, Admissions
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 
@@ -84,9 +84,10 @@ class Service:
     def __init__(self, app: ASGIApp | None = None, settings: Settings | None = None, **state: object) -> None:
         self.answers = asyncio.Event()
         metrics = Metrics()
-        self.admission = Admission(ROOM, metrics)
+        self.admission = Admission(ROOM, metrics.of_model("some"))
+        admissions = Admissions({"some": self.admission}, "some")
         settings = settings or Settings()
-        admitted = AdmissionControl(app or self._app, self.admission)
+        admitted = AdmissionControl(app or self._app, admissions)
         guarded = RequestContext(RootPath(admitted, settings.root_path), metrics)
         config = uvicorn.Config(guarded, interface="asgi3", **options(settings))
         config.load()
@@ -95,7 +96,7 @@ class Service:
         self._arguments: dict[str, Any] = {
             "config": config,
             "server_state": self._state,
-            "app_state": {"admission": self.admission, "metrics": metrics, **state},
+            "app_state": {"admissions": admissions, "metrics": metrics, **state},
         }
 
     def connect(self) -> Connection:

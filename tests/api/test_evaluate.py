@@ -240,7 +240,8 @@ def test_a_client_that_leaves_ends_its_evaluation(picture: bytes) -> None:
         assert model.arrived.wait(LIMIT_S)
         connection.close()
         waiting = (
-            b"lrpserve_queue_depth 0.0" in httpx.get(f"{address}/metrics").content for _ in range(ATTEMPTS)
+            b'lrpserve_queue_depth{model="minivgg-cifar10"} 0.0' in httpx.get(f"{address}/metrics").content
+            for _ in range(ATTEMPTS)
         )
         assert any(waiting)
         model.gate.set()

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from app.api.openapi import ANY_MODEL, RECORDED, recorded_answers
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.settings import Settings
 
 MAX_ITEMS = 12
@@ -164,7 +164,7 @@ def test_examples_of_errors_equal_the_answers(
     assert problem | {"instance": ""} == example | {"instance": ""}
 
 
-def test_the_example_of_a_missing_key_equals_the_answer(tmp_path: Path, model: ModelProcess) -> None:
+def test_the_example_of_a_missing_key_equals_the_answer(tmp_path: Path, model: Model) -> None:
     keys = tmp_path / "keys"
     keys.write_text("a-key-that-is-long-enough-to-be-taken\n")
     app = create_app(Settings(api_keys_file=keys), model)

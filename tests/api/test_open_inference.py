@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.settings import Settings
 
 NETWORK, EXPLAINED = "minivgg-cifar10", "minivgg-cifar10-lrp"
@@ -370,7 +370,7 @@ def test_unknown_models_are_404_in_the_form_of_the_protocol(client: TestClient) 
         assert response.status_code == 404
 
 
-def test_a_missing_key_is_401_in_the_form_of_the_protocol(tmp_path: Path, model: ModelProcess) -> None:
+def test_a_missing_key_is_401_in_the_form_of_the_protocol(tmp_path: Path, model: Model) -> None:
     (tmp_path / "keys").write_text("a-key")
     with TestClient(create_app(Settings(api_keys_file=tmp_path / "keys"), model)) as locked:
         response = locked.get("/v2")

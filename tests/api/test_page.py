@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, FilePayload, Page, Route, expect, sync_
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -332,7 +332,7 @@ def test_a_picture_within_the_limits_is_sent_as_it_is(page: Page) -> None:
 
 
 @pytest.fixture(scope="module")
-def narrow_site(model: ModelProcess) -> Iterator[str]:
+def narrow_site(model: Model) -> Iterator[str]:
     """The URL of a service that accepts 100 000 pixels and 20 000 bytes."""
     settings = Settings(max_pixels=100_000, max_body_bytes=20_000)
     with serving(settings, create_app(settings, model)) as narrow:
@@ -1369,7 +1369,7 @@ def test_the_message_of_a_busy_service_goes_with_its_request(failing_page: Page)
 
 
 def test_the_page_works_with_a_key_in_basic_authentication(
-    browser: Browser, model: ModelProcess, tmp_path: Path
+    browser: Browser, model: Model, tmp_path: Path
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text("a-key-that-is-long-enough-to-be-taken\n")
@@ -1536,7 +1536,7 @@ def test_redoc_sends_no_requests_to_other_hosts(page: Page) -> None:
 
 @pytest.mark.parametrize("removed", [True, False], ids=["prefix removed", "prefix passed on"])
 def test_the_page_and_swagger_work_below_a_prefix(
-    browser: Browser, model: ModelProcess, tmp_path: Path, cat_png: bytes, removed: bool
+    browser: Browser, model: Model, tmp_path: Path, cat_png: bytes, removed: bool
 ) -> None:
     settings = Settings(root_path="" if removed else PREFIX)
     with (

@@ -25,7 +25,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.serving.admission import QUEUE_FULL, Admission
 from app.settings import MIB, Settings
 
@@ -34,7 +34,7 @@ SMALL = Settings(max_body_bytes=2 * MIB, read_deadline_s=0.2)
 
 
 @pytest.fixture(scope="module")
-def impatient(model: ModelProcess) -> Iterator[Server]:
+def impatient(model: Model) -> Iterator[Server]:
     with serving(SMALL, create_app(SMALL, model)) as server:
         yield server
 
@@ -87,7 +87,7 @@ def test_row_11_a_nonsensical_length_is_no_crash(server: Server, length: str) ->
     assert get(server, "/livez").status_code == 200
 
 
-def test_row_12_all_bodies_together_have_a_cap_and_give_their_room_back(model: ModelProcess) -> None:
+def test_row_12_all_bodies_together_have_a_cap_and_give_their_room_back(model: Model) -> None:
     settings = Settings(
         max_body_bytes=2 * MIB,
         max_bytes_in_hand=12 * MIB,  # three copies of 4 MiB
@@ -187,7 +187,7 @@ def test_row_16_a_client_that_leaves_while_it_sends_is_neither_answered_nor_an_e
         client.sendall(head(f"Content-Type: {form}", "Content-Length: 100") + b"--x\r\n")
     while counted(impatient, "lrpserve_cancelled_total") == before:
         pass  # the server learns of it when it next looks at the connection
-    assert counted(impatient, 'lrpserve_failures_total{reason="crash"}') == 0
+    assert counted(impatient, 'lrpserve_failures_total{model="minivgg-cifar10",reason="crash"}') == 0
 
 
 @pytest.mark.parametrize("path", ["/explain", "/v2/models/minivgg-cifar10/infer"])
@@ -220,7 +220,7 @@ def test_row_17_bytes_that_trickle_in_do_not_wind_the_clock_back(impatient: Serv
 @pytest.mark.parametrize(
     "start", [b"GET /", b"GET / HTTP/1.1\r\nX: ", head("Transfer-Encoding: chunked") + b"0\r\nX-Trailer: "]
 )
-def test_a_head_without_end_is_cut_off(model: ModelProcess, start: bytes) -> None:
+def test_a_head_without_end_is_cut_off(model: Model, start: bytes) -> None:
     patient = Settings(read_deadline_s=3600)
     with serving(patient, create_app(patient, model)) as server, closing(connect(server)) as client:
         client.sendall(start)
@@ -263,7 +263,7 @@ def test_row_18_idle_connections_do_not_keep_probes_from_answering(server: Serve
 
 
 @contextmanager
-def full(model: ModelProcess, root_path: str = "") -> Iterator[Server]:
+def full(model: Model, root_path: str = "") -> Iterator[Server]:
     """A service that has no room for anything."""
     settings = Settings(read_deadline_s=30, root_path=root_path)
     app = create_app(settings, model)
@@ -288,7 +288,7 @@ def read_answer(client: socket.socket) -> tuple[dict[str, str], bytes]:
     return found, body
 
 
-def test_row_19_whoever_is_refused_may_ask_again_on_the_same_connection(model: ModelProcess) -> None:
+def test_row_19_whoever_is_refused_may_ask_again_on_the_same_connection(model: Model) -> None:
     picture = b"x" * 2**17
     with full(model) as server, closing(connect(server)) as client:
         for number in range(3):  # the body of one that is refused is passed over, not taken for a request
@@ -310,9 +310,7 @@ def test_row_19_whoever_is_refused_may_ask_again_on_the_same_connection(model: M
 
 
 @pytest.mark.parametrize("line", ["Connection: close", "Expect: 100-continue"])
-def test_row_19_a_refusal_ends_connections_whose_next_bytes_are_in_doubt(
-    model: ModelProcess, line: str
-) -> None:
+def test_row_19_a_refusal_ends_connections_whose_next_bytes_are_in_doubt(model: Model, line: str) -> None:
     with full(model) as server, closing(connect(server)) as client:
         client.sendall(head("Content-Type: image/png", "Content-Length: 9", line))
         found, _ = read_answer(client)
@@ -321,7 +319,7 @@ def test_row_19_a_refusal_ends_connections_whose_next_bytes_are_in_doubt(
 
 
 @pytest.mark.parametrize("path", ["/explain", "/xai/explain"])
-def test_row_19_a_refusal_is_the_same_below_a_prefix(model: ModelProcess, path: str) -> None:
+def test_row_19_a_refusal_is_the_same_below_a_prefix(model: Model, path: str) -> None:
     with full(model, root_path="/xai") as server, closing(connect(server)) as client:
         client.sendall(head("Content-Length: 9", path=path))  # refused without its body
         found, body = read_answer(client)
@@ -334,7 +332,7 @@ def test_row_19_a_refusal_is_the_same_below_a_prefix(model: ModelProcess, path: 
     [("POST", "/explain", 503), ("POST", "/nowhere", 404), ("GET", "/rules", 200), ("GET", "/explain", 405)],
 )
 def test_row_19_only_what_takes_the_model_is_refused(
-    model: ModelProcess, method: str, path: str, status: int
+    model: Model, method: str, path: str, status: int
 ) -> None:
     with full(model) as server:
         answer = httpx.request(method, f"http://127.0.0.1:{server.port}{path}")
@@ -342,7 +340,7 @@ def test_row_19_only_what_takes_the_model_is_refused(
 
 
 def test_row_19_a_refusal_has_the_form_of_its_protocol_and_is_counted(
-    model: ModelProcess, caplog: pytest.LogCaptureFixture
+    model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     with full(model) as server:
         address = f"http://127.0.0.1:{server.port}"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.settings import Settings
 
 LINK = re.compile(r"""(?:href|src)="([^"#]+)"|url: '([^']+)'|spec-url="([^"]+)\"""")
@@ -38,7 +38,7 @@ class Published:
 
 @pytest.fixture(scope="module", params=list(RECIPES))
 def published(
-    request: pytest.FixtureRequest, model: ModelProcess, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, model: Model, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Published]:
     folder = tmp_path_factory.mktemp("nginx")
     settings = SETTINGS[request.param]
@@ -156,7 +156,7 @@ def test_a_trusted_proxy_names_the_prefix_if_it_is_one(
     assert servers(server.port, prefix) == (expected and [{"url": expected}])
 
 
-def test_other_clients_do_not_name_the_prefix(model: ModelProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_clients_do_not_name_the_prefix(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.1, 198.51.100.0/24")
     settings = Settings()
     with serving(settings, create_app(settings, model)) as server:
@@ -168,7 +168,7 @@ def test_other_clients_do_not_name_the_prefix(model: ModelProcess, monkeypatch: 
 
 @pytest.mark.parametrize("prefix", ["", PREFIX])
 def test_with_the_setting_requests_are_accepted_with_and_without_the_prefix(
-    model: ModelProcess, cat_png: bytes, tmp_path: Path, prefix: str
+    model: Model, cat_png: bytes, tmp_path: Path, prefix: str
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text("secret")
@@ -183,7 +183,7 @@ def test_with_the_setting_requests_are_accepted_with_and_without_the_prefix(
         assert f'"{PREFIX}/static-offline-docs/' in client.get(f"{prefix}/docs").text
 
 
-def test_the_prefix_alone_is_redirected_without_a_host_name(model: ModelProcess) -> None:
+def test_the_prefix_alone_is_redirected_without_a_host_name(model: Model) -> None:
     with TestClient(create_app(Settings(root_path=PREFIX), model), follow_redirects=False) as client:
         answer = client.get(f"{PREFIX}?a=1")
         assert (answer.status_code, answer.headers["location"]) == (307, f"{PREFIX}/?a=1")

@@ -229,7 +229,7 @@ def test_a_request_has_a_bound_on_its_samples(client: TestClient, cat_png: bytes
 @pytest.fixture
 def admission(client: TestClient) -> Iterator[Admission]:
     """The counter of the service."""
-    admission: Admission = client.app_state["admission"]
+    admission: Admission = client.app_state["admissions"].of(None)
     assert admission.occupied == 0
     yield admission
     assert admission.occupied == 0

@@ -15,7 +15,7 @@ from test_cli import run
 
 from app.command_line.evaluation import evaluate_explanations, pictures_of
 from app.errors import DataError
-from app.main import create_pipeline
+from app.main import create_pipeline, create_renderer
 from app.runtime.threads import ThreadExecutor
 from app.serving.pipeline import Pipeline
 from app.serving.requests import EvaluateOptions
@@ -43,14 +43,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pipeline() -> Iterator[Pipeline]:
-    made = create_pipeline(
-        FakeModel(),
-        Settings(evaluation_deadline_s=1e-9),
-        Metrics(),
-        lambda _: None,
-        lambda renderer: ThreadExecutor(renderer, 1),
-        serves=False,
-    )
+    model, settings = FakeModel(), Settings(evaluation_deadline_s=1e-9)
+    renderers = ThreadExecutor(create_renderer(model.description, settings), 1)
+    made = create_pipeline(model, settings, Metrics().of_model("any"), renderers, serves=False)
     with closing(made):
         yield made
 

@@ -25,7 +25,7 @@ def test_a_port_in_use_is_reported_before_the_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], port: int
 ) -> None:
     monkeypatch.setattr("app.cli.configure", lambda _: None)  # it would replace pytest's log handlers
-    monkeypatch.setattr("app.runtime.model_process.ModelProcess", None)
+    monkeypatch.setattr("app.runtime.model_process.start_models", None)
     with socket.create_server(("127.0.0.1", port)):
         assert run(monkeypatch, "serve", "--port", str(port)) == 2
     assert capsys.readouterr().err == (

@@ -11,6 +11,7 @@ import pytest
 from app.errors import DeadlineError, InternalError, UnavailableError
 from app.runtime.batcher import Batcher, Refusal
 from app.runtime.executor import Timed
+from app.runtime.turns import Turns
 
 LIMIT_S = 30
 """Nothing takes as long, so that a test that would hang fails instead."""
@@ -260,7 +261,7 @@ def test_a_wrong_number_of_results_is_nobodys_result(results: list[int]) -> None
 def test_row_29_when_the_thread_dies_all_who_wait_hear_of_it_and_nobody_is_taken_on() -> None:
     async def scene() -> None:
         told: list[BaseException] = []
-        with batching(work := Work(), on_death=told.append) as (batcher, noted):
+        with batching(work := Work(), turns=Turns(told.append)) as (batcher, noted):
             tasks = submit(batcher, 1)
             await work.started()
             tasks += submit(batcher, *range(6))
@@ -285,7 +286,7 @@ def test_row_29_when_the_thread_dies_all_who_wait_hear_of_it_and_nobody_is_taken
 def test_close_finishes_what_waits_and_refuses_what_comes_after() -> None:
     async def scene() -> None:
         told: list[BaseException] = []
-        with batching(work := Work(), on_death=told.append) as (batcher, noted):
+        with batching(work := Work(), turns=Turns(told.append)) as (batcher, noted):
             tasks = submit(batcher, 1)
             await work.started()
             tasks += submit(batcher, 2, 3, 4, 5, 6)

@@ -17,20 +17,26 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from app.errors import RefusedToStartError, UnavailableError
 from app.lrp.composites import resolve
 from app.lrp.request import ExplanationRequest
+from app.models.architectures.minivgg import MiniVGG
+from app.models.card import Normalisation
+from app.models.checkpoint import save
 from app.models.local import LocalModel
 from app.models.protocol import Job, ModelLostError
-from app.runtime.model_process import ModelProcess
+from app.runtime.model_process import ModelProcess, ProcessModel
 from app.runtime.remote_errors import RemoteError
+from app.runtime.turns import Turns
 from app.serving.scheduler import BatchLimits, Scheduler
 from app.settings import shipped_model
 from app.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60
+METRICS = Metrics().of_model("any")
 
 
 class Unloadable:
@@ -44,12 +50,11 @@ GREY = Job(np.zeros((3, 32, 32), np.float32))
 
 
 @pytest.fixture
-def mortal() -> Iterator[ModelProcess]:
-    """A model process that the test may kill."""
-    process = ModelProcess(shipped_model(), "cpu", 1)
-    _ = process.description
-    yield process
-    process.kill()
+def mortal() -> Iterator[ProcessModel]:
+    """A model whose process the test may kill."""
+    model = ModelProcess([shipped_model()], "cpu", 1).models[0]
+    yield model
+    model.kill()
 
 
 def children(pid: int | None = None) -> list[psutil.Process]:
@@ -58,7 +63,7 @@ def children(pid: int | None = None) -> list[psutil.Process]:
     return [child for child in alive if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_it_describes_and_answers_as_one_in_this_process_does(model: ModelProcess) -> None:
+def test_it_describes_and_answers_as_one_in_this_process_does(model: ProcessModel) -> None:
     local = LocalModel.load(shipped_model(), "cpu", None)
     assert model.description == local.description
     generator = np.random.default_rng(0)
@@ -77,7 +82,7 @@ def test_it_describes_and_answers_as_one_in_this_process_does(model: ModelProces
         assert (there.verified is None) == (here.verified is None)
 
 
-def test_threads_take_turns(model: ModelProcess) -> None:
+def test_threads_take_turns(model: ProcessModel) -> None:
     lengths: list[int] = []
     threads = [
         threading.Thread(target=lambda size=size: lengths.append(len(model.run([GREY] * size)) - size))
@@ -96,21 +101,58 @@ def test_threads_take_turns(model: ModelProcess) -> None:
 )
 def test_what_keeps_it_from_starting_is_said_here(card: str, device: str, words: str) -> None:
     with pytest.raises(RefusedToStartError, match=words):
-        _ = ModelProcess(Path(card), device, 1).description
+        _ = ModelProcess([Path(card)], device, 1).models
+
+
+def write(folder: Path, **classes: tuple[str, ...]) -> list[Path]:
+    """Write a network for each name, with random weights; return the paths of their cards."""
+    torch.manual_seed(0)
+    normalisation = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    return [
+        save(MiniVGG(len(labels)), folder, name=name, classes=labels, normalisation=normalisation)
+        for name, labels in classes.items()
+    ]
+
+
+def test_one_process_holds_several_models_each_of_which_answers_as_alone(tmp_path: Path) -> None:
+    cards = write(tmp_path, two=("a", "b"), three=("a", "b", "c"), five=("a", "b", "c", "d", "e"))
+    process = ModelProcess(cards, "cpu", 1)
+    alone = [LocalModel.load(card, "cpu", 1) for card in cards]
+    x = np.random.default_rng(0).standard_normal((3, 32, 32), np.float32)
+    for there, here in [*zip(process.models, alone, strict=True)][::-1]:
+        assert there.description == here.description
+        request = ExplanationRequest(resolve(there.description.chain, "epsilon_plus_flat", {}, ()))
+        (ours,), (theirs,) = (one.run([Job(x, (request,))]) for one in (there, here))
+        np.testing.assert_allclose(ours.logits, theirs.logits, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            ours.explanations[0].relevance, theirs.explanations[0].relevance, rtol=1e-3, atol=1e-6
+        )
+    process.models[1].kill()
+    with pytest.raises(ModelLostError):
+        process.models[2].run([GREY])
+
+
+def test_one_model_that_cannot_be_loaded_is_refused_by_its_file(tmp_path: Path) -> None:
+    first, second = write(tmp_path, first=("a", "b"), second=("a", "b"))
+    weights = second.with_name("weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(RefusedToStartError, match="SHA-256") as refused:
+        _ = ModelProcess([first, second], "cpu", 1).models
+    assert str(weights) in refused.value.detail
 
 
 def test_a_process_that_dies_while_it_loads_is_a_refusal_with_its_code() -> None:
-    process = ModelProcess(shipped_model(), "cpu", 1)
+    process = ModelProcess([shipped_model()], "cpu", 1)
     process.kill()
     with pytest.raises(RefusedToStartError, match="code -9"):
-        _ = process.description
+        _ = process.models
 
 
-def test_row_29_when_it_is_killed_who_waits_is_told_and_the_service_hears_of_it(mortal: ModelProcess) -> None:
+def test_row_29_when_it_is_killed_who_waits_is_told_and_the_service_hears_of_it(mortal: ProcessModel) -> None:
     deaths: list[BaseException] = []
 
     async def scene() -> None:
-        scheduler = Scheduler(mortal, limits=BatchLimits(), metrics=Metrics(), on_death=deaths.append)
+        scheduler = Scheduler(mortal, limits=BatchLimits(), metrics=METRICS, turns=Turns(deaths.append))
         await scheduler.submit(GREY)
         mortal.kill()
         with pytest.raises(UnavailableError):
@@ -121,12 +163,12 @@ def test_row_29_when_it_is_killed_who_waits_is_told_and_the_service_hears_of_it(
     assert [type(death) for death in deaths] == [ModelLostError]
 
 
-def test_a_model_that_hangs_is_killed_when_all_is_to_end(mortal: ModelProcess) -> None:
-    child = psutil.Process(mortal.pid)
+def test_a_model_that_hangs_is_killed_when_all_is_to_end(mortal: ProcessModel) -> None:
+    child = psutil.Process(mortal.process.pid)
     deaths: list[BaseException] = []
 
     async def scene() -> None:
-        scheduler = Scheduler(mortal, limits=BatchLimits(), metrics=Metrics(), on_death=deaths.append)
+        scheduler = Scheduler(mortal, limits=BatchLimits(), metrics=METRICS, turns=Turns(deaths.append))
         await scheduler.submit(GREY)
         child.suspend()
         waiting = asyncio.create_task(scheduler.submit(GREY))
@@ -139,14 +181,14 @@ def test_a_model_that_hangs_is_killed_when_all_is_to_end(mortal: ModelProcess) -
     assert not deaths  # it was killed on purpose
 
 
-def test_signals_that_reach_the_whole_group_do_not_end_it(mortal: ModelProcess) -> None:
+def test_signals_that_reach_the_whole_group_do_not_end_it(mortal: ProcessModel) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(mortal.pid, number)
+        os.kill(mortal.process.pid, number)
     assert len(mortal.run([GREY])) == 1
 
 
 def test_it_ends_with_the_object_that_stands_for_it() -> None:
-    process = ModelProcess(shipped_model(), "cpu", 1)
+    process = ModelProcess([shipped_model()], "cpu", 1)
     child = psutil.Process(process.pid)
     del process
     assert child.wait(LIMIT_S) is not None or not child.is_running()
@@ -195,15 +237,15 @@ def test_a_model_that_hangs_past_the_limit_is_killed_and_the_service_ends_with_a
 
 
 def test_a_model_that_sleeps_is_unready_at_once_and_all_who_wait_are_told() -> None:
-    sleepy = ModelProcess(shipped_model(), "cpu", 1, limit_s=3.0)
+    sleepy = ModelProcess([shipped_model()], "cpu", 1, limit_s=3.0).models[0]
     deaths: list[BaseException] = []
 
     async def scene() -> None:
-        scheduler = Scheduler(sleepy, limits=BatchLimits(), metrics=Metrics(), on_death=deaths.append)
+        scheduler = Scheduler(sleepy, limits=BatchLimits(), metrics=METRICS, turns=Turns(deaths.append))
         await scheduler.submit(GREY)
         await asyncio.sleep(3.5)  # an idle model is not killed
         await scheduler.submit(GREY)
-        psutil.Process(sleepy.pid).suspend()
+        psutil.Process(sleepy.process.pid).suspend()
         waiting = [asyncio.create_task(scheduler.submit(GREY)) for _ in range(3)]
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(result) for result in results] == [UnavailableError] * 3
@@ -238,16 +280,16 @@ def test_row_30_a_service_that_is_told_to_end_while_its_model_loads_ends_at_once
         child.wait(LIMIT_S)
 
 
-def test_jobs_that_cannot_be_run_fail_and_the_process_lives(mortal: ModelProcess) -> None:
+def test_jobs_that_cannot_be_run_fail_and_the_process_lives(mortal: ProcessModel) -> None:
     for job in (replace(GREY, input=np.zeros((1, 2, 3), np.float32)), replace(GREY, input=Unloadable())):  # type: ignore[arg-type]
         with pytest.raises(RemoteError, match="Error at "):
             mortal.run([job])
     assert len(mortal.run([GREY])) == 1
 
 
-def test_verifying_with_a_model_that_is_gone_is_unavailable(mortal: ModelProcess) -> None:
+def test_verifying_with_a_model_that_is_gone_is_unavailable(mortal: ProcessModel) -> None:
     async def scene() -> None:
-        scheduler = Scheduler(mortal, limits=BatchLimits(), metrics=Metrics())
+        scheduler = Scheduler(mortal, limits=BatchLimits(), metrics=METRICS)
         mortal.kill()
         with pytest.raises(UnavailableError):
             await scheduler.submit(replace(GREY, verify=True))

@@ -18,12 +18,12 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def admission(metrics: Metrics) -> Admission:
-    return Admission(CAPACITY, metrics)
+    return Admission(CAPACITY, metrics.of_model("some"))
 
 
 def refused(metrics: Metrics) -> float:
     lines = metrics.exposed("")[0].decode().splitlines()
-    sample = 'lrpserve_refused_total{reason="queue_full"} '
+    sample = 'lrpserve_refused_total{model="some",reason="queue_full"} '
     return next(float(line.removeprefix(sample)) for line in lines if line.startswith(sample))
 
 
@@ -117,7 +117,7 @@ def test_what_is_occupied_is_what_the_tickets_hold_and_never_more_than_the_capac
     steps: list[tuple[int, int]],
 ) -> None:
     """Each step acquires so many places for one of four requests; none of them is its end."""
-    admission = Admission(CAPACITY, Metrics())
+    admission = Admission(CAPACITY, Metrics().of_model("some"))
     tickets = [Ticket(admission) for _ in range(4)]
     for which, places in steps:
         ticket = tickets[which]

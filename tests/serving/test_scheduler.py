@@ -26,6 +26,7 @@ from app.modalities.image.preprocessing import to_input
 from app.models.local import LocalModel, pick_device
 from app.models.protocol import Job, JobResult, ModelLostError
 from app.runtime.executor import Timed
+from app.runtime.turns import Turns
 from app.serving.rendering import image_spec
 from app.serving.scheduler import MAX_CACHED_COMPOSITES, REFERENCE_WEIGHT, BatchLimits, Scheduler, weight
 from app.settings import shipped_model
@@ -83,7 +84,8 @@ def scheduling(
 ) -> Iterator[tuple[Scheduler, Metrics]]:
     metrics = Metrics()
     limits = limits or BatchLimits(deadline_s=LIMIT_S)
-    scheduler = Scheduler(shipped, limits=limits, metrics=metrics, on_death=on_death)
+    turns = Turns(on_death)
+    scheduler = Scheduler(shipped, limits=limits, metrics=metrics.of_model("any"), turns=turns)
     yield scheduler, metrics
     scheduler.close()
 
@@ -272,7 +274,7 @@ def test_row_27_what_is_not_finite_is_an_error_of_its_own_and_counted(
             solo.pop(2)
             for one, expected in zip(got, solo, strict=True):
                 assert_equal(one, expected)
-            assert counted(metrics, 'failures_total{reason="non_finite"}') == 1
+            assert counted(metrics, 'failures_total{model="any",reason="non_finite"}') == 1
 
     play(scene)
 
@@ -292,7 +294,7 @@ def test_a_layer_sum_that_is_not_finite_is_an_error_and_no_metric(
             gate.fault = fault
             with pytest.raises(InternalError):
                 await scheduler.submit(Job(GREY, (request,)))
-            assert counted(metrics, 'failures_total{reason="non_finite"}') == 1
+            assert counted(metrics, 'failures_total{model="any",reason="non_finite"}') == 1
 
     play(scene)
 
@@ -315,7 +317,7 @@ def test_a_verification_that_is_not_finite_is_an_error(
             monkeypatch.setattr(Reference, "attribute", spoiled)
             with pytest.raises(InternalError):
                 await scheduler.submit(Job(GREY, (request,), verify=True))
-            assert counted(metrics, 'failures_total{reason="non_finite"}') == 1
+            assert counted(metrics, 'failures_total{model="any",reason="non_finite"}') == 1
 
     play(scene)
 
@@ -347,7 +349,7 @@ def test_row_28_a_batch_that_does_not_fit_is_halved(
             for one, expected in zip(await together(scheduler, gate, jobs), solo, strict=True):
                 assert_equal(one, expected)
             assert gate.batch_sizes == [1, 8, 4, 4]
-            assert counted(metrics, 'refused_total{reason="out_of_memory"}') == 0
+            assert counted(metrics, 'refused_total{model="any",reason="out_of_memory"}') == 0
 
     play(scene)
 
@@ -365,7 +367,7 @@ def test_row_28_what_does_not_fit_alone_is_unavailable_and_the_thread_lives(
             gate.fault = fault
             with pytest.raises(UnavailableError, match="memory"):
                 await scheduler.submit(Job(pictures[0]))
-            assert counted(metrics, 'refused_total{reason="out_of_memory"}') == 1
+            assert counted(metrics, 'refused_total{model="any",reason="out_of_memory"}') == 1
             gate.fault = lambda _batch, run: run()
             assert len((await scheduler.submit(Job(pictures[0]))).result.logits) == 10
         assert deaths == []

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from app.errors import InternalError
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.settings import LogFormat, Settings
 from app.telemetry.logs import JSONLine, LineHandler, TextLine, configure, fields
 
@@ -73,7 +73,7 @@ def test_nothing_that_a_user_sent_is_in_a_line(lines: Lines, client: TestClient)
     assert "SECRET" not in "".join(lines.written)
 
 
-def test_a_crash_is_found_by_its_id_and_tells_where_but_not_what(lines: Lines, model: ModelProcess) -> None:
+def test_a_crash_is_found_by_its_id_and_tells_where_but_not_what(lines: Lines, model: Model) -> None:
     app = create_app(Settings(), model)
 
     @app.get("/crash")
@@ -89,7 +89,7 @@ def test_a_crash_is_found_by_its_id_and_tells_where_but_not_what(lines: Lines, m
     assert "/a/path" not in "".join(lines.written)
 
 
-def test_our_own_errors_say_what_happened(lines: Lines, model: ModelProcess) -> None:
+def test_our_own_errors_say_what_happened(lines: Lines, model: Model) -> None:
     app = create_app(Settings(), model)
 
     @app.get("/fault")
@@ -101,7 +101,7 @@ def test_our_own_errors_say_what_happened(lines: Lines, model: ModelProcess) -> 
     assert '"detail": "relevance is not finite"' in "".join(lines.written)
 
 
-def test_start_and_stop_are_lines_too(lines: Lines, model: ModelProcess) -> None:
+def test_start_and_stop_are_lines_too(lines: Lines, model: Model) -> None:
     with TestClient(create_app(Settings(), model)):
         pass
     said = [json.loads(line) for line in lines.written]

@@ -8,13 +8,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.runtime.model_process import ModelProcess
+from app.models.protocol import Model
 from app.settings import Settings
 from app.telemetry.metrics import Failure, Metrics, Refusal
 
+MODEL = 'model="minivgg-cifar10"'
+
 
 @pytest.fixture
-def fresh(model: ModelProcess) -> Iterator[TestClient]:
+def fresh(model: Model) -> Iterator[TestClient]:
     """A service without any requests so far."""
     with TestClient(create_app(Settings(), model)) as client:
         yield client
@@ -40,14 +42,14 @@ def test_stages_and_leaks_are_measured(fresh: TestClient, cat_png: bytes) -> Non
     answer = fresh.post("/explain", content=cat_png, headers={"Content-Type": "image/png"}).json()
     counted = samples(fresh)
     for stage in ("decode", "queue", "model", "render"):
-        assert counted[f'lrpserve_stage_duration_seconds_count{{stage="{stage}"}}'] == 1
-    assert counted["lrpserve_leak_sum"] == pytest.approx(abs(answer["relevance"]["leak"]))
+        assert counted[f'lrpserve_stage_duration_seconds_count{{{MODEL},stage="{stage}"}}'] == 1
+    assert counted[f"lrpserve_leak_sum{{{MODEL}}}"] == pytest.approx(abs(answer["relevance"]["leak"]))
 
 
 def test_bad_pictures_are_counted_by_reason(fresh: TestClient) -> None:
     for body in (b"no picture", b"neither", b"\x89PNG\r\n\x1a\n"):
         fresh.post("/predict", content=body, headers={"Content-Type": "image/png"})
-    assert samples(fresh)['lrpserve_bad_pictures_total{reason="unreadable-image"}'] == 3
+    assert samples(fresh)[f'lrpserve_bad_pictures_total{{{MODEL},reason="unreadable-image"}}'] == 3
 
 
 def test_labels_contain_nothing_from_requests(fresh: TestClient) -> None:
@@ -80,26 +82,32 @@ def test_the_prometheus_parser_reads_both_formats(fresh: TestClient) -> None:
 
 def test_metrics_of_batches_and_failures_are_exposed() -> None:
     metrics, waiting = Metrics(), [1, 2, 3]
-    metrics.batch(8)
-    metrics.queue_depth(lambda: len(waiting))
+    one, other = metrics.of_model("one"), metrics.of_model("other")
+    one.batch(8)
+    one.queue_depth(lambda: len(waiting))
+    other.batch(2)
+    metrics.rendering_depth(lambda: len(waiting) - 1)
     metrics.cancelled()
     for reason in get_args(Refusal):
-        metrics.refused(reason)
+        one.refused(reason)
     for failure in get_args(Failure):
-        metrics.failed(failure)
+        one.failed(failure)
     text = metrics.exposed("")[0].decode()
     for line in (
-        'batch_size_bucket{le="4.0"} 0.0',
-        'batch_size_bucket{le="8.0"} 1.0',
-        "queue_depth 3.0",
+        'batch_size_bucket{le="4.0",model="one"} 0.0',
+        'batch_size_bucket{le="8.0",model="one"} 1.0',
+        'batch_size_bucket{le="4.0",model="other"} 1.0',
+        'queue_depth{model="one"} 3.0',
+        "rendering_queue_depth 2.0",
         "cancelled_total 1.0",
-        'refused_total{reason="queue_full"} 1.0',
-        'failures_total{reason="non_finite"} 1.0',
+        'refused_total{model="one",reason="queue_full"} 1.0',
+        'refused_total{model="other",reason="queue_full"} 0.0',
+        'failures_total{model="one",reason="non_finite"} 1.0',
     ):
         assert "lrpserve_" + line in text
 
 
-def test_two_services_in_one_process_have_separate_metrics(fresh: TestClient, model: ModelProcess) -> None:
+def test_two_services_in_one_process_have_separate_metrics(fresh: TestClient, model: Model) -> None:
     with TestClient(create_app(Settings(), model)) as other:
         other.get("/model")
         assert 'lrpserve_requests_total{route="/model",status="200"}' in samples(other)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 
@@ -19,14 +20,16 @@ from app.api.http.problem_types import PROBLEM_TYPES
 from app.api.http.problems import PROTOCOLS, content_of, problem_of_public
 from app.api.http.root_path import without_prefix
 from app.errors import UnavailableError
-from app.serving.admission import QUEUE_FULL, Admission
+from app.models.card import TWIN_SUFFIX
+from app.serving.admission import QUEUE_FULL, Admissions
 from app.telemetry.logs import fields
 from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-COMPUTING = ("/predict", "/explain", "/compare", "/evaluate", "/v1/", "/v2/")
+COMPUTING = ("/predict", "/explain", "/compare", "/evaluate", "/v1/models/", "/v2/models/")
 """Prefixes of the paths whose requests have pictures to compute."""
+MODEL_IN_PATH = re.compile(r"/v[12]/models/([^/:]+)")
 UNAVAILABLE = PROBLEM_TYPES[UnavailableError]
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 PLACEHOLDER = "~"
@@ -62,21 +65,24 @@ class EarlyRefusal:
     ) -> bytes | None:
         """Return the answer to a request with this head, or None if it is not refused.
 
-        ``state`` is the application's lifespan state, with ``admission`` and ``metrics``, and perhaps ``keys``
+        ``state`` is the application's lifespan state, with ``admissions`` and ``metrics``, and perhaps ``keys``
         and ``has_cors``. The application answers requests without a valid key, and those of other sites' pages,
         whose answers have further headers.
         """
-        path = without_prefix(target.partition(b"?")[0].decode("latin-1"), self._root_path)
+        raw_path, _, query = target.partition(b"?")
+        path = without_prefix(raw_path.decode("latin-1"), self._root_path)
         if not is_computed(method.decode("latin-1"), path):
             return None
-        admission: Admission = state["admission"]
+        admissions: Admissions = state["admissions"]
+        admission = admissions.of(named_model(path, query))
         if not admission.is_full:
             return None
         sent = Headers(raw=list(headers))
         if not has_key(state.get("keys"), sent) or (state.get("has_cors") and "origin" in sent):
             return None
         metrics: Metrics = state["metrics"]
-        metrics.refused_unread("queue_full", UNAVAILABLE.status)
+        admission.count_refusal()
+        metrics.refused_unread(UNAVAILABLE.status)
         self._count()
         valid = request_id(sent.get("x-request-id", ""))
         answer = _answer(QUEUE_FULL, path.startswith(PROTOCOLS), keep_alive, len(valid))
@@ -95,6 +101,15 @@ class EarlyRefusal:
 def is_computed(method: str, path: str) -> bool:
     """Return whether such a request uses the model; only those are subject to admission."""
     return method == "POST" and path.startswith(COMPUTING)
+
+
+def named_model(path: str, query: bytes) -> str | None:
+    """Return the name of the model in a request's address, ``None`` if there is none: the default one."""
+    if found := MODEL_IN_PATH.match(path):
+        return found[1].removesuffix(TWIN_SUFFIX)
+    if b"model=" not in query:
+        return None
+    return parse_qs(query.decode("latin-1")).get("model", [None])[0]
 
 
 def request_id(sent: str) -> str:

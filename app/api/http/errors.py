@@ -12,7 +12,7 @@ class UnauthorizedError(RequestError):
 
 
 class NotFoundError(RequestError):
-    """The address, or the model or version that it names, does not exist."""
+    """The address does not exist."""
 
 
 class MethodNotAllowedError(RequestError):

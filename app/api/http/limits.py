@@ -7,11 +7,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http.access import KeyFile, has_key
-from app.api.http.early_refusal import is_computed
+from app.api.http.early_refusal import is_computed, named_model
 from app.api.http.errors import TooSlowError
 from app.api.http.root_path import local_path
 from app.errors import TooLargeError, UnavailableError
-from app.serving.admission import Admission, Ticket
+from app.serving.admission import Admissions, Ticket
 from app.settings import BODY_COPIES
 
 
@@ -21,7 +21,7 @@ class BodyLimits:
     A body over ``max_bytes`` is refused by its Content-Length before it is read, or else when it passes the
     limit. A body must arrive within ``deadline_s`` of the first read. Bodies of all requests in progress are in
     memory, `BODY_COPIES` times; a body with which they pass ``max_bytes_in_hand`` is refused. ``input_size``,
-    (channels, height, width) of the model, tells senders which picture suffices.
+    (channels, height, width) of the model that sees most pixels, tells senders which picture suffices.
     """
 
     def __init__(
@@ -78,34 +78,37 @@ class BodyLimits:
         if size > self._max_bytes:
             raise TooLargeError(
                 f"the body is larger than {self._max_bytes / 2**20:g} MiB; send a smaller picture: "
-                f"the model sees {self._width}×{self._height} pixels of it"
+                f"no model sees more than {self._width}×{self._height} pixels of it"
             )
         if self._in_hand > self._max_bytes_in_hand:
             raise UnavailableError("too many large uploads at once; try again in a second")
 
 
 class AdmissionControl:
-    """Refuses requests that use the model while no place is free, and holds a place for each that is admitted.
+    """Refuses requests that use a model while no place of it is free, and holds one for each that is admitted.
 
     A request is refused before its body is read. It takes its place when the body has arrived, so that clients
     that send slowly occupy none, and releases all its places when the application is done with it, in
     whatever way. `app.server` refuses and takes places earlier, with the same `Ticket`; other servers need this.
     """
 
-    def __init__(self, app: ASGIApp, admission: Admission, keys: KeyFile | None = None) -> None:
+    def __init__(self, app: ASGIApp, admissions: Admissions, keys: KeyFile | None = None) -> None:
         """``keys``: requests without one of them are not refused here, but by `RequireKey`."""
         self._app = app
-        self._admission = admission
+        self._admissions = admissions
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or not is_computed(scope["method"], local_path(scope)):
+        if scope["type"] != "http" or not is_computed(scope["method"], path := local_path(scope)):
             await self._app(scope, receive, send)
             return
-        ticket: Ticket = scope["state"].setdefault("ticket", Ticket(self._admission))
-        if not ticket.held and has_key(self._keys, Headers(scope=scope)):
-            self._admission.refuse_if_full()
+        ticket: Ticket | None = scope["state"].get("ticket")
+        if ticket is None:
+            model = named_model(path, scope["query_string"])
+            ticket = scope["state"]["ticket"] = Ticket(self._admissions.of(model))
+        if has_key(self._keys, Headers(scope=scope)):
+            ticket.refuse_if_full()
 
         async def receive_and_acquire() -> Message:
             message = await receive()

@@ -128,25 +128,26 @@ class RequestContext:
         except asyncio.CancelledError:  # by the server, at the end of the time to answer
             if exchange.status != CLIENT_LEFT:
                 raise
-            self._metrics.refused("draining")
+            self._metrics.of_model(_model(scope)).refused("draining")
             await answer(Request(scope, receive), UnavailableError(GIVEN_UP))(scope, receive, exchange.send)
         except Exception as error:  # noqa: BLE001 # the last handler: a traceback must not reach the client
             response = answer(Request(scope, receive), error)
             if exchange.status == CLIENT_LEFT:
                 await response(scope, receive, exchange.send)
         finally:
-            self._report(_route(scope), exchange)
+            self._report(_route(scope), _model(scope), exchange)
 
-    def _report(self, route: str, exchange: "Exchange") -> None:
+    def _report(self, route: str, model: str, exchange: "Exchange") -> None:
         stages = {**exchange.timings.stages, "total": exchange.total_ms()}
         for stage, milliseconds in exchange.timings.stages.items():
-            self._metrics.stage(stage, milliseconds / 1000)
+            self._metrics.of_model(model).stage(stage, milliseconds / 1000)
         self._metrics.request(route, exchange.status, stages["total"] / 1000)
         log.info(
             "request",
             extra=fields(
                 id=exchange.request_id,
                 route=route,
+                **({"model": model} if model else {}),
                 status=exchange.status,
                 ms={stage: round(milliseconds, 2) for stage, milliseconds in stages.items()},
                 bytes_in=exchange.bytes_in,
@@ -190,6 +191,12 @@ class Exchange:
 
 def _server_timing(stages: Mapping[str, float]) -> str:
     return ", ".join(f"{stage};dur={milliseconds:.2f}" for stage, milliseconds in stages.items())
+
+
+def _model(scope: Scope) -> str:
+    """Return the name of the model that the request was for, once it is found; else an empty name."""
+    name: str = scope["state"].get("model", "")
+    return name
 
 
 def _route(scope: Scope) -> str:

@@ -21,6 +21,7 @@ from app.errors import (
     InvalidParameterError,
     TooLargeError,
     UnavailableError,
+    UnknownModelError,
     UnreadableImageError,
 )
 
@@ -35,6 +36,7 @@ class ProblemType(NamedTuple):
 
 
 BAD_REQUEST = ProblemType(400, "Bad request", "bad-request")
+NOT_FOUND = ProblemType(404, "Not found", "not-found")
 INVALID_PARAMETER = ProblemType(422, "Invalid parameter", "invalid-parameter")
 # Chromium reads only the first challenge: for Basic it prompts for a key, so that `/` and `/docs` work.
 CHALLENGES = {"WWW-Authenticate": 'Basic realm="lrpserve", Bearer realm="lrpserve"'}
@@ -43,7 +45,8 @@ PROBLEM_TYPES: Mapping[type[Exception], ProblemType] = {
     BadRequestError: BAD_REQUEST,
     EmptyImageError: BAD_REQUEST,
     UnauthorizedError: ProblemType(401, "Unauthorized", "unauthorized", CHALLENGES),
-    NotFoundError: ProblemType(404, "Not found", "not-found"),
+    NotFoundError: NOT_FOUND,
+    UnknownModelError: NOT_FOUND,
     MethodNotAllowedError: ProblemType(405, "Method not allowed", "method-not-allowed"),
     NotAcceptableError: ProblemType(406, "Not acceptable", "not-acceptable"),
     TooSlowError: ProblemType(408, "Request timeout", "too-slow", {"Connection": "close"}),

@@ -17,6 +17,7 @@ from app.api.http.problem_types import problem_type
 from app.api.http.root_path import local_path, prefix_of
 from app.errors import InternalError, InvalidParameterError, PublicError
 from app.telemetry.logs import fields
+from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,8 @@ def problem_of(error: Exception, request: Request) -> Problem:
         return problem_of_public(error, request_id)
     log.error("failed", extra=fields(id=request_id), exc_info=error)
     if not isinstance(error, InternalError):  # which is counted where it is raised
-        request.state.metrics.failed("crash")
+        metrics: Metrics = request.state.metrics
+        metrics.of_model(getattr(request.state, "model", "")).failed("crash")
     return _problem(InternalError, INTERNAL, request_id)
 
 

@@ -13,17 +13,17 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Path
 from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
-from app.api.http.errors import BadRequestError, NotFoundError
+from app.api.http.errors import BadRequestError
 from app.api.http.problems import MESSAGES, location, message_of, shortened
 from app.api.http.query import REPEATABLE
 from app.api.parameters import ExplainParameters
 from app.api.rule_parameters import with_rule_parameters
-from app.api.schemas import AboutModel
-from app.errors import InvalidParameterError, LRPServeError, TooLargeError
+from app.api.schemas import Limits
+from app.errors import InvalidParameterError, LRPServeError, TooLargeError, UnknownModelError
+from app.models.card import ModelCard
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
-ModelName = Annotated[str, Path(description="Name of a served model.", examples=["{{name}}"])]
 Version = Annotated[
     str,
     Path(
@@ -79,11 +79,7 @@ class Expected:
         """
         _check_number(content, b",[{", 2 * self.pictures * math.prod(self.input_size), "values")
         _check_number(content, b":", self.pictures * MAX_NAMES_PER_PICTURE, "names")
-        try:
-            return kind.model_validate_json(content, context=self)
-        except ValidationError as error:
-            name, words = _first(error)
-            raise BadRequestError(f"{name}: {words}" if name else words) from None
+        return parsed(kind, content, self)
 
     def options_of(self, members: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of ``members`` that are options."""
@@ -118,10 +114,19 @@ class Expected:
         return next(iter(get_close_matches(name.lower(), self.options, 1, SIMILARITY)), None)
 
 
-def expected_for(about: AboutModel) -> Expected:
-    """Return what requests to a model may have."""
+def parsed(kind: type[Body], content: bytes, context: Expected | None = None) -> Body:
+    """Parse JSON; raises `BadRequestError` that names the first invalid member without quoting it."""
+    try:
+        return kind.model_validate_json(content, context=context)
+    except ValidationError as error:
+        name, words = _first(error)
+        raise BadRequestError(f"{name}: {words}" if name else words) from None
+
+
+def expected_for(card: ModelCard, limits: Limits) -> Expected:
+    """Return what requests to the model of ``card`` may have."""
     options = with_rule_parameters(ExplainParameters).model_fields
-    return Expected(about.limits.max_pictures, tuple(about.input_size), frozenset(options))
+    return Expected(limits.max_pictures, card.input_size, frozenset(options))
 
 
 def parse_options(given: Mapping[str, Any], without: Collection[str] = ()) -> ExplainParameters:
@@ -169,9 +174,9 @@ def results_or_error(outcomes: Sequence[T | Exception], name: str) -> list[T]:
 
 
 def known(asked: str, served: Sequence[str]) -> None:
-    """Raise `NotFoundError` unless ``asked``, a model or a version, is one of those ``served``."""
+    """Raise `UnknownModelError` unless ``asked``, a model or a version, is one of those ``served``."""
     if asked not in served:
-        raise NotFoundError(f"no such model or version is served here; there is {' and '.join(served)}")
+        raise UnknownModelError(f"no such model or version is served here; there is {' and '.join(served)}")
 
 
 def _result(outcome: T | Exception, place: str) -> T:

@@ -18,7 +18,13 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api.concurrency import RunAll
-from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep, TimingsDep
+from app.api.dependencies import (
+    CatalogueDep,
+    LimitsDep,
+    PipelineInPathDep,
+    ReadinessDep,
+    TimingsDep,
+)
 from app.api.http.query import none_at_all
 from app.api.http.upload import refuse_compressed
 from app.api.openapi import json_body, protocol_errors
@@ -26,11 +32,9 @@ from app.api.parameters import ExplainParameters
 from app.api.protocols.common import (
     STATUSES,
     Expected,
-    ModelName,
     Option,
     check_count,
     expected_for,
-    known,
     parse_options,
     picture,
     results_or_error,
@@ -178,36 +182,32 @@ def _sent(instance: Instance, expected: Expected, of_request: tuple[str, ...]) -
 
 
 async def read_instances(
-    request: Request, about: AboutModelDep, pipeline: PipelineDep, timings: TimingsDep
+    request: Request, limits: LimitsDep, pipeline: PipelineInPathDep, timings: TimingsDep
 ) -> list[Sent]:
     """Parse the pictures in the body; its Content-Type is ignored."""
     refuse_compressed(request)
-    return await pipeline.read(timings, read, await request.body(), expected_for(about))
+    expected = expected_for(pipeline.card, limits)
+    return await pipeline.read(timings, read, await request.body(), expected)
 
 
 SentDep = Annotated[list[Sent], Depends(read_instances)]
 
 
-async def served(about: AboutModelDep, model: ModelName) -> None:
-    """Raise `NotFoundError` for a model that is not served."""
-    known(model, [about.name])
-
-
 @router.get(
     "", name="v1_list_models", summary="KServe V1: the models that are served", responses=protocol_errors(422)
 )
-async def models(about: AboutModelDep) -> Models:
-    """The served model, which also answers `:explain`."""
-    return Models(models=[about.name])
+async def models(catalogue: CatalogueDep) -> Models:
+    """The served models, each of which also answers `:explain`."""
+    return Models(models=list(catalogue.names))
 
 
 @router.post(
     "/{model}:predict", name="v1_predict",
     summary="KServe V1: class scores of pictures", responses=protocol_errors(*STATUSES),
-    dependencies=[Depends(served)], openapi_extra=json_body(Instances),
+    openapi_extra=json_body(Instances),
 )  # fmt: skip
 async def predict(
-    instances: SentDep, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]
+    instances: SentDep, pipeline: PipelineInPathDep, run_all: Annotated[RunAll, Depends()]
 ) -> Predictions:
     """Each prediction is a response of `/predict`. One invalid picture is an error for all.
 
@@ -227,10 +227,10 @@ async def predict(
 @router.post(
     "/{model}:explain", name="v1_explain",
     summary="KServe V1: explanations of pictures", responses=protocol_errors(*STATUSES),
-    response_model=Explanations, dependencies=[Depends(served)], openapi_extra=json_body(Instances),
+    response_model=Explanations, openapi_extra=json_body(Instances),
 )  # fmt: skip
 async def explain(
-    instances: SentDep, pipeline: PipelineDep, run_all: Annotated[RunAll, Depends()]
+    instances: SentDep, pipeline: PipelineInPathDep, run_all: Annotated[RunAll, Depends()]
 ) -> Response:
     """Each explanation is a response of `/explain`. One invalid picture is an error for all."""
     asked = results_or_error([_options_or_error(sent) for sent in instances], "instances")
@@ -262,9 +262,8 @@ def _options_or_error(sent: Sent) -> tuple[ExplainOptions, bool] | Exception:
 @router.get(
     "/{model}", name="v1_model_ready",
     summary="KServe V1: is the model ready?", responses=protocol_errors(404, 422, 503),
-    dependencies=[Depends(served)],
 )  # fmt: skip
-async def ready(readiness: ReadinessDep, model: ModelName) -> ModelReady:
+async def ready(readiness: ReadinessDep, pipeline: PipelineInPathDep) -> ModelReady:
     """200 once a warm-up explanation has run, 503 before."""
     refuse_unready(readiness)
-    return ModelReady(name=model, ready=True)
+    return ModelReady(name=pipeline.card.name, ready=True)

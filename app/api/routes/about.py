@@ -1,27 +1,64 @@
-"""What there is: ``GET /model``, ``GET /rules``, ``GET /colormaps``, ``GET /metrics``."""
+"""What there is: ``GET /models``, ``/model``, ``/rules``, ``/colormaps`` and ``/metrics``."""
 
-from fastapi import APIRouter, Depends, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from app.api.dependencies import AboutModelDep, MetricsDep, PipelineDep
-from app.api.http.query import none_at_all
+from app.api.dependencies import CatalogueDep, LimitsDep, MetricsDep, PipelineDep, PipelineInPathDep
+from app.api.http.query import each_once, none_at_all
 from app.api.openapi import problems
-from app.api.schemas import AboutColormap, AboutModel, AboutRule, about_rule
+from app.api.rule_parameters import ModelParameter
+from app.api.schemas import (
+    AboutColormap,
+    AboutModel,
+    AboutModels,
+    AboutRule,
+    about_model,
+    about_rule,
+    model_entry,
+)
 from app.lrp.rules import RULES
 from app.modalities.image.drawing.colormaps import COLORMAPS, legend
 
-COUNTED = "lrpserve_batch_size_count 17.0"
-router = APIRouter(tags=["about"], dependencies=[Depends(none_at_all)], responses=problems(422))
+COUNTED = 'lrpserve_batch_size_count{model="{{name}}"} 17.0'
+NO_PARAMETERS = [Depends(none_at_all)]
+router = APIRouter(tags=["about"], responses=problems(422))
 
 
-@router.get("/model", summary="The network, its classes, accuracy and limits")
-async def get_model(about: AboutModelDep) -> AboutModel:
+@router.get("/models", summary="The models that answer here", dependencies=NO_PARAMETERS)
+async def list_models(catalogue: CatalogueDep) -> AboutModels:
+    """What `model=` may be, and which model answers where it is not given."""
+    default = catalogue.default
+    return AboutModels(models=[model_entry(one.description, one is default) for one in catalogue])
+
+
+@router.get(
+    "/model", summary="The default network, its classes, accuracy and limits", dependencies=NO_PARAMETERS
+)
+async def get_model(catalogue: CatalogueDep, limits: LimitsDep) -> AboutModel:
     """Everything one must know to reproduce an answer with the weights alone."""
-    return about
+    return about_model(catalogue.default.description, limits)
 
 
-@router.get("/rules", summary="The rules and composites, with formulas")
-async def list_rules(pipeline: PipelineDep) -> list[AboutRule]:
+@router.get(
+    "/models/{model}",
+    summary="A network, its classes, accuracy and limits",
+    dependencies=NO_PARAMETERS,
+    responses=problems(404),
+)
+async def get_named_model(pipeline: PipelineInPathDep, limits: LimitsDep) -> AboutModel:
+    """The same as `/model` of one of the models in `/models`."""
+    return about_model(pipeline.description, limits)
+
+
+@router.get(
+    "/rules",
+    summary="The rules and composites, with formulas",
+    dependencies=[Depends(each_once)],
+    responses=problems(404),
+)
+async def list_rules(pipeline: PipelineDep, _: Annotated[ModelParameter, Query()]) -> list[AboutRule]:
     """What `rule=` may be, which parameters each takes, and when to use it."""
     return [
         *(about_rule("composite", info) for info in pipeline.composites.values()),
@@ -29,7 +66,7 @@ async def list_rules(pipeline: PipelineDep) -> list[AboutRule]:
     ]
 
 
-@router.get("/colormaps", summary="The colour maps")
+@router.get("/colormaps", summary="The colour maps", dependencies=NO_PARAMETERS)
 async def list_colormaps() -> list[AboutColormap]:
     """What `colormap=` may be."""
     return [
@@ -47,6 +84,7 @@ async def list_colormaps() -> list[AboutColormap]:
 @router.get(
     "/metrics",
     summary="Counters for Prometheus",
+    dependencies=NO_PARAMETERS,
     response_class=PlainTextResponse,
     responses={
         200: {

@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.concurrency import RunAll
-from app.api.dependencies import AboutModelDep, PipelineDep
+from app.api.dependencies import LimitsDep, PipelineDep
 from app.api.http.errors import BadRequestError
 from app.api.http.negotiation import choose
 from app.api.http.problems import problem_of
@@ -62,7 +62,7 @@ def create_router() -> APIRouter:
         request: Request,
         asked: Annotated[BatchParameters, Depends(query(BatchParameters))],
         pipeline: PipelineDep,
-        about: AboutModelDep,
+        limits: LimitsDep,
         run_all: Annotated[RunAll, Depends()],
     ) -> Response:
         """Send several pictures as parts `file`, get each explained.
@@ -73,7 +73,7 @@ def create_router() -> APIRouter:
         form = choose(asked.format, request.headers.get("accept", ""), [Format.JSON, Format.ZIP])
         options = asked.options()
         pipeline.check(options)
-        files = await read_files(request, about.limits.max_pictures)
+        files = await read_files(request, limits.max_pictures)
         write = partial(representations.parts, values=asked.values)
 
         async def explain(file: NamedFile, timings: Timings) -> representations.Parts:

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.dependencies import PipelineDep, TimingsDep
 from app.api.http.disconnect import while_connected
@@ -13,6 +13,7 @@ from app.api.http.upload import read_upload, request_body
 from app.api.openapi import problems
 from app.api.parameters_of_several import EvaluateParameters
 from app.api.routes.explain import UPLOAD_PROBLEMS, respond
+from app.api.rule_parameters import query
 from app.serving import representations
 from app.serving.evaluation_schemas import EvaluateAnswer
 from app.serving.representations import Format
@@ -37,7 +38,7 @@ router = APIRouter(tags=["explain"], dependencies=[Depends(each_once_but_rules)]
 )
 async def evaluate(
     request: Request,
-    asked: Annotated[EvaluateParameters, Query()],
+    asked: Annotated[EvaluateParameters, Depends(query(EvaluateParameters))],
     pipeline: PipelineDep,
     timings: TimingsDep,
 ) -> Response:

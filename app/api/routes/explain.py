@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.dependencies import PipelineDep, TicketDep, TimingsDep
 from app.api.http.disconnect import while_connected
@@ -18,7 +18,7 @@ from app.serving.representations import Format
 from app.serving.requests import places_of
 from app.serving.schemas import ExplainAnswer, PredictAnswer
 
-UPLOAD_PROBLEMS = (400, 406, 408, 413, 415, 422, 503, 504)
+UPLOAD_PROBLEMS = (400, 404, 406, 408, 413, 415, 422, 503, 504)
 
 
 def create_router() -> APIRouter:
@@ -34,7 +34,7 @@ def create_router() -> APIRouter:
     )
     async def predict(
         request: Request,
-        asked: Annotated[PredictParameters, Query()],
+        asked: Annotated[PredictParameters, Depends(query(PredictParameters))],
         pipeline: PipelineDep,
         timings: TimingsDep,
     ) -> Response:

@@ -6,9 +6,9 @@ Unlike other routes, these ignore unknown query parameters: load balancers and m
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from app.api.dependencies import ReadinessDep
+from app.api.dependencies import CatalogueDep, ReadinessDep
 from app.api.openapi import problems, protocol_errors
 from app.errors import UnavailableError
 from app.serving.readiness import Readiness
@@ -29,9 +29,15 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """The service is ready for requests: its warm-up explanation has run."""
+    """The service is ready for requests: a warm-up explanation of each model has run."""
 
     status: Literal["ready"] = "ready"
+    faults: dict[str, str] = Field(
+        {},
+        description="What was wrong with the last results of models that could not be used, by name.",
+        exclude_if=lambda faults: not faults,
+        examples=[{"{{name}}": "scores or relevance are not finite"}],
+    )
 
 
 class ServerLive(BaseModel):
@@ -52,11 +58,19 @@ async def livez() -> Alive:
     return Alive()
 
 
-@router.get(READY, summary="Is the service ready for requests?", responses=problems(503))
-async def readyz(readiness: ReadinessDep) -> Ready:
-    """200 after the warm-up explanation, until shutdown; 503 before and after."""
+@router.get(
+    READY,
+    summary="Is the service ready for requests?",
+    responses=problems(503),
+)
+async def readyz(readiness: ReadinessDep, catalogue: CatalogueDep) -> Ready:
+    """200 after the warm-up explanations, until shutdown; 503 before and after.
+
+    A model whose last results could not be used, because they were not finite or did not fit into memory, is
+    named in `faults` and does not make the service unready.
+    """
     refuse_unready(readiness)
-    return Ready()
+    return Ready(faults=catalogue.faults)
 
 
 @router.get(V2_ALIVE, name="v2_server_live", summary="Open Inference Protocol: is the server alive?")
@@ -84,6 +98,9 @@ def refuse_unready(readiness: Readiness) -> None:
 
 
 for alias in ALIASES:
-    router.get(alias, name=alias.removeprefix("/"), summary="Alias of /readyz", responses=problems(503))(
-        readyz
-    )
+    router.get(
+        alias,
+        name=alias.removeprefix("/"),
+        summary="Alias of /readyz",
+        responses=problems(503),
+    )(readyz)

@@ -1,7 +1,7 @@
 """The Open Inference Protocol, V2: ``/v2``, metadata and ``infer``, with Triton's binary tensors.
 
-It has no verb for explanations, so there are two models: the network, and the same with ``-lrp`` behind
-its name, which has relevance and heatmaps among its outputs.
+It has no verb for explanations, so there are two models for each network: the network, and the same with ``-lrp``
+behind its name, which has relevance and heatmaps among its outputs.
 """
 
 import re
@@ -13,32 +13,42 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.concurrency import RunAll
-from app.api.dependencies import AboutModelDep, PipelineDep, ReadinessDep, TimingsDep
+from app.api.dependencies import CatalogueDep, LimitsDep, ModelName, ReadinessDep, TimingsDep, of_request
 from app.api.http.errors import BadRequestError, NotFoundError
 from app.api.http.query import none_at_all
 from app.api.http.upload import refuse_compressed
-from app.api.openapi import BINARY, BINARY_ANSWER, JSON_LENGTH, json_or_binary, protocol_errors
+from app.api.openapi import (
+    BINARY,
+    BINARY_ANSWER,
+    JSON_LENGTH,
+    json_body,
+    json_or_binary,
+    protocol_errors,
+)
 from app.api.protocols.common import (
     STATUSES,
-    ModelName,
     Version,
     expected_for,
     known,
     parse_options,
+    parsed,
 )
 from app.api.protocols.open_inference.schemas import (
     InferenceReady,
     InferenceRequest,
     InferenceResponse,
     ModelMetadata,
+    RepositoryIndexRequest,
+    RepositoryModel,
     RequestOutput,
     ServerMetadata,
     TensorMetadata,
 )
 from app.api.protocols.open_inference.tensors import Asked, read, write
 from app.api.routes.health import refuse_unready
-from app.errors import InvalidParameterError
+from app.errors import InvalidParameterError, TooLargeError
 from app.modalities.image.fitting import Fit
+from app.models.card import TWIN_SUFFIX
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import Upload
 from app.serving.representations import Tensors, scores, tensors
@@ -48,38 +58,39 @@ from app.serving.timings import Timings
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], dependencies=[Depends(none_at_all)])
 
 PLATFORM = "pytorch_safetensors"
-EXPLAINS = "-lrp"
-"""Behind the network's name: the model that explains it."""
 JSON_LENGTHS = re.compile("[0-9]{1,18}")
 """What the length of the JSON may be: of thousands of digits Python makes no number."""
+MAX_INDEX_REQUEST_BYTES = 2**12
+"""Bytes of a request for the list of models, which is parsed on the event loop."""
 NOT_HERE = ("format", "values", "top_k")
 """Options of `/explain` that would change the shape of the answer."""
 
 
-async def read_request(
-    request: Request, about: AboutModelDep, pipeline: PipelineDep, timings: TimingsDep
-) -> Asked:
+async def served(request: Request, catalogue: CatalogueDep, model: ModelName) -> Pipeline:
+    """Return the pipeline of a model, or of the one that explains it; raises `UnknownModelError`."""
+    known(model, [name for one in catalogue.names for name in (one, one + TWIN_SUFFIX)])
+    return of_request(request, catalogue.find(model.removesuffix(TWIN_SUFFIX)))
+
+
+Served = Annotated[Pipeline, Depends(served)]
+
+
+async def served_version(pipeline: Served, version: Version) -> None:
+    """Raise `UnknownModelError` for another version."""
+    known(version, [pipeline.card.version])
+
+
+async def read_request(request: Request, limits: LimitsDep, pipeline: Served, timings: TimingsDep) -> Asked:
     """The request in the body, whatever its Content-Type says; raises 400, 413 or 415."""
     refuse_compressed(request)
     body = await request.body()
     length = request.headers.get(JSON_LENGTH, str(len(body)))
     if not JSON_LENGTHS.fullmatch(length) or int(length) > len(body):
         raise BadRequestError(f"{JSON_LENGTH} is not a part of the body's {len(body)} bytes")
-    return await pipeline.read(timings, read, body, int(length), expected_for(about))
+    return await pipeline.read(timings, read, body, int(length), expected_for(pipeline.card, limits))
 
 
-async def served(about: AboutModelDep, model: ModelName) -> None:
-    """Raise 404 for another model."""
-    known(model, [about.name, about.name + EXPLAINS])
-
-
-async def served_version(about: AboutModelDep, version: Version) -> None:
-    """Raise 404 for another version."""
-    known(version, [about.version])
-
-
-SERVED = [Depends(served)]
-VERSION_SERVED = [*SERVED, Depends(served_version)]
+VERSION_SERVED = [Depends(served_version)]
 VERSIONS = "/models/{model}/versions/{version}"
 
 
@@ -93,6 +104,39 @@ VERSIONS = "/models/{model}/versions/{version}"
 async def server(request: Request) -> ServerMetadata:
     """Name, version and extensions."""
     return ServerMetadata(name="lrpserve", version=request.app.version, extensions=["binary_tensor_data"])
+
+
+@router.post(
+    "/repository/index",
+    name="v2_repository_index",
+    summary="Open Inference Protocol: the models that are served",
+    responses=protocol_errors(400, 413, 422),
+    openapi_extra=json_body(RepositoryIndexRequest, required=False),
+)
+async def repository_index(
+    request: Request, catalogue: CatalogueDep, readiness: ReadinessDep
+) -> list[RepositoryModel]:
+    """Name, version and state of each model, and of the one that explains it."""
+    refuse_compressed(request)
+    body = await request.body()
+    if len(body) > MAX_INDEX_REQUEST_BYTES:
+        raise TooLargeError(
+            f'the body is larger than {MAX_INDEX_REQUEST_BYTES} bytes; send {{"ready": true}} or none'
+        )
+    asked = parsed(RepositoryIndexRequest, body or b"{}")
+    is_ready = readiness.obstacle is None
+    if asked.ready and not is_ready:
+        return []
+    return [
+        RepositoryModel(
+            name=name,
+            version=one.card.version,
+            state="READY" if is_ready else "UNAVAILABLE",
+            reason=readiness.obstacle or one.fault or "",
+        )
+        for one in catalogue
+        for name in (one.card.name, one.card.name + TWIN_SUFFIX)
+    ]
 
 
 @router.get("/models/stats", include_in_schema=False)
@@ -123,19 +167,20 @@ async def config() -> None:
 @router.get(
     "/models/{model}", name="v2_model_metadata",
     summary="Open Inference Protocol: what a model takes and gives",
-    dependencies=SERVED, responses=protocol_errors(404, 422), response_model_exclude_defaults=True,
+    responses=protocol_errors(404, 422), response_model_exclude_defaults=True,
 )  # fmt: skip
-async def metadata(about: AboutModelDep, model: ModelName) -> ModelMetadata:
+async def metadata(pipeline: Served, model: ModelName) -> ModelMetadata:
     """Inputs and outputs. An image may be sent as BYTES and as UINT8, too: see the input's parameters."""
-    image, classes = [-1, *about.input_size], [-1, len(about.classes)]
-    channels = about.input_size[0]
+    card = pipeline.card
+    image, classes = [-1, *card.input_size], [-1, len(card.classes)]
+    channels = card.input_size[0]
     others = ("BYTES [-1]", f"UINT8 [-1,{channels},-1,-1]", f"UINT8 [-1,-1,-1,{channels}]")
     outputs = {"logits": ("FP32", classes), "probabilities": ("FP32", classes)}
-    if model.endswith(EXPLAINS):
+    if model.endswith(TWIN_SUFFIX):
         outputs |= {"relevance": ("FP32", image), "heatmap_png": ("BYTES", [-1])}
     return ModelMetadata(
         name=model,
-        versions=[about.version],
+        versions=[card.version],
         platform=PLATFORM,
         inputs=[
             TensorMetadata(
@@ -156,7 +201,7 @@ async def metadata(about: AboutModelDep, model: ModelName) -> ModelMetadata:
 )  # fmt: skip
 @router.get(
     "/models/{model}/ready", name="v2_model_ready",
-    summary="Open Inference Protocol: is a model ready?", dependencies=SERVED,
+    summary="Open Inference Protocol: is a model ready?", dependencies=[Depends(served)],
     responses=protocol_errors(404, 422, 503),
 )  # fmt: skip
 async def ready(readiness: ReadinessDep, model: ModelName) -> InferenceReady:
@@ -174,14 +219,13 @@ async def ready(readiness: ReadinessDep, model: ModelName) -> InferenceReady:
 @router.post(
     "/models/{model}/infer", name="v2_model_infer",
     summary="Open Inference Protocol: scores, relevance and heatmaps of pictures",
-    dependencies=SERVED, response_model=InferenceResponse,
+    response_model=InferenceResponse,
     responses={**protocol_errors(*STATUSES), **BINARY_ANSWER}, openapi_extra=json_or_binary(InferenceRequest),
 )  # fmt: skip
 async def infer(
     model: ModelName,
     asked: Annotated[Asked, Depends(read_request)],
-    about: AboutModelDep,
-    pipeline: PipelineDep,
+    pipeline: Served,
     run_all: Annotated[RunAll, Depends()],
     timings: TimingsDep,
 ) -> Response:
@@ -189,11 +233,11 @@ async def infer(
 
     With Triton's binary tensors, BYTES are the files themselves, and so is `heatmap_png`.
     """
-    described = await metadata(about, model)
+    described = await metadata(pipeline, model)
     wanted = _wanted(asked.outputs, [output.name for output in described.outputs])
-    options = replace(parse_options(asked.options, NOT_HERE).options(), top_k=None)
+    options = replace(parse_options(asked.options, NOT_HERE).options(), top_k=len(pipeline.card.classes))
     places = len(asked.images)
-    if model.endswith(EXPLAINS):
+    if model.endswith(TWIN_SUFFIX):
         work = [partial(_explain, pipeline, options, image) for image in asked.images]
         places = places_of([options.samples] * len(asked.images))
         ignored = asked.ignored
@@ -204,7 +248,7 @@ async def infer(
     inferred = await run_all.or_fail(work, "image", places)
     answer = InferenceResponse(
         model_name=model,
-        model_version=about.version,
+        model_version=pipeline.card.version,
         id=asked.id,
         parameters={"ignored": ", ".join(ignored)} if ignored else {},
         outputs=[],
@@ -216,7 +260,7 @@ async def infer(
 
 
 async def _predict(pipeline: Pipeline, fit: Fit, image: Upload, timings: Timings) -> Tensors:
-    return Tensors(*scores(await pipeline.predict(image, fit, None, timings)))
+    return Tensors(*scores(await pipeline.predict(image, fit, len(pipeline.card.classes), timings)))
 
 
 async def _explain(pipeline: Pipeline, options: ExplainOptions, image: Upload, timings: Timings) -> Tensors:

@@ -63,6 +63,23 @@ class ModelMetadata(_Message):
     outputs: list[TensorMetadata]
 
 
+class RepositoryIndexRequest(_Message):
+    """Which models are listed."""
+
+    ready: bool = Field(False, description="Only models that are ready.")
+
+
+class RepositoryModel(_Message):
+    """One model that is served."""
+
+    name: str = Field(examples=["{{name}}"])
+    version: str = Field(examples=["{{version}}"])
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str = Field(
+        description="Why it is not ready, or what was wrong with its last results; else empty."
+    )
+
+
 class InferenceReady(_Message):
     """The model takes requests."""
 
