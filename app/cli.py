@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from app.command_line.address import check_address
 from app.command_line.console import REFUSED, complain, measured_table, message, tuned_lines
-from app.command_line.settings import Device, Model, settings_of
+from app.command_line.settings import Device, Model, OneModel, settings_of, settings_of_one
 from app.errors import DataError, LRPServeError
 from app.settings import unknown_variables
 from app.telemetry.logs import configure
@@ -161,7 +161,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder or zip of test/<class>/*.png.", exists=True)
     ] = None,
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
-    model: Model = None,
+    model: OneModel = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     explanations: Annotated[
         bool, typer.Option("--explanations", help="How far maps can be trusted, instead of the scores.")
@@ -185,7 +185,7 @@ def evaluate(
         raise DataError("name the pictures once: lrpserve evaluate test.zip, or --data test.zip")
     pictures = source or data
     assert pictures is not None
-    settings = settings_of(model=model)
+    settings = settings_of_one(model)
     if explanations:
         from app.command_line.evaluation import evaluate_explanations, pictures_of
         from app.command_line.pipeline import local_pipeline
@@ -212,7 +212,7 @@ def evaluate(
 @cli.command()
 def tune(
     data: Annotated[Path, typer.Option(help="Folder or zip of pictures, as for train.", exists=True)],
-    model: Model = None,
+    model: OneModel = None,
     minutes: Annotated[float, typer.Option(help="Duration of the search.", min=0.0)] = 15,
     pictures: Annotated[int, typer.Option(help="Held-out pictures to search on.", min=1)] = 200,
     reported: Annotated[int, typer.Option(help="Other held-out pictures, to measure on.", min=1)] = 500,
@@ -222,7 +222,7 @@ def tune(
     from app.models.repository import served_model
     from app.training.tune import tune as run_search
 
-    path = served_model(settings_of(model=model)).card_path
+    path = served_model(settings_of_one(model)).card_path
     found = run_search(path, data, minutes=minutes, pictures=pictures, reported=reported, seed=seed)
     typer.echo("\n".join(tuned_lines(found)))
     typer.echo(f"wrote {path}")

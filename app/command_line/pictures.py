@@ -20,7 +20,7 @@ from app.command_line.inputs import Input, find
 from app.command_line.options import Difference, Values, read, with_options
 from app.command_line.outputs import format_of, outputs, write
 from app.command_line.pipeline import local_pipeline
-from app.command_line.settings import Device, Model, settings_of
+from app.command_line.settings import Device, OneModel, settings_of_one
 from app.errors import DataError
 from app.lrp.composites import rule_parameters
 from app.modalities.image.drawing.style import View
@@ -65,7 +65,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     recursive: Recursive = False,
     device: Device = None,
-    model: Model = None,
+    model: OneModel = None,
 ) -> None:
     """Class scores without a server: lrpserve predict cat.jpg."""
     parameters = read(PredictParameters, given, OF_PREDICT)
@@ -78,7 +78,7 @@ def predict(
         line = json.dumps({"file": str(picture), **answer.model_dump(mode="json")})
         typer.echo(line if as_json else f"{picture}: {scores}")
 
-    with closing(local_pipeline(settings_of(device=device, model=model))) as pipeline:
+    with closing(local_pipeline(settings_of_one(model, device=device))) as pipeline:
         for_each(inputs, predicted)
 
 
@@ -95,7 +95,7 @@ def explain(
         typer.Option("--parameter", "-p", help="A rule's parameter, as gamma=0.5; the same as --gamma 0.5."),
     ] = None,
     device: Device = None,
-    model: Model = None,
+    model: OneModel = None,
 ) -> None:
     """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
     given = with_assignments(given, parameter or ())
@@ -112,7 +112,7 @@ def explain(
         write(places[picture], content.body, form)
         _report(picture, report, places[picture])
 
-    with closing(local_pipeline(settings_of(device=device, model=model))) as pipeline:
+    with closing(local_pipeline(settings_of_one(model, device=device))) as pipeline:
         pipeline.check(options)  # errors that concern every picture are reported once
         for_each(inputs, explained)
 

@@ -8,10 +8,18 @@ from pydantic import ValidationError
 
 from app.command_line.console import option_name
 from app.errors import RefusedToStartError
+from app.models.card import NAME
 from app.settings import Settings, variable
 
 Model = Annotated[
     Path | None, typer.Option(help="Folder or card of the model; default as LRP_MODEL, LRP_MODELS.")
+]
+OneModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Name of a model in LRP_MODELS, or a model's folder or card; default as LRP_DEFAULT_MODEL.",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
@@ -28,6 +36,21 @@ def settings_of(**given: object) -> Settings:
         first = error.errors()[0]
         text = first["msg"].removeprefix("Value error, ")  # pydantic's own prefix
         raise RefusedToStartError(f"{_place('.'.join(map(str, first['loc'])), chosen)}: {text}") from None
+
+
+def settings_of_one(model: str | None, **given: object) -> Settings:
+    """Return the settings of a command that uses one ``model``, a name, a folder or a card, as its default model.
+
+    What exists as a file or folder is one, and so is a name with the suffix of a card. Raises what `settings_of`
+    does.
+    """
+    settings = settings_of(**given)
+    if model is None:
+        return settings
+    path = Path(model)
+    is_name = NAME.fullmatch(model) and path.suffix != ".json" and not path.exists()
+    chosen = {"model": None, "default_model": model} if is_name else {"model": path, "default_model": None}
+    return settings.model_copy(update=chosen)
 
 
 def _place(name: str, chosen: dict[str, object]) -> str:

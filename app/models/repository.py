@@ -59,7 +59,9 @@ def default_name(names: Sequence[str], wanted: str | None) -> str:
     listed = ", ".join(names)
     if wanted is not None:
         if wanted not in names:
-            raise RefusedToStartError(f"LRP_DEFAULT_MODEL: no model {wanted!r}; there are {listed}")
+            raise RefusedToStartError(
+                f"no model {wanted!r}; there are {listed}: set --model or LRP_DEFAULT_MODEL to one of them"
+            )
         return wanted
     if SHIPPED_NAME in names:
         return SHIPPED_NAME
