@@ -80,6 +80,9 @@ which pixels spoke for a class, and which against it, by Layer-wise Relevance Pr
 
 The [page](./) shows all of it. Here: open `POST /explain`, choose a file, *Execute*, and the heatmap
 appears; pick `application/json` as the media type for everything that is known about it.
+
+Classes, layers and sizes in descriptions and examples are those of the model `{{name}}`, which answers where
+`model` names no other one.
 """
 
 

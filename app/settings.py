@@ -144,16 +144,16 @@ class Settings(BaseSettings):
     )
     max_queue: PositiveInt = Field(
         128,
-        description="Most pictures that wait besides a batch of `LRP_MAX_BATCH`; further requests are "
-        "answered with 503 at once.",
+        description="Most pictures that wait for a model besides a batch of `LRP_MAX_BATCH`; further requests to "
+        "it are answered with 503 at once.",
     )
     queue_deadline_s: PositiveFloat = Field(
         5.0, description="Seconds that a request may wait; then it is answered with 504 and not computed."
     )
     max_evaluations: PositiveInt = Field(
         4,
-        description="Most evaluations (`POST /evaluate`) at the same time; further ones are answered with 503 at "
-        "once. Each runs about a thousand inputs through the model, in the background.",
+        description="Most evaluations (`POST /evaluate`) of a model at the same time; further ones are answered "
+        "with 503 at once. Each runs about a thousand inputs through the model, in the background.",
     )
     evaluation_deadline_s: PositiveFloat = Field(
         30.0, description="Seconds that an evaluation may take; then it is ended and answered with 504."

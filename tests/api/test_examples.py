@@ -31,7 +31,7 @@ OF_ANY_MODEL = tuple(
         *("/v2", "/v2/health/live", "/v2/health/ready"),
     )
 )
-GETS = (*OF_ANY_MODEL, "GET /model", "GET /v1/models")
+GETS = (*OF_ANY_MODEL, "GET /model", "GET /models", "GET /v1/models")
 POSTS = {
     "/predict": {"top_k": 3},
     "/explain": {"top_k": 3, "size": "model"},
@@ -55,6 +55,8 @@ def answers(client: TestClient, picture: bytes) -> dict[str, Any]:
         json={"id": "1", "inputs": [image], "outputs": [{"name": "probabilities"}]},
     )
     found |= {
+        "GET /models/{model}": client.get(f"/models/{MODEL}"),
+        "POST /v2/repository/index": client.post("/v2/repository/index"),
         "GET /v1/models/{model}": client.get(f"/v1/models/{MODEL}"),
         "GET /v2/models/{model}": client.get(f"/v2/models/{MODEL}"),
         "GET /v2/models/{model}/ready": client.get(f"/v2/models/{MODEL}/ready"),

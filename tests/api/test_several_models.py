@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.api.http.early_refusal import named_model
 from app.errors import RefusedToStartError
 from app.lrp.request import ExplanationRequest
 from app.main import create_app
@@ -362,6 +363,22 @@ def test_a_full_model_refuses_and_the_others_answer(service: Service) -> None:
     assert [future.result().status_code for future in (*running, answered)] == [200] * 5
     assert service.counted('refused_total{model="many",reason="queue_full"}') == 3
     assert service.counted('refused_total{model="compass",reason="queue_full"}') == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "name"),
+    [
+        ("/predict", b"", None),
+        ("/predict", b"size=model", None),
+        ("/predict", b"fit=pad&model=many", "many"),
+        ("/explain", b"model=%6Dany", "many"),
+        ("/v1/models/many:predict", b"", "many"),
+        ("/v2/models/many/infer", b"", "many"),
+        ("/v2/models/many-lrp/versions/1/infer", b"model=compass", "many"),
+    ],
+)
+def test_the_model_of_a_request_is_in_its_address(path: str, query: bytes, name: str | None) -> None:
+    assert named_model(path, query) == name
 
 
 def test_a_lone_request_is_answered_after_one_batch_of_a_busy_model(service: Service) -> None:
