@@ -87,9 +87,8 @@ class Ticket:
         return self._held
 
     def refuse_if_full(self) -> None:
-        """Raise `UnavailableError` if the request holds no place and none is free."""
-        if not self._held:
-            self._admission.refuse_if_full()
+        """Raise `UnavailableError` if no place is free."""
+        self._admission.refuse_if_full()
 
     def try_acquire(self, places: int = 1) -> bool:
         """Hold at least ``places``, including those already held; return whether enough were free.

@@ -107,7 +107,7 @@ class AdmissionControl:
         if ticket is None:
             model = named_model(path, scope["query_string"])
             ticket = scope["state"]["ticket"] = Ticket(self._admissions.of(model))
-        if has_key(self._keys, Headers(scope=scope)):
+        if not ticket.held and has_key(self._keys, Headers(scope=scope)):
             ticket.refuse_if_full()
 
         async def receive_and_acquire() -> Message:
