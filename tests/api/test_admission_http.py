@@ -148,7 +148,7 @@ ENDS: dict[str, tuple[bytes, int]] = {
 
 def assert_idle_soon(server: Server) -> None:
     """Send probes until all other requests are over; their places must be free then."""
-    admission: Admission = server.lifespan.state["admission"]
+    admission: Admission = server.lifespan.state["admissions"].of(None)
     for _ in range(ATTEMPTS):
         assert httpx.get(f"http://127.0.0.1:{server.port}/livez").status_code == 200
         if not server.server_state.tasks:

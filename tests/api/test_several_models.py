@@ -322,14 +322,16 @@ class Service:
         return self._pool.submit(httpx.post, url, content=self._picture, headers=PNG, timeout=LIMIT_S)
 
     def counted(self, sample: str) -> float:
-        lines = httpx.get(f"{self._address}/metrics").text.splitlines()
+        lines = httpx.get(f"{self._address}/metrics", timeout=LIMIT_S).text.splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith(f"lrpserve_{sample} "))
 
     def until(self, sample: str, value: float) -> None:
         assert any(self.counted(sample) == value for _ in range(100_000))
 
     def until_ready(self) -> None:
-        assert any(httpx.get(f"{self._address}/readyz").status_code == 200 for _ in range(100_000))
+        assert any(
+            httpx.get(f"{self._address}/readyz", timeout=LIMIT_S).status_code == 200 for _ in range(100_000)
+        )
 
 
 @pytest.fixture

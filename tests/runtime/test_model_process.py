@@ -224,7 +224,7 @@ def test_a_model_that_hangs_past_the_limit_is_killed_and_the_service_ends_with_a
     with service(LRP_MODEL_LIMIT_S="20") as process:
         assert process.stderr is not None
         address = next(found[0] for line in process.stderr if (found := re.search(r"http://[\d.:]+", line)))
-        while httpx.get(f"{address}/readyz").status_code == 503:
+        while httpx.get(f"{address}/readyz", timeout=LIMIT_S).status_code == 503:
             pass
         model = max(children(process.pid), key=lambda child: child.memory_info().rss)  # it alone has torch
         model.suspend()
@@ -253,6 +253,25 @@ def test_a_model_that_sleeps_is_unready_at_once_and_all_who_wait_are_told() -> N
 
     asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
     assert len(deaths) == 1
+
+
+def test_all_models_of_a_folder_are_served(tmp_path: Path, cat_png: bytes) -> None:
+    write(tmp_path, two=("a", "b"), three=("a", "b", "c"))
+    with service(LRP_MODELS=str(tmp_path), LRP_DEFAULT_MODEL="three") as process:
+        assert process.stderr is not None
+        address = next(found[0] for line in process.stderr if (found := re.search(r"http://[\d.:]+", line)))
+        while httpx.get(f"{address}/readyz", timeout=LIMIT_S).status_code == 503:
+            pass
+        listed = httpx.get(f"{address}/models", timeout=LIMIT_S).json()["models"]
+        assert [(one["name"], one["classes"], one["default"]) for one in listed] == [
+            ("three", 3, True),
+            ("two", 2, False),
+        ]
+        for query, name, count in (("", "three", 3), ("?model=two", "two", 2), ("?model=three", "three", 3)):
+            png = {"Content-Type": "image/png"}
+            answer = httpx.post(f"{address}/explain{query}", content=cat_png, headers=png, timeout=LIMIT_S)
+            assert answer.json()["model"]["name"] == name
+            assert len(answer.json()["scores"]) == count
 
 
 def test_row_26_weights_that_are_damaged_are_refused_with_a_code_and_by_name(tmp_path: Path) -> None:
