@@ -15,8 +15,8 @@ from app.errors import DataError, InvalidParameterError
 from app.modalities.image.drawing.style import Sign
 
 OWN = {
-    "predict": {"as_json", "recursive", "device", "model"},
-    "explain": {"output", "parameter", "recursive", "device", "model"},
+    "predict": {"as_json", "recursive", "device"},
+    "explain": {"output", "parameter", "recursive", "device"},
 }
 """Options that only the commands have."""
 
