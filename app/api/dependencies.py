@@ -24,15 +24,15 @@ ModelName = Annotated[str, Path(description="Name of a served model.", examples=
 
 
 async def _pipeline(request: Request, catalogue: CatalogueDep) -> Pipeline:
-    return of_request(request, catalogue.find(request.query_params.get("model")))
+    return note_model(request, catalogue.find(request.query_params.get("model")))
 
 
 async def _pipeline_in_path(request: Request, catalogue: CatalogueDep, model: ModelName) -> Pipeline:
-    return of_request(request, catalogue.find(model))
+    return note_model(request, catalogue.find(model))
 
 
-def of_request(request: Request, pipeline: Pipeline) -> Pipeline:
-    """Note the model in the state of the request, for metrics and logs."""
+def note_model(request: Request, pipeline: Pipeline) -> Pipeline:
+    """Return ``pipeline``; its model's name in the state of the request is for metrics and logs."""
     request.state.model = pipeline.card.name
     return pipeline
 

@@ -45,6 +45,10 @@ RULES_OF_MODEL = "{{*rules}}"
 """Stands in schemas for the names of all rules and composites of the model; see `app.api.placeholders`."""
 
 
+MODELS = "{{*models}}"
+"""Stands in schemas for the names of all models; see `app.api.placeholders`."""
+
+
 def list_rules(schema: dict[str, Any]) -> None:
     """Add to ``schema`` the names of all rules and composites of the model."""
     schema |= one_of([RULES_OF_MODEL])
@@ -73,6 +77,20 @@ TargetName = Annotated[
 ]
 
 FORM_OF_ANSWER = "Form of the answer, for an address bar; overrides the Accept header."
+
+
+class ModelParameter(BaseModel):
+    """The parameter of routes that use a model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Name | None = Field(
+        None,
+        examples=["{{name}}"],
+        description="Model that answers; `GET /models` lists all. Default: `{{name}}`, which the examples and "
+        "numbers here are of.",
+        json_schema_extra=lambda schema: schema.update(one_of([MODELS])),
+    )
 
 
 class PredictParameters(BaseModel):

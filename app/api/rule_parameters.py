@@ -1,34 +1,18 @@
-"""Query parameters of several routes: the model, and those of rules, made from the table in `app.lrp.rules`."""
+"""Query parameters of routes: the model, and those of rules, made from the table in `app.lrp.rules`."""
 
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
+from pydantic import Field, FiniteFloat, create_model
 
-from app.api.parameters import MapParameters, Name, PredictParameters, one_of
+from app.api.parameters import MapParameters, ModelParameter, PredictParameters
 from app.lrp.composites import rule_parameters
 from app.lrp.definition import Parameter
 
 Model = TypeVar("Model", bound=MapParameters)
 Parameters = TypeVar("Parameters", bound=PredictParameters)
-MODELS = "{{*models}}"
-"""Stands in schemas for the names of all models; see `app.api.placeholders`."""
-
-
-class ModelParameter(BaseModel):
-    """The parameter of routes that use a model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: Name | None = Field(
-        None,
-        examples=["{{name}}"],
-        description="Model that answers; `GET /models` lists all. Default: `{{name}}`, which the examples and "
-        "numbers here are of.",
-        json_schema_extra=lambda schema: schema.update(one_of([MODELS])),
-    )
 
 
 def with_rule_parameters(model: type[Model]) -> type[Model]:

@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse
 from app.api.dependencies import CatalogueDep, LimitsDep, MetricsDep, PipelineDep, PipelineInPathDep
 from app.api.http.query import each_once, none_at_all
 from app.api.openapi import problems
-from app.api.rule_parameters import ModelParameter
+from app.api.parameters import ModelParameter
 from app.api.schemas import (
     AboutColormap,
     AboutModel,

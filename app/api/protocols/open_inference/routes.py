@@ -13,7 +13,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.concurrency import RunAll
-from app.api.dependencies import CatalogueDep, LimitsDep, ModelName, ReadinessDep, TimingsDep, of_request
+from app.api.dependencies import CatalogueDep, LimitsDep, ModelName, ReadinessDep, TimingsDep, note_model
 from app.api.http.errors import BadRequestError, NotFoundError
 from app.api.http.query import none_at_all
 from app.api.http.upload import refuse_compressed
@@ -69,7 +69,7 @@ NOT_HERE = ("format", "values", "top_k")
 async def served(request: Request, catalogue: CatalogueDep, model: ModelName) -> Pipeline:
     """Return the pipeline of a model, or of the one that explains it; raises `UnknownModelError`."""
     known(model, [name for one in catalogue.names for name in (one, one + TWIN_SUFFIX)])
-    return of_request(request, catalogue.find(model.removesuffix(TWIN_SUFFIX)))
+    return note_model(request, catalogue.find(model.removesuffix(TWIN_SUFFIX)))
 
 
 Served = Annotated[Pipeline, Depends(served)]
