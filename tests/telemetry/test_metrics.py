@@ -17,8 +17,9 @@ MODEL = 'model="minivgg-cifar10"'
 
 @pytest.fixture
 def fresh(model: Model) -> Iterator[TestClient]:
-    """A service without any requests so far."""
+    """A service without any requests so far but those that ask whether it is ready."""
     with TestClient(create_app(Settings(), model)) as client:
+        assert any(client.get("/readyz").status_code == 200 for _ in range(10_000)), "the warm-up failed"
         yield client
 
 
