@@ -12,7 +12,10 @@ LRPServeError
 │   └── DeadlineError
 ├── InternalError              its detail is logged, not shown
 ├── RefusedToStartError        raised before the service starts; exit code 2
-└── DataError                  raised by training and evaluation
+├── DataError                  raised by training and evaluation
+├── GraphError                 a stored graph is damaged
+│   └── UnsupportedNetworkError  a network cannot be turned into a graph
+└── SourceError                raised by `lrpserve add`
 
 Errors that only the HTTP interface raises are in `app.api.http.errors`; `app.api.http.problem_types` maps error
 types to HTTP statuses.
@@ -81,3 +84,15 @@ class RefusedToStartError(LRPServeError):
 
 class DataError(LRPServeError):
     """Images for training or evaluation are missing or invalid."""
+
+
+class GraphError(LRPServeError):
+    """The graph of a network is damaged, or has an operation that is not supported; says which node."""
+
+
+class UnsupportedNetworkError(GraphError):
+    """A network cannot be traced; ``detail`` lists the operations that are not supported, or says why."""
+
+
+class SourceError(LRPServeError):
+    """A network cannot be added; ``detail`` names the source, file or option and the reason."""

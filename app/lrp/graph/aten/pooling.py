@@ -1,0 +1,89 @@
+"""Pooling, means and sums."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from app.lrp.graph.aten.call import Call, Translation, axis_of, fixed, numbers
+from app.lrp.graph.graph import Shape
+from app.lrp.graph.values import Signal, UntranslatableError, Value
+
+
+def _max_pool(dimensions: int) -> Translation:
+    def translate(call: Call) -> Signal:
+        kernel = numbers(call["kernel_size"], dimensions)
+        return call.emit(
+            f"max_pool{dimensions}d",
+            call.x,
+            kernel_size=kernel,
+            stride=numbers(call["stride"] or kernel, dimensions),
+            padding=numbers(call["padding"], dimensions),
+            dilation=numbers(call["dilation"], dimensions),
+            ceil_mode=call["ceil_mode"],
+        )
+
+    return translate
+
+
+def _average_pool(dimensions: int) -> Translation:
+    def translate(call: Call) -> Signal:
+        kernel = numbers(call["kernel_size"], dimensions)
+        more = {"divisor_override": call["divisor_override"]} if dimensions == 2 else {}
+        return call.emit(
+            f"avg_pool{dimensions}d",
+            call.x,
+            kernel_size=kernel,
+            stride=numbers(call["stride"] or kernel, dimensions),
+            padding=numbers(call["padding"], dimensions),
+            ceil_mode=call["ceil_mode"],
+            count_include_pad=call["count_include_pad"],
+            **more,
+        )
+
+    return translate
+
+
+def _adaptive_pool(op: str, dimensions: int) -> Translation:
+    def translate(call: Call) -> Signal:
+        return call.emit(op, call.x, output_size=numbers(call["output_size"], dimensions))
+
+    return translate
+
+
+def _adaptive_max_pool(call: Call) -> list[Value]:
+    size = numbers(call["output_size"], 2)
+    return [call.emit("adaptive_max_pool2d", call.x, output_size=size)]
+
+
+def _reduction(op: str) -> Translation:
+    def translate(call: Call) -> Signal:
+        x = call.x
+        if "dim" not in call or not call["dim"]:
+            raise UntranslatableError("it reduces the batch axis")
+        axes = reduced_axes(call["dim"], x.shape)
+        return call.emit(op, x, axes=axes, keepdim=call["keepdim"])
+
+    return translate
+
+
+def reduced_axes(axes: int | list[int], shape: Shape) -> list[int]:
+    """Return the axes of a reduction in order, none of which may be that of the batch."""
+    ordered = sorted(axis_of(axis, shape) for axis in numbers(axes, 1))
+    for axis in ordered:
+        fixed(shape[axis])
+    return ordered
+
+
+TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
+    {
+        "max_pool1d": _max_pool(1),
+        "max_pool2d": _max_pool(2),
+        "avg_pool1d": _average_pool(1),
+        "avg_pool2d": _average_pool(2),
+        "adaptive_avg_pool1d": _adaptive_pool("adaptive_avg_pool1d", 1),
+        "adaptive_avg_pool2d": _adaptive_pool("adaptive_avg_pool2d", 2),
+        "adaptive_max_pool2d": _adaptive_max_pool,
+        "mean": _reduction("mean"),
+        "sum": _reduction("sum"),
+    }
+)
+"""By the operator's name."""

@@ -1,0 +1,1 @@
+"""Transformations of a graph that leave what it computes unchanged, one file each."""

@@ -1,0 +1,48 @@
+"""Symbols of sizes, such as the number of words, in a graph; the batch stays a symbol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from app.lrp.graph.graph import BATCH, Graph, Node, Shape, Size, evaluated
+
+
+def specialized(graph: Graph, shape: Sequence[int]) -> Graph:
+    """Return ``graph`` for inputs of ``shape``, without the batch axis.
+
+    Raises `ValueError` if it does not take them.
+    """
+    symbols = _symbols(graph.input_shape[1:], shape)
+    if not symbols:
+        return graph
+    nodes = tuple(_specialized(node, symbols) for node in graph)
+    return Graph(_shape(graph.input_shape, symbols), nodes)
+
+
+def _symbols(sizes: Shape, shape: Sequence[int]) -> dict[str, int]:
+    """Return the numbers of all symbols."""
+    found: dict[str, int] = {}
+    alike = len(sizes) == len(shape)
+    for size, number in zip(sizes, shape, strict=False):
+        alike &= number == (found.setdefault(size, number) if isinstance(size, str) else size)
+    if not alike:
+        raise ValueError(f"an input of shape {tuple(shape)}; the network takes {tuple(sizes)}")
+    return found
+
+
+def _specialized(node: Node, symbols: Mapping[str, int]) -> Node:
+    attributes = dict(node.attributes)
+    if "shape" in attributes:
+        attributes["shape"] = list(_shape(attributes["shape"], symbols))
+    return replace(node, shape=_shape(node.shape, symbols), attributes=attributes)
+
+
+def _shape(sizes: Sequence[Size], symbols: Mapping[str, int]) -> Shape:
+    return tuple(_size(size, symbols) for size in sizes)
+
+
+def _size(size: Size, symbols: Mapping[str, int]) -> Size:
+    """Return a size as a number, or as a multiple of the batch."""
+    if not isinstance(size, str) or BATCH not in size.split("*"):
+        return evaluated(size, symbols)
+    factor = evaluated(size, {**symbols, BATCH: 1})
+    return BATCH if factor == 1 else f"{factor}*{BATCH}"

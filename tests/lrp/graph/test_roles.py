@@ -1,0 +1,71 @@
+import torch
+import torch.nn.functional as F
+from graph_oracle import Network, operations, traced
+from torch import Tensor, nn
+
+from app.lrp.graph.graph import Node
+from app.lrp.graph.traced import TracedModel
+
+
+def only(model: TracedModel, op: str) -> Node:
+    (node,) = [node for node in model.graph if node.op == op]
+    return node
+
+
+def test_squeeze_and_excitation_has_a_gate() -> None:
+    def run(self: Network, x: Tensor) -> Tensor:
+        weights = self.call("dense", x.mean((2, 3))).sigmoid()
+        return (weights[:, :, None, None].expand_as(x) * x).sum((2, 3))
+
+    model = traced(Network(run, dense=nn.Linear(4, 4)), 4, 3, 3)
+    assert operations(model) == ["mean", "linear", "sigmoid", "reshape", "mul", "sum"]
+    assert only(model, "mul").attributes == {"gate": 0}
+
+
+def test_an_activation_written_out_has_a_gate() -> None:
+    model = traced(
+        Network(
+            lambda self, x: self.call("dense", x) * F.hardsigmoid(self.call("dense", x)),
+            dense=nn.Linear(4, 2),
+        ),
+        4,
+    )
+    assert only(model, "mul").attributes == {"gate": 1}
+
+
+def test_products_without_a_gate_or_with_two_have_none() -> None:
+    model = traced(Network(lambda _, x: x * x.tanh()), 4)
+    assert only(model, "mul").attributes == {}
+    model = traced(Network(lambda _, x: x.sigmoid() * x.softmax(1)), 4)
+    assert only(model, "mul").attributes == {}
+
+
+def test_products_with_the_output_of_a_softmax_are_attention() -> None:
+    def run(self: Network, x: Tensor) -> Tensor:
+        scores = (x @ x.transpose(1, 2)).softmax(2)
+        return (F.dropout(scores, 0.1, self.training) @ x).sum(1)
+
+    products = [node.attributes for node in traced(Network(run), 3, 4).graph if node.op == "matmul"]
+    assert products == [{}, {"attention": True}]
+
+
+def test_attention_is_written_out() -> None:
+    mask = torch.ones(3, 3, dtype=torch.bool).tril()
+
+    def run(self: Network, x: Tensor) -> Tensor:
+        q, k, v = self.call("qkv", x).reshape(-1, 3, 3, 2, 4).permute(2, 0, 3, 1, 4)  # 3 of (B, 2, 3, 4)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        y = y + F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5)
+        return (y + F.scaled_dot_product_attention(q, k, v)).sum((1, 2))
+
+    model = traced(Network(run, qkv=nn.Linear(8, 24)), 3, 8)
+    assert operations(model).count("softmax") == 3
+    assert [node.attributes for node in model.graph if node.op == "matmul"] == 3 * [{}, {"attention": True}]
+
+
+def test_multi_head_attention_has_free_batches() -> None:
+    def run(self: Network, x: Tensor) -> Tensor:
+        return self.call("attention", x, x, x, need_weights=False).mean(1)
+
+    model = traced(Network(run, attention=nn.MultiheadAttention(8, 2, batch_first=True)), 5, 8)
+    assert operations(model).count("linear") == 2
