@@ -5,7 +5,6 @@ The figure is ‖R − R_Zennit‖ / ‖R_Zennit‖, the maximum over the batche
 """
 
 import argparse
-import copy
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -16,11 +15,14 @@ from torch import Tensor, nn
 from app.lrp.attribution import output_relevance
 from app.lrp.composites import COMPOSITES, Composite, resolve
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
+from app.lrp.graph.trace import trace
+from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES
 from app.models.architectures.minivgg import MiniVGG
+from app.models.architectures.registry import as_graph
 from app.models.checkpoint import load
 from app.models.local import pixel_bounds
 from app.settings import shipped_model
@@ -28,16 +30,18 @@ from docs import blocks
 
 NAMES: Mapping[torch.dtype, str] = {torch.float64: "float64", torch.float32: "float32"}
 BATCHES = (1, 8)
+CHAIN_SIZE = (3, 21, 21)
 
 
 class Subject:
     """A network in one precision, with both engines. ``size`` is the shape of an input, (3, H, W)."""
 
-    def __init__(self, name: str, model: nn.Module, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+    def __init__(self, name: str, model: TracedModel, size: tuple[int, int, int], dtype: torch.dtype) -> None:
         low, high = (bound.to(dtype) for bound in pixel_bounds(load(shipped_model())[1].normalisation))
         self.name = f"{NAMES[dtype]}, {name}"
-        self._model = model.to(dtype)
-        self._engines = [engine(self._model, low, high) for engine in (Engine, Reference)]
+        model = model.map_weights(lambda tensor: tensor.to(dtype))
+        self._chain = kinds(model.graph)
+        self._engines = [engine(model, low, high) for engine in (Engine, Reference)]
         self._inputs = [
             low
             + (high - low)
@@ -47,7 +51,7 @@ class Subject:
 
     def difference(self, rule: str) -> float:
         """Return ‖R − R_Zennit‖ / ‖R_Zennit‖ under a rule, the maximum over the batches."""
-        composite = resolve(kinds(self._model), rule, {}, [])
+        composite = resolve(self._chain, rule, {}, [])
         return max(self._difference(inputs, composite) for inputs in self._inputs)
 
     def _difference(self, inputs: Tensor, composite: Composite) -> float:
@@ -63,15 +67,13 @@ def subjects() -> list[Subject]:
     """Return the shipped network, an untrained MiniVGG, and two untrained chains of other layers, as subjects."""
     trained, card = load(shipped_model())
     torch.manual_seed(0)
-    networks: list[tuple[str, nn.Module, tuple[int, int, int]]] = [
+    networks: list[tuple[str, TracedModel, tuple[int, int, int]]] = [
         ("shipped", trained, card.input_size),
-        ("random MiniVGG", MiniVGG().eval(), card.input_size),
-        ("random chain", _chain(bias=True), (3, 21, 21)),
-        ("chain without biases", _chain(bias=False), (3, 21, 21)),
+        ("random MiniVGG", as_graph(MiniVGG()), card.input_size),
+        ("random chain", _chain(bias=True), CHAIN_SIZE),
+        ("chain without biases", _chain(bias=False), CHAIN_SIZE),
     ]
-    return [
-        Subject(name, copy.deepcopy(model), size, dtype) for dtype in NAMES for name, model, size in networks
-    ]
+    return [Subject(name, model, size, dtype) for dtype in NAMES for name, model, size in networks]
 
 
 def figures(columns: Sequence[Subject], rules: Sequence[str]) -> str:
@@ -80,9 +82,9 @@ def figures(columns: Sequence[Subject], rules: Sequence[str]) -> str:
     return blocks.table(["rule", *(subject.name for subject in columns)], rows)
 
 
-def _chain(*, bias: bool) -> nn.Module:
+def _chain(*, bias: bool) -> TracedModel:
     """Return a network with strides, dilation, groups, overlapping pooling and average pooling."""
-    return nn.Sequential(
+    layers = nn.Sequential(
         nn.Conv2d(3, 6, 3, stride=2, padding=1, bias=bias),
         nn.ReLU(),
         nn.Conv2d(6, 8, 3, dilation=2, bias=bias),
@@ -93,7 +95,8 @@ def _chain(*, bias: bool) -> nn.Module:
         nn.AvgPool2d(2),
         nn.Flatten(),
         nn.Linear(32, 10, bias=bias),
-    ).eval()
+    )
+    return trace(layers, torch.zeros(1, *CHAIN_SIZE))
 
 
 def main() -> None:

@@ -21,10 +21,11 @@ from rich.table import Column, Table
 from app.lrp.attribution import output_relevance
 from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest
-from app.models.checkpoint import load
+from app.models.architectures.registry import as_graph
+from app.models.checkpoint import load_module
 from app.models.local import pixel_bounds
 from app.settings import shipped_model
 from app.system import keep_freed_memory
@@ -58,14 +59,15 @@ def medians(
 
 def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[str, float]:
     """Return the median seconds per batch of the engine, Zennit, the forward pass and a matrix product."""
-    model, loaded = load(card)
+    net, loaded = load_module(card)
+    model = as_graph(net)
     low, high = pixel_bounds(loaded.normalisation)
     engine, reference = Engine(model, low, high), Reference(model, low, high)
-    composite = resolve(kinds(model), composite_name, {}, [])
+    composite = resolve(kinds(model.graph), composite_name, {}, [])
     inputs = torch.randn(batch, *loaded.input_size, generator=torch.Generator().manual_seed(0))
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     start = output_relevance([ExplanationRequest(composite)] * batch)
-    net = model.to(memory_format=torch.channels_last)
+    net = net.to(memory_format=torch.channels_last)
     square = torch.randn(MATRIX_SIDE, MATRIX_SIDE)
 
     def forward() -> None:

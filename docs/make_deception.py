@@ -22,7 +22,7 @@ from zennit.attribution import Gradient
 from zennit.composites import EpsilonPlusFlat
 
 from app.main import create_app
-from app.models.checkpoint import load
+from app.models.checkpoint import load, load_module
 from app.models.local import LocalModel
 from app.settings import Settings, shipped_model
 from docs import blocks
@@ -53,7 +53,7 @@ class Network:
     @classmethod
     def shipped(cls) -> "Network":
         """Load the shipped network with constant weights."""
-        layers, card = load(shipped_model())
+        layers, card = load_module(shipped_model())
         for layer in layers.modules():
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # its input is needed for gradients of relevance

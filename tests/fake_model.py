@@ -36,7 +36,7 @@ DESCRIPTION = Description(
     "cpu",
     "quadrants",
     "quadrants again",
-    (("encoder.scan", "convolution"), ("encoder.pool", "average"), ("vote", "dense")),
+    (("encoder.scan", "convolution"), ("encoder.pool", "proportional"), ("vote", "dense")),
     (
         LayerDescription("encoder.scan", "Conv2d", "Conv2d(1, 1, kernel_size=(1, 1))"),
         LayerDescription("encoder.pool", "AdaptiveAvgPool2d", "AdaptiveAvgPool2d(2)"),
@@ -119,6 +119,7 @@ def _sampled(job: Job, logits: Floats, samples: Samples) -> JobResult:
                 float(statistic.min()),
                 float(statistic.max()),
                 tuple(sums.items()),
+                float(sums["encoder.scan"]),
                 SampleStatistics(float(maps.std(0).mean() / np.abs(maps.mean(0)).mean()), 0.5),
             )
         )
@@ -137,6 +138,7 @@ def _explanation(x: npt.NDArray[np.float32], logits: Floats, request: Explanatio
         float(relevance.min()),
         float(relevance.max()),
         tuple((name, float(values.sum())) for name, values in at_input.items()),
+        float(pixels.sum()),
     )
 
 

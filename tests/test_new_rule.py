@@ -16,12 +16,11 @@ from test_cli import run
 from torch import Tensor, nn
 
 from app.lrp.definition import Parameter
-from app.lrp.graph.canonize import leaf_layers
 from app.lrp.rules import RULES, Rule
 from app.lrp.terms import Part, Source, Term
 from app.main import create_app
 from app.models.card import ModelCard
-from app.models.checkpoint import load
+from app.models.checkpoint import load, load_module
 from app.models.local import LocalModel
 from app.settings import Settings, shipped_model
 from docs import make_tables
@@ -222,7 +221,8 @@ def network_input(picture: bytes) -> Tensor:
 
 def propagated(picture: bytes, tilt: float) -> Tensor:
     """Relevance (C, H, W) of the class cat, each layer's by autograd."""
-    layers = [layer for _, layer in leaf_layers(load(shipped_model())[0].double().eval())]
+    network, _ = load_module(shipped_model())
+    layers = [*network.double().features, *network.classifier]
     inputs = [network_input(picture)]
     for layer in layers:
         inputs.append(layer(inputs[-1].clone()).detach())  # some of them work in place

@@ -37,7 +37,9 @@ class Attribution:
     layers: tuple[str, ...]
     """Names, from the first layer to the last."""
     sums: Tensor
-    """(B, layers), total relevance at the input of each layer."""
+    """(B, layers), total relevance at all inputs of each layer."""
+    input_sums: Tensor
+    """(B,), total relevance at the network's input."""
 
     def cpu(self) -> "Attribution":
         """Return a copy in main memory."""
@@ -48,13 +50,22 @@ class Attribution:
             self.extremes.cpu(),
             self.layers,
             self.sums.cpu(),
+            self.input_sums.cpu(),
         )
 
     def rows(self) -> Iterator["Attribution"]:
         """Iterate over the attributions of its inputs, each a batch of one."""
-        tensors = (self.logits, self.output_relevance, self.relevance, self.extremes, self.sums)
-        for logits, start, relevance, extremes, sums in zip(*(t.split(1) for t in tensors), strict=True):
-            yield Attribution(logits, start, relevance, extremes, self.layers, sums)
+        tensors = (
+            self.logits,
+            self.output_relevance,
+            self.relevance,
+            self.extremes,
+            self.sums,
+            self.input_sums,
+        )
+        for row in zip(*(tensor.split(1) for tensor in tensors), strict=True):
+            logits, start, relevance, extremes, sums, input_sums = row
+            yield Attribution(logits, start, relevance, extremes, self.layers, sums, input_sums)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +89,9 @@ class SampledAttribution:
     layers: tuple[str, ...]
     """Names, from the first layer to the last."""
     sums: Tensor
-    """(T, layers), total relevance at the input of each layer."""
+    """(T, layers), total relevance at all inputs of each layer."""
+    input_sums: Tensor
+    """(T,), total relevance at the network's input."""
 
     @classmethod
     def of(
@@ -86,7 +99,10 @@ class SampledAttribution:
     ) -> "SampledAttribution":
         """Return the attributions of single samples as one."""
         relevance = torch.cat([sample.relevance for sample in samples])
-        return cls(output_relevance, relevance, layers, torch.cat([sample.sums for sample in samples]))
+        sums, input_sums = (
+            torch.cat(parts) for parts in zip(*((s.sums, s.input_sums) for s in samples), strict=True)
+        )
+        return cls(output_relevance, relevance, layers, sums, input_sums)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,13 @@ from typing import Literal
 from app.errors import InvalidParameterError
 from app.lrp.definition import Definition, Parameter, Values
 from app.lrp.overrides import check_count, overridden, parsed_rule
-from app.lrp.rules import EPSILON, GAMMA, NORM, PASS, RULES, AssignedRule, Rule
+from app.lrp.rules import CP, EPSILON, GAMMA, NORM, PASS, RULES, AssignedRule, Rule
 from app.lrp.sources import KOHLBRENNER_2020, MONTAVON_2019
 
-Kind = Literal["convolution", "dense", "average", "other"]
-"""Kind of a layer; the first two have weights."""
+Kind = Literal["convolution", "dense", "proportional", "attention", "other"]
+"""Kind of a layer; the first two have weights. ``attention``: softmax, and products of two values that both
+depend on the network's input.
+"""
 Chain = Sequence[tuple[str, Kind]]
 """Names and kinds of the layers of a network, in the order in which they run."""
 
@@ -49,7 +51,9 @@ class Composite:
     name: str
     parameters: tuple[tuple[str, float], ...]
     layers: tuple[tuple[str, AssignedRule], ...]
-    """In the order in which they run. Layers without weights have the rule `NORM` or `PASS`."""
+    """In the order in which they run. Layers without weights have the rule `NORM` or `PASS`, or one of
+    `ATTENTION_RULES`.
+    """
 
     @property
     def output_rule(self) -> AssignedRule:
@@ -60,7 +64,7 @@ class Composite:
     @property
     def divides_by_logit(self) -> bool:
         """Whether the denominator of the output layer has the sign of the logit."""
-        rule = RULES.get(self.output_rule.name)  # None: averages, whose denominator is their output
+        rule = RULES.get(self.output_rule.name)  # None: means and sums, whose denominator is their output
         return rule is None or rule.signed_denominator
 
     def position(self, layer: str | None) -> int:
@@ -150,6 +154,7 @@ def resolve(
     parameters: Values,
     overrides: Sequence[str],
     composites: Composites = COMPOSITES,
+    attention: str = CP,
 ) -> Composite:
     """Return the rule of every layer of ``chain``.
 
@@ -159,6 +164,7 @@ def resolve(
         parameters: parameters of that composite or rule, by name.
         overrides: ``GLOB:RULE`` or ``GLOB:RULE(name=value, …)`` for names of layers; the last match counts.
         composites: composites that ``rule`` may name.
+        attention: one of `ATTENTION_RULES`.
 
     Raises:
         InvalidParameterError: if one of them is unknown, malformed or out of range.
@@ -168,7 +174,8 @@ def resolve(
     chosen = definition(rule, composites)
     values = chosen.complete(parameters)
     with_weights = weighted(chain)
-    assigned = {name: AssignedRule(NORM if kind == "average" else PASS) for name, kind in chain}
+    without_weights = {"proportional": NORM, "attention": attention}
+    assigned = {name: AssignedRule(without_weights.get(kind, PASS)) for name, kind in chain}
     assigned |= _by_role(with_weights, _roles(chosen), values)
     assigned |= overridden((*_own_overrides(chosen), *overrides), list(with_weights))
     return Composite(rule, tuple(values.items()), tuple(assigned.items()))

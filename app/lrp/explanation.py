@@ -18,7 +18,7 @@ BALANCED = 0.01
 class Explanation:
     """Relevance of one input for one `ExplanationRequest`.
 
-    With samples, ``relevance`` is a statistic of their maps, and ``layer_sums`` are means over them.
+    With samples, ``relevance`` is a statistic of their maps, and the sums are means over them.
     """
 
     output_relevance: list[float]
@@ -30,7 +30,9 @@ class Explanation:
     largest: float
     """Largest value of ``relevance``; NaN if one of its values is NaN."""
     layer_sums: tuple[tuple[str, float], ...]
-    """Name and total relevance at the input of each layer, from the first layer to the last."""
+    """Name and total relevance at the inputs of each layer, from the first layer to the last."""
+    input_sum: float
+    """Total relevance at the network's input."""
     samples: SampleStatistics | None = None
     """``None`` without samples."""
 
@@ -41,7 +43,7 @@ class Explanation:
         """
         sums = (total for _, total in self.layer_sums)
         statistics = () if self.samples is None else self.samples.known
-        return all(map(math.isfinite, (self.smallest, self.largest, *sums, *statistics)))
+        return all(map(math.isfinite, (self.smallest, self.largest, self.input_sum, *sums, *statistics)))
 
     @property
     def leak(self) -> float | None:
@@ -50,4 +52,4 @@ class Explanation:
         ``None`` where the output relevance nearly cancels out, as it may for a contrast of two classes.
         """
         start, magnitude = math.fsum(self.output_relevance), math.fsum(map(abs, self.output_relevance))
-        return None if abs(start) <= BALANCED * magnitude else 1 - self.layer_sums[0][1] / start
+        return None if abs(start) <= BALANCED * magnitude else 1 - self.input_sum / start

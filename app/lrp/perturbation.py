@@ -19,16 +19,15 @@ def noisy(x: Tensor, samples: Samples, numbers: Sequence[int], input_range: Tens
 
 
 def factors_of(
-    layers: Sequence[ActiveDropout], activations: Sequence[Tensor], samples: Samples, numbers: Sequence[int]
+    dropouts: Sequence[ActiveDropout], x: Tensor, samples: Samples, numbers: Sequence[int]
 ) -> dict[int, Tensor]:
-    """Return what dropout multiplies units with in the samples with these ``numbers``, (n, …), by index of layer.
+    """Return what dropout multiplies units with in the samples with these ``numbers``, by index of the node.
 
-    ``activations`` are the inputs of all layers of the network, (1, …).
+    They are shaped like the output of the node for a batch of the samples, or broadcastable to it. ``x`` is any
+    tensor of the device and precision of the network.
     """
-    shapes = [(layer.mask_shape(activations[layer.index].shape), layer.rate) for layer in layers]
-    masks = (torch.from_numpy(mask) for mask in samples.masks(numbers, shapes))  # (n, …)
-    x = activations[0]
+    masks = samples.masks(numbers, [(dropout.mask_shape, dropout.rate) for dropout in dropouts])
     return {
-        layer.index: layer.factors(mask.to(x.device), x.dtype)
-        for layer, mask in zip(layers, masks, strict=True)
+        dropout.index: dropout.factors(torch.from_numpy(mask).to(x.device), x.dtype)
+        for dropout, mask in zip(dropouts, masks, strict=True)
     }

@@ -26,7 +26,17 @@ PASS = "pass"  # noqa: S105 # not a password
 max pooling to the largest input of each window.
 """
 NORM = "norm"
-"""Rule of average pooling; it cannot be chosen. Relevance is shared in proportion to the input."""
+"""Rule of average pooling, means, sums, differences and batch norms of their own; it cannot be chosen. Relevance
+is shared in proportion to the contributions.
+"""
+CP = "cp"
+"""Rule of attention: its weights are constants, and all relevance goes to the values (conservative propagation,
+Ali et al. 2022). Other products of two values give each factor half.
+"""
+ATTNLRP = "attnlrp"
+"""Rule of attention: each factor of a product gets half, and softmax x · (R − s·ΣR) (Achtibat et al. 2024)."""
+ATTENTION_RULES = (CP, ATTNLRP)
+"""Rules of softmax and of products of two values that both depend on the network's input."""
 
 PARTITION_TOLERANCE = 1e-9
 """Largest |α − β − 1| that counts as zero; the difference of two decimal fractions is never off by more."""

@@ -271,7 +271,7 @@ def read_card(path: Path) -> ModelCard:
     except RecursionError:
         raise RefusedToStartError(f"{path}: not a model card: nested too deeply") from None
     except ValueError as error:  # pydantic's ValidationError and json's JSONDecodeError both are
-        raise RefusedToStartError(f"{path}: not a model card: {_first_line(error)}") from None
+        raise RefusedToStartError(f"{path}: not a model card: {first_line(error)}") from None
 
 
 def read(path: Path, advice: str = "name a model's folder or card") -> bytes:
@@ -282,7 +282,8 @@ def read(path: Path, advice: str = "name a model's folder or card") -> bytes:
         raise RefusedToStartError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
 
 
-def _first_line(error: ValueError) -> str:
+def first_line(error: ValueError) -> str:
+    """Return the first thing that is wrong, in one line."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         text = first["msg"].removeprefix("Value error, ")  # pydantic's own prefix

@@ -1,34 +1,56 @@
-"""Loading and saving of networks: a folder of a safetensors file and its model card, with the weights' hash."""
+"""Loading and saving of networks: a folder of weights, their model card and, if it has its own, the graph."""
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
-from torch import Tensor, nn
+from torch import Tensor
 
-from app.errors import RefusedToStartError
-from app.lrp.engine.ops.dropout import DROPOUTS
+from app.errors import GraphError, RefusedToStartError
+from app.lrp.graph.graph import BATCH, Graph, from_json, to_json
+from app.lrp.graph.rates import dropout_rates, with_dropout_rates
+from app.lrp.graph.traced import TracedModel
+from app.lrp.graph.weights import check_weights
 from app.models.architectures.minivgg import MiniVGG
-from app.models.architectures.registry import ARCHITECTURES
-from app.models.card import ModelCard, Normalisation, TrainingRecord, read_card
+from app.models.architectures.registry import ARCHITECTURES, graph_of
+from app.models.card import GRAPH, ModelCard, Normalisation, TrainingRecord, read_card
 from app.models.files import CARD, WEIGHTS, locate, read_files
 
 
-def load(path: Path) -> tuple[MiniVGG, ModelCard]:
-    """Return the network of a model's folder or card, in evaluation mode, and the card.
+def load(path: Path) -> tuple[TracedModel, ModelCard]:
+    """Return the network of a model's folder or card, and the card.
 
     Verifies the SHA-256 of the files, because safetensors has no checksum, and that the weights' names and shapes
-    are the network's and their values are finite. Raises `RefusedToStartError` with the file's path and reason.
+    are the graph's and their values are finite. Raises `RefusedToStartError` with the file's path and reason.
     """
     card_path = locate(path)
     card = read_card(card_path)
-    network = _network(card, card_path)
+    _check_kind(card, card_path)
+    graph = None if GRAPH in card.files else _shipped_graph(card, card_path)
+    files = read_files(card, card_path)
+    if graph is None:
+        graph = _own_graph(files[GRAPH], card, card_path)
     weights_path = card_path.with_name(card.weights)
-    tensors = _read_tensors(read_files(card, card_path)[card.weights], weights_path)
-    _load_tensors(network, tensors, weights_path)
-    return network, card
+    tensors = _read_tensors(files[card.weights], weights_path)
+    _check_tensors(graph, tensors, weights_path)
+    return TracedModel(_with_dropout(graph, card, card_path), tensors), card
+
+
+def load_module(path: Path) -> tuple[MiniVGG, ModelCard]:
+    """Return the network of a model as a module of its architecture, in evaluation mode, and the card.
+
+    Raises `RefusedToStartError` as `load` does, and for a network that is none of `ARCHITECTURES`.
+    """
+    model, card = load(path)
+    if card.architecture not in ARCHITECTURES or GRAPH in card.files:
+        known = " or ".join(ARCHITECTURES)
+        raise RefusedToStartError(f"{path}: architecture {card.architecture}; only {known} can be trained")
+    module = ARCHITECTURES[card.architecture](len(card.classes)).eval()
+    module.load_state_dict(dict(model.weights))
+    return module, card
 
 
 def save(
@@ -54,19 +76,44 @@ def save(
     with, one for each dropout layer; without them ``sampling=dropout`` is refused.
     """
     content = safetensors.save({key: value.contiguous() for key, value in model.state_dict().items()})
-    card = ModelCard(
-        name=name,
-        architecture=type(model).__name__,
-        classes=classes,
-        normalisation=normalisation,
-        input_size=model.input_size,
-        files={WEIGHTS: hashlib.sha256(content).hexdigest()},
-        dropout=dropout,
-        training=training,
-    )
-    card_path = folder / name / CARD
+    fields = {
+        "name": name,
+        "architecture": type(model).__name__,
+        "classes": classes,
+        "normalisation": normalisation,
+        "input_size": model.input_size,
+        "dropout": dropout,
+        "training": training,
+    }
+    return _write(fields, {WEIGHTS: content}, folder)
+
+
+def save_traced(model: TracedModel, folder: Path, *, name: str, **fields: Any) -> Path:
+    """Write the folder ``<name>`` of a network with its own graph into ``folder``. Return the card's path.
+
+    ``fields`` are those of `ModelCard`. Without ``dropout``, the probabilities are those of the graph.
+    """
+    rates = dropout_rates(model.graph)
+    content = {
+        WEIGHTS: safetensors.save({key: _apart(tensor) for key, tensor in model.weights.items()}),
+        GRAPH: to_json(model.graph).encode(),
+    }
+    return _write({"name": name, "dropout": rates or None, **fields}, content, folder)
+
+
+def _apart(tensor: Tensor) -> Tensor:
+    """Return a copy: tensors that share memory cannot be saved together."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _write(fields: dict[str, Any], content: dict[str, bytes], folder: Path) -> Path:
+    """Write the files of a model, the card last."""
+    files = {file: hashlib.sha256(data).hexdigest() for file, data in content.items()}
+    card = ModelCard.model_validate({**fields, "files": files})
+    card_path = folder / card.name / CARD
     card_path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(card_path.with_name(WEIGHTS), content)
+    for file, data in content.items():
+        _replace(card_path.with_name(file), data)
     write_card(card, card_path)
     return card_path
 
@@ -76,60 +123,81 @@ def write_card(card: ModelCard, path: Path) -> None:
     _replace(path, (card.model_dump_json(indent=1) + "\n").encode())
 
 
-def _network(card: ModelCard, path: Path) -> MiniVGG:
-    """Return the network of a card with untrained weights, in evaluation mode."""
+def _check_kind(card: ModelCard, path: Path) -> None:
     if card.kind != "image":
         raise RefusedToStartError(f"{path}: only models of kind image can be served, not of kind {card.kind}")
+
+
+def _shipped_graph(card: ModelCard, path: Path) -> Graph:
+    """Return the graph of the card's architecture."""
     architecture = ARCHITECTURES.get(card.architecture)
     if architecture is None or card.input_size != architecture.input_size:
         known = " or ".join(f"{name} with input {one.input_size}" for name, one in ARCHITECTURES.items())
         raise RefusedToStartError(
-            f"{path}: architecture {card.architecture} with input {card.input_size}; only {known} can be served"
+            f"{path}: architecture {card.architecture} with input {card.input_size}; without a {GRAPH} only "
+            f"{known} can be served"
         )
-    network = architecture(len(card.classes)).eval()
-    _set_dropout(network, card, path)
-    return network
+    return graph_of(card.architecture, len(card.classes))
 
 
-def dropout_rates(model: nn.Module) -> tuple[float, ...]:
-    """Return the probabilities of the dropout layers of ``model``, in their order."""
-    return tuple(layer.p for layer in model.modules() if isinstance(layer, DROPOUTS))
-
-
-def _set_dropout(network: nn.Module, card: ModelCard, path: Path) -> None:
-    """Give the dropout layers the probabilities on the card, if it has them."""
-    layers = [layer for layer in network.modules() if isinstance(layer, DROPOUTS)]
-    if card.dropout is None:
-        return
-    if len(card.dropout) != len(layers):
+def _own_graph(content: bytes, card: ModelCard, card_path: Path) -> Graph:
+    """Return the graph in the model's folder."""
+    path = card_path.with_name(GRAPH)
+    try:
+        graph = from_json(content.decode())
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise RefusedToStartError(f"{path}: not a graph: {type(error).__name__}") from None
+    except GraphError as error:
+        raise RefusedToStartError(f"{path}: {' '.join(error.detail.split())}") from None
+    takes, gives = (BATCH, *card.input_size), (BATCH, len(card.classes))
+    if graph.input_shape != takes or graph.output.shape != gives:
         raise RefusedToStartError(
-            f"{path}: dropout has {len(card.dropout)} probabilities, and {card.architecture} has {len(layers)} "
-            "dropout layers"
+            f"{path}: takes {graph.input_shape} and gives {graph.output.shape}, but by {card_path.name} it takes "
+            f"{takes} and gives {gives}"
         )
-    for layer, rate in zip(layers, card.dropout, strict=True):
-        layer.p = rate
+    return graph
+
+
+def _with_dropout(graph: Graph, card: ModelCard, path: Path) -> Graph:
+    """Give the dropout layers the probabilities on the card, if it has them."""
+    if card.dropout is None:
+        return graph
+    count = len(dropout_rates(graph))
+    if len(card.dropout) != count:
+        raise RefusedToStartError(
+            f"{path}: dropout has {len(card.dropout)} probabilities, and {card.architecture} has {count} dropout "
+            "layers"
+        )
+    return with_dropout_rates(graph, card.dropout)
 
 
 def _read_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
-        return safetensors.load(content)
+        tensors = safetensors.load(content)
     except SafetensorError as error:
         raise RefusedToStartError(f"{path}: not a safetensors file: {error}") from None
     except KeyError as error:  # safetensors knows more types of numbers than torch
         raise RefusedToStartError(
             f"{path}: holds numbers of type {error}, which torch does not have"
         ) from None
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def _load_tensors(model: MiniVGG, tensors: dict[str, Tensor], path: Path) -> None:
+def _check_tensors(graph: Graph, tensors: dict[str, Tensor], path: Path) -> None:
     try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())  # torch's message has several lines
-        raise RefusedToStartError(f"{path}: not the weights of this card's network: {reason}") from None
-    for name, tensor in model.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise RefusedToStartError(f"{path}: {name} holds values that are not finite numbers")
+        check_weights(graph, {name: tensor.shape for name, tensor in tensors.items()})
+    except GraphError as error:
+        raise RefusedToStartError(f"{path}: not the weights of this card's network: {error.detail}") from None
+    for node in graph:
+        for name in node.weights.values():
+            is_valid = _is_mask if node.op == "constant" else torch.isfinite
+            if not is_valid(tensors[name]).all():
+                raise RefusedToStartError(f"{path}: {name} holds values that are not finite numbers")
+
+
+def _is_mask(tensor: Tensor) -> Tensor:
+    """Return where values are finite or minus infinity, which masks them in a softmax."""
+    return torch.isfinite(tensor) | torch.isneginf(tensor)
 
 
 def _replace(path: Path, content: bytes) -> None:

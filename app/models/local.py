@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.errors import InvalidParameterError, RefusedToStartError
 from app.lrp.attribution import Attribution, Batch, SampledAttribution, SampledAttributions
@@ -16,10 +15,13 @@ from app.lrp.composites import resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.explanation import Explanation
-from app.lrp.graph.canonize import kinds, leaf_layers
+from app.lrp.graph.graph import Node
+from app.lrp.graph.kinds import kinds, layer_nodes
+from app.lrp.graph.traced import TracedModel
+from app.lrp.reference_functions import reference_name
 from app.lrp.samples import Samples, Statistic
 from app.lrp.statistics import statistic_of, statistics
-from app.models.card import ModelCard, Normalisation
+from app.models.card import GRAPH, ModelCard, Normalisation
 from app.models.checkpoint import load
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.models.randomized import RandomizedEngines
@@ -29,36 +31,25 @@ if TYPE_CHECKING:
     from app.lrp.reference import Reference
 
 
-INPUTS_CHECKED = 4
-"""Random inputs for which the engine's logits are compared with the network's own at load."""
-LOGIT_TOLERANCE = 0.01
-"""Largest ‖difference‖ / ‖logits‖ of that comparison. Networks that are no chain of layers differ by far more,
-and folded batch norms with TensorFloat-32 on an accelerator by a few thousandths at most.
-"""
-
-
 class LocalModel:
     """A network that runs in this process, on the calling thread; an `app.models.protocol.Model`."""
 
-    def __init__(self, model: nn.Module, card: ModelCard, device: torch.device) -> None:
-        """Raises `RefusedToStartError` for a network that is not the chain of its layers."""
-        self._model = model.to(device).eval()
+    def __init__(self, model: TracedModel, card: ModelCard, device: torch.device) -> None:
+        """Raises `RefusedToStartError` for a graph that does not run, or does not fit the card."""
+        self._model = model.map_weights(lambda tensor: tensor.to(device))
         self._device = device
         low, high = pixel_bounds(card.normalisation)
         self._bounds = low.to(device), high.to(device)
         self._engine = self._compiled()
         self._engines = RandomizedEngines(self._model, self._engine, self._bounds)
-        self._check_chain(card)
+        self._check_runs(card)
         self.description = Description(
             card,
             str(device),
             self._engine.name,
-            f"zennit {version('zennit')}",
-            kinds(model),
-            tuple(
-                LayerDescription(name, type(layer).__name__, repr(layer))
-                for name, layer in leaf_layers(model)
-            ),
+            reference_name(model.graph),
+            kinds(model.graph),
+            tuple(map(_layer, layer_nodes(model.graph))),
         )
         self._check_tuned()
 
@@ -145,26 +136,18 @@ class LocalModel:
         except NotCompilableError:
             return self._reference
 
-    def _check_chain(self, card: ModelCard) -> None:
-        """Raise `RefusedToStartError` if the engine's logits for random inputs are not the network's own.
-
-        Engine and reference run the leaf modules in the order in which they are registered. They agree with each
-        other even where the network does something else, for example adds a residual.
-        """
-        inputs = torch.randn(INPUTS_CHECKED, *card.input_size, generator=torch.Generator().manual_seed(0))
-        inputs = inputs.to(self._device)  # (B, C, H, W)
-        with torch.inference_mode():
-            own = self._model(inputs).cpu()  # (B, classes)
+    def _check_runs(self, card: ModelCard) -> None:
+        """Raise `RefusedToStartError` if the graph cannot be run for an input of the card's size."""
+        inputs = torch.randn(1, *card.input_size, generator=torch.Generator().manual_seed(0))
         try:
-            logits = self._engine.run(Batch(inputs, (), ())).logits
-            alike = logits.shape == own.shape and bool((logits - own).norm() <= LOGIT_TOLERANCE * own.norm())
-            found = "gives other scores than the network itself"
-        except (RuntimeError, TypeError) as error:  # shapes, or values, that the next layer does not take
-            alike, found = False, f"fails: {' '.join(str(error).split())}"
-        if not alike:
+            logits = self._engine.run(Batch(inputs.to(self._device), (), ())).logits
+        except (RuntimeError, TypeError, ValueError, LookupError) as error:  # for attributes that do not fit
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise RefusedToStartError(f"model {card.name}: its {GRAPH} cannot be run ({text})") from error
+        if logits.shape != (1, len(card.classes)):
             raise RefusedToStartError(
-                f"model {card.name}: running its layers one after another {found}; only networks that are a "
-                "chain of layers, without branches or operations outside of modules, can be explained"
+                f"model {card.name}: its {GRAPH} gives scores {tuple(logits.shape)} for one input; its card has "
+                f"{len(card.classes)} classes"
             )
 
     def _check_tuned(self) -> None:
@@ -183,6 +166,14 @@ class LocalModel:
         from app.lrp.reference import Reference  # importing Zennit takes seconds
 
         return Reference(self._model, *self._bounds)
+
+
+def _layer(node: Node) -> LayerDescription:
+    """Describe a layer: by its module's class and ``repr`` where it is a module, else by its operation."""
+    if node.description:
+        return LayerDescription(node.name, node.kind, node.description)
+    attributes = ", ".join(f"{name}={value}" for name, value in node.attributes.items())
+    return LayerDescription(node.name, node.op, f"{node.op}({attributes})")
 
 
 def pixel_bounds(normalisation: Normalisation) -> tuple[Tensor, Tensor]:
@@ -223,6 +214,7 @@ def _explanation(attribution: Attribution) -> Explanation:
         smallest,
         largest,
         tuple(zip(attribution.layers, attribution.sums[0].tolist(), strict=True)),
+        float(attribution.input_sums[0]),
     )
 
 
@@ -240,6 +232,7 @@ def _statistic(attribution: SampledAttribution, statistic: Statistic) -> Explana
         smallest,
         largest,
         tuple(zip(attribution.layers, attribution.sums.mean(0).tolist(), strict=True)),
+        float(attribution.input_sums.mean()),
         statistics(attribution.relevance),
     )
 

@@ -1,14 +1,17 @@
 """Metrics of a network on a dataset: accuracy, confusion matrix, calibration error, likelihood and leak."""
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from app.errors import DataError
-from app.lrp.attribution import Attribution, output_relevance
+from app.lrp.attribution import Attribution, Batch, output_relevance
 from app.lrp.composites import DEFAULT_RULE, resolve
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
+from app.lrp.graph.traced import TracedModel
 from app.lrp.request import ExplanationRequest, Target
 from app.models.card import Measured, Normalisation
 from app.models.local import pixel_bounds
@@ -21,12 +24,12 @@ CALIBRATION_BINS = 15
 
 
 def evaluate(
-    model: nn.Module, data: LabelledImages, normalisation: Normalisation, classes: tuple[str, ...]
+    model: TracedModel, data: LabelledImages, normalisation: Normalisation, classes: tuple[str, ...]
 ) -> Measured:
     """Return the metrics of ``model`` on all of ``data``. Classes are matched by name.
 
     Args:
-        model: Network in evaluation mode, (B, 3, H, W) -> logits (B, len(classes)); a chain of layers.
+        model: Network, (B, 3, H, W) -> logits (B, len(classes)).
         data: Images and labels; its classes may be a subset of ``classes``.
         normalisation: Normalisation of the network's input.
         classes: Names of the network's outputs.
@@ -39,27 +42,26 @@ def evaluate(
     if unknown:
         raise DataError(f"the network has no class {unknown[0]!r}; its classes are {', '.join(classes)}")
     output = torch.tensor([classes.index(name) for name in data.classes])
-    metrics = compute_metrics(compute_logits(model, data, normalisation), output[data.labels], classes)
+    logits = compute_logits(logits_of(engine_of(model, normalisation)), data, normalisation)
+    metrics = compute_metrics(logits, output[data.labels], classes)
     return metrics.model_copy(update={"median_leak": median_leak(model, data, normalisation)})
 
 
-def median_leak(model: nn.Module, data: LabelledImages, normalisation: Normalisation) -> float:
+def median_leak(model: TracedModel, data: LabelledImages, normalisation: Normalisation) -> float:
     """Return the median of `leaks` under the default rule."""
     return round(float(leaks(model, data, normalisation, DEFAULT_RULE).quantile(0.5)), 5)
 
 
-def leaks(model: nn.Module, data: LabelledImages, normalisation: Normalisation, rule: str) -> Tensor:
+def leaks(model: TracedModel, data: LabelledImages, normalisation: Normalisation, rule: str) -> Tensor:
     """Return the leak (N,) of the predicted class's map of each image, under ``rule`` with default parameters.
 
     The leak is the share of the relevance put in at the output that does not reach the input; see
     `app.lrp.explanation.Explanation.leak`.
     """
-    device = next(model.parameters()).device
-    engine = Engine(model, *(bound.to(device) for bound in pixel_bounds(normalisation)))
-    composite = resolve(kinds(model), rule, {}, [])
+    engine, composite = engine_of(model, normalisation), resolve(kinds(model.graph), rule, {}, [])
     return torch.cat(
         [
-            _leaks(engine.attribute(normalise(images, normalisation).to(device), composite, put_in))
+            _leaks(engine.attribute(normalise(images, normalisation), composite, put_in))
             for images in data.images.split(LEAK_BATCH_SIZE)
             for put_in in [output_relevance([ExplanationRequest(composite, Target())] * len(images))]
         ]
@@ -68,15 +70,32 @@ def leaks(model: nn.Module, data: LabelledImages, normalisation: Normalisation, 
 
 def _leaks(attribution: Attribution) -> Tensor:
     """Return the leak of each image (B,)."""
-    return (1 - attribution.sums[:, 0] / attribution.output_relevance.sum(1)).double().cpu()
+    return (1 - attribution.input_sums / attribution.output_relevance.sum(1)).double().cpu()
+
+
+def engine_of(model: TracedModel, normalisation: Normalisation) -> Engine:
+    """Return the engine of a network for images in 0…1 with this normalisation."""
+    return Engine(model, *pixel_bounds(normalisation))
+
+
+def logits_of(engine: Engine) -> Callable[[Tensor], Tensor]:
+    """Return the function that computes logits: (B, …) -> (B, classes)."""
+    return lambda inputs: engine.run(Batch(inputs, (), ())).logits
 
 
 @torch.inference_mode()
-def compute_logits(model: nn.Module, data: LabelledImages, normalisation: Normalisation) -> Tensor:
-    """Return the logits (N, classes) of all images on the CPU, in the order of the data."""
-    device = next(model.parameters()).device
+def compute_logits(
+    network: Callable[[Tensor], Tensor],
+    data: LabelledImages,
+    normalisation: Normalisation,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Return the logits (N, classes) of all images on the CPU, in the order of the data.
+
+    ``network`` computes those of a batch on ``device``; ``None``: the CPU.
+    """
     batches = data.images.split(BATCH_SIZE)
-    return torch.cat([model(normalise(images, normalisation).to(device)).cpu() for images in batches])
+    return torch.cat([network(normalise(images, normalisation).to(device)).cpu() for images in batches])
 
 
 def compute_metrics(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Measured:

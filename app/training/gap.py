@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.lrp.attribution import output_relevance
 from app.lrp.composites import Composite
-from app.lrp.engine.engine import Engine
+from app.lrp.graph.traced import TracedModel
 from app.lrp.request import ExplanationRequest, Target
 from app.models.card import Normalisation
-from app.models.local import pixel_bounds
 from app.quality.perturbation import (
     Curves,
     default_patch,
@@ -26,6 +25,7 @@ from app.quality.perturbation import (
     patch_groups,
 )
 from app.training.augment import normalise
+from app.training.evaluation import engine_of, logits_of
 
 PICTURES_AT_ONCE = 8
 """Pictures whose perturbed copies are classified in one batch."""
@@ -37,10 +37,10 @@ Floats = npt.NDArray[np.floating[Any]]
 class GapMeter:
     """Measures the gaps of maps of one network for the same pictures, with patches of the default side."""
 
-    def __init__(self, network: nn.Module, normalisation: Normalisation, images: Tensor) -> None:
+    def __init__(self, model: TracedModel, normalisation: Normalisation, images: Tensor) -> None:
         """``images``: (n, C, H, W) uint8."""
-        self._network = network
-        self._engine = Engine(network, *pixel_bounds(normalisation))
+        self._engine = engine_of(model, normalisation)
+        self._logits = logits_of(self._engine)
         self._inputs = normalise(images, normalisation)  # (n, C, H, W)
         height, width = images.shape[2:]
         self._groups = patch_groups(height, width, default_patch(height, width))
@@ -93,8 +93,3 @@ class GapMeter:
 
     def _probability_of(self, target: int) -> Callable[[Floats], Floats]:
         return lambda x: self._logits(torch.from_numpy(x)).softmax(1)[:, target].numpy()
-
-    @torch.inference_mode()
-    def _logits(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self._network(inputs.contiguous(memory_format=torch.channels_last))
-        return logits

@@ -194,7 +194,7 @@ class Trainer:
         return net.eval()
 
     def _validate(self) -> float:
-        logits = compute_logits(self._result(), self._validation, self._normalisation)
+        logits = compute_logits(self._result(), self._validation, self._normalisation, self._device)
         return float((logits.argmax(1) == self._validation.labels).double().mean())
 
     def _stateful(self) -> list[tuple[str, Any]]:

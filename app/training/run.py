@@ -11,10 +11,11 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from app.errors import DataError
+from app.lrp.graph.rates import dropout_rates
 from app.models.architectures.minivgg import MiniVGG
+from app.models.architectures.registry import as_graph
 from app.models.card import Measured, Normalisation, TrainingRecord, valid_name
-from app.models.checkpoint import dropout_rates, save
-from app.models.checkpoint import load as load_checkpoint
+from app.models.checkpoint import load_module, save
 from app.training.data import (
     HELD_OUT_ONE_IN,
     LabelledImages,
@@ -103,12 +104,13 @@ def train(
         raise DataError(f"{len(images)} training pictures: at least {HELD_OUT_ONE_IN} are needed")
     training, validation = hold_out(images, held_out_count(len(images)), seed)
     normalisation = compute_normalisation(training.images)
-    network, started_from = _load_start(start, recipe, images.classes)
+    start_network, started_from = _load_start(start, recipe, images.classes)
     result = _train_with_progress(
-        recipe, training, validation, normalisation, run, resume, seed, device, network
+        recipe, training, validation, normalisation, run, resume, seed, device, start_network
     )
-    on_validation = evaluate(result.model, validation, normalisation, images.classes)
-    on_test = evaluate(result.model, load("test"), normalisation, images.classes)
+    network = as_graph(result.model)
+    on_validation = evaluate(network, validation, normalisation, images.classes)
+    on_test = evaluate(network, load("test"), normalisation, images.classes)
     record = _training_record(recipe, seed, data_name, started_from, result, on_validation, on_test)
     card = save(
         result.model,
@@ -116,7 +118,7 @@ def train(
         name=name,
         classes=images.classes,
         normalisation=normalisation,
-        dropout=recipe.dropout or dropout_rates(result.model),
+        dropout=recipe.dropout or dropout_rates(network.graph),
         training=record,
     )
     learning_curve(result.history, run / "learning-curve.png")
@@ -132,7 +134,7 @@ def _load_start(
         return None, None
     if not recipe.conserving:
         raise DataError(f"recipe {recipe.name!r} starts from random weights: leave out --start")
-    network, card = load_checkpoint(path)
+    network, card = load_module(path)
     if card.classes != classes:
         raise DataError(f"{path} has other classes than the training pictures: {', '.join(card.classes)}")
     return network, f"{card.name}@{card.version}"

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from app.errors import DataError
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Chain, Composite, resolve
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
 from app.models.card import ModelCard, TunedComposite
 from app.models.checkpoint import load, write_card
 from app.quality.intervals import ratio_of_means
@@ -39,7 +39,7 @@ def tune(
 
     """
     network, card = load(card_path)
-    chain = kinds(network)
+    chain = kinds(network.graph)
     chosen = _choose(_held_out(data, card), pictures + reported, seed)
     groups = layer_groups(chain)
     searched = GapMeter(network, card.normalisation, chosen.images[:pictures])

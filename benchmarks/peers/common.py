@@ -15,7 +15,7 @@ from zennit.composites import EpsilonPlusFlat
 from zennit.image import palette
 
 from app.models.card import ModelCard
-from app.models.checkpoint import load
+from app.models.checkpoint import load_module
 from app.settings import shipped_model
 
 HEATMAP_SIDE = 256
@@ -23,7 +23,7 @@ HEATMAP_SIDE = 256
 
 def load_model() -> tuple[nn.Module, ModelCard]:
     """Load the shipped network and its card. In-place layers are disabled, because hooks do not support them."""
-    model, card = load(shipped_model())
+    model, card = load_module(shipped_model())
     for layer in model.modules():
         if isinstance(layer, nn.ReLU):
             layer.inplace = False

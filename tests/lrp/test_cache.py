@@ -5,14 +5,17 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import nn
+from tracing import traced
 
 from app.lrp.attribution import output_relevance
-from app.lrp.composites import resolve
+from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine import compile as compilation
 from app.lrp.engine.cache import MemoryCache
 from app.lrp.engine.compile import CompiledNetwork, CompiledRule, RuleKey
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.graph import INPUT, Graph, Node
+from app.lrp.graph.kinds import kinds
+from app.lrp.graph.traced import TracedModel
 from app.lrp.request import ExplanationRequest
 from app.models.architectures.minivgg import MiniVGG
 
@@ -60,15 +63,16 @@ def test_a_sweep_of_a_parameter_leaves_the_default_and_stays_within_the_bound(
         return compile_weights(network, key)
 
     monkeypatch.setattr(CompiledNetwork, "_compile_weights", counted)
-    monkeypatch.setattr(compilation, "MAX_WEIGHT_BYTES", 2**26)
+    bound = 4 * 4 * sum(weight.numel() for weight in MiniVGG().parameters())
+    monkeypatch.setattr(compilation, "MIN_WEIGHT_BYTES", 0)
     low, high = torch.full((1, 3, 1, 1), -2.0), torch.full((1, 3, 1, 1), 2.0)
-    model = MiniVGG().eval()
-    network, chain = CompiledNetwork(model, low, high), kinds(model)
+    model = traced(MiniVGG(), *SHAPE)
+    network, chain = CompiledNetwork(model, low, high), kinds(model.graph)
     before = network.steps(resolve(chain, default, {}, ()), SHAPE, F32)
     for number in range(40):
         composite = resolve(chain, "gamma", {"gamma": 1 + number / 100}, ("features.*:zero",))
         network.steps(composite, SHAPE, F32)
-        assert network.weights.nbytes <= 2**26
+        assert network.weights.nbytes <= bound
     compiled.clear()
     after = network.steps(resolve(chain, default, {}, ()), SHAPE, F32)
     assert not compiled
@@ -76,18 +80,56 @@ def test_a_sweep_of_a_parameter_leaves_the_default_and_stays_within_the_bound(
 
 
 def test_another_shape_of_the_input_shares_the_weights() -> None:
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5)
-    ).eval()
-    low, high = torch.full((1, 3, 1, 1), -2.0), torch.full((1, 3, 1, 1), 2.0)
-    composite = resolve(kinds(model), "epsilon_gamma_box", {}, ())
+    model = words()
+    low, high = torch.tensor(-2.0), torch.tensor(2.0)
+    composite = resolve(kinds(model.graph), "epsilon_gamma_box", {}, ())
     start = output_relevance([ExplanationRequest(composite)])
     engine, sizes = Engine(model, low, high), set()
-    for side in (16, 21, 16, 22):
-        picture = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(side))
-        ours = engine.attribute(picture, composite, start).relevance
-        alone = Engine(model, low, high).attribute(picture, composite, start).relevance
+    for length in (5, 9, 5, 7):
+        inputs = torch.randn(1, length, 3, generator=torch.Generator().manual_seed(length))
+        ours = engine.attribute(inputs, composite, start).relevance
+        alone = Engine(model, low, high).attribute(inputs, composite, start).relevance
+        assert ours.shape == inputs.shape
         torch.testing.assert_close(ours, alone)
         assert isinstance(engine._network, CompiledNetwork)
         sizes.add(engine._network.weights.nbytes)
     assert len(sizes) == 1
+
+
+def words() -> TracedModel:
+    """A network for texts of any length: (B, T, 3) -> (B, 5)."""
+    torch.manual_seed(0)
+    layers = {"first": nn.Linear(3, 4), "last": nn.Linear(4, 5)}
+    weights = {
+        f"{name}.{role}": tensor
+        for name, layer in layers.items()
+        for role, tensor in (("weight", layer.weight.detach()), ("bias", layer.bias.detach()))
+    }
+    of_first, of_last = ({role: f"{name}.{role}" for role in ("weight", "bias")} for name in layers)
+    nodes = (
+        Node("first", "linear", (INPUT,), ("B", "T", 4), weights=of_first),
+        Node("relu", "relu", ("first",), ("B", "T", 4)),
+        Node("mean", "mean", ("relu",), ("B", 4), {"axes": [1], "keepdim": False}),
+        Node("last", "linear", ("mean",), ("B", 5), weights=of_last),
+    )
+    return TracedModel(Graph(("B", "T", 3), nodes), weights)
+
+
+def test_an_input_of_another_shape_than_the_networks_is_refused() -> None:
+    low, high = torch.tensor(-2.0), torch.tensor(2.0)
+    model = words()
+    composite = resolve(kinds(model.graph), "epsilon", {}, ())
+    with pytest.raises(ValueError, match=r"shape \(6, 4\); the network takes \('T', 3\)"):
+        Engine(model, low, high).attribute(torch.randn(1, 6, 4), composite, torch.ones_like)
+
+
+@pytest.mark.parametrize("composite", COMPOSITES)
+def test_all_weights_of_a_composite_are_kept_however_large_the_network(
+    monkeypatch: pytest.MonkeyPatch, composite: str
+) -> None:
+    monkeypatch.setattr(compilation, "MIN_WEIGHT_BYTES", 0)
+    model = traced(MiniVGG(), *SHAPE)
+    network = CompiledNetwork(model, torch.full((1, 3, 1, 1), -2.0), torch.full((1, 3, 1, 1), 2.0))
+    resolved = resolve(kinds(model.graph), composite, {}, ())
+    first, second = (network.steps(resolved, SHAPE, F32) for _ in range(2))
+    assert all(a is b for a, b in zip(first, second, strict=True))

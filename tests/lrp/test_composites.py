@@ -6,11 +6,13 @@ from contextlib import suppress
 import pytest
 import torch
 from torch import nn
+from tracing import traced
 
 from app.errors import InvalidParameterError
 from app.lrp.composites import COMPOSITES, Composite, definitions, resolve, rule_parameters
 from app.lrp.definition import Definition
-from app.lrp.graph.canonize import kinds, leaf_layers
+from app.lrp.graph.kinds import kinds
+from app.lrp.graph.traced import TracedModel
 from app.lrp.overrides import MAX_OVERRIDES
 from app.lrp.rules import RULES, AssignedRule, Rule
 from app.lrp.terms import Source
@@ -28,13 +30,13 @@ Z_PLUS, FLAT, Z_BOX = AssignedRule("z_plus"), AssignedRule("flat"), AssignedRule
 
 
 @pytest.fixture(scope="module")
-def model() -> MiniVGG:
-    return MiniVGG()
+def model() -> TracedModel:
+    return traced(MiniVGG(), 3, 32, 32)
 
 
 @pytest.fixture(scope="module")
-def dense_only() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+def dense_only() -> TracedModel:
+    return traced(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), 2, 2)
 
 
 def rules_of(composite: Composite) -> dict[str, AssignedRule]:
@@ -52,13 +54,13 @@ def rules_of(composite: Composite) -> dict[str, AssignedRule]:
     ],
 )
 def test_composites_give_rules_by_kind_of_layer(
-    model: MiniVGG, composite: str, first: AssignedRule, convolution: AssignedRule
+    model: TracedModel, composite: str, first: AssignedRule, convolution: AssignedRule
 ) -> None:
     expected = (
         dict.fromkeys(CONVOLUTIONS, convolution) | {"features.0": first} | dict.fromkeys(DENSE, EPSILON)
     )
 
-    assert rules_of(resolve(kinds(model), composite, {}, [])) == expected
+    assert rules_of(resolve(kinds(model.graph), composite, {}, [])) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,39 +74,44 @@ def test_composites_give_rules_by_kind_of_layer(
     ],
 )
 def test_a_first_dense_layer_gets_its_own_rule(
-    dense_only: nn.Module, composite: str, first: AssignedRule
+    dense_only: TracedModel, composite: str, first: AssignedRule
 ) -> None:
-    assigned = dict(resolve(kinds(dense_only), composite, {}, []).layers)
+    assigned = dict(resolve(kinds(dense_only.graph), composite, {}, []).layers)
 
     assert (assigned["1"], assigned["3"]) == (first, EPSILON)
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name != "z_box"])
-def test_a_single_rule_goes_to_every_layer_with_weights(model: MiniVGG, name: str) -> None:
-    assigned = rules_of(resolve(kinds(model), name, {}, []))
+def test_a_single_rule_goes_to_every_layer_with_weights(model: TracedModel, name: str) -> None:
+    assigned = rules_of(resolve(kinds(model.graph), name, {}, []))
 
     assert {rule.name for rule in assigned.values()} == {name}
     assert tuple(assigned) == WEIGHTED
 
 
-def test_z_box_for_all_layers_is_z_plus_above_the_pixels(model: MiniVGG) -> None:
-    assigned = rules_of(resolve(kinds(model), "z_box", {}, []))
+def test_z_box_for_all_layers_is_z_plus_above_the_pixels(model: TracedModel) -> None:
+    assigned = rules_of(resolve(kinds(model.graph), "z_box", {}, []))
 
     assert assigned == dict.fromkeys(WEIGHTED, Z_PLUS) | {"features.0": Z_BOX}
 
 
 def test_layers_without_weights_pass_relevance_on_and_averages_normalise() -> None:
     net = nn.Sequential(
-        nn.Conv2d(1, 1, 1), nn.ReLU(), nn.MaxPool2d(1), nn.AvgPool2d(1), nn.AdaptiveAvgPool2d(1)
+        nn.Conv2d(1, 1, 1),
+        nn.ReLU(),
+        nn.MaxPool2d(1),
+        nn.AvgPool2d(1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
     )
 
-    assigned = dict(resolve(kinds(net), "zero", {}, []).layers)
+    assigned = dict(resolve(kinds(traced(net, 1, 2, 2).graph), "zero", {}, []).layers)
 
-    assert [assigned[name].name for name in "01234"] == ["zero", "pass", "pass", "norm", "norm"]
+    assert [assigned[name].name for name in "012345"] == ["zero", "pass", "pass", "norm", "norm", "pass"]
 
 
-def test_every_layer_is_listed_in_the_order_in_which_it_runs(model: MiniVGG) -> None:
-    names = [name for name, _ in resolve(kinds(model), "zero", {}, []).layers]
+def test_every_layer_is_listed_in_the_order_in_which_it_runs(model: TracedModel) -> None:
+    names = [name for name, _ in resolve(kinds(model.graph), "zero", {}, []).layers]
 
     assert names == [*(f"features.{i}" for i in range(12)), *(f"classifier.{i}" for i in range(5))]
 
@@ -113,54 +120,59 @@ def test_a_layer_that_stands_in_two_places_is_listed_twice() -> None:
     relu = nn.ReLU()
     net = nn.Sequential(nn.Linear(2, 2), relu, nn.Linear(2, 2), relu)
 
-    assert [name for name, _ in leaf_layers(net)] == ["0", "1", "2", "3"]
+    names = [name for name, _ in kinds(traced(net, 2).graph)]
+
+    assert len(set(names)) == len(names) == 4
+    assert names[:3] == ["0", "1", "2"]
 
 
-def test_parameters_reach_the_layers_whose_rule_takes_them(model: MiniVGG) -> None:
-    assigned = rules_of(resolve(kinds(model), "epsilon_gamma_box", {"epsilon": 0.5, "gamma": 2.0}, []))
+def test_parameters_reach_the_layers_whose_rule_takes_them(model: TracedModel) -> None:
+    assigned = rules_of(resolve(kinds(model.graph), "epsilon_gamma_box", {"epsilon": 0.5, "gamma": 2.0}, []))
 
     assert assigned["classifier.1"] == AssignedRule("epsilon", (("epsilon", 0.5),))
     assert assigned["features.3"] == AssignedRule("gamma", (("gamma", 2.0),))
     assert assigned["features.0"] == Z_BOX
 
 
-def test_a_composite_states_its_parameters_with_their_defaults(model: MiniVGG) -> None:
-    assert resolve(kinds(model), "epsilon_gamma_box", {"gamma": 1.0}, []).parameters == (
+def test_a_composite_states_its_parameters_with_their_defaults(model: TracedModel) -> None:
+    assert resolve(kinds(model.graph), "epsilon_gamma_box", {"gamma": 1.0}, []).parameters == (
         ("epsilon", 1e-6),
         ("gamma", 1.0),
     )
 
 
-def test_an_override_changes_one_layer_and_leaves_the_rest(model: MiniVGG) -> None:
-    plain = rules_of(resolve(kinds(model), "epsilon_plus_flat", {}, []))
+def test_an_override_changes_one_layer_and_leaves_the_rest(model: TracedModel) -> None:
+    plain = rules_of(resolve(kinds(model.graph), "epsilon_plus_flat", {}, []))
 
-    changed = rules_of(resolve(kinds(model), "epsilon_plus_flat", {}, ["features.3:gamma(gamma=0.5)"]))
+    changed = rules_of(resolve(kinds(model.graph), "epsilon_plus_flat", {}, ["features.3:gamma(gamma=0.5)"]))
 
     assert changed == plain | {"features.3": AssignedRule("gamma", (("gamma", 0.5),))}
 
 
-def test_a_pattern_reaches_all_layers_that_match_and_only_those_with_weights(model: MiniVGG) -> None:
-    composite = resolve(kinds(model), "epsilon_plus_flat", {}, ["features.*:w_square"])
+def test_a_pattern_reaches_all_layers_that_match_and_only_those_with_weights(model: TracedModel) -> None:
+    composite = resolve(kinds(model.graph), "epsilon_plus_flat", {}, ["features.*:w_square"])
 
     assert {name for name, rule in composite.layers if rule == AssignedRule("w_square")} == set(CONVOLUTIONS)
 
 
-def test_the_last_of_several_overrides_wins(model: MiniVGG) -> None:
+def test_the_last_of_several_overrides_wins(model: TracedModel) -> None:
     assigned = rules_of(
-        resolve(kinds(model), "zero", {}, ["features.*:flat", "features.6:gamma", "*.9:epsilon"])
+        resolve(kinds(model.graph), "zero", {}, ["features.*:flat", "features.6:gamma", "*.9:epsilon"])
     )
 
     assert [assigned[name] for name in CONVOLUTIONS] == [FLAT, FLAT, GAMMA, EPSILON]
 
 
-def test_an_override_takes_several_parameters_and_spaces(model: MiniVGG) -> None:
-    assigned = rules_of(resolve(kinds(model), "zero", {}, ["features.3:alpha_beta( alpha = 3 , beta = 2 )"]))
+def test_an_override_takes_several_parameters_and_spaces(model: TracedModel) -> None:
+    assigned = rules_of(
+        resolve(kinds(model.graph), "zero", {}, ["features.3:alpha_beta( alpha = 3 , beta = 2 )"])
+    )
 
     assert assigned["features.3"] == AssignedRule("alpha_beta", (("alpha", 3.0), ("beta", 2.0)))
 
 
-def test_the_pixel_rule_may_be_given_to_the_first_layer(model: MiniVGG) -> None:
-    assert rules_of(resolve(kinds(model), "zero", {}, ["features.0:z_box"]))["features.0"] == Z_BOX
+def test_the_pixel_rule_may_be_given_to_the_first_layer(model: TracedModel) -> None:
+    assert rules_of(resolve(kinds(model.graph), "zero", {}, ["features.0:z_box"]))["features.0"] == Z_BOX
 
 
 @pytest.mark.parametrize(
@@ -175,9 +187,9 @@ def test_the_pixel_rule_may_be_given_to_the_first_layer(model: MiniVGG) -> None:
     ],
 )
 def test_alpha_and_beta_are_completed_to_differ_by_1(
-    model: MiniVGG, given: dict[str, float], alpha: float, beta: float
+    model: TracedModel, given: dict[str, float], alpha: float, beta: float
 ) -> None:
-    composite = resolve(kinds(model), "alpha_beta", given, [])
+    composite = resolve(kinds(model.graph), "alpha_beta", given, [])
 
     assert dict(composite.parameters) == pytest.approx({"alpha": alpha, "beta": beta}, rel=1e-12)
     assert dict(composite.layers)["features.3"].parameters == composite.parameters
@@ -221,10 +233,15 @@ WRONG: list[tuple[str, dict[str, float], list[str], str, str]] = [
 
 @pytest.mark.parametrize(("rule", "parameters", "overrides", "culprit", "message"), WRONG)
 def test_errors_name_the_parameter_and_say_what_is_possible(
-    model: MiniVGG, rule: str, parameters: dict[str, float], overrides: list[str], culprit: str, message: str
+    model: TracedModel,
+    rule: str,
+    parameters: dict[str, float],
+    overrides: list[str],
+    culprit: str,
+    message: str,
 ) -> None:
     with pytest.raises(InvalidParameterError, match=message) as caught:
-        resolve(kinds(model), rule, parameters, overrides)
+        resolve(kinds(model.graph), rule, parameters, overrides)
 
     assert caught.value.parameter == culprit
 
@@ -232,20 +249,20 @@ def test_errors_name_the_parameter_and_say_what_is_possible(
 @pytest.mark.parametrize(
     "glob", ["*a" * 8, "[!a]*" * 4, "?" * 8 + "a" * 80, "*" * 8 + "b" * 80, "[a-z&&||~~--]*"]
 )
-def test_the_worst_globs_take_no_time(model: MiniVGG, glob: str) -> None:
+def test_the_worst_globs_take_no_time(model: TracedModel, glob: str) -> None:
     worst = [f"{str(i) * (i % 3)}{glob}:zero" for i in range(MAX_OVERRIDES - 1)]
 
     started = time.perf_counter()
     for override in worst:
         with suppress(InvalidParameterError):
-            resolve(kinds(model), "zero", {}, [override])
+            resolve(kinds(model.graph), "zero", {}, [override])
 
     assert time.perf_counter() - started < 0.5  # a hundred times what they take
 
 
-def test_an_error_in_an_override_quotes_it(model: MiniVGG) -> None:
+def test_an_error_in_an_override_quotes_it(model: TracedModel) -> None:
     with pytest.raises(InvalidParameterError, match=r"'features\.3:magic'"):
-        resolve(kinds(model), "zero", {}, ["features.0:gamma", "features.3:magic"])
+        resolve(kinds(model.graph), "zero", {}, ["features.0:gamma", "features.3:magic"])
 
 
 @pytest.mark.parametrize("info", EVERYTHING, ids=lambda info: info.name)
@@ -284,9 +301,9 @@ def test_rules_that_read_their_input_have_no_constant_term(rule: Rule) -> None:
     assert rule.reads_input == sources.isdisjoint({Source.ONES, Source.LOW, Source.HIGH})
 
 
-def test_equal_requests_give_equal_composites_that_hash_alike(model: MiniVGG) -> None:
+def test_equal_requests_give_equal_composites_that_hash_alike(model: TracedModel) -> None:
     one, other = (
-        resolve(kinds(model), "epsilon_gamma_box", given, ["features.3:flat"])
+        resolve(kinds(model.graph), "epsilon_gamma_box", given, ["features.3:flat"])
         for given in ({"epsilon": 0.1, "gamma": 1.0}, {"gamma": 1.0, "epsilon": 0.1})
     )
 
@@ -294,7 +311,7 @@ def test_equal_requests_give_equal_composites_that_hash_alike(model: MiniVGG) ->
     assert hash(one) == hash(other)
 
 
-def test_different_requests_give_different_composites(model: MiniVGG) -> None:
+def test_different_requests_give_different_composites(model: TracedModel) -> None:
     requests: list[tuple[dict[str, float], list[str]]] = [
         ({}, []),
         ({"epsilon": 0.1}, []),
@@ -302,5 +319,6 @@ def test_different_requests_give_different_composites(model: MiniVGG) -> None:
     ]
 
     assert (
-        len({resolve(kinds(model), "epsilon_plus", given, overrides) for given, overrides in requests}) == 3
+        len({resolve(kinds(model.graph), "epsilon_plus", given, overrides) for given, overrides in requests})
+        == 3
     )

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import oracle
@@ -10,6 +11,7 @@ import torch
 from captum.attr import LRP
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRule, PropagationRule
 from torch import Tensor, nn
+from tracing import traced
 from zennit import composites as zennit_composites
 from zennit import core as zennit_core
 from zennit import rules as zennit_rules
@@ -17,8 +19,9 @@ from zennit.attribution import Gradient
 
 from app.errors import InvalidParameterError
 from app.lrp.attribution import Attribution, OutputRelevance, output_relevance
-from app.lrp.composites import COMPOSITES, Composite, resolve
-from app.lrp.graph.canonize import kinds
+from app.lrp.composites import COMPOSITES, Chain, Composite, resolve
+from app.lrp.graph.kinds import kinds
+from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES, AssignedRule
@@ -70,14 +73,30 @@ def network(name: str) -> nn.Sequential:
     return NETWORKS[name]().double()
 
 
-def inputs_for(model: nn.Sequential, batch: int = 3) -> Tensor:
-    shape = (5,) if isinstance(model[0], nn.Linear) else (2, 6, 6)
-    x = torch.randn(batch, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+def shape_of(model: nn.Module) -> tuple[int, ...]:
+    """Return the shape of inputs, without the batch axis."""
+    first = next(layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d))
+    if isinstance(model, MiniVGG):
+        return MiniVGG.input_size
+    return (first.in_features,) if isinstance(first, nn.Linear) else (2, 6, 6)
+
+
+def inputs_for(model: nn.Module, batch: int = 3) -> Tensor:
+    x = torch.randn(batch, *shape_of(model), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     return x.clamp(LOW, HIGH)
 
 
+@lru_cache(maxsize=8)
+def graph_of(model: nn.Module, *shape: int) -> TracedModel:
+    return traced(model, *(shape or shape_of(model)))
+
+
+def chain_of(model: nn.Module, *shape: int) -> Chain:
+    return kinds(graph_of(model, *shape).graph)
+
+
 def reference_of(model: nn.Module, low: float = LOW, high: float = HIGH) -> Reference:
-    return Reference(model, torch.tensor(low), torch.tensor(high))
+    return Reference(graph_of(model), torch.tensor(low), torch.tensor(high))
 
 
 def random_start(logits: Tensor) -> Tensor:
@@ -91,14 +110,14 @@ def put_in(composite: Composite, targets: Sequence[Target]) -> OutputRelevance:
 
 
 def explain(model: nn.Module, x: Tensor, rule: str, parameters: Mapping[str, float] | None = None) -> Tensor:
-    composite = resolve(kinds(model), rule, parameters or {}, ())
+    composite = resolve(chain_of(model), rule, parameters or {}, ())
     return reference_of(model).attribute(x, composite, random_start).relevance
 
 
 def everywhere(model: nn.Module, name: str, **parameters: float) -> Composite:
     """A rule for all layers with weights, with parameters that may be out of range."""
     rule = AssignedRule(name, tuple(parameters.items()))
-    layers = resolve(kinds(model), "epsilon", {}, ()).layers
+    layers = resolve(chain_of(model), "epsilon", {}, ()).layers
     return Composite(name, (), tuple((n, rule if r.name == "epsilon" else r) for n, r in layers))
 
 
@@ -113,7 +132,7 @@ def test_rules_give_the_numbers_computed_by_hand(rule: str) -> None:
     )
     model = nn.Sequential(layer)
     parameters, expected = oracle.HAND_CALCULATED[rule]
-    composite = resolve(kinds(model), rule, parameters, ())
+    composite = resolve(chain_of(model), rule, parameters, ())
     x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     explanation = reference_of(model, -3.0, 3.0).attribute(x, composite, lambda logits: logits)
     assert explanation.output_relevance.tolist() == [[2.5, 2.5]]
@@ -126,7 +145,7 @@ def test_the_talks_example_is_reproduced() -> None:
     contributions = [[0.8, 0.6, 0.2, 0.4], [0.1, 0.3, 0.45, 0.15], [0.5, 0.3, 0.6, 0.6]]  # of 2, 1 and 2
     output.weight = nn.Parameter(torch.tensor(contributions))
     model = nn.Sequential(hidden, output)
-    reference, composite = reference_of(model), resolve(kinds(model), "zero", {}, ())
+    reference, composite = reference_of(model), resolve(chain_of(model), "zero", {}, ())
     expected = {"1": [0.28, 0.27, 0.245, 0.205], "0": [0.168, 0.112, 0.72]}
     for layer, R in expected.items():
         explanation = reference.attribute(torch.ones(1, 3), composite, talks_outputs, layer)
@@ -145,13 +164,13 @@ def talks_outputs(_: Tensor) -> Tensor:
 @pytest.mark.parametrize("rule", [*RULES, *COMPOSITES])
 def test_every_rule_and_composite_equals_matrix_algebra_at_every_layer(name: str, rule: str) -> None:
     model = network(name)
-    check_against_oracle(model, inputs_for(model), resolve(kinds(model), rule, {}, ()))
+    check_against_oracle(model, inputs_for(model), resolve(chain_of(model), rule, {}, ()))
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_equal_matrix_algebra_on_inputs_without_negative_values(rule: str) -> None:
     model = network("padded with bias")
-    check_against_oracle(model, inputs_for(model, batch=1).abs(), resolve(kinds(model), rule, {}, ()))
+    check_against_oracle(model, inputs_for(model, batch=1).abs(), resolve(chain_of(model), rule, {}, ()))
 
 
 @pytest.mark.parametrize(
@@ -169,13 +188,15 @@ def test_rules_equal_matrix_algebra_for_other_parameters(
     name: str, rule: str, parameters: dict[str, float]
 ) -> None:
     model = network(name)
-    check_against_oracle(model, inputs_for(model), resolve(kinds(model), rule, parameters, ()))
+    check_against_oracle(model, inputs_for(model), resolve(chain_of(model), rule, parameters, ()))
 
 
 def test_overrides_equal_matrix_algebra() -> None:
     model = network("padded with bias")
     overrides = ["0:w_square", "3:alpha_beta(alpha=3)", "6:gamma"]
-    check_against_oracle(model, inputs_for(model), resolve(kinds(model), "epsilon_plus_flat", {}, overrides))
+    check_against_oracle(
+        model, inputs_for(model), resolve(chain_of(model), "epsilon_plus_flat", {}, overrides)
+    )
 
 
 def check_against_oracle(model: nn.Sequential, x: Tensor, composite: Composite) -> None:
@@ -259,8 +280,8 @@ def test_the_served_network_is_explained_as_zennit_does_it() -> None:
         torch.tensor([2.0, 1.9, 1.8]).view(1, 3, 1, 1),
     )
     expected = zennits(copy.deepcopy(model), x, zennit_composites.EpsilonGammaBox(low, high))
-    composite = resolve(kinds(model), "epsilon_gamma_box", {}, ())
-    explanation = Reference(model, low, high).attribute(x, composite, random_start)
+    composite = resolve(chain_of(model), "epsilon_gamma_box", {}, ())
+    explanation = Reference(graph_of(model), low, high).attribute(x, composite, random_start)
     assert torch.equal(explanation.relevance, expected)
 
 
@@ -287,7 +308,7 @@ def test_captum_agrees_where_inputs_are_not_negative_and_there_is_no_bias(
             layer.rule = captums()
     target = int(model(x).argmax())
     expected = LRP(theirs).attribute(x.clone().requires_grad_(), target=target).detach()
-    composite = resolve(kinds(model), rule, parameters, ())
+    composite = resolve(chain_of(model), rule, parameters, ())
     ours = (
         reference_of(model)
         .attribute(x, composite, put_in(composite, [Target(target, start=Start.LOGIT)]))
@@ -306,7 +327,7 @@ def test_lrp_0_is_input_times_gradient(name: str) -> None:
     logits = model(x)
     weights = random_start(logits)
     (gradient,) = torch.autograd.grad(logits, x, weights)
-    composite = resolve(kinds(model), "zero", {}, ())
+    composite = resolve(chain_of(model), "zero", {}, ())
     relevance = reference_of(model).attribute(x, composite, lambda z: weights * z).relevance
     torch.testing.assert_close(relevance, (x * gradient).detach(), rtol=1e-10, atol=1e-12)
 
@@ -318,7 +339,7 @@ def test_what_lrp_0_does_not_give_to_the_input_is_what_biases_contribute(name: s
     biases = [parameter for key, parameter in model.named_parameters() if key.endswith("bias")]
     logit = model(x)[0, 1]
     contributed = sum((b * g).sum() for b, g in zip(biases, torch.autograd.grad(logit, biases), strict=True))
-    composite = resolve(kinds(model), "zero", {}, ())
+    composite = resolve(chain_of(model), "zero", {}, ())
     explanation = reference_of(model).attribute(
         x, composite, put_in(composite, [Target(1, start=Start.LOGIT)])
     )
@@ -328,7 +349,7 @@ def test_what_lrp_0_does_not_give_to_the_input_is_what_biases_contribute(name: s
 @pytest.mark.parametrize("rule", [*RULES, *COMPOSITES])
 def test_relevance_is_linear_in_what_is_put_in(rule: str) -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model), resolve(kinds(model), rule, {}, ())
+    x, composite = inputs_for(model), resolve(chain_of(model), rule, {}, ())
     reference = reference_of(model)
     cat, dog, rather = (
         reference.attribute(x, composite, put_in(composite, [target] * len(x))).relevance
@@ -350,7 +371,7 @@ def test_lrp_0_gives_nothing_where_an_output_is_zero() -> None:
     model = nn.Sequential(nn.Linear(2, 1, bias=False)).double()
     model[0].weight = nn.Parameter(torch.tensor([[1.0, -1.0]], dtype=torch.float64))
     x = torch.ones(1, 2, dtype=torch.float64)
-    explanation = reference_of(model).attribute(x, resolve(kinds(model), "zero", {}, ()), torch.ones_like)
+    explanation = reference_of(model).attribute(x, resolve(chain_of(model), "zero", {}, ()), torch.ones_like)
     assert explanation.relevance.tolist() == [[0.0, 0.0]]
 
 
@@ -367,7 +388,7 @@ def test_a_black_picture_and_dead_units_give_finite_relevance(rule: str) -> None
 @pytest.mark.parametrize("rule", [*RULES, *COMPOSITES])
 def test_each_row_of_a_batch_is_explained_as_if_alone(rule: str) -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model, batch=3), resolve(kinds(model), rule, {}, ())
+    x, composite = inputs_for(model, batch=3), resolve(chain_of(model), rule, {}, ())
     targets = [Target(), Target(2, versus=0), Target(1, start=Start.PROBABILITY)]
     together = reference_of(model).attribute(x, composite, put_in(composite, targets), "3")
     for row, target in enumerate(targets):
@@ -402,7 +423,7 @@ def test_as_many_targets_as_rows_are_needed() -> None:
 
 def test_relevance_is_shaped_like_the_input_of_the_requested_layer() -> None:
     model = MiniVGG()
-    reference, composite = reference_of(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
+    reference, composite = reference_of(model), resolve(chain_of(model), "epsilon_plus_flat", {}, ())
     x = torch.zeros(2, 3, 32, 32)
     shapes = {
         layer: reference.attribute(
@@ -421,7 +442,7 @@ def test_relevance_is_shaped_like_the_input_of_the_requested_layer() -> None:
 
 def test_sums_name_every_layer_and_total_what_arrives_there() -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
+    x, composite = inputs_for(model), resolve(chain_of(model), "epsilon_plus_flat", {}, ())
     explanation = reference_of(model).attribute(x, composite, random_start)
     assert explanation.layers == tuple(str(i) for i in range(7))
     for name, total in zip(explanation.layers, explanation.sums.T, strict=True):
@@ -433,7 +454,7 @@ def test_an_unknown_layer_is_refused_by_name() -> None:
     model = network("dense with bias")
     with pytest.raises(InvalidParameterError, match=r"no layer 'conv'; there are 0, 1, 2") as caught:
         reference_of(model).attribute(
-            inputs_for(model), resolve(kinds(model), "zero", {}, ()), random_start, "conv"
+            inputs_for(model), resolve(chain_of(model), "zero", {}, ()), random_start, "conv"
         )
     assert caught.value.parameter == "layer"
 
@@ -443,10 +464,12 @@ def test_bounds_go_through_the_layers_below_the_first_weighted_one() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(8, 3)).double()
     low, high = torch.tensor([-1.0, -2.0]).view(1, 2, 1, 1), torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
     x = torch.rand(2, 2, 2, 2, dtype=torch.float64)
-    composite = resolve(kinds(flat), "z_box", {}, ())
-    ours = Reference(flat, low, high).attribute(x, composite, random_start).relevance
+    composite = resolve(chain_of(flat, 2, 2, 2), "z_box", {}, ())
+    ours = Reference(graph_of(flat, 2, 2, 2), low, high).attribute(x, composite, random_start).relevance
     wide = Reference(
-        nn.Sequential(flat[1]), low.expand(1, 2, 2, 2).flatten(1), high.expand(1, 2, 2, 2).flatten(1)
+        graph_of(nn.Sequential(flat[1])),
+        low.expand(1, 2, 2, 2).flatten(1),
+        high.expand(1, 2, 2, 2).flatten(1),
     )
     renamed = Composite("z_box", (), (("0", AssignedRule("z_box")),))
     expected = wide.attribute(x.flatten(1), renamed, random_start).relevance
@@ -494,7 +517,7 @@ def fail(*_: object) -> Tensor:
 
 def test_after_an_exception_between_the_passes_the_next_request_is_clean() -> None:
     model = network("padded with bias")
-    reference, composite = reference_of(model), resolve(kinds(model), "alpha_beta", {}, ())
+    reference, composite = reference_of(model), resolve(chain_of(model), "alpha_beta", {}, ())
     with pytest.raises(RuntimeError, match="on purpose"):
         reference.attribute(inputs_for(model), composite, fail)
     check_clean(model, reference)
@@ -504,7 +527,7 @@ def test_after_an_exception_in_the_backward_pass_the_next_request_is_clean(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = network("padded with bias")
-    reference, composite = reference_of(model), resolve(kinds(model), "alpha_beta", {}, ())
+    reference, composite = reference_of(model), resolve(chain_of(model), "alpha_beta", {}, ())
     monkeypatch.setattr(zennit_core.Stabilizer, "__call__", fail)
     with pytest.raises(RuntimeError, match="on purpose"):
         reference.attribute(inputs_for(model), composite, random_start)
@@ -516,7 +539,7 @@ def test_after_an_exception_while_hooks_are_registered_the_next_request_is_clean
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = network("padded with bias")
-    reference, composite = reference_of(model), resolve(kinds(model), "alpha_beta", {}, ())
+    reference, composite = reference_of(model), resolve(chain_of(model), "alpha_beta", {}, ())
     monkeypatch.setattr(zennit_rules.Pass, "register", fail)  # the second layer, a ReLU, has it
     with pytest.raises(RuntimeError, match="on purpose"):
         reference.attribute(inputs_for(model), composite, random_start)
@@ -527,7 +550,7 @@ def test_after_an_exception_while_hooks_are_registered_the_next_request_is_clean
 def check_clean(model: nn.Module, reference: Reference) -> None:
     """Assert that ``reference`` has no hooks and computes what a new one does."""
     assert hooks_of(reference) == 0
-    x, composite = inputs_for(network("padded with bias")), resolve(kinds(model), "z_plus", {}, ())
+    x, composite = inputs_for(network("padded with bias")), resolve(chain_of(model), "z_plus", {}, ())
     again = reference.attribute(x, composite, random_start)
     assert torch.equal(again.relevance, reference_of(model).attribute(x, composite, random_start).relevance)
     assert torch.equal(again.logits, model(x).detach())
@@ -536,7 +559,7 @@ def check_clean(model: nn.Module, reference: Reference) -> None:
 def hooks_of(reference: Reference) -> int:
     return sum(
         len(hooks)
-        for _, layer in reference._layers
+        for layer in reference._modules.values()
         for hooks in (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks)
     )
 
@@ -544,13 +567,13 @@ def hooks_of(reference: Reference) -> int:
 def test_no_hook_stays_after_an_explanation() -> None:
     model = network("padded with bias")
     reference = reference_of(model)
-    reference.attribute(inputs_for(model), resolve(kinds(model), "gamma", {}, ()), random_start)
+    reference.attribute(inputs_for(model), resolve(chain_of(model), "gamma", {}, ()), random_start)
     assert hooks_of(reference) == 0
 
 
 def test_it_works_where_gradients_are_off_and_returns_plain_tensors() -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model), resolve(kinds(model), "epsilon_plus_flat", {}, ())
+    x, composite = inputs_for(model), resolve(chain_of(model), "epsilon_plus_flat", {}, ())
     reference = reference_of(model)
     expected = reference.attribute(x, composite, random_start).relevance
     for off in (torch.no_grad, torch.inference_mode):
@@ -570,7 +593,7 @@ def tensors_of(explanation: Attribution) -> list[Tensor]:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_device_of_the_model_is_used() -> None:
     model = network("padded with bias")
-    x, composite = inputs_for(model), resolve(kinds(model), "epsilon_gamma_box", {}, ())
+    x, composite = inputs_for(model), resolve(chain_of(model), "epsilon_gamma_box", {}, ())
     expected = reference_of(model).attribute(x, composite, random_start).relevance
     on_device = reference_of(model.cuda()).attribute(x.cuda(), composite, random_start)
     assert on_device.relevance.is_cuda

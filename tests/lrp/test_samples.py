@@ -1,7 +1,7 @@
 """Samples against matrix algebra, autograd, Zennit and NumPy, all with the same random numbers."""
 
-import copy
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from tracing import traced
 from zennit import rules as zennit_rules
 
 from app.lrp.attribution import SampledAttributions
 from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
+from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES
@@ -56,15 +58,20 @@ def picture() -> Tensor:
     return torch.randn(1, 2, 8, 8, dtype=F64, generator=torch.Generator().manual_seed(2)).clamp(LOW, HIGH)
 
 
+@cache
+def traced_network(*, bias: bool = True, rates: Sequence[float] = RATES) -> TracedModel:
+    return traced(network(bias=bias, rates=rates), 2, 8, 8)
+
+
 def request_of(
-    model: nn.Module, rule: str, target: Target | None = None, layer: str | None = None
+    model: TracedModel, rule: str, target: Target | None = None, layer: str | None = None
 ) -> ExplanationRequest:
-    return ExplanationRequest(resolve(kinds(model), rule, {}, []), target or Target(), layer)
+    return ExplanationRequest(resolve(kinds(model.graph), rule, {}, []), target or Target(), layer)
 
 
 def sampled(
     engine: Engines,
-    model: nn.Module,
+    model: TracedModel,
     requests: Sequence[ExplanationRequest],
     samples: Samples,
     rows: int = 32,
@@ -90,7 +97,7 @@ def masks_of(samples: Samples) -> dict[int, npt.NDArray[np.bool_]]:
 
 @pytest.mark.parametrize("rule", [*COMPOSITES, *RULES])
 def test_dropout_samples_equal_matrix_algebra(rule: str) -> None:
-    model, samples = network(), Samples(3, seed=7)
+    model, samples = traced_network(), Samples(3, seed=7)
     request = request_of(model, rule, Target(2, 4, Start.LOGIT))
     ours = sampled(Engine, model, [request], samples)
     logits = ours.logits.numpy()
@@ -99,7 +106,7 @@ def test_dropout_samples_equal_matrix_algebra(rule: str) -> None:
     rules = [(one.name, dict(one.parameters)) for _, one in request.composite.layers]
     for number in range(3):
         kept = {index: mask[number] for index, mask in masks_of(samples).items()}
-        relevance, logits_of_sample = by_algebra(model, rules, kept, start)
+        relevance, logits_of_sample = by_algebra(network(), rules, kept, start)
         assert relative(ours.attributions[0].relevance[number], relevance) < 1e-10
         np.testing.assert_allclose(ours.sample_logits[number], logits_of_sample, rtol=1e-10)
 
@@ -125,13 +132,13 @@ def by_algebra(
 
 
 def test_lrp_0_of_a_dropout_sample_is_its_input_times_gradient() -> None:
-    model, samples = network(), Samples(4, seed=3)
+    model, samples = traced_network(), Samples(4, seed=3)
     ours = sampled(Engine, model, [request_of(model, "zero", Target(1, start=Start.LOGIT))], samples)
     f = float(ours.logits[1])
     for number in range(4):
         x = picture().requires_grad_()
         y = x
-        for index, layer in enumerate(model):
+        for index, layer in enumerate(network()):
             if index in (2, 12):
                 y = (
                     y
@@ -157,10 +164,10 @@ class Multiplied(nn.Module):
 
 
 def test_dropout_samples_equal_zennit_on_the_network_with_masks_as_multiplications() -> None:
-    model, samples = network(), Samples(3)
+    model, samples = traced_network(), Samples(3)
     ours = sampled(Engine, model, [request_of(model, "epsilon_plus_flat", Target(0))], samples)
     for number in range(3):
-        explicit = copy.deepcopy(model)
+        explicit = network()
         for index, rate in ((2, RATES[0]), (12, RATES[2])):
             explicit[index] = Multiplied(
                 torch.from_numpy(masks_of(samples)[index][number]).to(F64) / (1 - rate)
@@ -191,7 +198,7 @@ def test_dropout_samples_equal_zennit_on_the_network_with_masks_as_multiplicatio
     ],
 )
 def test_engine_and_reference_agree_on_samples(rule: str, sampling: Sampling) -> None:
-    model, samples = network(rates=(0.2, 0.5, 0.3)), Samples(5, sampling, seed=1)
+    model, samples = traced_network(rates=(0.2, 0.5, 0.3)), Samples(5, sampling, seed=1)
     requests = [
         request_of(model, rule, Target(start=Start.PROBABILITY)),
         request_of(model, rule, Target(3, 1, Start.LOGIT), layer="7"),
@@ -211,7 +218,7 @@ def test_engine_and_reference_agree_on_samples(rule: str, sampling: Sampling) ->
 
 
 def test_noise_samples_are_explanations_of_noisy_inputs() -> None:
-    model, samples = network(), Samples(4, Sampling.NOISE, noise=0.25, seed=5)
+    model, samples = traced_network(), Samples(4, Sampling.NOISE, noise=0.25, seed=5)
     request = request_of(model, "epsilon_plus_flat", Target(3))
     ours = sampled(Engine, model, [request], samples)
     noise = torch.from_numpy(samples.deviations(range(4), (2, 8, 8)))
@@ -228,8 +235,8 @@ def test_noise_samples_are_explanations_of_noisy_inputs() -> None:
 
 @pytest.mark.parametrize("rule", ["epsilon_plus_flat", "epsilon_plus", "epsilon"])
 def test_every_dropout_sample_of_a_network_without_biases_conserves(rule: str) -> None:
-    model = network(bias=False, rates=(0.5, 0.2, 0.3))
-    request = ExplanationRequest(resolve(kinds(model), rule, {"epsilon": 1e-10}, []), Target(1))
+    model = traced_network(bias=False, rates=(0.5, 0.2, 0.3))
+    request = ExplanationRequest(resolve(kinds(model.graph), rule, {"epsilon": 1e-10}, []), Target(1))
     ours = sampled(Engine, model, [request], Samples(8, seed=2)).attributions[0]
     start = ours.output_relevance.sum()
     torch.testing.assert_close(ours.sums, start.expand_as(ours.sums), rtol=1e-4, atol=1e-4)
@@ -237,10 +244,10 @@ def test_every_dropout_sample_of_a_network_without_biases_conserves(rule: str) -
 
 
 def test_target_and_start_are_those_of_the_plain_pass() -> None:
-    model = network(rates=(0.8, 0, 0.8))
+    model = traced_network(rates=(0.8, 0, 0.8))
     request = request_of(model, "epsilon", Target(start=Start.LOGIT))
     ours = sampled(Engine, model, [request], Samples(16))
-    plain = model.eval()(picture())[0].detach()
+    plain = network().eval()(picture())[0].detach()
     torch.testing.assert_close(ours.logits, plain)
     predicted = int(plain.argmax())
     assert (ours.sample_logits.argmax(1) != predicted).any(), (
@@ -280,7 +287,7 @@ def test_random_numbers_depend_on_seed_and_number_of_the_sample_alone() -> None:
 @pytest.mark.parametrize("sampling", Sampling)
 @pytest.mark.parametrize("rows", [1, 5, 7])
 def test_smaller_batches_give_the_same_samples(sampling: Sampling, rows: int) -> None:
-    model, samples = network(), Samples(12, sampling)
+    model, samples = traced_network(), Samples(12, sampling)
     requests = [request_of(model, "epsilon_plus_flat"), request_of(model, "gamma"), request_of(model, "zero")]
     whole, in_parts = (sampled(Engine, model, requests, samples, one) for one in (32, rows))
     assert relative(in_parts.sample_logits, whole.sample_logits) < 1e-10
@@ -310,7 +317,7 @@ class Batches(TorchDispatchMode):
 def rows_of(samples: Samples, max_rows: int, requests: int = 1) -> list[int]:
     model, card = load(shipped_model())
     engine = Engine(model, torch.tensor(-2.0), torch.tensor(2.0))
-    composite = resolve(kinds(model), "epsilon_plus_flat", {}, [])
+    composite = resolve(kinds(model.graph), "epsilon_plus_flat", {}, [])
     asked = [ExplanationRequest(composite, Target(index)) for index in range(requests)]
     x = torch.randn(1, *card.input_size)
     engine.sample(x, asked, samples, max_rows)  # compiles

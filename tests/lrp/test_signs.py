@@ -13,14 +13,17 @@ import torch
 from PIL import Image
 from skimage import data
 from torch import Tensor, nn
+from tracing import traced
 
 from app.lrp.attribution import Attribution, Batch, output_relevance
 from app.lrp.composites import COMPOSITES, Chain, resolve
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
+from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
-from app.models.checkpoint import load
+from app.models.architectures.registry import as_graph
+from app.models.checkpoint import load_module
 from app.models.local import pixel_bounds
 from app.settings import shipped_model
 
@@ -69,17 +72,18 @@ class Subject:
     """The shipped network, and maps of every class of some pictures."""
 
     def __init__(self, pictures: Sequence[Image.Image]) -> None:
-        self.network, card = load(shipped_model())
+        self.network, card = load_module(shipped_model())
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))  # (B, H, W, C)
         mean, std = (torch.tensor(v) for v in (card.normalisation.mean, card.normalisation.std))
         self.inputs = ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)  # (B, C, H, W)
-        self.engine = Engine(self.network, *pixel_bounds(card.normalisation))
+        self.model = as_graph(self.network)
+        self.engine = Engine(self.model, *pixel_bounds(card.normalisation))
         self.rows = tuple(row for row in range(len(pictures)) for _ in range(CLASSES))
         self.classes = torch.arange(CLASSES).repeat(len(pictures))
 
     def maps(self, rule: str, start: Start) -> tuple[Tensor, Tensor]:
         """Relevance (n, C, H, W) and logit (n,) of each class of each picture."""
-        composite = resolve(kinds(self.network), rule, {}, [])
+        composite = resolve(kinds(self.model.graph), rule, {}, [])
         requests = tuple(ExplanationRequest(composite, Target(int(c), start=start)) for c in self.classes)
         result = self.engine.run(Batch(self.inputs, requests, self.rows))
         return torch.cat([one.relevance for one in result.attributions]), result.logits.flatten()
@@ -121,14 +125,14 @@ def test_red_is_what_raises_the_logit_where_the_logit_is_negative_too(rule: str,
 # By hand
 
 
-def single(weights: list[list[float]]) -> nn.Sequential:
+def single(weights: list[list[float]]) -> TracedModel:
     network = nn.Sequential(nn.Linear(len(weights[0]), len(weights), bias=False)).double()
     network[0].weight = nn.Parameter(torch.tensor(weights, dtype=torch.float64))
-    return network
+    return traced(network, len(weights[0]))
 
 
-def attribute(network: nn.Module, x: list[float], rule: str, target: Target, engine: type) -> Attribution:
-    composite = resolve(kinds(network), rule, {}, [])
+def attribute(network: TracedModel, x: list[float], rule: str, target: Target, engine: type) -> Attribution:
+    composite = resolve(kinds(network.graph), rule, {}, [])
     start = output_relevance([ExplanationRequest(composite, target)])
     explained: Attribution = engine(network, *BOUNDS).attribute(
         torch.tensor([x], dtype=torch.float64), composite, start
@@ -210,7 +214,7 @@ CONVOLUTIONAL: Chain = (("conv", "convolution"), ("last", "convolution"), ("flat
         (DENSE[2:], "epsilon_plus_flat", [], False),  # the first layer is the last
         (CONVOLUTIONAL, "epsilon_plus", [], False),
         (CONVOLUTIONAL, "epsilon_gamma_box", [], True),
-        ((*CONVOLUTIONAL, ("mean", "average")), "epsilon_plus", [], True),  # in proportion to its inputs
+        ((*CONVOLUTIONAL, ("mean", "proportional")), "epsilon_plus", [], True),  # in proportion to its inputs
         (DENSE[1:2], "epsilon_plus", [], True),  # relevance passes as it is
     ],
 )

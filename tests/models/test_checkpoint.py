@@ -2,19 +2,27 @@
 
 import hashlib
 import json
+import math
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from tracing import traced
 
 from app.errors import RefusedToStartError
+from app.lrp.attribution import Batch
+from app.lrp.engine.engine import Engine
+from app.lrp.graph.graph import Node, to_json
+from app.lrp.graph.rates import dropout_rates
+from app.lrp.graph.traced import TracedModel
 from app.models.architectures.minivgg import MiniVGG
 from app.models.card import Normalisation, read_card
-from app.models.checkpoint import dropout_rates, load, save, write_card
+from app.models.checkpoint import load, load_module, save, save_traced, write_card
 from app.settings import shipped_model
 
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
@@ -39,14 +47,16 @@ def test_saved_weights_are_loaded_with_their_classes(tmp_path: Path) -> None:
     loaded, card = load(save_tiny(tmp_path, model))
     assert card.classes == ("yes", "no")
     assert card.normalisation == NORMALISATION
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
-    assert not loaded.training
+    assert loaded.weights.keys() == model.state_dict().keys()
+    assert all(torch.equal(loaded.weights[name], tensor) for name, tensor in model.state_dict().items())
+    assert loaded.graph.output.shape == ("B", 2)
 
 
 def test_dropout_layers_get_the_probabilities_on_the_card(tmp_path: Path) -> None:
     model, card = load(save_tiny(tmp_path, dropout=(0.0, 0.25, 0.5)))
     assert card.dropout == (0.0, 0.25, 0.5)
-    assert dropout_rates(model) == (0.0, 0.25, 0.5)
+    assert dropout_rates(model.graph) == (0.0, 0.25, 0.5)
+    assert model.graph.by_name["features.2"].description == "Dropout(p=0.0, inplace=False)"
 
 
 def test_a_card_without_dropout_leaves_it_unknown(tmp_path: Path) -> None:
@@ -254,7 +264,7 @@ def write_0_1(folder: Path, model: MiniVGG, stem: str = "fruit") -> Path:
 
 def test_a_card_of_version_0_1_is_loaded(tmp_path: Path) -> None:
     written = MiniVGG(3).eval()
-    model, card = load(write_0_1(tmp_path, written, "my fruit"))
+    model, card = load_module(write_0_1(tmp_path, written, "my fruit"))
     x = torch.rand(2, 3, 32, 32)
     assert torch.equal(model(x), written(x))
     assert card.name == "fruit"
@@ -381,3 +391,145 @@ def test_the_version_of_a_model_with_its_own_graph_depends_on_all_files_and_the_
     assert all(re.fullmatch("[0-9a-f]{12}", one.version) for one in (card, *others))
     renamed = card.model_copy(update={"name": "other", "files": dict(reversed(card.files.items()))})
     assert renamed.version == card.version
+
+
+# A model with its own graph
+
+
+class Branches(nn.Module):
+    """(B, 1, 4, 6) -> (B, 2)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.drop, self.head = nn.Conv2d(1, 1, 3, padding=1), nn.Dropout(0.2), nn.Linear(24, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.drop(x + self.body(x)).flatten(1))
+        return logits
+
+
+def save_branches(folder: Path, **fields: object) -> Path:
+    model = traced(Branches(), 1, 4, 6)
+    card = {
+        "architecture": "Branches",
+        "classes": ("yes", "no"),
+        "normalisation": Normalisation(mean=(0.5,), std=(0.2,)),
+        "input_size": (1, 4, 6),
+    }
+    return save_traced(model, folder, name="branches", **{**card, **fields})
+
+
+def test_a_graph_is_stored_and_loaded_with_its_weights_and_dropout(tmp_path: Path) -> None:
+    path = save_branches(tmp_path)
+    assert path == tmp_path / "branches" / "card.json"
+    model, card = load(path)
+    assert card.files.keys() == {"weights.safetensors", "graph.json"}
+    assert card.dropout == (0.2,)
+    assert to_json(model.graph) == path.with_name("graph.json").read_text()
+    module = Branches().eval()
+    module.load_state_dict(dict(model.weights))
+    x = torch.rand(3, 1, 4, 6)
+    logits = Engine(model, torch.tensor(0.0), torch.tensor(1.0)).run(Batch(x, (), ())).logits
+    torch.testing.assert_close(logits, module(x))
+
+
+def test_other_dropout_on_the_card_replaces_that_of_the_graph(tmp_path: Path) -> None:
+    model, _ = load(save_branches(tmp_path, dropout=(0.5,)))
+    assert dropout_rates(model.graph) == (0.5,)
+
+
+def test_weights_that_share_memory_are_stored_apart(tmp_path: Path) -> None:
+    model = traced(Branches(), 1, 4, 6)
+    shared = {"head.bias": torch.ones(4)[:2], "body.bias": torch.ones(4)[2:3]}
+    model = replace(model, weights={**model.weights, **shared})
+    fields = {
+        "classes": ("a", "b"),
+        "normalisation": Normalisation(mean=(0,), std=(1,)),
+        "input_size": (1, 4, 6),
+    }
+    loaded, _ = load(save_traced(model, tmp_path, name="shared", architecture="", **fields))
+    assert all(torch.equal(loaded.weights[name], tensor) for name, tensor in model.weights.items())
+
+
+def replace_graph(card: Path, content: bytes) -> None:
+    card.with_name("graph.json").write_bytes(content)
+    fields = json.loads(card.read_text())
+    fields["files"]["graph.json"] = hash_of(content)
+    card.write_text(json.dumps(fields))
+
+
+def edited(card: Path, old: str, new: str) -> bytes:
+    text = card.with_name("graph.json").read_text()
+    assert old in text
+    return text.replace(old, new, 1).encode()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b"[" * 100_000, b'{"format": 2}', b"null"])
+def test_a_file_that_is_no_graph_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    card = save_branches(tmp_path)
+    replace_graph(card, content)
+    with pytest.raises(RefusedToStartError, match=r"branches/graph\.json: ") as refused:
+        load(card)
+    assert "\n" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "file", "message"),
+    [
+        ('"op": "add"', '"op": "exec"', "graph", "node 'add': there is no operation 'exec'"),
+        ('"inputs": ["input"]', '"inputs": ["head"]', "graph", "node 'body' reads 'head'"),
+        (
+            '"input_shape": ["B", 1, 4, 6]',
+            '"input_shape": ["B", 1, 4, 7]',
+            "graph",
+            "takes .*7.*it takes .*6",
+        ),
+        ('"shape": ["B", 2]', '"shape": ["B", 3]', "graph", "gives .*3.*gives .*2"),
+        ("head.bias", "head.bias2", "weights", "head.bias2 is missing"),
+        ('"bias": "body.bias"', '"bias": "head.bias"', "weights", r"body\.bias is not of this network"),
+        ('"padding": [1, 1]', '"padding": [2, 2]', "weights", r"body\.weight .* needs \(1, 1, 5, 5\)"),
+        ('"stride": [1, 1]', '"stride": []', "weights", "node 'body': its shapes and attributes do not fit"),
+        ('"groups": 1', '"groups": 0', "weights", "node 'body': its shapes and attributes do not fit"),
+    ],
+)
+def test_a_damaged_graph_is_refused_by_file_and_node(
+    tmp_path: Path, old: str, new: str, file: str, message: str
+) -> None:
+    card = save_branches(tmp_path)
+    replace_graph(card, edited(card, old, new))
+    with pytest.raises(RefusedToStartError, match=rf"branches/{file}\..*: .*{message}") as refused:
+        load(card)
+    assert "\n" not in refused.value.detail
+
+
+def test_a_changed_graph_is_refused(tmp_path: Path) -> None:
+    card = save_branches(tmp_path)
+    path = card.with_name("graph.json")
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(RefusedToStartError, match=r"graph\.json: its SHA-256"):
+        load(card)
+
+
+@pytest.mark.parametrize(("value", "is_refused"), [(math.nan, True), (-math.inf, False), (math.inf, True)])
+def test_only_masks_may_be_infinite(tmp_path: Path, value: float, *, is_refused: bool) -> None:
+    mask = Node("mask", "constant", (), (2,), {}, {"value": "mask"})
+    model = traced(Branches(), 1, 4, 6)
+    output = Node("masked", "add", ("head", "mask"), ("B", 2))
+    graph = replace(model.graph, nodes=(mask, *model.graph.nodes, output))
+    model = TracedModel(graph, {**model.weights, "mask": torch.tensor([0.0, value])})
+    fields = {
+        "classes": ("a", "b"),
+        "normalisation": Normalisation(mean=(0,), std=(1,)),
+        "input_size": (1, 4, 6),
+    }
+    path = save_traced(model, tmp_path, name="masked", architecture="", **fields)
+    if is_refused:
+        with pytest.raises(RefusedToStartError, match="mask holds values that are not finite"):
+            load(path)
+    else:
+        load(path)
+
+
+def test_a_network_that_is_no_architecture_of_the_project_cannot_be_trained_further(tmp_path: Path) -> None:
+    with pytest.raises(RefusedToStartError, match="architecture Branches; only MiniVGG can be trained"):
+        load_module(save_branches(tmp_path))

@@ -1,16 +1,26 @@
-"""A network that is not the chain of its layers is refused at load."""
+"""A network in this process: any graph is explained, and one that does not run is refused at load."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tracing import traced
 
 from app.errors import RefusedToStartError
+from app.lrp.composites import resolve
+from app.lrp.graph.traced import TracedModel
+from app.lrp.request import ExplanationRequest
 from app.models.architectures.minivgg import MiniVGG
+from app.models.architectures.registry import as_graph
 from app.models.card import ModelCard, Normalisation
 from app.models.local import LocalModel
+from app.models.protocol import Job
 
 CPU = torch.device("cpu")
 CARD = ModelCard(
@@ -38,45 +48,6 @@ class Chain(nn.Module):
         return dense
 
 
-class Residual(Chain):
-    """All of its operations but the sum are modules, so that only its numbers tell it from a chain."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.norm(self.stem(x)))
-        dense: Tensor = self.dense(self.flatten(x + self.inner(x)))
-        return dense
-
-
-class Functional(Chain):
-    """Has an operation that is no module."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.inner(self.relu(self.norm(self.stem(x)))))
-        dense: Tensor = self.dense(self.flatten(x))
-        return dense
-
-
-class Swapped(Chain):
-    """Its layers do not run in the order in which they are registered."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.inner(self.norm(self.stem(x))))
-        dense: Tensor = self.dense(self.flatten(x))
-        return dense
-
-
-class Downsampled(Chain):
-    """Its layers do not even fit behind each other."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shortcut = nn.Conv2d(3, 4, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        dense: Tensor = self.dense(self.flatten(self.inner(self.relu(self.stem(x))) + self.shortcut(x)))
-        return dense
-
-
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
     with torch.random.fork_rng():
@@ -84,16 +55,63 @@ def seeded() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("network", [Residual, Functional, Swapped, Downsampled])
-def test_a_network_that_is_no_chain_is_refused_by_name(network: type[Chain]) -> None:
-    with pytest.raises(RefusedToStartError, match="made-up: running its layers one after another") as refused:
-        LocalModel(network(), CARD, CPU)
+class Residual(Chain):
+    """A sum, a ReLU that is no module, and layers that are not registered in the order in which they run."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.stem(x)))
+        dense: Tensor = self.dense(self.flatten(F.relu(x + self.inner(x))))
+        return dense
+
+
+def network(model: nn.Module | None = None) -> TracedModel:
+    return traced(model or Chain(), *CARD.input_size)
+
+
+def job(model: LocalModel, *rules: str, verify: bool = False) -> Job:
+    requests = tuple(ExplanationRequest(resolve(model.description.chain, rule, {}, [])) for rule in rules)
+    x = np.random.default_rng(0).normal(size=CARD.input_size).astype(np.float32)
+    return Job(x, requests, verify=verify)
+
+
+@pytest.mark.parametrize("module", [Chain, Residual])
+def test_any_graph_is_run_and_verified(module: type[Chain]) -> None:
+    made = module().eval()
+    model = LocalModel(network(made), CARD, CPU)
+    asked = job(model, "epsilon_plus", verify=True)
+    (result,) = model.run([asked])
+    np.testing.assert_allclose(
+        result.logits, made(torch.from_numpy(asked.input)[None])[0].tolist(), rtol=1e-4
+    )
+    assert result.verified is not None
+    (ours,), (theirs,) = result.explanations, result.verified
+    np.testing.assert_allclose(ours.relevance, theirs.relevance, rtol=1e-3, atol=1e-5)
+    assert ours.input_sum == pytest.approx(float(ours.relevance.sum()), rel=1e-3)
+    assert model.description.engine == "lrpserve"
+    assert model.description.reference.startswith("zennit ")
+
+
+def test_layers_are_described_by_their_modules_or_operations() -> None:
+    layers = {layer.name: layer for layer in LocalModel(network(Residual()), CARD, CPU).description.layers}
+    assert (layers["inner"].kind, layers["inner"].description) == ("Conv2d", repr(Chain().inner))
+    assert (layers["add"].kind, layers["add"].description) == ("add", "add()")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({}, r"made-up: its graph\.json cannot be run \(KeyError: 'shape'"),
+        ({"shape": ["B", 7]}, r"made-up: its graph\.json cannot be run \(RuntimeError: .*"),
+    ],
+)
+def test_a_graph_with_attributes_that_do_not_fit_is_refused_in_one_line(
+    attributes: dict[str, object], message: str
+) -> None:
+    model = network()
+    damaged = [replace(n, attributes=attributes) if n.op == "reshape" else n for n in model.graph]
+    with pytest.raises(RefusedToStartError, match=message) as refused:
+        LocalModel(replace(model, graph=replace(model.graph, nodes=tuple(damaged))), CARD, CPU)
     assert "\n" not in refused.value.detail
-
-
-@pytest.mark.parametrize("inplace", [True, False])
-def test_a_chain_with_a_folded_batch_norm_is_taken(*, inplace: bool) -> None:
-    assert LocalModel(Chain(inplace=inplace), CARD, CPU).description.engine == "lrpserve"
 
 
 def test_untrained_networks_are_taken_whatever_the_size_of_their_scores() -> None:
@@ -102,4 +120,26 @@ def test_untrained_networks_are_taken_whatever_the_size_of_their_scores() -> Non
         model = MiniVGG(2)
         with torch.no_grad():
             model.get_parameter("classifier.4.weight").mul_(scale)
-        LocalModel(model, card, CPU)
+        LocalModel(as_graph(model), card, CPU)
+
+
+SERVES = """
+import sys
+import numpy as np
+from app.lrp.composites import resolve
+from app.lrp.request import ExplanationRequest
+from app.models.local import LocalModel
+from app.models.protocol import Job
+from app.settings import shipped_model
+
+model = LocalModel.load(shipped_model(), "cpu", 1)
+request = ExplanationRequest(resolve(model.description.chain, "epsilon_plus_flat", {}, []))
+model.run([Job(np.zeros((3, 32, 32), np.float32), (request,))])
+others = {"torchvision", "timm", "transformers", "zennit", "sympy", "app.lrp.graph.trace"}
+print(*others.intersection(sys.modules))
+"""
+
+
+def test_an_explanation_needs_no_library_that_networks_come_from() -> None:
+    done = subprocess.run([sys.executable, "-c", SERVES], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

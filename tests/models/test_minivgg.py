@@ -3,7 +3,11 @@
 import pytest
 import torch
 
+from app.lrp.graph.graph import to_json
+from app.lrp.graph.trace import trace
 from app.models.architectures.minivgg import MiniVGG
+from app.models.architectures.registry import ARCHITECTURES, graph_of, graph_path
+from app.models.architectures.write_graphs import graph_text
 
 PARAMETERS = {
     "features.0.weight": (32, 3, 3, 3),
@@ -46,3 +50,13 @@ def test_dropout_is_inactive_in_evaluation_mode() -> None:
     model, x = MiniVGG().eval(), torch.randn(2, 3, 32, 32)
     with torch.inference_mode():
         assert torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_stored_graph_is_that_of_the_class(architecture: str) -> None:
+    assert graph_path(architecture).read_text() == graph_text(architecture)
+
+
+def test_the_graph_takes_any_number_of_classes() -> None:
+    expected = trace(MiniVGG(3), torch.zeros(1, 3, 32, 32)).graph
+    assert to_json(graph_of("MiniVGG", 3)) == to_json(expected)

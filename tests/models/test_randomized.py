@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from tracing import traced
 
 from app.lrp.attribution import Batch
 from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
+from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Target
-from app.models.checkpoint import load
+from app.models.checkpoint import load, load_module
 from app.models.local import LocalModel, pixel_bounds
 from app.models.protocol import Job
 from app.models.randomized import RandomizedEngines, randomized, weighted_layers
@@ -21,7 +23,7 @@ NAMES = ["features.0", "features.3", "features.6", "features.9", "classifier.1",
 
 
 @pytest.fixture(scope="module")
-def network() -> nn.Module:
+def network() -> TracedModel:
     return load(shipped_model())[0]
 
 
@@ -31,14 +33,14 @@ def bounds() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("depth", [1, 3, 6])
-def test_only_the_last_layers_are_random(network: nn.Module, depth: int) -> None:
-    random = dict(randomized(network, depth, 0).named_parameters())
-    changed = {name.rpartition(".")[0] for name, p in network.named_parameters() if (p != random[name]).any()}
-    assert weighted_layers(network) == NAMES
+def test_only_the_last_layers_are_random(network: TracedModel, depth: int) -> None:
+    random = randomized(network, depth, 0).weights
+    changed = {name.rpartition(".")[0] for name, p in network.weights.items() if (p != random[name]).any()}
+    assert weighted_layers(network.graph) == NAMES
     assert changed == set(NAMES[-depth:])
 
 
-def test_random_parameters_do_not_depend_on_the_depth_or_on_torchs_generator(network: nn.Module) -> None:
+def test_random_parameters_do_not_depend_on_the_depth_or_on_torchs_generator(network: TracedModel) -> None:
     torch.manual_seed(1)
     one, state = randomized(network, 1, 0), torch.get_rng_state()
     torch.manual_seed(2)
@@ -46,23 +48,40 @@ def test_random_parameters_do_not_depend_on_the_depth_or_on_torchs_generator(net
     torch.manual_seed(1)
     assert torch.equal(torch.get_rng_state(), state)
     weight = "classifier.4.weight"
-    assert torch.equal(one.state_dict()[weight], all_of_them.state_dict()[weight])
-    assert not torch.equal(randomized(network, 1, 1).state_dict()[weight], one.state_dict()[weight])
+    assert torch.equal(one.weights[weight], all_of_them.weights[weight])
+    assert not torch.equal(randomized(network, 1, 1).weights[weight], one.weights[weight])
 
 
-def test_batch_norms_are_reset() -> None:
-    norm = nn.BatchNorm2d(4)
-    norm.running_mean = torch.full((4,), 3.0)
-    random = randomized(nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.Flatten(), nn.Linear(4, 2)), 2, 0)
-    assert not random.state_dict()["1.running_mean"].any()
+def test_parameters_are_initialised_as_torch_initialises_new_layers(network: TracedModel) -> None:
+    random, (module, _) = randomized(network, 6, 3).weights, load_module(shipped_model())
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            torch.manual_seed(4)
+            layer.reset_parameters()
+            assert torch.equal(random[f"{name}.weight"], layer.weight)
+            assert layer.bias is not None
+            assert torch.equal(random[f"{name}.bias"], layer.bias)
+
+
+def test_norms_are_reset() -> None:
+    norm = nn.LayerNorm(4)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    model = traced(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), norm, nn.Linear(4, 2)), 3)
+    random = randomized(model, 2, 0).weights
+    assert random["2.weight"].tolist() == [1] * 4
+    assert random["2.bias"].tolist() == [0] * 4
+    assert torch.equal(randomized(model, 1, 0).weights["2.weight"], norm.weight)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 6])
 def test_an_engine_that_is_joined_equals_one_of_the_randomised_network(
-    network: nn.Module, bounds: tuple[Tensor, Tensor], depth: int
+    network: TracedModel, bounds: tuple[Tensor, Tensor], depth: int
 ) -> None:
     inputs = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    requests = [ExplanationRequest(resolve(kinds(network), name, {}, []), Target(3)) for name in COMPOSITES]
+    requests = [
+        ExplanationRequest(resolve(kinds(network.graph), name, {}, []), Target(3)) for name in COMPOSITES
+    ]
     batch = Batch(inputs, tuple(requests * 2), (0,) * len(requests) + (1,) * len(requests))
     engines = RandomizedEngines(network, Engine(network, *bounds), bounds)
     found = engines(depth).run(batch)
@@ -74,10 +93,12 @@ def test_an_engine_that_is_joined_equals_one_of_the_randomised_network(
 
 
 def test_a_reference_explains_the_randomised_network_as_well(
-    network: nn.Module, bounds: tuple[Tensor, Tensor]
+    network: TracedModel, bounds: tuple[Tensor, Tensor]
 ) -> None:
     batch = Batch(
-        torch.ones(1, 3, 32, 32), (ExplanationRequest(resolve(kinds(network), "epsilon", {}, [])),), (0,)
+        torch.ones(1, 3, 32, 32),
+        (ExplanationRequest(resolve(kinds(network.graph), "epsilon", {}, [])),),
+        (0,),
     )
     engine, reference = Engine(network, *bounds), Reference(network, *bounds)
     (by_engine,) = RandomizedEngines(network, engine, bounds)(2).run(batch).attributions

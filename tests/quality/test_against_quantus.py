@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from app.lrp.attribution import output_relevance
 from app.lrp.composites import resolve
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
 from app.lrp.request import ExplanationRequest, Target
-from app.models.checkpoint import load
+from app.models.architectures.minivgg import MiniVGG
+from app.models.architectures.registry import as_graph
+from app.models.checkpoint import load, load_module
 from app.models.local import LocalModel, pixel_bounds
 from app.models.protocol import Job
 from app.models.randomized import SEED
@@ -49,8 +50,8 @@ def quantus() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def network() -> nn.Module:
-    return load(shipped_model())[0]
+def network() -> MiniVGG:
+    return load_module(shipped_model())[0]
 
 
 @pytest.fixture(scope="module")
@@ -63,27 +64,28 @@ def inputs(cat: Any) -> Floats:
     return ((pixels - mean) / std).astype(np.float32)
 
 
-def classes(network: nn.Module, inputs: Floats) -> Floats:
+def classes(network: MiniVGG, inputs: Floats) -> Floats:
     with torch.inference_mode():
         return network(torch.from_numpy(inputs)).argmax(1).numpy()
 
 
-def explain(model: nn.Module, inputs: Floats, targets: Floats, rule: str = "", **_: Any) -> Floats:
+def explain(model: MiniVGG, inputs: Floats, targets: Floats, rule: str = "", **_: Any) -> Floats:
     """Maps (n, 3, 32, 32) of ``model``; Quantus's interface of an explanation function."""
-    engine = Engine(model, *pixel_bounds(load(shipped_model())[1].normalisation))
-    composite = resolve(kinds(model), rule, {}, [])
+    graph = as_graph(model)
+    engine = Engine(graph, *pixel_bounds(load(shipped_model())[1].normalisation))
+    composite = resolve(kinds(graph.graph), rule, {}, [])
     requests = [ExplanationRequest(composite, Target(int(target))) for target in targets]
     x = torch.from_numpy(np.asarray(inputs, np.float32))
     return engine.attribute(x, composite, output_relevance(requests)).relevance.numpy()
 
 
-def probability(network: nn.Module, target: int, inputs: Floats) -> Floats:
+def probability(network: MiniVGG, target: int, inputs: Floats) -> Floats:
     with torch.inference_mode():
         return network(torch.from_numpy(inputs)).softmax(1)[:, target].numpy()
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_pixel_flipping(quantus: Any, network: nn.Module, inputs: Floats, rule: str) -> None:
+def test_pixel_flipping(quantus: Any, network: MiniVGG, inputs: Floats, rule: str) -> None:
     """Quantus flips single values in their order: it is given each patch's sum at all of its values. As many are
     flipped in a step as a patch has pixels, because a step must divide the pixels: three steps, one a channel.
     """
@@ -108,7 +110,7 @@ def test_pixel_flipping(quantus: Any, network: nn.Module, inputs: Floats, rule: 
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_max_sensitivity(quantus: Any, network: nn.Module, inputs: Floats, rule: str) -> None:
+def test_max_sensitivity(quantus: Any, network: MiniVGG, inputs: Floats, rule: str) -> None:
     """Quantus draws other noise, without the pixels' range: it is given our inputs nearby, of which all keep the
     class. Where one changes it, Quantus's maximum is NaN or includes it; ours leaves it out.
     """
@@ -138,7 +140,7 @@ def test_max_sensitivity(quantus: Any, network: nn.Module, inputs: Floats, rule:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_sparseness(quantus: Any, network: nn.Module, inputs: Floats, rule: str) -> None:
+def test_sparseness(quantus: Any, network: MiniVGG, inputs: Floats, rule: str) -> None:
     """Quantus adds 1e-7 to each magnitude, and scales maps to 1: with that, the tolerance is for."""
     targets = classes(network, inputs)
     relevance = explain(network, inputs, targets, rule).sum(1, keepdims=True)  # (n, 1, 32, 32)
@@ -148,10 +150,10 @@ def test_sparseness(quantus: Any, network: nn.Module, inputs: Floats, rule: str)
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_parameter_randomisation(quantus: Any, network: nn.Module, inputs: Floats, rule: str) -> None:
+def test_parameter_randomisation(quantus: Any, network: MiniVGG, inputs: Floats, rule: str) -> None:
     """From the output down, with signs: Quantus's defaults are single layers and magnitudes."""
 
-    def summed(model: nn.Module, inputs: Floats, targets: Floats, **_: Any) -> Floats:
+    def summed(model: MiniVGG, inputs: Floats, targets: Floats, **_: Any) -> Floats:
         return explain(model, inputs, targets, rule).sum(1, keepdims=True)
 
     targets = classes(network, inputs)

@@ -15,7 +15,7 @@ CHAIN: Chain = (
     ("features.2", "convolution"),
     ("features.3", "convolution"),
     ("features.4", "convolution"),
-    ("pool", "average"),
+    ("pool", "proportional"),
     ("classifier.0", "dense"),
     ("classifier.1", "dense"),
 )

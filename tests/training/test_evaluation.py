@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from tracing import traced
 
 from app.errors import DataError
+from app.lrp.graph.traced import TracedModel
 from app.models.card import Normalisation
 from app.training.data import LabelledImages
 from app.training.evaluation import calibration_error, compute_metrics, evaluate
@@ -19,7 +21,7 @@ def logits_of(*probabilities: float) -> Tensor:
     return torch.tensor([[math.log(p), math.log(1 - p)] for p in probabilities])
 
 
-def colour_classifier(bias: float = 0.0) -> nn.Module:
+def colour_classifier(bias: float = 0.0) -> TracedModel:
     """Return a network that classifies images as red, green or blue by the channel with the largest mean.
 
     Its logits are 10 times the mean of each channel plus ``bias``.
@@ -29,7 +31,7 @@ def colour_classifier(bias: float = 0.0) -> nn.Module:
         convolution.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
         linear.weight.copy_(10 * torch.eye(3))
         linear.bias.fill_(bias)
-    return nn.Sequential(convolution, nn.AvgPool2d(32), nn.Flatten(), linear).eval()
+    return traced(nn.Sequential(convolution, nn.AvgPool2d(32), nn.Flatten(), linear), 3, 32, 32)
 
 
 def coloured_images(labels: list[int], channels: list[int], classes: tuple[str, ...]) -> LabelledImages:

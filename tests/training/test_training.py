@@ -10,9 +10,10 @@ from torch import nn
 from app.lrp.attribution import output_relevance
 from app.lrp.composites import resolve
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
 from app.lrp.request import ExplanationRequest, Target
 from app.models.architectures.minivgg import MiniVGG
+from app.models.architectures.registry import as_graph
 from app.models.card import Normalisation
 from app.training.augment import Batches
 from app.training.data import LabelledImages
@@ -155,9 +156,10 @@ def test_a_conserving_recipe_makes_a_network_in_which_no_relevance_is_lost(
     assert all(not layer.bias.any() for layer in weighted if isinstance(layer, nn.Linear))
     assert any(layer.bias.any() for layer in weighted if layer.bias is not None)  # thresholds are kept
     inputs, bound = random_inputs(4).double(), torch.full((1, 3, 1, 1), 3.0, dtype=torch.float64)
-    composite = resolve(kinds(model), "epsilon_plus_flat", {"epsilon": 1e-9}, [])
+    graph = as_graph(model)
+    composite = resolve(kinds(graph.graph), "epsilon_plus_flat", {"epsilon": 1e-9}, [])
     put_in = output_relevance([ExplanationRequest(composite, Target(index)) for index in range(4)])
-    attribution = Engine(model, -bound, bound).attribute(inputs, composite, put_in)
+    attribution = Engine(graph, -bound, bound).attribute(inputs, composite, put_in)
     # The stabilizer of z⁺, 1e-6, keeps a share: activations of this hardly trained network are small.
     torch.testing.assert_close(
         attribution.relevance.flatten(1).sum(1), attribution.output_relevance.sum(1), rtol=2e-3, atol=0

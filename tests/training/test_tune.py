@@ -13,9 +13,10 @@ from app.errors import DataError
 from app.lrp.attribution import output_relevance
 from app.lrp.composites import resolve
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.canonize import kinds
+from app.lrp.graph.kinds import kinds
 from app.lrp.request import ExplanationRequest, Target
-from app.models.checkpoint import load
+from app.models.architectures.registry import as_graph
+from app.models.checkpoint import load, load_module
 from app.models.local import pixel_bounds
 from app.quality.perturbation import (
     Floats,
@@ -39,11 +40,12 @@ def smooth_images(count: int) -> Tensor:
 
 
 def test_gaps_are_those_of_perturbation_curves_of_single_pictures() -> None:
-    network, card = load(shipped_model())
+    network, card = load_module(shipped_model())
+    model = as_graph(network)
     images = smooth_images(10)  # more than one chunk
-    meter = GapMeter(network, card.normalisation, images)
-    composite = resolve(kinds(network), "epsilon_plus", {}, [])
-    engine = Engine(network, *pixel_bounds(card.normalisation))
+    meter = GapMeter(model, card.normalisation, images)
+    composite = resolve(kinds(model.graph), "epsilon_plus", {}, [])
+    engine = Engine(model, *pixel_bounds(card.normalisation))
     expected: list[float] = []
     ceiling: list[float] = []
     for x in normalise(images, card.normalisation):
@@ -92,8 +94,10 @@ def test_the_result_is_written_into_the_card_and_nothing_else_changes(
     assert (found.pictures, found.searched_on, found.seed, found.data) == (30, 10, 2, "data")
     assert found.interval[0] <= found.share_of_occlusion <= found.interval[1]
     assert found.share_of_occlusion == pytest.approx(found.gap / found.occlusion_gap, rel=0.02)
-    assert len(found.layers) == sum(kind in ("convolution", "dense") for _, kind in kinds(network))
-    assert resolve(kinds(network), "epsilon_plus_flat", {}, found.layers).layers  # every layer has its rule
+    assert len(found.layers) == sum(kind in ("convolution", "dense") for _, kind in kinds(network.graph))
+    assert resolve(
+        kinds(network.graph), "epsilon_plus_flat", {}, found.layers
+    ).layers  # every layer has its rule
 
 
 def test_too_few_pictures_are_refused_with_the_option_to_change(tmp_path: Path) -> None:

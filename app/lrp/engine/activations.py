@@ -1,4 +1,4 @@
-"""Input and output of one layer, in the rows of a batch that relevance is computed for."""
+"""Inputs and output of one node, in the rows of a batch that relevance is computed for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lrp.engine.ops.affine import channels_last
+from app.lrp.engine.layout import Layout
 
 
 class Rows:
@@ -19,44 +19,47 @@ class Rows:
         self._in_order = all(index == self._first + i for i, index in enumerate(indices))
         self._indices = indices
 
-    def of(self, x: Tensor) -> Tensor:
-        """Return these rows of ``x``: (B, …) -> (n, …), or (1, …), to be broadcast, if all are the same.
-
-        If ``x`` has one row, which all inputs share, it is (1, …).
-        """
-        if len(x) == 1:
-            return x
-        if self._same:
-            return x.narrow(0, self._first, 1)
+    def of(self, x: Tensor, layout: Layout) -> Tensor:
+        """Return these rows of ``x``; one, to be broadcast, if all are the same and have an axis of their own."""
+        if layout.rows(x) == 1:
+            return x if layout.is_simple else layout.expand(x, self.count)
+        if self._same and layout.is_simple:
+            return layout.narrow(x, self._first, 1)
         if self._in_order:
-            return x.narrow(0, self._first, self.count)
-        return channels_last(x[torch.tensor(self._indices, device=x.device)])
+            return layout.narrow(x, self._first, self.count)
+        return layout.select(x, self._indices)
 
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """What the forward pass left of one layer; rows are selected when they are read."""
+    """What the forward pass left of one node; rows are selected when they are read. See `Values`."""
 
     rows: Rows
-    batch_input: Tensor
-    """(B, in, …)"""
-    batch_output: Tensor
-    """(B, out, …)"""
+    input_layouts: Sequence[Layout]
+    output_layout: Layout
+    batch_inputs: Sequence[Tensor | None]
+    batch_output: Tensor | None
     batch_extra: Tensor | None
-    """(B, out, …), what the layer's forward function returned besides its output."""
 
     @property
-    def x(self) -> Tensor:
-        """The layer's input, (n or 1, in, …)."""
-        return self.rows.of(self.batch_input)
+    def inputs(self) -> tuple[Tensor, ...]:
+        """See `app.lrp.engine.operation.Values`."""
+        return tuple(map(self._selected, self.batch_inputs, self.input_layouts))
 
     @property
     def z(self) -> Tensor:
-        """The layer's output, (n or 1, out, …)."""
-        return self.rows.of(self.batch_output)
+        """See `app.lrp.engine.operation.Values`."""
+        return self._selected(self.batch_output, self.output_layout)
 
     @property
     def extra(self) -> Tensor:
-        """What the forward function returned besides the output, (n or 1, out, …)."""
-        assert self.batch_extra is not None
-        return self.rows.of(self.batch_extra)
+        """See `app.lrp.engine.operation.Values`."""
+        return self._selected(self.batch_extra, self.output_layout)
+
+    def input_shape(self, index: int) -> torch.Size:
+        """See `app.lrp.engine.operation.Values`."""
+        return self.input_layouts[index].size(self.rows.count)
+
+    def _selected(self, x: Tensor | None, layout: Layout) -> Tensor:
+        assert x is not None, "freed: the operation says that it does not read this"
+        return self.rows.of(x, layout)

@@ -1,35 +1,44 @@
-"""Compilation of a network: its layers as forward functions and, for each rule, relevance functions.
+"""Compilation of a network: its nodes as forward functions and, for each rule, relevance functions.
 
 Everything that does not depend on the input is computed once and cached: the weights of a layer under a rule,
 which are large, for all shapes of the input and bounded by their bytes; what depends on the shape with them.
 """
 
-import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.lrp.composites import Composite
 from app.lrp.engine.cache import MemoryCache
+from app.lrp.engine.facts import masked, nonnegative
+from app.lrp.engine.layout import layouts
+from app.lrp.engine.operation import AtZero, Operation, OperationContext, Sign
+from app.lrp.engine.operations import OPERATIONS
 from app.lrp.engine.ops.affine import Map, NotCompilableError, affine, channels_last
-from app.lrp.engine.ops.dropout import active_dropouts
-from app.lrp.engine.ops.passing import PASSING, Passing, identity, passing
-from app.lrp.engine.ops.pooling import POOLS, AveragePooling, MaxPooling, pooling
-from app.lrp.engine.ops.weighted import Bounds, LayerContext, WeightedRule
+from app.lrp.engine.ops.dropout import ActiveDropout, active_dropouts
+from app.lrp.engine.ops.passing import identity
+from app.lrp.engine.ops.weighted import InputFacts, LayerContext, WeightedRule
 from app.lrp.engine.steps import Forward, RelevanceStep, Steps
-from app.lrp.graph.canonize import canonized
-from app.lrp.rules import RULES, AssignedRule
+from app.lrp.engine.wiring import WEIGHTED, wiring_of
+from app.lrp.graph.graph import Graph, Node
+from app.lrp.graph.symbols import specialized
+from app.lrp.graph.traced import TracedModel
+from app.lrp.rules import PASS, RULES, AssignedRule
 
 SHAPES_CACHED = 4
-"""Input shapes and precisions that the forward pass is cached for."""
-MAX_WEIGHT_BYTES = 2**29
-"""Bound on the weights of layers under rules. The shipped model's take 20 to 75 MB for a composite."""
+"""Input shapes and precisions that are cached."""
+COMPOSITES_CACHED = 64
+"""Composites whose steps are known; weights are not kept with them."""
+MIN_WEIGHT_BYTES, MAX_COPIES = 2**29, 4
+"""Bound on the weights of layers under rules: so many bytes, and in a large network so many times its weights.
 
-_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
+A composite takes at most four copies, for both halves of γ or αβ in each direction, and most take one or two:
+10 to 40 MB of the shipped model.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class RuleKey:
     index: int
     rule: AssignedRule
     masked: bool
+    nonnegative: bool
+    """Whether its input has no negative values."""
     dtype: torch.dtype
 
     @property
@@ -51,130 +62,157 @@ class RuleKey:
 class CompiledRule:
     """A layer with weights under a rule, with its steps for the last shapes of the input."""
 
-    def __init__(self, weights: WeightedRule, masked: bool, bounds: Callable[[torch.Size], Bounds]) -> None:
-        """``bounds`` returns the bounds of the layer's input for a shape of the network's."""
+    def __init__(
+        self, weights: WeightedRule, masked: bool, facts: Callable[[torch.Size], InputFacts]
+    ) -> None:
+        """``facts`` returns what is known of the layer's input for a shape of the network's."""
         self.nbytes = weights.nbytes
-        self.step = lru_cache(SHAPES_CACHED)(lambda shape: RelevanceStep(weights.at(bounds(shape)), masked))
+        self.step = lru_cache(SHAPES_CACHED)(lambda shape: RelevanceStep(weights.at(facts(shape)), masked))
         """Return the step for inputs of the network of a shape."""
 
 
 class CompiledNetwork:
-    """A `Network` that is compiled from modules.
+    """A `Network` that is compiled from a graph.
 
-    Raises `NotCompilableError` for layers that have no operation here.
+    Raises `NotCompilableError` for nodes that have no operation here.
     """
 
-    def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
+    def __init__(self, model: TracedModel, low: Tensor, high: Tensor) -> None:
         """``low`` and ``high``: the smallest and largest input, broadcastable to it."""
-        chain = canonized(model)
-        self.names, self._layers = tuple(name for name, _ in chain), [layer for _, layer in chain]
-        for name, layer in chain:
-            _check(name, layer)
-        self.dropouts = active_dropouts(self._layers)
-        """Dropout layers with a probability above 0, in their order."""
-        self._low, self._high = low, high
-        self._bounds = lru_cache(SHAPES_CACHED)(self._compute_bounds)
-        self.forward = lru_cache(SHAPES_CACHED * len(chain))(self._compile_forward)
-        self.weights = MemoryCache(self._compile_weights, MAX_WEIGHT_BYTES, lambda key: key.has_defaults)
-        self._unweighted_step = lru_cache(SHAPES_CACHED * len(chain))(self._compile_unweighted)
+        _check(model.graph)
+        self._model, self._low, self._high = model, low, high
+        self.wiring = wiring_of(model.graph)
+        count = SHAPES_CACHED * len(model.graph.nodes)
+        self._graph = lru_cache(SHAPES_CACHED)(lambda shape: specialized(model.graph, shape))
+        self.layouts = lru_cache(SHAPES_CACHED)(lambda shape: layouts(self._graph(shape)))
+        self.dropouts = lru_cache(SHAPES_CACHED)(self._compute_dropouts)
+        self.forward = lru_cache(2 * count)(self._compile_forward)
+        own_bytes = sum(weight.nbytes for weight in model.weights.values())
+        self.weights = MemoryCache(
+            self._compile_weights,
+            max(MIN_WEIGHT_BYTES, MAX_COPIES * own_bytes),
+            lambda key: key.has_defaults,
+        )
+        self._operation = lru_cache(2 * count)(self._compile_operation)
+        self._unweighted_step = lru_cache(2 * count)(self._compile_unweighted)
+        self._keys = lru_cache(COMPOSITES_CACHED)(self._compute_keys)
 
     @property
     def input_range(self) -> Tensor:
         """Largest minus smallest input, broadcastable to it."""
         return self._high - self._low
 
+    @torch.inference_mode()
     def steps(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> Steps:
         """See `Network`."""
-        rules = dict(composite.layers)
         return tuple(
-            self._step(RuleKey(index, rules[name], self._is_masked(index, rules), dtype), shape)
-            for index, name in enumerate(self.names)
+            self._unweighted_step(index, key, shape, dtype)
+            if isinstance(key, AssignedRule)
+            else self.weights(key).step(shape)
+            for index, key in enumerate(self._keys(composite, shape, dtype))
+        )
+
+    def _compute_keys(
+        self, composite: Composite, shape: torch.Size, dtype: torch.dtype
+    ) -> tuple[RuleKey | AssignedRule, ...]:
+        """Return for each node what its step depends on besides shape and precision."""
+        given, nodes = dict(composite.layers), self._model.graph.nodes
+        rules = [given.get(node.name, AssignedRule(PASS)) for node in nodes]
+        signs, at_zero = [], []
+        for index, rule in enumerate(rules):
+            if nodes[index].op in WEIGHTED:
+                signs.append(Sign.ANY)
+                at_zero.append(AtZero.NONE if RULES[rule.name].reads_input else AtZero.ANY)
+            else:
+                operation = self._operation(index, rule, shape, dtype)
+                signs.append(operation.sign)
+                at_zero.append(operation.at_zero)
+        is_masked, is_nonnegative = masked(self.wiring, at_zero), nonnegative(self.wiring, signs)
+        return tuple(
+            RuleKey(index, rule, is_masked[index], is_nonnegative[self.wiring.inputs[index][0]], dtype)
+            if nodes[index].op in WEIGHTED
+            else rule
+            for index, rule in enumerate(rules)
         )
 
     @torch.inference_mode()
-    def _step(self, key: RuleKey, shape: torch.Size) -> RelevanceStep:
-        if isinstance(self._layers[key.index], _WEIGHTED):
-            return self.weights(key).step(shape)
-        return self._unweighted_step(key.index, shape, key.dtype)
-
-    @torch.inference_mode()
-    def _compile_forward(self, index: int, rectified: bool, dtype: torch.dtype) -> Forward:
+    def _compile_forward(self, index: int, rectified: bool, shape: torch.Size, dtype: torch.dtype) -> Forward:
         """``rectified``: a layer with weights applies the ReLU that follows it, which then does nothing."""
-        layer = self._layers[index]
-        if isinstance(layer, _WEIGHTED):
-            floor = 0.0 if rectified else -math.inf
-            return _without_extra(affine(layer).map(*_parameters(layer, dtype), floor))
+        node = self._model.graph.nodes[index]
+        if node.op in WEIGHTED:
+            w, b = self._parameters(index, dtype)
+            function = affine(node, w).map(w, b, 0.0 if rectified else -math.inf)
+            return _without_extra(function)
         if rectified:
             return _without_extra(identity)
-        return _unweighted(layer, torch.Size()).forward
-
-    def _compile_weights(self, key: RuleKey) -> CompiledRule:
-        layer = self._layers[key.index]
-        w, b = _parameters(layer, key.dtype)
-        context = LayerContext(affine(layer), self._is_nonnegative(key.index), key.masked)
-        terms = RULES[key.rule.name].terms(w, b, **dict(key.rule.parameters))
-        return CompiledRule(
-            WeightedRule(terms, w, b, context),
-            key.masked,
-            lambda shape: Bounds(*self._bounds(shape, key.dtype)[key.index]),
-        )
-
-    def _compile_unweighted(self, index: int, shape: torch.Size, dtype: torch.dtype) -> RelevanceStep:
-        low, _ = self._bounds(shape, dtype)[index]
-        return RelevanceStep(_unweighted(self._layers[index], low.shape), False)
+        return self._operation(index, AssignedRule(PASS), shape, dtype).forward
 
     @torch.inference_mode()
-    def _compute_bounds(self, shape: torch.Size, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-        """Return the lowest and the highest input of each layer, (1, …).
+    def _compile_operation(
+        self, index: int, rule: AssignedRule, shape: torch.Size, dtype: torch.dtype
+    ) -> Operation:
+        """Compile a node without weights of its own, or whose rule cannot be chosen."""
+        node = self._graph(shape).nodes[index]
+        needed = tuple(self.wiring.depends[value] for value in self.wiring.inputs[index])
+        return OPERATIONS[node.op](OperationContext(node, self._tensors(node, dtype), rule, needed))
 
-        Beyond the first layer with weights only their shape means anything.
-        """
-        low, high = (channels_last(bound.to(dtype).expand(1, *shape)) for bound in (self._low, self._high))
-        bounds = [(low, high)]
-        for index in range(len(self._layers)):
-            forward = self.forward(index, False, dtype)
-            (low, _), (high, _) = forward(low), forward(high)
-            bounds.append((low, high))
-        return bounds
+    def _compile_unweighted(
+        self, index: int, rule: AssignedRule, shape: torch.Size, dtype: torch.dtype
+    ) -> RelevanceStep:
+        return RelevanceStep(self._operation(index, rule, shape, dtype), masked=False)
 
-    def _is_masked(self, index: int, rules: dict[str, AssignedRule]) -> bool:
-        """Whether no relevance arrives where the output of layer ``index`` is not positive.
-
-        So it is where a ReLU follows a layer with weights, if the rule of the next layer with weights gives no
-        relevance to inputs that are zero.
-        """
-        above = list(zip(self.names, self._layers, strict=True))[index + 1 :]
-        between = list(itertools.takewhile(lambda item: not isinstance(item[1], _WEIGHTED), above))
-        if not isinstance(self._layers[index], _WEIGHTED) or len(between) == len(above):
-            return False
-        name, _ = above[len(between)]
-        return bool(between) and isinstance(between[0][1], nn.ReLU) and RULES[rules[name].name].reads_input
-
-    def _is_nonnegative(self, index: int) -> bool:
-        """Whether the input of layer ``index`` has no negative values: a ReLU follows the last weights."""
-        below = itertools.takewhile(
-            lambda layer: not isinstance(layer, _WEIGHTED), self._layers[:index][::-1]
+    def _compile_weights(self, key: RuleKey) -> CompiledRule:
+        w, b = self._parameters(key.index, key.dtype)
+        linear = affine(self._model.graph.nodes[key.index], w)
+        terms = RULES[key.rule.name].terms(w, b, **dict(key.rule.parameters))
+        return CompiledRule(
+            WeightedRule(terms, w, b, LayerContext(linear, key.nonnegative, key.masked)),
+            key.masked,
+            lambda shape: self._facts(key.index, shape, key.dtype),
         )
-        return any(isinstance(layer, nn.ReLU) for layer in below)
+
+    def _facts(self, index: int, shape: torch.Size, dtype: torch.dtype) -> InputFacts:
+        value = self.wiring.inputs[index][0]
+        return InputFacts(
+            self.layouts(shape)[value],
+            lambda: (
+                self._extreme(value, self._low, shape, dtype),
+                self._extreme(value, self._high, shape, dtype),
+            ),
+        )
+
+    def _extreme(self, value: int, edge: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return a value for the smallest or the largest input, (1, …).
+
+        It is a bound of the value where no layer with weights is below it.
+        """
+        if value == 0:
+            return channels_last(edge.to(dtype).expand(1, *shape))
+        inputs = (self._extreme(read, edge, shape, dtype) for read in self.wiring.inputs[value - 1])
+        return self.forward(value - 1, False, shape, dtype)(*inputs)[0]
+
+    def _compute_dropouts(self, shape: torch.Size) -> Sequence[ActiveDropout]:
+        return active_dropouts(self._graph(shape), self.layouts(shape))
+
+    def _parameters(self, index: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """Return weights and bias of a layer."""
+        tensors = self._tensors(self._model.graph.nodes[index], dtype)
+        return tensors["weight"], tensors.get("bias")
+
+    def _tensors(self, node: Node, dtype: torch.dtype) -> Mapping[str, Tensor]:
+        """Return the tensors of a node by role; numbers that are not integers in precision ``dtype``."""
+        given = {role: self._model.weights[name].detach() for role, name in node.weights.items()}
+        return {
+            role: tensor.to(dtype) if tensor.is_floating_point() else tensor for role, tensor in given.items()
+        }
 
 
-def _check(name: str, layer: nn.Module) -> None:
-    """Raise `NotCompilableError` for a layer that cannot be compiled."""
-    if not isinstance(layer, (*_WEIGHTED, *PASSING, *POOLS)):
-        raise NotCompilableError(f"{name} is a {type(layer).__name__}")
-    if isinstance(layer, _WEIGHTED):
-        affine(layer)  # raises for paddings without a linear map
-
-
-def _unweighted(layer: nn.Module, shape: torch.Size) -> Passing | MaxPooling | AveragePooling:
-    return pooling(layer, shape) if isinstance(layer, POOLS) else passing(layer, shape)
-
-
-def _parameters(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """Return weights and bias of ``layer``."""
-    assert isinstance(layer, _WEIGHTED)
-    return layer.weight.detach().to(dtype), None if layer.bias is None else layer.bias.detach().to(dtype)
+def _check(graph: Graph) -> None:
+    """Raise `NotCompilableError` if there are nodes that cannot be compiled."""
+    unknown = [f"{node.name} ({node.op})" for node in graph if node.op not in (*WEIGHTED, *OPERATIONS)]
+    if unknown:
+        raise NotCompilableError(f"there is no rule for the operations of {', '.join(unknown)}")
 
 
 def _without_extra(function: Map) -> Forward:
-    return lambda x: (function(x), None)
+    return lambda *inputs: (function(*inputs), None)

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.lrp.attribution import (
     Attribution,
@@ -27,29 +27,30 @@ from app.lrp.engine.joined import JoinedNetwork
 from app.lrp.engine.run import ForwardPass, LayerRelevance, backward_pass, forward_pass, sorted_by_steps
 from app.lrp.engine.sampling import sampled_pass
 from app.lrp.engine.steps import Network, Steps
+from app.lrp.graph.traced import TracedModel
 from app.lrp.request import ExplanationRequest
 from app.lrp.samples import Samples, parts
 
 
 class Engine:
-    """Explains a feed-forward chain of layers; the counterpart of `app.lrp.reference.Reference`.
+    """Explains a network; the counterpart of `app.lrp.reference.Reference`.
 
-    Raises `NotCompilableError` for a network with a layer that has no operation in `app.lrp.engine.ops`.
+    Raises `NotCompilableError` for a network with a node that has no operation in `app.lrp.engine.ops`.
     """
 
     name = "lrpserve"
 
-    def __init__(self, model: nn.Module, low: Tensor, high: Tensor) -> None:
+    def __init__(self, model: TracedModel, low: Tensor, high: Tensor) -> None:
         """``low`` and ``high``: the smallest and largest input, broadcastable to it."""
         self._network: Network = CompiledNetwork(model, low, high)
 
     def joined(self, upper: "Engine", first: str) -> "Engine":
-        """Return an engine with the layers of ``upper`` from the layer named ``first`` on.
+        """Return an engine with the nodes of ``upper`` from the layer named ``first`` on.
 
         ``upper`` is an engine of the same network with other weights. What the two have compiled is shared.
         """
-        joined = copy.copy(self)
-        joined._network = JoinedNetwork(self._network, upper._network, self._network.names.index(first))
+        joined, index = copy.copy(self), self._network.wiring.names.index(first)
+        joined._network = JoinedNetwork(self._network, upper._network, index)
         return joined
 
     @torch.inference_mode()
@@ -60,17 +61,21 @@ class Engine:
 
         ``start`` returns the relevance that is put in at the output, (B, C), for logits (B, C).
         """
-        at, rows = composite.position(layer), range(len(inputs))
+        composite.position(layer)  # raises if there is no such layer
+        rows = range(len(inputs))
         steps = self._network.steps(composite, inputs.shape[1:], inputs.dtype)
         forward = forward_pass(self._network, inputs, [steps])
-        relevance = put_in = start(forward.logits)
+        logits = forward.logits
+        relevance = put_in = start(logits)
         sums: list[Tensor] = []
         for reached in backward_pass(forward, put_in, rows, [steps] * len(rows)):
             sums.append(reached.sums)
-            if reached.index == at:
-                relevance = reached.groups[0].R  # one group: the steps are the same for all inputs
-        names = self._network.names
-        return Attribution(forward.logits, put_in, relevance, extremes(relevance), names, _stacked(sums))
+            if reached.name == layer:
+                ((_, relevance),) = reached.maps()  # one: the steps are the same for all inputs
+        names = self._network.wiring.layers
+        return Attribution(
+            logits, put_in, relevance, extremes(relevance), names, _stacked(sums[:-1]), sums[-1]
+        )
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> BatchAttributions:
@@ -78,14 +83,15 @@ class Engine:
         shape, dtype = batch.inputs.shape[1:], batch.inputs.dtype
         steps = {r.composite: self._network.steps(r.composite, shape, dtype) for r in batch.requests}
         forward = forward_pass(self._network, batch.inputs, list(steps.values()))
+        logits = forward.logits  # (B, C)
         if not batch.requests:
-            return BatchAttributions(forward.logits.cpu(), ())
+            return BatchAttributions(logits.cpu(), ())
         order = sorted_by_steps([steps[request.composite] for request in batch.requests])
         requests, rows = [batch.requests[i] for i in order], [batch.rows[i] for i in order]
-        put_in = output_relevance(requests)(forward.logits[rows])  # (n, C)
+        put_in = output_relevance(requests)(logits[rows])  # (n, C)
         attributions = self._attributions(forward, requests, rows, put_in, steps)
         in_order = sorted(zip(order, attributions, strict=True), key=lambda item: item[0])
-        return BatchAttributions(forward.logits.cpu(), tuple(attribution for _, attribution in in_order))
+        return BatchAttributions(logits.cpu(), tuple(attribution for _, attribution in in_order))
 
     @torch.inference_mode()
     def sample(
@@ -97,7 +103,7 @@ class Engine:
         """
         shape, dtype = inputs.shape[1:], inputs.dtype
         steps = {r.composite: self._network.steps(r.composite, shape, dtype) for r in requests}
-        plain = forward_pass(self._network, inputs, list(steps.values()))
+        plain = forward_pass(self._network, inputs, list(steps.values()), keeps_all=True)
         put_in = output_relevance(requests)(plain.logits.expand(len(requests), -1))  # (requests, C)
         order = sorted_by_steps([steps[request.composite] for request in requests])
         logits: list[Tensor] = []
@@ -108,11 +114,11 @@ class Engine:
             for part in parts([(i, row) for i in order for row in range(len(numbers))], max_rows):
                 indices, rows = [i for i, _ in part], [row for _, row in part]
                 of_part = self._attributions(
-                    forward, [requests[i] for i in indices], rows, put_in[indices], steps
+                    forward.copy(), [requests[i] for i in indices], rows, put_in[indices], steps
                 )
                 for i, attribution in zip(indices, of_part, strict=True):
                     found[i].append(attribution)
-        names = self._network.names
+        names = self._network.wiring.layers
         maps = (SampledAttribution.of(names, *one) for one in zip(put_in.cpu(), found, strict=True))
         return SampledAttributions(plain.logits[0].cpu(), torch.cat(logits), tuple(maps))
 
@@ -126,28 +132,30 @@ class Engine:
     ) -> list[Attribution]:
         """Return the attribution of each of ``requests``, sorted by steps, in main memory.
 
-        ``put_in`` is the relevance at the output, (n, C).
+        ``put_in`` is the relevance at the output, (n, C). ``forward`` is consumed.
         """
         logits = forward.logits[rows]  # (B, C) -> (n, C)
-        at = [request.composite.position(request.layer) for request in requests]
+        at = [request.layer for request in requests]
         maps: dict[int, tuple[Tensor, Tensor]] = {}
         sums: list[Tensor] = []
         for reached in backward_pass(forward, put_in, rows, [steps[r.composite] for r in requests]):
             sums.append(reached.sums)
-            if reached.index in at:
-                maps |= {m: found for m, found in _maps(reached) if at[m] == reached.index}
-        per_request = (t.cpu().split(1) for t in (logits, put_in, _stacked(sums)))
+            if reached.name in at:
+                maps |= {m: found for m, found in _maps(reached) if at[m] == reached.name}
+        names = self._network.wiring.layers
+        tensors = (logits, put_in, _stacked(sums[:-1]), sums[-1])
+        per_request = zip(*(tensor.cpu().split(1) for tensor in tensors), strict=True)
         return [
-            Attribution(own_logits, own_put_in, *maps[m], self._network.names, own_sums)
-            for m, (own_logits, own_put_in, own_sums) in enumerate(zip(*per_request, strict=True))
+            Attribution(own_logits, own_put_in, *maps[m], names, own_sums, own_input_sums)
+            for m, (own_logits, own_put_in, own_sums, own_input_sums) in enumerate(per_request)
         ]
 
 
 def _maps(reached: LayerRelevance) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
     """Return index, relevance (1, …) and its extremes (1, 2) of each explanation, in main memory."""
-    for group in reached.groups:
-        relevance, ends = group.R.cpu().split(1), extremes(group.R).cpu().split(1)
-        yield from zip(group.members, zip(relevance, ends, strict=True), strict=True)
+    for start, R in reached.maps():
+        relevance, ends = R.cpu().split(1), extremes(R).cpu().split(1)
+        yield from enumerate(zip(relevance, ends, strict=True), start)
 
 
 def _stacked(sums: list[Tensor]) -> Tensor:

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from app.lrp.composites import Composite
+from app.lrp.engine.layout import Layout
 from app.lrp.engine.ops.dropout import ActiveDropout
 from app.lrp.engine.steps import Forward, Network, Steps
+from app.lrp.engine.wiring import Wiring
 
 
 @dataclass(frozen=True, eq=False)
 class JoinedNetwork:
-    """The lower layers of one network and the upper layers of another one of the same structure; a `Network`.
+    """The lower nodes of one network and the upper nodes of another one of the same graph; a `Network`.
 
     Both keep what they have compiled: a network for each depth takes no more memory than the two.
     """
@@ -21,27 +23,30 @@ class JoinedNetwork:
     lower: Network
     upper: Network
     first: int
-    """Index of the first layer of ``upper``."""
+    """Index of the first node of ``upper``."""
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def wiring(self) -> Wiring:
         """See `Network`."""
-        return self.lower.names
-
-    @property
-    def dropouts(self) -> Sequence[ActiveDropout]:
-        """See `Network`."""
-        return self.lower.dropouts
+        return self.lower.wiring
 
     @property
     def input_range(self) -> Tensor:
         """See `Network`."""
         return self.lower.input_range
 
-    def forward(self, index: int, rectified: bool, dtype: torch.dtype) -> Forward:
+    def layouts(self, shape: torch.Size) -> Sequence[Layout]:
+        """See `Network`."""
+        return self.lower.layouts(shape)
+
+    def dropouts(self, shape: torch.Size) -> Sequence[ActiveDropout]:
+        """See `Network`."""
+        return self.lower.dropouts(shape)
+
+    def forward(self, index: int, rectified: bool, shape: torch.Size, dtype: torch.dtype) -> Forward:
         """See `Network`."""
         network = self.lower if index < self.first else self.upper
-        return network.forward(index, rectified, dtype)
+        return network.forward(index, rectified, shape, dtype)
 
     def steps(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> Steps:
         """See `Network`."""

@@ -5,124 +5,293 @@ Explanations stay together in one batch until their steps differ:
     inputs ──conv──relu──pool──conv──relu──dense──relu──dense── logits
       ♭ ◄──────────────┬─────── z⁺ ◄─┬──────────── ε ◄───────── cat, dog, cat
       □ ◄──────────────┴─────── γ  ◄─┘
+
+A value that several nodes read gets relevance from each of them, which is added.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from app.lrp.engine.activations import Activations, Rows
+from app.lrp.engine.layout import Layout
 from app.lrp.engine.ops.affine import channels_last
 from app.lrp.engine.steps import Network, RelevanceStep, Steps
+from app.lrp.engine.wiring import Wiring
 
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """Activations of a batch. Where all rows share the activations of a layer, they may be (1, …)."""
+    """Values of a batch. Where all rows share a value, it may have one row."""
 
-    activations: list[Tensor]
-    """The input of each layer, (B, …), and the logits (B, C)."""
+    wiring: Wiring
+    layouts: Sequence[Layout]
+    values: list[Tensor | None]
+    """The network's input and the output of each node; ``None`` for those that are not read any more."""
     extras: list[Tensor | None]
-    """What each layer's forward function returned besides its output."""
+    """What each node's forward function returned besides its output."""
 
     def until(self, index: int) -> "ForwardPass":
-        """Return the part of it that ends at the input of layer ``index``."""
-        return ForwardPass(self.activations[: index + 1], self.extras[:index])
+        """Return the part of it that ends before node ``index``."""
+        return ForwardPass(self.wiring, self.layouts, self.values[: index + 1], self.extras[:index])
+
+    def copy(self) -> "ForwardPass":
+        """Return one that may be consumed; memory is shared."""
+        return self.until(len(self.extras))
+
+    @property
+    def inputs(self) -> Tensor:
+        """The network's input, (B, …)."""
+        return self._read(0)
 
     @property
     def logits(self) -> Tensor:
         """(B, C)"""
-        return self.activations[-1]
+        return self._read(-1)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of an input, without the batch axis."""
+        return self.layouts[0].row_shape
+
+    def read_by(self, index: int, rows: Rows, *, masked: bool) -> Activations:
+        """Return inputs and output of node ``index``.
+
+        ``masked``: the output of the ReLU that follows takes the place of its own.
+        """
+        inputs = self.wiring.inputs[index]
+        return Activations(
+            rows,
+            [self.layouts[value] for value in inputs],
+            self.layouts[index + 1],
+            [self.values[value] for value in inputs],
+            self.values[(self.wiring.rectifiers[index] if masked else index) + 1],
+            self.extras[index],
+        )
+
+    def free(self, index: int) -> None:
+        """Free what no node before ``index`` reads on the way back, once that of node ``index`` is computed."""
+        self.extras[index] = None
+        if index not in self.wiring.rectified:
+            self.values[index + 1] = None
+        if index in self.wiring.rectifiers:
+            self.values[self.wiring.rectifiers[index] + 1] = None
+
+    def _read(self, value: int) -> Tensor:
+        read = self.values[value]
+        assert read is not None
+        return read
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """Explanations that have had the same rules so far."""
+class Piece:
+    """Relevance of a value for consecutive explanations."""
 
-    members: list[int]
-    """Their indices."""
+    start: int
+    stop: int
     R: Tensor
-    """(members, …), their relevance."""
+    """Its rows are those of the explanations."""
+    sums: Tensor
+    """(stop − start,), total relevance of each explanation."""
+
+    def part(self, start: int, stop: int, layout: Layout) -> "Piece":
+        """Return that of some of the explanations."""
+        if (start, stop) == (self.start, self.stop):
+            return self
+        offset, count = start - self.start, stop - start
+        return Piece(start, stop, layout.narrow(self.R, offset, count), self.sums.narrow(0, offset, count))
+
+    def plus(self, other: "Piece") -> "Piece":
+        """Return the sum with that of the same explanations."""
+        return Piece(self.start, self.stop, self.R + other.R, self.sums + other.sums)
 
 
 @dataclass(frozen=True, eq=False)
 class LayerRelevance:
     """Relevance at the input of one layer."""
 
-    index: int
-    groups: list[Group]
-    """All explanations, in their order."""
+    name: str | None
+    """``None``: of the network's input."""
+    layout: Layout
+    pieces: Sequence[Piece]
+    """That of the input `Wiring.first`. Explanations without relevance may be missing."""
     sums: Tensor
-    """(n,), total relevance of each explanation."""
+    """(n,), total relevance of each explanation at all inputs of the layer."""
+    arrived: Tensor
+    """(n,), total relevance of each explanation at its output."""
+
+    def maps(self) -> Iterator[tuple[int, Tensor]]:
+        """Return relevance of consecutive explanations, (m, …), and the index of the first of them."""
+        reached = 0
+        for piece in self.pieces:
+            if piece.start > reached:
+                yield reached, self._zeros(piece.start - reached)
+            yield piece.start, self.layout.by_row(piece.R)
+            reached = piece.stop
+        if reached < len(self.sums):
+            yield reached, self._zeros(len(self.sums) - reached)
+
+    def _zeros(self, rows: int) -> Tensor:
+        return self.layout.by_row(self.sums.new_zeros(self.layout.size(rows)))
 
 
-def forward_pass(network: Network, inputs: Tensor, steps: Sequence[Steps]) -> ForwardPass:
+def forward_pass(
+    network: Network, inputs: Tensor, steps: Sequence[Steps], *, keeps_all: bool = False
+) -> ForwardPass:
     """Run ``network`` for ``inputs`` (B, …), so that all of ``steps`` can be taken back.
 
-    A layer whose output is masked in all of them is computed together with the ReLU that follows it.
+    A layer whose output is masked in all of them is computed together with the ReLU that follows it. Values that
+    no step reads are freed unless ``keeps_all``.
     """
-    return resumed(network, ForwardPass([channels_last(inputs)], []), steps, {})
+    begun = ForwardPass(network.wiring, network.layouts(inputs.shape[1:]), [channels_last(inputs)], [])
+    kept = range(len(begun.layouts)) if keeps_all else kept_values(network.wiring, steps)
+    return resumed(network, begun, steps, {}, kept)
 
 
 def resumed(
-    network: Network, begun: ForwardPass, steps: Sequence[Steps], factors: Mapping[int, Tensor]
+    network: Network,
+    begun: ForwardPass,
+    steps: Sequence[Steps],
+    factors: Mapping[int, Tensor],
+    kept: Collection[int],
 ) -> ForwardPass:
-    """Run the layers that ``begun`` lacks; ``factors`` (B, …) multiply the output of the layer of that index."""
-    activations, extras = list(begun.activations), list(begun.extras)
-    for index in range(len(extras), len(network.names)):
-        rectified = bool(steps) and all(_is_rectified(index, chain) for chain in steps)
-        y, extra = network.forward(index, rectified, activations[-1].dtype)(activations[-1])
-        activations.append(channels_last(y * factors[index]) if index in factors else y)
-        extras.append(extra)
-    return ForwardPass(activations, extras)
+    """Run the nodes that ``begun`` lacks.
+
+    ``factors`` (B, …) multiply the output of the node of that index. Values that are not ``kept`` are freed when
+    their last user has run.
+    """
+    wiring, shape, dtype = begun.wiring, begun.shape, begun.inputs.dtype
+    run = begun.copy()
+    for index in range(len(run.extras), len(wiring.inputs)):
+        rectified = bool(steps) and all(_is_rectified(wiring, index, chain) for chain in steps)
+        y, extra = network.forward(index, rectified, shape, dtype)(*_aligned(run, index))
+        run.values.append(channels_last(y * factors[index]) if index in factors else y)
+        run.extras.append(extra)
+        for value in wiring.inputs[index]:
+            if value not in kept and wiring.users[value][-1] == index:
+                run.values[value] = None
+    return run
+
+
+def kept_values(wiring: Wiring, steps: Sequence[Steps]) -> set[int]:
+    """Return the values that the backward pass reads."""
+    kept = {len(wiring.inputs)}
+    for step, index in ((step, index) for chain in steps for index, step in enumerate(chain)):
+        if step.operation.reads_inputs:
+            kept.update(wiring.inputs[index])
+        if step.operation.reads_output:
+            kept.add((wiring.rectifiers[index] if step.masked else index) + 1)
+    return kept
 
 
 def backward_pass(
     forward: ForwardPass, output_relevance: Tensor, rows: Sequence[int], steps: Sequence[Steps]
 ) -> Iterator[LayerRelevance]:
-    """Redistribute ``output_relevance`` (n, C) from the last layer to the first.
+    """Redistribute ``output_relevance`` (n, C) from the last layer to the first, then to the network's input.
 
     Explanation ``m`` is of the input in row ``rows[m]`` and takes ``steps[m]``. Explanations with the same steps
-    must be neighbours, see `sorted_by_steps`.
+    must be neighbours, see `sorted_by_steps`. ``forward`` is consumed: its values are freed when they have been
+    read.
     """
-    groups, sums = [Group(list(range(len(rows))), output_relevance)], output_relevance.sum(1)
-    for index in reversed(range(len(forward.extras))):
-        parts = [part for group in groups for part in _split(group, [steps[m][index] for m in group.members])]
-        groups = [propagate(forward, index, part, rows, step) for part, step in parts]
-        if not all(step.layer.conserves for _, step in parts):
-            sums = torch.cat([group.R.sum(tuple(range(1, group.R.dim()))) for group in groups])
-        yield LayerRelevance(index, groups, sums)
+    wiring, layouts, cuts = forward.wiring, forward.layouts, _cuts(steps)
+    pending: dict[int, list[Piece]] = {value: [] for value in range(len(layouts))}
+    pending[len(layouts) - 1] = [Piece(0, len(rows), output_relevance, output_relevance.sum(1))]
+    nothing = output_relevance.new_zeros(len(rows))  # (n,)
+    for index in reversed(range(len(wiring.inputs))):
+        arrived = _gathered(pending.pop(index + 1), _parts(cuts, index, len(rows)), layouts[index + 1])
+        found = [propagate(forward, index, piece, rows, steps[piece.start][index]) for piece in arrived]
+        pieces = [[one for one in of_input if one is not None] for of_input in zip(*found, strict=True)]
+        for value, of_input in zip(wiring.inputs[index], pieces, strict=False):
+            pending[value] += of_input
+        forward.free(index)
+        if wiring.is_layer[index]:
+            first = wiring.first[index]
+            yield LayerRelevance(
+                wiring.names[index],
+                layouts[wiring.inputs[index][first]],
+                pieces[first] if pieces else [],
+                _sums(list(itertools.chain(*pieces)), nothing),
+                _sums(arrived, nothing),
+            )
+    at_input = _gathered(pending[0], _parts(cuts, 0, len(rows)), layouts[0])
+    total = _sums(at_input, nothing)
+    yield LayerRelevance(None, layouts[0], at_input, total, total)
 
 
 def propagate(
-    forward: ForwardPass, index: int, group: Group, rows: Sequence[int], step: RelevanceStep
-) -> Group:
-    """Redistribute the relevance of one group from the output of layer ``index`` to its input."""
-    output = forward.activations[index + (2 if step.masked else 1)]
-    selected = Rows([rows[m] for m in group.members])
-    activations = Activations(selected, forward.activations[index], output, forward.extras[index])
-    return Group(group.members, step.layer.relevance(group.R, activations))
+    forward: ForwardPass, index: int, piece: Piece, rows: Sequence[int], step: RelevanceStep
+) -> tuple[Piece | None, ...]:
+    """Redistribute the relevance of some explanations from the output of node ``index`` to its inputs."""
+    values = forward.read_by(index, Rows(rows[piece.start : piece.stop]), masked=step.masked)
+    relevances = step.operation.relevance(piece.R, values)
+    conserved = step.operation.conserves and sum(R is not None for R in relevances) == 1
+    return tuple(
+        None if R is None else Piece(piece.start, piece.stop, R, piece.sums if conserved else layout.sums(R))
+        for R, layout in zip(relevances, values.input_layouts, strict=True)
+    )
 
 
 def sorted_by_steps(steps: Sequence[Steps]) -> list[int]:
     """Return indices of ``steps`` such that those that share more of the last steps are closer together."""
     numbers: dict[RelevanceStep, int] = {}  # in the order of their appearance
-    paths = [[numbers.setdefault(step, len(numbers)) for step in reversed(chain)] for chain in steps]
-    return sorted(range(len(steps)), key=paths.__getitem__)
+    paths = {
+        chain: [numbers.setdefault(step, len(numbers)) for step in reversed(chain)]
+        for chain in dict.fromkeys(steps)
+    }
+    return sorted(range(len(steps)), key=lambda i: paths[steps[i]])
 
 
-def _split(group: Group, steps: Sequence[RelevanceStep]) -> Iterator[tuple[Group, RelevanceStep]]:
-    """Split ``group`` where the ``steps`` of its members change."""
-    start = 0
-    for step, run in itertools.groupby(steps):
-        members = group.members[start : start + len(list(run))]
-        yield Group(members, group.R.narrow(0, start, len(members))), step
-        start += len(members)
+def _aligned(run: ForwardPass, index: int) -> list[Tensor]:
+    """Return the inputs of a node, with as many rows as the one that has most."""
+    inputs = run.wiring.inputs[index]
+    read = [(run.values[value], run.layouts[value]) for value in inputs]
+    if len(read) == 1:
+        return [x for x, _ in read if x is not None]
+    found = [(x, layout) for x, layout in read if x is not None]
+    rows = max((layout.rows(x) for x, layout in found), default=1)
+    return [layout.expand(x, rows) for x, layout in found]
 
 
-def _is_rectified(index: int, steps: Steps) -> bool:
-    """Whether layer ``index`` may be computed together with the ReLU that follows it, or is that ReLU."""
-    return steps[index].masked or (index > 0 and steps[index - 1].masked)
+def _is_rectified(wiring: Wiring, index: int, steps: Steps) -> bool:
+    """Whether node ``index`` may be computed together with the ReLU that follows it, or is that ReLU."""
+    below = wiring.inputs[index][0] - 1 if wiring.inputs[index] else -1
+    return steps[index].masked or (wiring.rectifiers.get(below) == index and steps[below].masked)
+
+
+def _cuts(steps: Sequence[Steps]) -> list[tuple[int, int]]:
+    """Return where neighbours differ: the second one's index, and the last node at which they do."""
+    return [
+        (second, max((i for i, (a, b) in enumerate(zip(*pair, strict=True)) if a is not b), default=-1))
+        for second, pair in enumerate(itertools.pairwise(steps), start=1)
+        if pair[0] is not pair[1]
+    ]
+
+
+def _parts(cuts: Sequence[tuple[int, int]], index: int, count: int) -> list[tuple[int, int]]:
+    """Return start and stop of explanations whose steps agree from node ``index`` on."""
+    edges = [0, *(position for position, last in cuts if last >= index), count]
+    return list(itertools.pairwise(edges))
+
+
+def _gathered(pieces: Sequence[Piece], parts: Sequence[tuple[int, int]], layout: Layout) -> list[Piece]:
+    """Return the sum of ``pieces`` for each of ``parts``, each of which lies within one of each node's pieces."""
+    found = []
+    for start, stop in parts:
+        own = [p.part(start, stop, layout) for p in pieces if p.start <= start and stop <= p.stop]
+        if own:
+            found.append(reduce(Piece.plus, own))
+    return found
+
+
+def _sums(pieces: Sequence[Piece], nothing: Tensor) -> Tensor:
+    """Return the total relevance of each explanation, (n,), which is ``nothing`` where it has no piece."""
+    if len(pieces) == 1 and pieces[0].stop - pieces[0].start == nothing.shape[0]:
+        return pieces[0].sums
+    sums = nothing.clone()
+    for piece in pieces:
+        sums[piece.start : piece.stop] += piece.sums
+    return sums

@@ -1,7 +1,7 @@
 """Forward passes of samples: with dropout, or with noise on the input.
 
-Layers below the first dropout that drops anything are the same in all samples. They run once, and their
-activations have one row, which the backward passes of all samples share. This includes the denominators of rules
+Nodes before the first dropout that drops anything are the same in all samples. They run once, and their
+values have one row, which the backward passes of all samples share. This includes the denominators of rules
 that need a modified forward pass: below the dropout, a sample only costs the transposes.
 """
 
@@ -22,10 +22,12 @@ def sampled_pass(
 ) -> ForwardPass:
     """Return the forward pass of the samples with these ``numbers``, one row each.
 
-    ``plain`` is that of their input, one row, without dropout and noise.
+    ``plain`` is that of their input, one row, without dropout and noise, with all values.
     """
     if samples.sampling is Sampling.NOISE:
-        inputs = noisy(plain.activations[0], samples, numbers, network.input_range)
+        inputs = noisy(plain.inputs, samples, numbers, network.input_range)
         return forward_pass(network, inputs, steps)
-    factors = factors_of(network.dropouts, plain.activations, samples, numbers)
-    return resumed(network, plain.until(network.dropouts[0].index), steps, factors)
+    dropouts = network.dropouts(plain.shape)
+    factors = factors_of(dropouts, plain.inputs, samples, numbers)
+    kept = range(len(plain.layouts))
+    return resumed(network, plain.until(dropouts[0].index), steps, factors, kept)

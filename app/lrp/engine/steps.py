@@ -1,4 +1,4 @@
-"""What a compiled layer is: a function for the forward pass and, under its rule, one for relevance.
+"""What a compiled network is: for each node a function for the forward pass and, under its rule, for relevance.
 
 All of them are pure functions with their weights precomputed, which any number of threads may share.
 """
@@ -11,60 +11,53 @@ import torch
 from torch import Tensor
 
 from app.lrp.composites import Composite
-from app.lrp.engine.activations import Activations
+from app.lrp.engine.layout import Layout
+from app.lrp.engine.operation import Backward
 from app.lrp.engine.ops.dropout import ActiveDropout
+from app.lrp.engine.wiring import Wiring
 
 
 class Forward(Protocol):
-    """Forward function of a layer."""
+    """Forward function of a node."""
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the output (B, out, …) for ``x`` (B, in, …), and what the relevance needs besides."""
-
-
-class Backward(Protocol):
-    """A layer under its rule."""
-
-    @property
-    def conserves(self) -> bool:
-        """Whether the relevance of the input always sums to that of the output."""
-
-    def relevance(self, R: Tensor, activations: Activations) -> Tensor:
-        """Redistribute relevance: of the output (n, out, …) -> of the input (n, in, …)."""
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the output, and what the relevance needs besides."""
 
 
 @dataclass(frozen=True, eq=False)
 class RelevanceStep:
-    """A layer under its rule, between a certain layer below it and a certain layer above."""
+    """A node under its rule, in its place in the graph."""
 
-    layer: Backward
+    operation: Backward
     masked: bool
-    """Whether the layer's output is masked by a ReLU: no relevance arrives where it is not positive. The ReLU's
-    output then takes the place of the layer's.
+    """Whether the node's output is masked by a ReLU: no relevance arrives where it is not positive. The ReLU's
+    output then takes the place of the node's.
     """
 
 
 Steps = tuple[RelevanceStep, ...]
-"""One step for each layer of a network, in the order in which layers run forward."""
+"""One step for each node of a network, in the order in which nodes run forward."""
 
 
 class Network(Protocol):
-    """A compiled network: a feed-forward chain of layers."""
+    """A compiled network."""
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the layers, in the order in which they run."""
-
-    @property
-    def dropouts(self) -> Sequence[ActiveDropout]:
-        """Dropout layers with a probability above 0, in their order."""
+    def wiring(self) -> Wiring:
+        """What its nodes read."""
 
     @property
     def input_range(self) -> Tensor:
         """Largest minus smallest input, broadcastable to it."""
 
-    def forward(self, index: int, rectified: bool, dtype: torch.dtype, /) -> Forward:
-        """Return the forward function of a layer; ``rectified``: with the ReLU that follows it."""
+    def layouts(self, shape: torch.Size, /) -> Sequence[Layout]:
+        """Return the layouts of all values for inputs of ``shape``, without the batch axis."""
+
+    def dropouts(self, shape: torch.Size, /) -> Sequence[ActiveDropout]:
+        """Return the dropout layers with a probability above 0, in their order."""
+
+    def forward(self, index: int, rectified: bool, shape: torch.Size, dtype: torch.dtype, /) -> Forward:
+        """Return the forward function of a node; ``rectified``: with the ReLU that follows it."""
 
     def steps(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> Steps:
         """Return the steps of the backward pass for inputs of ``shape``, without the batch axis."""

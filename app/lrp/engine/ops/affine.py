@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from app.lrp.graph.graph import Node
 
 Map = Callable[[Tensor], Tensor]
 """(B, …) -> (B, …)"""
@@ -21,11 +23,15 @@ Transpose = Callable[[Tensor, torch.Size], Tensor]
 
 
 class NotCompilableError(Exception):
-    """The engine has no operation for a layer; the reference explains such networks."""
+    """The engine has no operation for a node."""
 
 
 class Affine(Protocol):
     """The linear map of a layer with weights, for any weights of its shape."""
+
+    @property
+    def axis(self) -> int:
+        """Axis of channels or features, of inputs and outputs."""
 
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
         """Return the function max(wx + b, floor): (B, in, …) -> (B, out, …)."""
@@ -36,13 +42,15 @@ class Affine(Protocol):
     def transpose(self, w: Tensor) -> Transpose:
         """Return the function wᵀq: (B, out, …) and the shape of the layer's input -> (B, in, …) of that shape.
 
-        If ``w`` is even its argument may also be the sum over outputs, (B, 1, …).
+        If ``w`` is even its argument is the sum over outputs, (B, 1, …).
         """
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Dense layer, (B, in) -> (B, out)."""
+    """Dense layer, (…, in) -> (…, out)."""
+
+    axis = -1
 
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
         """See `Affine`."""
@@ -58,7 +66,7 @@ class Dense:
     def transpose(self, w: Tensor) -> Transpose:
         """See `Affine`."""
         if self.is_even(w):
-            return lambda q, _: (q * w[0, 0]).expand(-1, w.shape[1])
+            return lambda q, _: (q * w[0, 0]).expand(*q.shape[:-1], w.shape[1])
         transposed = self.map(w.t(), None)
         return lambda q, _: transposed(q)
 
@@ -72,6 +80,7 @@ class Convolution:
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
+    axis = 1
 
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
         """See `Affine`."""
@@ -90,10 +99,9 @@ class Convolution:
 
     def _transposed(self, w: Tensor) -> Transpose:
         """Return the transpose; as a convolution with flipped weights if possible, which is faster on a CPU."""
-        spatial = tuple(range(2, w.dim()))
         padding = [d * (k - 1) - p for d, k, p in zip(self.dilation, self.kernel, self.padding, strict=True)]
-        if self.groups == 1 and set(self.stride) == {1} and min(padding) >= 0:
-            flipped = w.flip(spatial).transpose(0, 1)
+        if set(self.stride) == {1} and min(padding) >= 0:
+            flipped = self._swapped(w).flip(tuple(range(2, w.dim())))
             convolved = self._convolution(flipped, None, self.stride, padding, -math.inf)
             return lambda q, _: convolved(q)
         return lambda q, shape: torch.convolution(
@@ -107,6 +115,11 @@ class Convolution:
             self._rest(q.shape, shape),
             self.groups,
         )
+
+    def _swapped(self, w: Tensor) -> Tensor:
+        """Exchange inputs and outputs of each group: (out, in / groups, …) -> (in, out / groups, …)."""
+        grouped: Tensor = w.unflatten(0, (self.groups, -1))  # (groups, out / groups, in / groups, …)
+        return grouped.transpose(1, 2).flatten(0, 1)
 
     def _convolution(
         self, w: Tensor, b: Tensor | None, stride: Sequence[int], padding: Sequence[int], floor: float
@@ -134,14 +147,12 @@ class Convolution:
         ]
 
 
-def affine(layer: nn.Module) -> Affine:
-    """Return the linear map of ``layer``; raises `NotCompilableError` for paddings that it does not support."""
-    if isinstance(layer, nn.Linear):
+def affine(node: Node, w: Tensor) -> Affine:
+    """Return the linear map of a node whose weights have the shape of ``w``."""
+    if node.op == "linear":
         return Dense()
-    assert isinstance(layer, nn.Conv1d | nn.Conv2d)
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        raise NotCompilableError(f"padding {layer.padding_mode}, {layer.padding}")
-    return Convolution(layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
+    stride, padding, dilation = (tuple(node.attributes[name]) for name in ("stride", "padding", "dilation"))
+    return Convolution(tuple(w.shape[2:]), stride, padding, dilation, node.attributes["groups"])
 
 
 def channels_last(x: Tensor) -> Tensor:

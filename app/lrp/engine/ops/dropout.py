@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
-_OF_CHANNELS = (nn.Dropout1d, nn.Dropout2d)
+from app.lrp.engine.layout import Layout
+from app.lrp.graph.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -19,27 +19,31 @@ class ActiveDropout:
     """A dropout layer whose probability is above 0."""
 
     index: int
-    """Of the layer in the network."""
+    """Of its node in the graph."""
     rate: float
     """Probability of dropping a unit."""
     drops_channels: bool
     """Whether it drops whole channels."""
+    layout: Layout
+    """Of its output."""
 
-    def mask_shape(self, shape: torch.Size) -> tuple[int, ...]:
-        """Return the shape of the mask of one sample, for inputs of the layer of ``shape`` (1, …)."""
-        if not self.drops_channels:
-            return tuple(shape[1:])
-        return (shape[1], *(1 for _ in shape[2:]))
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        """Shape of the mask of one sample."""
+        units = self.layout.row_shape
+        return (units[0], *(1 for _ in units[1:])) if self.drops_channels else tuple(units)
 
     def factors(self, kept: Tensor, dtype: torch.dtype) -> Tensor:
         """Return what the layer multiplies its input with; ``kept`` (n, …) is true where a unit is kept."""
-        return kept.to(dtype).div_(1 - self.rate)
+        return self.layout.placed(kept.to(dtype).div_(1 - self.rate))
 
 
-def active_dropouts(layers: Sequence[nn.Module]) -> tuple[ActiveDropout, ...]:
-    """Return the dropout layers of a network that drop anything, in their order."""
+def active_dropouts(graph: Graph, layouts: Sequence[Layout]) -> tuple[ActiveDropout, ...]:
+    """Return the dropout layers that drop anything, in their order; ``layouts`` are those of all values."""
     return tuple(
-        ActiveDropout(index, layer.p, isinstance(layer, _OF_CHANNELS))
-        for index, layer in enumerate(layers)
-        if isinstance(layer, DROPOUTS) and layer.p > 0
+        ActiveDropout(
+            index, node.attributes["p"], bool(node.attributes.get("channels", False)), layouts[index + 1]
+        )
+        for index, node in enumerate(graph)
+        if node.op == "dropout" and node.attributes["p"] > 0
     )

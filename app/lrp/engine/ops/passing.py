@@ -1,47 +1,68 @@
-"""Layers that relevance passes unchanged: ReLU, dropout, flatten, identity."""
+"""Operations that relevance passes unchanged: ReLU, dropout that is off, identity, reshape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.activations import Activations
-from app.lrp.engine.ops.dropout import DROPOUTS
-
-PASSING = (nn.ReLU, *DROPOUTS, nn.Flatten, nn.Identity)
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
 
 
 @dataclass(frozen=True, eq=False)
 class Passing:
-    """A layer that selects, reshapes or returns its input."""
+    """An operation on single values, of which each gets the relevance of its result."""
 
-    shape: torch.Size
-    """Shape of the layer's input, (1, …)."""
     function: Callable[[Tensor], Tensor]
+    sign: Sign
+    at_zero: AtZero
     conserves = True
+    reads_inputs = False
+    reads_output = False
 
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """See `app.lrp.engine.steps.Forward`."""
-        return self.function(x), None
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
+        """See `app.lrp.engine.operation.Operation`."""
+        return self.function(inputs[0]), None
 
-    def relevance(self, R: Tensor, activations: Activations) -> Tensor:  # noqa: ARG002
-        """See `app.lrp.engine.steps.Backward`."""
-        return R.reshape(-1, *self.shape[1:])  # flatten has changed it
+    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:  # noqa: ARG002
+        """See `app.lrp.engine.operation.Backward`."""
+        return (R,)
 
 
-def passing(layer: nn.Module, shape: torch.Size) -> Passing:
-    """Compile one of the layers `PASSING` for inputs of ``shape`` (1, …)."""
-    match layer:
-        case nn.ReLU():
-            return Passing(shape, F.relu)
-        case nn.Flatten():
-            return Passing(shape, lambda x: x.flatten(layer.start_dim, layer.end_dim))
-        case _:
-            return Passing(shape, identity)
+@dataclass(frozen=True, eq=False)
+class Reshape:
+    """Another shape for the same values in the same order."""
+
+    shape: tuple[int, ...]
+    """-1 where the batch is."""
+    sign = Sign.AS_INPUTS
+    at_zero = AtZero.AS_OUTPUT
+    conserves = True
+    reads_inputs = False
+    reads_output = False
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
+        """See `app.lrp.engine.operation.Operation`."""
+        return inputs[0].reshape(self.shape), None
+
+    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+        """See `app.lrp.engine.operation.Backward`."""
+        return (R.reshape(values.input_shape(0)),)
 
 
 def identity(x: Tensor) -> Tensor:
     """Return ``x``."""
     return x
+
+
+def _reshape(context: OperationContext) -> Reshape:
+    sizes = context.node.attributes["shape"]
+    return Reshape(tuple(size if isinstance(size, int) else -1 for size in sizes))
+
+
+OPERATIONS: Mapping[str, Compile] = {
+    "relu": lambda _: Passing(F.relu, Sign.NONNEGATIVE, AtZero.AS_OUTPUT),
+    "identity": lambda _: Passing(identity, Sign.AS_INPUTS, AtZero.AS_OUTPUT),
+    "dropout": lambda _: Passing(identity, Sign.AS_INPUTS, AtZero.AS_OUTPUT),
+    "reshape": _reshape,
+}

@@ -3,122 +3,142 @@
 Layers of one dimension run as layers of two, with a height of 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.activations import Activations
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
 from app.lrp.engine.ops.affine import channels_last
 from app.lrp.engine.ops.division import stabilized
 from app.lrp.terms import STABILIZER
-
-_MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d)
-_AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d)
-_ADAPTIVE_AVERAGE_POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
-POOLS = (*_MAX_POOLS, *_AVERAGE_POOLS, *_ADAPTIVE_AVERAGE_POOLS)
 
 
 @dataclass(frozen=True, eq=False)
 class MaxPooling:
     """Max pooling. All relevance of an output goes to the largest input of its window."""
 
-    shape: torch.Size
-    """Shape of the layer's input, (1, …)."""
     options: tuple[Any, ...]
     """Kernel, stride, padding, dilation, ceil_mode."""
+    sign = Sign.AS_INPUTS
+    at_zero = AtZero.AS_OUTPUT
     conserves = True
+    reads_inputs = False
+    reads_output = False
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """See `app.lrp.engine.steps.Forward`; also returns the index of each window's largest input."""
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `app.lrp.engine.operation.Operation`; also returns the index of each window's largest input."""
+        (x,) = inputs
         pooled, indices = torch.ops.aten.max_pool2d_with_indices(_in_two_dimensions(x), *self.options)
         return _as_before(pooled, x), _as_before(indices, x)
 
-    def relevance(self, R: Tensor, activations: Activations) -> Tensor:
-        """See `app.lrp.engine.steps.Backward`: the transpose of the selection, (n, C, h, w) -> (n, C, H, W)."""
-        indices = channels_last(activations.extra.expand_as(R))
-        like_input = _blank(R, self.shape)
+    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+        """See `app.lrp.engine.operation.Backward`: the transpose of the selection.
+
+        (n, C, h, w) -> (n, C, H, W)
+        """
+        indices = channels_last(values.extra.expand_as(R))
+        like_input = _blank(R, values.input_shape(0))
         relevance = torch.ops.aten.max_pool2d_with_indices_backward(
             *map(_in_two_dimensions, (R, like_input)), *self.options, _in_two_dimensions(indices)
         )
-        return _as_before(relevance, R)
+        return (_as_before(relevance, R),)
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveMaxPooling:
+    """Max pooling in windows that follow from the size of the output."""
+
+    size: tuple[int, ...]
+    sign = Sign.AS_INPUTS
+    at_zero = AtZero.AS_OUTPUT
+    conserves = True
+    reads_inputs = False
+    reads_output = False
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `app.lrp.engine.operation.Operation`; also returns the index of each window's largest input."""
+        (x,) = inputs
+        pooled, indices = torch.ops.aten.adaptive_max_pool2d(x, self.size)
+        return pooled, indices
+
+    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+        """See `app.lrp.engine.operation.Backward`: the transpose of the selection.
+
+        (n, C, h, w) -> (n, C, H, W)
+        """
+        blank, indices = _blank(R, values.input_shape(0)), channels_last(values.extra.expand_as(R))
+        return (torch.ops.aten.adaptive_max_pool2d_backward(channels_last(R), blank, indices),)
 
 
 @dataclass(frozen=True, eq=False)
 class AveragePooling:
     """Average pooling. Relevance is shared in proportion to the input, rule `app.lrp.rules.NORM`."""
 
-    shape: torch.Size
-    """Shape of the layer's input, (1, …)."""
     pool: Callable[[Tensor], Tensor]
     """(B, C, H, W) -> (B, C, h, w)"""
     transpose: Callable[[Tensor, Tensor], Tensor]
     """(n, C, h, w), and a tensor shaped like the input -> (n, C, H, W)"""
+    sign = Sign.AS_INPUTS
+    at_zero = AtZero.NONE
     conserves = False  # the stabilizer absorbs some relevance
+    reads_inputs = True
+    reads_output = True
 
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """See `app.lrp.engine.steps.Forward`."""
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
+        """See `app.lrp.engine.operation.Operation`."""
+        (x,) = inputs
         return _as_before(self.pool(_in_two_dimensions(x)), x), None
 
-    def relevance(self, R: Tensor, activations: Activations) -> Tensor:
-        """See `app.lrp.engine.steps.Backward`: x · poolᵀ(R / s(z)), (n, C, h, w) -> (n, C, H, W)."""
-        q = R / stabilized(activations.z, STABILIZER)
-        shared = self.transpose(*map(_in_two_dimensions, (channels_last(q), _blank(R, self.shape))))
-        return _as_before(shared, R).mul_(activations.x)
+    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+        """See `app.lrp.engine.operation.Backward`: x · poolᵀ(R / s(z)), (n, C, h, w) -> (n, C, H, W)."""
+        q = R / stabilized(values.z, STABILIZER)
+        blank = _blank(R, values.input_shape(0))
+        shared = self.transpose(*map(_in_two_dimensions, (channels_last(q), blank)))
+        return (_as_before(shared, R).mul_(values.inputs[0]),)
 
 
-def pooling(layer: nn.Module, shape: torch.Size) -> MaxPooling | AveragePooling:
-    """Compile one of the layers `POOLS` for inputs of ``shape`` (1, …)."""
-    if isinstance(layer, _MAX_POOLS):
-        return _max_pooling(layer, shape)
-    if isinstance(layer, _AVERAGE_POOLS):
-        return _average_pooling(layer, shape)
-    assert isinstance(layer, _ADAPTIVE_AVERAGE_POOLS)
-    size = _pair(layer.output_size, 1, flat=isinstance(layer, nn.AdaptiveAvgPool1d))
+def _max_pooling(context: OperationContext) -> MaxPooling:
+    given = context.node.attributes
+    windows = zip(("kernel_size", "stride", "padding", "dilation"), (1, 1, 0, 1), strict=True)
+    options = [_two_sizes(given[name], neutral) for name, neutral in windows]
+    return MaxPooling((*options, given["ceil_mode"]))
+
+
+def _adaptive_max_pooling(context: OperationContext) -> AdaptiveMaxPooling:
+    return AdaptiveMaxPooling(tuple(context.node.attributes["output_size"]))
+
+
+def _average_pooling(context: OperationContext) -> AveragePooling:
+    given = context.node.attributes
+    windows = zip(("kernel_size", "stride", "padding"), (1, 1, 0), strict=True)
+    options: list[Any] = [_two_sizes(given[name], neutral) for name, neutral in windows]
+    options += [given["ceil_mode"], given["count_include_pad"], given.get("divisor_override")]
     return AveragePooling(
-        shape,
-        lambda x: F.adaptive_avg_pool2d(x, tuple(size)),
-        torch.ops.aten._adaptive_avg_pool2d_backward,
-    )
-
-
-def _max_pooling(layer: nn.MaxPool1d | nn.MaxPool2d, shape: torch.Size) -> MaxPooling:
-    flat = isinstance(layer, nn.MaxPool1d)
-    windows: tuple[Any, ...] = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-    options = [
-        _pair(option, neutral, flat=flat) for option, neutral in zip(windows, (1, 1, 0, 1), strict=True)
-    ]
-    return MaxPooling(shape, (*options, layer.ceil_mode))
-
-
-def _average_pooling(layer: nn.AvgPool1d | nn.AvgPool2d, shape: torch.Size) -> AveragePooling:
-    flat = isinstance(layer, nn.AvgPool1d)
-    windows: tuple[Any, ...] = (layer.kernel_size, layer.stride, layer.padding)
-    options: list[Any] = [
-        _pair(option, neutral, flat=flat) for option, neutral in zip(windows, (1, 1, 0), strict=True)
-    ]
-    options += [layer.ceil_mode, layer.count_include_pad, getattr(layer, "divisor_override", None)]
-    return AveragePooling(
-        shape,
         lambda x: torch.ops.aten.avg_pool2d(x, *options),
         lambda q, x: torch.ops.aten.avg_pool2d_backward(q, x, *options),
     )
 
 
-def _pair(option: Any, neutral: int, *, flat: bool) -> list[Any]:
-    """Return an option for two dimensions; ``flat`` layers have one, and ``neutral`` in the other."""
-    if flat:
-        return [neutral, *(option if isinstance(option, tuple) else (option,))]
-    return list(option) if isinstance(option, tuple) else [option, option]
+def _adaptive_average_pooling(context: OperationContext) -> AveragePooling:
+    height, width = _two_sizes(context.node.attributes["output_size"], 1)
+    return AveragePooling(
+        lambda x: F.adaptive_avg_pool2d(x, (height, width)), torch.ops.aten._adaptive_avg_pool2d_backward
+    )
+
+
+def _two_sizes(option: list[int], neutral: int) -> list[int]:
+    """Return an option for two dimensions; in the other one, an operation of one dimension is ``neutral``."""
+    return [neutral, *option] if len(option) == 1 else list(option)
 
 
 def _blank(R: Tensor, shape: torch.Size) -> Tensor:
     """Return an uninitialised tensor (n, …) for operators that read only its shape and layout."""
     layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
-    return torch.empty((R.shape[0], *shape[1:]), dtype=R.dtype, device=R.device, memory_format=layout)
+    return torch.empty(shape, dtype=R.dtype, device=R.device, memory_format=layout)
 
 
 def _in_two_dimensions(x: Tensor) -> Tensor:
@@ -127,3 +147,14 @@ def _in_two_dimensions(x: Tensor) -> Tensor:
 
 def _as_before(x: Tensor, like: Tensor) -> Tensor:
     return x.squeeze(2) if like.dim() == 3 else x  # (B, C, 1, L) -> (B, C, L)
+
+
+OPERATIONS: Mapping[str, Compile] = {
+    "max_pool1d": _max_pooling,
+    "max_pool2d": _max_pooling,
+    "adaptive_max_pool2d": _adaptive_max_pooling,
+    "avg_pool1d": _average_pooling,
+    "avg_pool2d": _average_pooling,
+    "adaptive_avg_pool1d": _adaptive_average_pooling,
+    "adaptive_avg_pool2d": _adaptive_average_pooling,
+}

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lrp.engine.activations import Activations
+from app.lrp.engine.layout import Layout
+from app.lrp.engine.operation import Values
 from app.lrp.engine.ops.affine import Affine, channels_last
 from app.lrp.engine.ops.division import divided, stabilized
 from app.lrp.terms import Outputs, Part, Source, Term
@@ -33,13 +34,17 @@ class LayerContext:
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """The smallest and the largest input of one layer; their shape is that of its input."""
+class InputFacts:
+    """What is known of the input of one layer with weights once its shape is known."""
 
-    low: Tensor
-    """(1, in, …); beyond the first layer with weights only its shape means anything."""
-    high: Tensor
-    """Likewise."""
+    layout: Layout
+    """Of the input; the batch of the output lies in the same axis."""
+    bounds: Callable[[], tuple[Tensor, Tensor]]
+    """Returns the smallest and the largest input, for the first layer with weights and a batch of one."""
+
+    def for_all(self, x: Tensor, rows: int) -> Tensor:
+        """Return inputs or outputs for a batch of one, to be combined with those of ``rows`` rows."""
+        return x if self.layout.is_simple else self.layout.expand(x, rows)
 
 
 class WeightedRule:
@@ -52,25 +57,28 @@ class WeightedRule:
             for term in terms
             if not (context.masked and term.outputs is Outputs.NEGATIVE)
         ]
-        self.nbytes = sum(2 * part.weight.untyped_storage().nbytes() for term in terms for part in term.parts)
-        """Memory of its weights, estimated from above: one copy for each direction."""
+        self._reads_inputs = any(term.reads_inputs for term in self._terms)
+        self._reads_output = any(term.reads_output for term in self._terms)
+        self.nbytes = sum(term.nbytes for term in self._terms)
+        """Memory of its weights."""
 
-    def at(self, bounds: Bounds) -> "Weighted":
-        """Return the layer for inputs with these bounds; weights are shared."""
-        return Weighted([term.at(bounds) for term in self._terms])
+    def at(self, facts: InputFacts) -> "Weighted":
+        """Return the layer for inputs of one shape; weights are shared."""
+        return Weighted([term.at(facts) for term in self._terms], self._reads_inputs, self._reads_output)
 
 
+@dataclass(frozen=True, eq=False)
 class Weighted:
     """A convolution or a dense layer under its rule, for inputs of one shape: the sum of its terms."""
 
+    terms: "Sequence[_TermAt]"
+    reads_inputs: bool
+    reads_output: bool
     conserves = False
 
-    def __init__(self, terms: "Sequence[_TermAt]") -> None:
-        self._terms = terms
-
-    def relevance(self, R: Tensor, activations: Activations) -> Tensor:
-        """See `app.lrp.engine.steps.Backward`."""
-        return _total(term(R, activations) for term in self._terms)
+    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+        """See `app.lrp.engine.operation.Backward`."""
+        return (_total(term(R, values) for term in self.terms),)
 
 
 class _CompiledTerm:
@@ -79,12 +87,17 @@ class _CompiledTerm:
     def __init__(self, term: Term, w: Tensor, b: Tensor | None, context: LayerContext) -> None:
         parts = [part for part in term.parts if not (context.nonnegative and part.source is Source.NEGATIVE)]
         self._selects = None if context.masked else _SELECTS[term.outputs]
-        self._quotient = _quotient(term, parts, w, b, context)
+        by_output = _divides_by_output(term, parts, w, b, context)
+        self._quotient = _by_output(term, context) if by_output else _by_sum(term, parts, context)
         self._shares = [_share(part, term.share, context) for part in parts]
+        copied = [*parts, *(() if by_output else parts)]  # for the transposes, and for the sum
+        self.nbytes = sum(part.weight.untyped_storage().nbytes() for part in copied)
+        self.reads_inputs = any(part.source not in _CONSTANT for part in parts)
+        self.reads_output = by_output or self._selects is not None
 
-    def at(self, bounds: Bounds) -> "_TermAt":
-        """Return the term for inputs with these bounds."""
-        return _TermAt(self._selects, self._quotient(bounds), [share(bounds) for share in self._shares])
+    def at(self, facts: InputFacts) -> "_TermAt":
+        """Return the term for inputs of one shape."""
+        return _TermAt(self._selects, self._quotient(facts), [share(facts) for share in self._shares])
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,17 +108,17 @@ class _TermAt:
     _quotient: "Quotient"
     _shares: "Sequence[Share]"
 
-    def __call__(self, R: Tensor, activations: Activations) -> Tensor:
+    def __call__(self, R: Tensor, values: Values) -> Tensor:
         """Return this term's share: relevance of the output (n, out, …) -> of the input (n, in, …)."""
         if self._selects is not None:
-            R = R * self._selects(activations.z, 0)
-        q = self._quotient(R, activations)
-        return _total(share(q, activations) for share in self._shares)
+            R = R * self._selects(values.z, 0)
+        q = self._quotient(R, values)
+        return _total(share(q, values) for share in self._shares)
 
 
-Share = Callable[[Tensor, Activations], Tensor]
+Share = Callable[[Tensor, Values], Tensor]
 """q (n, out, …) -> share · u · vᵀq (n, in, …)"""
-Quotient = Callable[[Tensor, Activations], Tensor]
+Quotient = Callable[[Tensor, Values], Tensor]
 """R (n, out, …) -> R / s(Σ v u + c) (n, out, …), or its sum over outputs (n, 1, …) for even weights"""
 
 _SELECTS: Mapping[Outputs, Callable[[Tensor, float], Tensor] | None] = {
@@ -116,51 +129,56 @@ _SELECTS: Mapping[Outputs, Callable[[Tensor, float], Tensor] | None] = {
 _CONSTANT = frozenset({Source.ONES, Source.LOW, Source.HIGH})
 
 
-def _share(part: Part, share: float, context: LayerContext) -> Callable[[Bounds], Share]:
+def _share(part: Part, share: float, context: LayerContext) -> Callable[[InputFacts], Share]:
     transpose = context.affine.transpose(part.weight if share == 1 else share * part.weight)
 
-    def at(bounds: Bounds) -> Share:
-        shape = bounds.low.shape
+    def at(facts: InputFacts) -> Share:
         if part.source is Source.ONES:
-            return lambda q, _: transpose(q, shape)
-        return lambda q, activations: transpose(q, shape).mul_(
-            _value(part.source, activations.x, context, bounds)
-        )
+            return lambda q, values: transpose(q, values.input_shape(0))
+        source = _source(part.source, context, facts)
+        return lambda q, values: transpose(q, values.input_shape(0)).mul_(source(values))
 
     return at
 
 
-def _quotient(
+def _divides_by_output(
     term: Term, parts: Sequence[Part], w: Tensor, b: Tensor | None, context: LayerContext
-) -> Callable[[Bounds], Quotient]:
-    """Return the cheapest function for the quotient of ``term``, of which only ``parts`` contribute."""
-    if all(part.source in _CONSTANT for part in parts):
-        return _by_constant(term, parts, context)
+) -> bool:
+    """Return whether the sum of ``parts``, which alone contribute, is the layer's output."""
     signed = parts[0].source is Source.INPUT or (context.nonnegative and parts[0].source is Source.POSITIVE)
-    if len(parts) == 1 and signed and parts[0].weight is w and term.bias is b:
-        if context.masked and term.epsilon > 0:
-            return lambda _: (
-                lambda R, activations: R / (activations.z + term.epsilon)
-            )  # the ReLU's output has no negative values
-        return lambda _: lambda R, activations: divided(R, activations.z, term.epsilon)
-    return _by_forward(term, parts, context)
+    return len(parts) == 1 and signed and parts[0].weight is w and term.bias is b
 
 
-def _by_constant(term: Term, parts: Sequence[Part], context: LayerContext) -> Callable[[Bounds], Quotient]:
+def _by_output(term: Term, context: LayerContext) -> Callable[[InputFacts], Quotient]:
+    if context.masked and term.epsilon > 0:  # the ReLU's output has no negative values
+        return lambda _: lambda R, values: R / (values.z + term.epsilon)
+    return lambda _: lambda R, values: divided(R, values.z, term.epsilon)
+
+
+def _by_sum(term: Term, parts: Sequence[Part], context: LayerContext) -> Callable[[InputFacts], Quotient]:
+    is_constant = all(part.source in _CONSTANT for part in parts)
+    return (_by_constant if is_constant else _by_forward)(term, parts, context)
+
+
+def _by_constant(
+    term: Term, parts: Sequence[Part], context: LayerContext
+) -> Callable[[InputFacts], Quotient]:
     """Return the quotient where the denominators do not depend on the input."""
     is_even = context.affine.is_even(parts[0].weight)  # then the denominators are even, too
+    axis = context.affine.axis
 
-    def at(bounds: Bounds) -> Quotient:
-        denominators = stabilized(_constant(term, parts, context, bounds), term.epsilon)
+    def at(facts: InputFacts) -> Quotient:
+        denominators = stabilized(_constant(term, parts, context, facts), term.epsilon)
         inverse = channels_last(denominators.reciprocal())
         if is_even:
-            return lambda R, _: R.sum(1, keepdim=True) * inverse[:, :1]
+            first = inverse.narrow(axis, 0, 1)
+            return lambda R, _: R.sum(axis, keepdim=True) * first
         return lambda R, _: R * inverse
 
     return at
 
 
-def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Callable[[Bounds], Quotient]:
+def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Callable[[InputFacts], Quotient]:
     """Return the quotient by a modified forward pass, its bias including ε where the denominator has one sign."""
     varying = [part for part in parts if part.source not in _CONSTANT]
     fixed = [part for part in parts if part.source in _CONSTANT]
@@ -177,13 +195,14 @@ def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Cal
         for index, part in enumerate(varying)
     ]
 
-    def at(bounds: Bounds) -> Quotient:
-        offset = _constant(replace(term, bias=None), fixed, context, bounds) if fixed else None
+    def at(facts: InputFacts) -> Quotient:
+        offset = _constant(replace(term, bias=None), fixed, context, facts) if fixed else None
+        sources = [(_source(source, context, facts), forward) for source, forward in maps]
 
-        def quotient(R: Tensor, activations: Activations) -> Tensor:
-            z = _total(forward(_value(source, activations.x, context, bounds)) for source, forward in maps)
+        def quotient(R: Tensor, values: Values) -> Tensor:
+            z = _total(forward(source(values)) for source, forward in sources)
             if offset is not None:
-                z.add_(offset)
+                z.add_(facts.for_all(offset, facts.layout.rows(z)))
             if not sign:
                 return divided(R, z, term.epsilon)
             return torch.div(R, z, out=z) if z.shape == R.shape else R / z
@@ -209,28 +228,36 @@ def _sign_of(values: Tensor) -> int:
     return -1 if bool((values <= 0).all()) else 0
 
 
-def _constant(term: Term, parts: Sequence[Part], context: LayerContext, bounds: Bounds) -> Tensor:
+def _constant(term: Term, parts: Sequence[Part], context: LayerContext, facts: InputFacts) -> Tensor:
     """Return the sum of parts that do not depend on the input, and the bias, (1, out, …)."""
-    values = {Source.LOW: bounds.low, Source.HIGH: bounds.high, Source.ONES: torch.ones_like(bounds.low)}
     first, *others = parts
-    total = context.affine.map(first.weight, term.bias)(channels_last(values[first.source]))
+    total = context.affine.map(first.weight, term.bias)(_fixed(first, facts))
     for part in others:
-        total = total + context.affine.map(part.weight, None)(channels_last(values[part.source]))
+        total = total + context.affine.map(part.weight, None)(_fixed(part, facts))
     return total
 
 
-def _value(source: Source, x: Tensor, context: LayerContext, bounds: Bounds) -> Tensor:
+def _fixed(part: Part, facts: InputFacts) -> Tensor:
+    """Return a source that does not depend on the input, (1, in, …)."""
+    if part.source is Source.ONES:
+        return channels_last(part.weight.new_ones(1, *facts.layout.shape[1:]))
+    low, high = facts.bounds()
+    return channels_last(low if part.source is Source.LOW else high)
+
+
+def _source(source: Source, context: LayerContext, facts: InputFacts) -> Callable[[Values], Tensor]:
+    """Return the function that reads a source, (n or 1, in, …)."""
     match source:
-        case Source.POSITIVE:
-            return x if context.nonnegative else x.clamp(min=0)
+        case Source.POSITIVE if not context.nonnegative:
+            return lambda values: values.inputs[0].clamp(min=0)
         case Source.NEGATIVE:
-            return x.clamp(max=0)
-        case Source.LOW:
-            return bounds.low
-        case Source.HIGH:
-            return bounds.high
+            return lambda values: values.inputs[0].clamp(max=0)
+        case Source.LOW | Source.HIGH:
+            low, high = facts.bounds()
+            bound, layout = low if source is Source.LOW else high, facts.layout
+            return lambda values: facts.for_all(bound, layout.rows_of(values.input_shape(0)))
         case _:
-            return x
+            return lambda values: values.inputs[0]
 
 
 def _total(tensors: Iterable[Tensor]) -> Tensor:

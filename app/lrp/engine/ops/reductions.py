@@ -1,0 +1,67 @@
+"""Means and sums over axes: relevance in proportion to the input, as in average pooling."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
+from app.lrp.engine.ops.division import divided
+from app.lrp.terms import STABILIZER
+
+
+@dataclass(frozen=True, eq=False)
+class SumOverAxes:
+    """The sum z of x over axes. Relevance is x · R / s(z)."""
+
+    axes: tuple[int, ...]
+    keepdim: bool
+    sign = Sign.AS_INPUTS
+    at_zero = AtZero.NONE
+    conserves = False  # the stabilizer absorbs some relevance
+    reads_inputs = True
+    reads_output = True
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
+        """See `app.lrp.engine.operation.Operation`."""
+        (x,) = inputs
+        return x.sum(self.axes, self.keepdim), None
+
+    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+        """See `app.lrp.engine.operation.Backward`."""
+        return (values.inputs[0] * self._quotient(R, values),)
+
+    def _quotient(self, R: Tensor, values: Values) -> Tensor:
+        """Return R / s(z), with the axes that are summed over."""
+        q = divided(R, values.z, STABILIZER)
+        if not self.keepdim:
+            dims = len(values.input_shape(0))
+            for axis in sorted(axis % dims for axis in self.axes):
+                q = q.unsqueeze(axis)
+        return q
+
+
+@dataclass(frozen=True, eq=False)
+class MeanOverAxes(SumOverAxes):
+    """The mean z of n values of x over axes. Relevance is x / n · R / s(z)."""
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
+        """See `app.lrp.engine.operation.Operation`."""
+        (x,) = inputs
+        return x.mean(self.axes, self.keepdim), None
+
+    def _quotient(self, R: Tensor, values: Values) -> Tensor:
+        shape = values.input_shape(0)
+        return super()._quotient(R, values).div_(math.prod(shape[axis] for axis in self.axes))
+
+
+def _sum(context: OperationContext) -> SumOverAxes:
+    return SumOverAxes(tuple(context.node.attributes["axes"]), context.node.attributes["keepdim"])
+
+
+def _mean(context: OperationContext) -> MeanOverAxes:
+    return MeanOverAxes(tuple(context.node.attributes["axes"]), context.node.attributes["keepdim"])
+
+
+OPERATIONS: Mapping[str, Compile] = {"sum": _sum, "mean": _mean}

@@ -1,0 +1,66 @@
+"""Which values the nodes of a graph read, by index: 0 is the network's input, i + 1 the output of node i."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from app.lrp.graph.graph import INPUT, Graph
+
+WEIGHTED = ("conv1d", "conv2d", "linear")
+"""Operations whose rule can be chosen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """The values and nodes of a graph, whatever the shape of the input."""
+
+    names: tuple[str, ...]
+    """Of the nodes."""
+    is_layer: tuple[bool, ...]
+    """Whether the node is a layer: all but constants are."""
+    inputs: tuple[tuple[int, ...], ...]
+    """Values that each node reads."""
+    users: tuple[tuple[int, ...], ...]
+    """Nodes that read each value."""
+    depends: tuple[bool, ...]
+    """Whether each value depends on the network's input."""
+    first: tuple[int, ...]
+    """Which of its inputs relevance at a node is of: the first that depends on the network's input."""
+    rectifiers: Mapping[int, int]
+    """Nodes with weights that only a ReLU reads, and that ReLU."""
+
+    @cached_property
+    def rectified(self) -> frozenset[int]:
+        """The ReLUs of `rectifiers`."""
+        return frozenset(self.rectifiers.values())
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in the order in which they run."""
+        return tuple(name for name, is_layer in zip(self.names, self.is_layer, strict=True) if is_layer)
+
+
+def wiring_of(graph: Graph) -> Wiring:
+    """Return the wiring of ``graph``."""
+    numbers = {INPUT: 0, **{node.name: i + 1 for i, node in enumerate(graph)}}
+    inputs = tuple(tuple(numbers[name] for name in node.inputs) for node in graph)
+    users = tuple(
+        tuple(numbers[user.name] - 1 for user in graph_users) for graph_users in graph.users.values()
+    )
+    depends = [True]
+    for read in inputs:
+        depends.append(any(depends[value] for value in read))
+    rectifiers = {
+        i: users[i + 1][0]
+        for i, node in enumerate(graph)
+        if node.op in WEIGHTED and [graph.nodes[user].op for user in users[i + 1]] == ["relu"]
+    }
+    return Wiring(
+        tuple(node.name for node in graph),
+        tuple(node.op != "constant" for node in graph),
+        inputs,
+        users,
+        tuple(depends),
+        tuple(next((k for k, value in enumerate(read) if depends[value]), 0) for read in inputs),
+        rectifiers,
+    )

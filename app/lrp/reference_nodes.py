@@ -1,0 +1,127 @@
+"""Nodes of a graph as modules, on which Zennit's hooks are registered."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from app.lrp.graph.graph import Node
+
+WEIGHTED = ("conv1d", "conv2d", "linear")
+SUMS = ("add", "sub")
+"""Their modules have one input, the two values stacked along a last axis, as Zennit's `Sum` has."""
+PASSING = (
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "mish",
+    "softplus",
+    "sigmoid",
+    "hardsigmoid",
+    "hardswish",
+    "tanh",
+    "layer_norm",
+    "group_norm",
+    "rms_norm",
+)
+"""Activations and normalisations, which pass relevance on unchanged. All other operations without a rule move
+elements, and relevance follows these: it is their gradient.
+"""
+
+
+class NodeModule(nn.Module):
+    """A node with an operation of `FUNCTIONS` as a module: (…) for each input -> (…)."""
+
+    def __init__(self, node: Node, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self._function = FUNCTIONS[node.op]
+        self._attributes = {key: value for key, value in node.attributes.items() if key not in IGNORED}
+        self._roles = tuple(node.weights)
+        for role, name in node.weights.items():
+            _register(self, role, weights[name])
+
+    def forward(self, *inputs: Tensor, **sizes: Sequence[int]) -> Tensor:
+        """Return the output; ``sizes`` replace attributes that depend on the size of the input."""
+        weights = {role: getattr(self, role) for role in self._roles}
+        z: Tensor = self._function(*inputs, **{**self._attributes, **weights, **sizes})
+        return z
+
+
+IGNORED = ("p", "channels")
+"""Attributes that do not change what a node computes in evaluation mode."""
+
+
+def _register(module: nn.Module, role: str, tensor: Tensor) -> None:
+    """Give ``module`` a weight; Zennit's rules modify parameters only."""
+    if tensor.is_floating_point():
+        module.register_parameter(role, nn.Parameter(tensor, requires_grad=False))
+    else:
+        module.register_buffer(role, tensor)
+
+
+def _batch_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    by_channel = (-1, *(1 for _ in x.shape[2:]))
+    return x * scale.view(by_channel) + shift.view(by_channel)
+
+
+def _slice(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
+    index = [slice(None)] * x.dim()
+    index[axis] = slice(start, stop, step)
+    return x[tuple(index)]
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "conv1d": F.conv1d,
+        "conv2d": F.conv2d,
+        "linear": F.linear,
+        "batch_norm": _batch_norm,
+        "layer_norm": F.layer_norm,
+        "group_norm": F.group_norm,
+        "rms_norm": F.rms_norm,
+        "relu": F.relu,
+        "relu6": F.relu6,
+        "leaky_relu": F.leaky_relu,
+        "elu": F.elu,
+        "gelu": F.gelu,
+        "silu": F.silu,
+        "mish": F.mish,
+        "softplus": F.softplus,
+        "sigmoid": torch.sigmoid,
+        "hardsigmoid": F.hardsigmoid,
+        "hardswish": F.hardswish,
+        "tanh": torch.tanh,
+        "add": lambda terms: terms[..., 0] + terms[..., 1],
+        "sub": lambda terms: terms[..., 0] - terms[..., 1],
+        "max_pool1d": F.max_pool1d,
+        "max_pool2d": F.max_pool2d,
+        "avg_pool1d": F.avg_pool1d,
+        "avg_pool2d": F.avg_pool2d,
+        "adaptive_avg_pool1d": F.adaptive_avg_pool1d,
+        "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
+        "adaptive_max_pool2d": F.adaptive_max_pool2d,
+        "mean": lambda x, axes, keepdim=False: x.mean(axes, keepdim),
+        "sum": lambda x, axes, keepdim=False: x.sum(axes, keepdim),
+        "reshape": lambda x, shape: x.reshape(shape),
+        "permute": lambda x, axes: x.permute(axes),
+        "expand": lambda x, shape: x.expand(shape),
+        "slice": _slice,
+        "select": lambda x, axis, index: x.select(axis, index),
+        "index_select": lambda x, axis, index: x.index_select(axis, index),
+        "cat": lambda *values, axis: torch.cat(values, axis),
+        "pad": F.pad,
+        "roll": lambda x, shifts, axes: x.roll(shifts, axes),
+        "dropout": lambda x: x,
+        "identity": lambda x: x,
+        "constant": lambda value: value,
+    }
+)
+"""What each operation computes, called with its inputs, attributes and weights. Others are in
+`app.lrp.reference_functions`.
+"""
