@@ -268,6 +268,57 @@ def remove(
     typer.echo(f"removed {removed}; a service that runs keeps the model until it is restarted")
 
 
+@cli.command()
+def add(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="minivgg, torchvision:NAME, timm:NAME, huggingface:FOLDER, exported:FILE.pt2, "
+            "efficientnet_lite0."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Name of the model, as in requests.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(help="File of weights, safetensors or a state_dict; none: random weights, for a try."),
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="File of the classes' names, one on each line.")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Of pixels in 0…1, for each channel: 0.485,0.456,0.406.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation, as --mean.")] = None,
+    size: Annotated[str | None, typer.Option(help="Side of the network's input, or HEIGHTxWIDTH.")] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            help="Shorter side of a picture before its centre is cropped, or HEIGHTxWIDTH to stretch it."
+        ),
+    ] = None,
+    interpolation: Annotated[
+        str | None, typer.Option(help="Of that: nearest, bilinear, bicubic or lanczos.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder of models; default LRP_MODELS.")] = None,
+) -> None:
+    """Add a network to the models: lrpserve add torchvision:resnet18 --weights resnet18.pth --name resnet."""
+    from app.command_line.add import add_model, lines
+
+    added = add_model(
+        source,
+        name,
+        to or settings_of().models,
+        weights=weights,
+        classes=classes,
+        mean=mean,
+        std=std,
+        size=size,
+        resize=resize,
+        interpolation=interpolation,
+    )
+    typer.echo("\n".join(lines(added)))
+
+
 def _warn_of_unknown_variables() -> None:
     """Log a warning for each LRP_* variable that is no setting.
 

@@ -7,8 +7,10 @@ Michetti, courtesy of Pikolo Espresso Bar, CC0. Heatmaps are drawn by the pipeli
 import asyncio
 import io
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,11 @@ from app.main import create_pipeline, create_renderer
 from app.modalities.image.drawing.heatmap import CHUNK
 from app.modalities.image.drawing.style import Style, View
 from app.modalities.image.modality import ImageOptions
+from app.models.adding import add
 from app.models.local import LocalModel
 from app.models.repository import served_model
+from app.models.sources.protocol import SourceOptions
+from app.models.sources.registry import load
 from app.runtime.threads import ThreadExecutor
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import RenderedExplanation, identity
@@ -83,8 +88,7 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(device="cpu")
     model = LocalModel.load(served_model(settings).card_path, settings.device, settings.cores)
-    renderers = ThreadExecutor(create_renderer(model.description, settings), 1)
-    pipeline = create_pipeline(model, settings, Metrics().of_model("any"), renderers)
+    pipeline = _pipeline(model, settings)
     try:
         explainer = PhotoExplainer(pipeline)
         cat, coffee = _photo(data.chelsea), _photo(data.coffee)
@@ -104,12 +108,37 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
             targets=("cat", "dog", "frog", "bird"),
         )
         _save(folder / "one-scale.png", explainer.sheet(cat, several))
+        _imagenet(cat, coffee).save(folder / "imagenet.png", optimize=True)
         return {
             "first-explanation.md": _layer_sums(explainer, cat),
             "which-rule-when.md": {**_frog(explainer, cat, folder), **_correlation(explainer, cat, coffee)},
         }
     finally:
         pipeline.close()
+
+
+def _imagenet(*photos: Image.Image) -> Image.Image:
+    """Draw what EfficientNet-Lite0 sees of each photo, its prediction, and the heatmap over the photo."""
+    tiles = []
+    with TemporaryDirectory() as models:
+        added = add(load("efficientnet_lite0", SourceOptions()), "imagenet", Path(models))
+        with closing(_pipeline(LocalModel.load(added.path, "cpu", None), Settings(device="cpu"))) as pipeline:
+            explainer = PhotoExplainer(pipeline)
+            for photo in photos:
+                overlay = ImageOptions(style=Style(view=View.OVERLAY, size=2 * TILE))
+                explained = explainer.explain(photo, ExplainOptions(image=overlay))
+                best = explained.report.prediction
+                score = f"{best.label} {best.probability:.0%}"
+                tiles += [
+                    Tile(_fit_height(photo), (score,)),
+                    Tile(_fit_height(_decode_png(explained.heatmap.png)), (f"why {best.label}?",)),
+                ]
+    return _grid(tiles, 4)
+
+
+def _pipeline(model: LocalModel, settings: Settings) -> Pipeline:
+    renderers = ThreadExecutor(create_renderer(model.description, settings), 1)
+    return create_pipeline(model, settings, Metrics().of_model("any"), renderers)
 
 
 def _network_input(explained: RenderedExplanation) -> Image.Image:

@@ -1,0 +1,221 @@
+"""Adding a network to a folder of models: traced, stored, and compared with its module and with the reference.
+
+A model is served only after all comparisons.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from app.errors import SourceError
+from app.lrp.attribution import Batch, output_relevance
+from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, resolve
+from app.lrp.engine.balance import absorbed
+from app.lrp.engine.engine import Engine
+from app.lrp.graph.kinds import kinds, layer_nodes
+from app.lrp.graph.trace import from_program, trace
+from app.lrp.graph.traced import TracedModel
+from app.lrp.reference_functions import reference_name
+from app.lrp.request import ExplanationRequest
+from app.lrp.rules import AssignedRule
+from app.models.card import InputSize, ModelCard, first_line, read_card, valid_name
+from app.models.checkpoint import load, save_traced
+from app.models.files import CARD
+from app.models.local import pixel_bounds
+from app.models.sources.names import numbered
+from app.models.sources.protocol import SourceModel
+
+SCORE_TOLERANCE = 1e-4
+"""Largest ‖difference‖ / ‖scores‖ of module and graph in float32."""
+RELEVANCE_TOLERANCE = 1e-6
+"""Largest ‖difference‖ / ‖relevance‖ of engine and reference in float64."""
+ROWS = 2
+"""Random pictures for which scores are compared."""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What one layer is taken for."""
+
+    name: str
+    operation: str
+    rule: str
+    """By the default composite."""
+    absorbed: float
+    """Share of the relevance put in at the output that it absorbs, for a random picture."""
+
+
+@dataclass(frozen=True)
+class AddedModel:
+    """A model that was added, and what was compared."""
+
+    path: Path
+    card: ModelCard
+    layers: tuple[LayerReport, ...]
+    score_error: float
+    """‖difference‖ / ‖scores‖ of module and graph."""
+    relevance_error: float
+    """‖difference‖ / ‖relevance‖ of engine and reference."""
+    reference: str
+
+    @property
+    def leak(self) -> float:
+        """Share of the relevance put in at the output that does not reach the input."""
+        return sum(layer.absorbed for layer in self.layers)
+
+
+def check_name(name: str, models: Path) -> None:
+    """Raise `SourceError` unless a model of this name can be added to a folder of models."""
+    try:
+        valid_name(name)
+    except ValueError as error:
+        raise SourceError(f"--name {name}: {error}") from None
+    cards = [read_card(path).name for path in models.glob(f"*/{CARD}")]
+    if name in cards or (models / name).exists():
+        raise SourceError(
+            f"--name {name}: {models} has a model of that name; choose another, or remove it first: "
+            f"lrpserve remove {name}"
+        )
+
+
+def add(source: SourceModel, name: str, models: Path) -> AddedModel:
+    """Trace a network, store it in ``models``/``name``, and compare what is stored with module and reference.
+
+    Raises `SourceError`, or `GraphError` for a network that cannot be traced. Others see all of the new folder or
+    nothing: it is written below one whose name begins with a dot, which holds no models, and then moved.
+    """
+    check_name(name, models)
+    unfinished = models / f".{name}.{os.getpid()}"
+    try:
+        model, card = load(_stored(source, name, unfinished))
+        added = _compared(source, model, card, models / name)
+        (unfinished / name).rename(added.path)
+        return added
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def rule_text(rule: AssignedRule) -> str:
+    """Return a rule as overrides write it."""
+    values = ", ".join(f"{name}={value:g}" for name, value in rule.parameters)
+    return f"{rule.name}({values})" if values else rule.name
+
+
+def _stored(source: SourceModel, name: str, folder: Path) -> Path:
+    """Write the model's folder into ``folder``, and return the card's path."""
+    traced = _traced(source)
+    if source.normalisation is None:
+        raise SourceError(
+            "give --mean and --std, of each channel of pixels in 0…1, with which the network was trained: the "
+            "source does not state them"
+        )
+    try:
+        return save_traced(
+            traced,
+            folder,
+            name=name,
+            architecture=source.architecture,
+            classes=_classes(source, traced),
+            normalisation=source.normalisation,
+            input_size=source.input_size,
+            preprocessing=source.preprocessing,
+        )
+    except ValidationError as error:
+        raise SourceError(first_line(error)) from None
+
+
+def _traced(source: SourceModel) -> TracedModel:
+    """Return the graph of the network, with weights in float32."""
+    if isinstance(source.network, nn.Module):
+        traced = trace(source.network.float(), torch.zeros(ROWS, *source.input_size))
+    else:
+        traced = from_program(source.network)
+    for name, tensor in traced.weights.items():
+        if not torch.isfinite(tensor).all():
+            raise SourceError(f"{name} holds values that are not finite numbers")
+    return traced.map_weights(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
+
+
+def _classes(source: SourceModel, traced: TracedModel) -> tuple[str, ...]:
+    count = traced.graph.output.shape[1]
+    assert isinstance(count, int)
+    if count < 2:
+        raise SourceError(
+            f"the network has {count} output; it must have one for each of at least two classes"
+        )
+    classes = source.classes or numbered(count)
+    if len(classes) != count:
+        raise SourceError(f"--classes: {len(classes)} names, but the network has {count} classes")
+    return classes
+
+
+def _compared(source: SourceModel, model: TracedModel, card: ModelCard, path: Path) -> AddedModel:
+    """Return the report of a stored model; raises `SourceError` if it computes something else than the source."""
+    low, high = pixel_bounds(card.normalisation)
+    inputs = pictures(low, high, card.input_size)
+    score_error = _compare_scores(source, Engine(model, low, high), inputs)
+    exact, bounds, x = model.map_weights(_in_float64), (low.double(), high.double()), inputs[:1].double()
+    composite = resolve(kinds(model.graph), DEFAULT_RULE, {}, (), COMPOSITES)
+    relevance_error = _compare_relevance(exact, bounds, x, composite)
+    shares = absorbed(exact, *bounds, x, composite, output_relevance([ExplanationRequest(composite)]))
+    layers = tuple(
+        LayerReport(node.name, node.op, rule_text(rule), shares[node.name])
+        for node, (_, rule) in zip(layer_nodes(model.graph), composite.layers, strict=True)
+    )
+    return AddedModel(path, card, layers, score_error, relevance_error, reference_name(model.graph))
+
+
+def pictures(low: Tensor, high: Tensor, size: InputSize) -> Tensor:
+    """Return random pictures as the network takes them, (ROWS, channels, height, width)."""
+    pixels = torch.rand(ROWS, *size, generator=torch.Generator().manual_seed(0))
+    return low + pixels * (high - low)
+
+
+def _compare_scores(source: SourceModel, engine: Engine, inputs: Tensor) -> float:
+    network = source.network
+    module = network if isinstance(network, nn.Module) else network.module(check_guards=False)
+    with torch.inference_mode():
+        own = module(inputs)  # (ROWS, classes)
+    scores = engine.run(Batch(inputs, (), ())).logits
+    error = _difference(scores, own)
+    if not torch.isfinite(own).all():
+        raise SourceError("the network's scores for a random picture are not finite numbers")
+    if not error <= SCORE_TOLERANCE:
+        raise SourceError(
+            f"the graph's scores differ from the network's own by {error:.1e} of their norm, more than "
+            f"{SCORE_TOLERANCE:.0e}: this is a defect of LRPServe, or the network draws random numbers"
+        )
+    return error
+
+
+def _compare_relevance(
+    model: TracedModel, bounds: tuple[Tensor, Tensor], x: Tensor, composite: Composite
+) -> float:
+    from app.lrp.reference import Reference  # importing Zennit takes seconds
+
+    start = output_relevance([ExplanationRequest(composite)])
+    found, expected = (
+        explains(model, *bounds).attribute(x, composite, start).relevance for explains in (Engine, Reference)
+    )
+    error = _difference(found, expected)
+    if not error <= RELEVANCE_TOLERANCE:
+        raise SourceError(
+            f"the relevance of the engine differs from that of the reference by {error:.1e} of its norm, more "
+            f"than {RELEVANCE_TOLERANCE:.0e}: this is a defect of LRPServe"
+        )
+    return error
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """Return ‖found − expected‖ / ‖expected‖, 0 where both are zero."""
+    scale = float(expected.norm())
+    return float((found - expected).norm()) / (scale or 1.0)
+
+
+def _in_float64(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor

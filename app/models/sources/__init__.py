@@ -1,0 +1,1 @@
+"""Where networks come from that `lrpserve add` stores: one file a source."""

@@ -1,0 +1,37 @@
+"""The source ``exported:FILE.pt2``: a program that `torch.export.save` wrote."""
+
+from pathlib import Path
+
+from torch import Tensor
+from torch.export.graph_signature import InputKind
+
+from app.errors import SourceError
+from app.models.sources.archive import read_program
+from app.models.sources.protocol import SourceModel, SourceOptions
+from app.models.sources.weights import refuse_weights
+
+
+class ExportedSource:
+    """Programs that take pictures (B, channels, height, width); see `app.models.sources.protocol.Source`."""
+
+    def load(self, argument: str, options: SourceOptions) -> SourceModel:
+        """Return the program in the file ``argument``."""
+        refuse_weights(options, f"exported:{argument}")
+        program = read_program(Path(argument))
+        specs = [spec for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT]
+        nodes = {node.name: node for node in program.graph.nodes}
+        inputs = [nodes[spec.arg.name].meta.get("val") for spec in specs]
+        if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
+            raise SourceError(
+                f"{argument}: has {len(inputs)} inputs; a network with one, pictures, can be served"
+            )
+        shape = tuple(inputs[0].shape)
+        if len(shape) != 4 or not all(isinstance(side, int) for side in shape[1:]) or shape[1] not in (1, 3):
+            raise SourceError(
+                f"{argument}: takes an input of shape {[str(side) for side in shape]}; it must be pictures, "
+                "(B, channels, height, width) with 1 or 3 channels and a fixed height and width"
+            )
+        if options.size not in (None, shape[2:]):
+            raise SourceError(f"--size: the program takes {shape[2]}×{shape[3]} only")
+        name = Path(argument).stem
+        return SourceModel(program, name, (1 if shape[1] == 1 else 3, shape[2], shape[3]), None, None, None)
