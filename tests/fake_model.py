@@ -1,5 +1,7 @@
 """A model of another shape than the shipped one: one channel, 48 high and 64 wide, four classes, no torch.
 
+One with another even height and width is made by a card that says so.
+
 Its logits are four times the means of the input's quadrants, and relevance is what each pixel adds to them, so
 that tests can compute what is to be answered.
 """
@@ -46,23 +48,24 @@ DESCRIPTION = Description(
 
 
 def logits_of(x: npt.NDArray[Any]) -> Floats:
-    """(1, 48, 64) -> (4,)."""
-    means: Floats = quadrants(x).mean(axis=(1, 3))  # (2, 24, 2, 32) -> (2, 2)
+    """(1, H, W) -> (4,)."""
+    means: Floats = quadrants(x).mean(axis=(1, 3))  # (2, H/2, 2, W/2) -> (2, 2)
     return WEIGHT * means.ravel()
 
 
 def quadrants(x: npt.NDArray[Any]) -> Floats:
-    """(1, 48, 64) -> (2, 24, 2, 32): quadrants down, rows, quadrants across, columns."""
-    return np.asarray(x, np.float64).reshape(2, HEIGHT // 2, 2, WIDTH // 2)
+    """(1, H, W) -> (2, H/2, 2, W/2): quadrants down, rows, quadrants across, columns."""
+    _, height, width = x.shape
+    return np.asarray(x, np.float64).reshape(2, height // 2, 2, width // 2)
 
 
 def relevance_of(x: npt.NDArray[Any], output_relevance: Floats) -> Floats:
-    """LRP-0 of the network, (1, 48, 64): the share of each pixel in its quadrant's sum."""
+    """LRP-0 of the network, (1, H, W): the share of each pixel in its quadrant's sum."""
     parts = quadrants(x)
     sums = parts.sum(axis=(1, 3), keepdims=True)
     shares = np.divide(parts, sums, out=np.zeros_like(parts), where=sums != 0)
     relevance: Floats = shares * output_relevance.reshape(2, 1, 2, 1)
-    return relevance.reshape(1, HEIGHT, WIDTH)
+    return relevance.reshape(x.shape)
 
 
 class FakeModel:
@@ -71,6 +74,7 @@ class FakeModel:
     description = DESCRIPTION
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        assert all(job.input.shape == self.description.card.input_size for job in jobs)
         return [_result(job) for job in jobs]
 
     def prepare_reference(self) -> None:
@@ -84,7 +88,6 @@ class FakeModel:
 
 
 def _result(job: Job) -> JobResult:
-    assert job.input.shape == (1, HEIGHT, WIDTH)
     assert job.input.dtype == np.float32
     logits = logits_of(job.input)
     if job.samples is not None:
@@ -94,7 +97,7 @@ def _result(job: Job) -> JobResult:
 
 
 def noisy_inputs(x: npt.NDArray[Any], samples: Samples) -> Floats:
-    """(1, 48, 64) -> (samples, 1, 48, 64): with noise, the share of the input's range that ``samples`` say."""
+    """(1, H, W) -> (samples, 1, H, W): with noise, the share of the input's range that ``samples`` say."""
     noise = samples.deviations(range(samples.count), x.shape)
     return x + samples.noise / STD * noise.astype(np.float64)
 
@@ -104,7 +107,7 @@ def _sampled(job: Job, logits: Floats, samples: Samples) -> JobResult:
     explanations = []
     for request in job.requests:
         put_in = _output_relevance(logits, request.target)
-        maps = np.stack([relevance_of(one, put_in) for one in inputs])  # (samples, 1, 48, 64)
+        maps = np.stack([relevance_of(one, put_in) for one in inputs])  # (samples, 1, H, W)
         statistic = {
             Statistic.MEAN: maps.mean(0),
             Statistic.STD: maps.std(0),
