@@ -57,10 +57,12 @@ const transposed = (rows) => rows[0].map((_, x) => rows.map((row) => row[x]));
 
 /** Replace each pixel by the mean of those at most `radius` away in its row. */
 function blurRows(rows, radius) {
-  return rows.map((row) =>
-    row.map((levels, x) => {
-      const near = row.slice(Math.max(0, x - radius), x + radius + 1);
-      return levels.map((_, channel) => near.reduce((sum, each) => sum + each[channel], 0) / near.length);
-    }),
-  );
+  return rows.map((row) => {
+    const sums = [row[0].map(() => 0)]; // of the first 0, 1, … pixels
+    for (const levels of row) sums.push(sums.at(-1).map((sum, channel) => sum + levels[channel]));
+    return row.map((_, x) => {
+      const [from, to] = [Math.max(0, x - radius), Math.min(row.length, x + radius + 1)];
+      return sums[to].map((sum, channel) => (sum - sums[from][channel]) / (to - from));
+    });
+  });
 }

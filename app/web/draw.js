@@ -3,6 +3,8 @@
 
 import { DEFAULTS } from "./state.js";
 
+const SQUARE = 3; // pixels of the screen, of the smallest square that is drawn as one
+
 /** Relevance of each pixel the model saw, channels summed. */
 export class Grid {
   /** @param {number[][][]} values (channels, height, width) */
@@ -83,24 +85,26 @@ export function drawPicture(c, picture, crop, padColour) {
   c.drawImage(picture, crop.left, crop.top, crop.width, crop.height, 0, 0, 1, 1);
 }
 
+/** Draw the map; squares for its pixels where they are large enough to be told apart. */
 export function drawMap(c, map, smooth) {
-  c.imageSmoothingEnabled = smooth;
+  c.imageSmoothingEnabled = smooth || c.getTransform().a < SQUARE * map.width;
   c.drawImage(map, 0, 0, 1, 1);
 }
 
 /**
- * The map over the picture, the stronger the more opaque: at most `opacity`, in 0…1. The picture is grey, as in
- * the service's own overlay, from the usual opacity on; below it gets its colours back.
+ * The map over the picture, with `opacity`, in 0…1, where it is strongest. The picture is grey, as in the
+ * service's own overlay, from the usual opacity on; below it gets its colours back.
  */
-export function drawOverlay(c, { picture, crop, padColour, map, grid, heatmap, sign, smooth, opacity }) {
+export function drawOverlay(c, { picture, crop, padColour, veil, smooth }, opacity) {
   drawPicture(c, picture, crop, padColour);
   c.globalCompositeOperation = "saturation";
   c.globalAlpha = Math.min(1, (100 * opacity) / DEFAULTS.opacity);
   c.fillStyle = "gray";
   c.fillRect(0, 0, 1, 1);
   c.globalCompositeOperation = "source-over";
+  c.globalAlpha = opacity;
+  drawMap(c, veil, smooth);
   c.globalAlpha = 1;
-  drawMap(c, masked(map, strength(grid, heatmap, sign, opacity), smooth), smooth);
 }
 
 /** Parts of the model's input over the picture. @param {HTMLCanvasElement | null} input null for no parts */
@@ -161,23 +165,25 @@ export function drawThumbnail(canvas, picture, crop) {
 
 /** @param {number[][][]} pixels (height, width, grey or RGB), 0 to 255 @returns {HTMLCanvasElement} */
 export function pixelCanvas(pixels) {
-  const rgba = pixels.flatMap((row) =>
-    row.flatMap(([red, green = red, blue = red]) => [red, green, blue, 255]),
-  );
-  return canvasOf(new ImageData(new Uint8ClampedArray(rgba), pixels[0].length));
+  const image = new ImageData(pixels[0].length, pixels.length);
+  pixels.flat().forEach(([red, green = red, blue = red], i) => image.data.set([red, green, blue, 255], 4 * i));
+  return canvasOf(image);
 }
 
 /** A mask of the more opaque pixels the larger their relevance. */
-function strength(grid, { vmin, vmax }, sign, opacity) {
+function strength(grid, { vmin, vmax }, sign) {
   const largest = Math.max(Math.abs(vmin), Math.abs(vmax));
-  const rgba = grid.values.flat().flatMap((value) => {
+  const image = new ImageData(grid.width, grid.height);
+  grid.values.flat().forEach((value, i) => {
     const shown = sign === "all" || value > 0 === (sign === "positive");
-    return [0, 0, 0, shown ? 255 * opacity * Math.sqrt(Math.min(1, Math.abs(value) / largest)) : 0];
+    if (shown) image.data[4 * i + 3] = 255 * Math.sqrt(Math.min(1, Math.abs(value) / largest));
   });
-  return canvasOf(new ImageData(new Uint8ClampedArray(rgba), grid.width));
+  return canvasOf(image);
 }
 
-function masked(map, mask, smooth) {
+/** The map, the more opaque the stronger, to be drawn over the picture. @returns {HTMLCanvasElement} */
+export function veilOf({ map, grid, answer, sign, smooth }) {
+  const mask = strength(grid, answer.heatmap, sign);
   const canvas = document.createElement("canvas");
   canvas.width = map.width;
   canvas.height = map.height;

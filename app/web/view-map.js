@@ -1,7 +1,7 @@
 // Picture, overlay and map side by side: one frame, one probe, one scale.
 
 import { byId } from "./dom.js";
-import { Frame, clearCanvas, drawMap, drawOverlay, drawPatches, drawPicture, outline, paint } from "./draw.js";
+import { Frame, clearCanvas, drawMap, drawOverlay, drawPatches, drawPicture, outline, paint, veilOf } from "./draw.js";
 import { Probe } from "./probe.js";
 import { describeMap, percent, signed } from "./words.js";
 
@@ -16,7 +16,7 @@ const IDLE = "Point at a pixel to read its relevance.";
 /** @param {Pick<import("./probe.js").Handlers, "onDraft" | "onCover" | "onUndo">} covering what to do with rectangles */
 export function createMapView(covering) {
   const frame = new Frame();
-  /** @type {Shown | null} */
+  /** @type {(Shown & {veil: HTMLCanvasElement}) | null} */
   let shown = null;
   let opacity = 1;
   /** @type {{rectangles: Rectangle[], pixels: HTMLCanvasElement | null}} */
@@ -30,15 +30,14 @@ export function createMapView(covering) {
 
   function draw() {
     if (!shown) return;
-    const { grid, map, smooth, picture, crop, padColour, sign, answer } = shown;
+    const { grid, map, smooth, picture, crop, padColour } = shown;
     const { rectangles, pixels } = covered;
-    const overlay = { picture, crop, padColour, map, grid, sign, smooth, opacity, heatmap: answer.heatmap };
     const layers = [
       (c) => {
         drawPicture(c, picture, crop, padColour);
         drawPatches(c, pixels, rectangles);
       },
-      (c) => drawOverlay(c, overlay),
+      (c) => drawOverlay(c, shown, opacity),
       (c) => drawMap(c, map, smooth),
     ];
     PANELS.map(byId).forEach((canvas, i) => {
@@ -115,7 +114,7 @@ export function createMapView(covering) {
 
     /** @param {Shown} next */
     show(next) {
-      shown = next;
+      shown = { ...next, veil: veilOf(next) };
       const { answer, title, grid } = next;
       const text = describeMap(answer, title, grid);
       byId("panel-relevance").setAttribute("aria-label", text);
