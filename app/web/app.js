@@ -1,12 +1,13 @@
 // Starts the page: what there is, where pictures come from, and what the address says.
 
-import { Service, ServiceError } from "./api.js";
+import { Latest, Service, ServiceError } from "./api.js";
 import { byId } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { checkState, createChecks } from "./link.js";
+import { Models } from "./models.js";
 import { Page, TABS } from "./page.js";
 import { watchSources } from "./picture.js";
-import { Address, Store, settable } from "./state.js";
+import { Address, OF_MODEL, Store, settable } from "./state.js";
 import { askKey, showBusy, showLinkProblems, tell } from "./view-trouble.js";
 
 /** Fragments are state here, so that this link may not follow its own. */
@@ -28,37 +29,55 @@ function watchTabs(store) {
   };
 }
 
-/** Read the state from the address, and say what in it is unknown. */
-function readLink(address, checks) {
-  const { state, problems } = checkState(address.read(location.hash), address.defaults, checks);
-  const unknown = address.unknown(location.hash).map((name) => `“${name}” in the link is unknown and ignored.`);
-  showLinkProblems([...problems, ...unknown]);
-  return state;
+/**
+ * Read a link: the model that it names, the state, and what in it is unknown.
+ * @param {string} hash @param {Models} models @param {any[]} colormaps
+ */
+async function readLink(hash, models, colormaps) {
+  const about = await models.describe(Address.model(hash));
+  const address = new Address(settable(about.rules));
+  const checks = createChecks({ ...about, colormaps, models: models.names }, TABS);
+  const { state, problems } = checkState(address.read(hash), address.defaults, checks);
+  const unknown = address.unknown(hash).map((name) => `“${name}” in the link is unknown and ignored.`);
+  return { about, address, state, problems: [...problems, ...unknown] };
 }
 
 async function start() {
   const service = new Service(showBusy, askKey);
   watchSkipLink();
-  const [rules, model, colormaps] = await Promise.all(
-    ["rules", "model", "colormaps"].map((path) => service.read(path)),
-  );
-  const address = new Address(settable(rules));
-  const checks = createChecks({ rules, model, colormaps }, TABS);
-  const store = new Store(readLink(address, checks));
+  const [entries, colormaps] = await Promise.all(["models", "colormaps"].map((path) => service.read(path)));
+  const models = new Models(service, entries.models);
+  const first = await readLink(location.hash, models, colormaps);
+  const store = new Store(first.state);
+  const following = new Latest();
   watchTabs(store);
-  const page = new Page(service, store, address, { rules, model, colormaps });
+  showLinkProblems(first.problems);
+
+  /** Show what a link of this page says. @param {string} hash */
+  function follow(hash) {
+    following.run(
+      () => readLink(hash, models, colormaps),
+      ({ about, address, state, problems }) => {
+        showLinkProblems(problems);
+        page.use(about, address);
+        const { example } = state;
+        if (example !== null && example !== store.state.example) page.open({ example }, true);
+        store.set(state);
+      },
+      (error) => page.fail(error, () => follow(hash)),
+    );
+  }
+
+  const page = new Page(service, store, { models: models.names, colormaps }, (name) =>
+    follow(page.address.write({ ...store.state, ...OF_MODEL, model: models.inState(name) })),
+  );
+  page.use(first.about, first.address);
   watchSources(
     (files, made) => page.openAll(files, made),
     (message) => page.fail(new ServiceError(message)),
   );
-  const { example } = store.state;
-  page.open({ example: example ?? EXAMPLES[0] }, true);
-  addEventListener("hashchange", () => {
-    const state = readLink(address, checks);
-    if (state.example !== null && state.example !== store.state.example)
-      page.open({ example: state.example }, true);
-    store.set(state);
-  });
+  page.open({ example: store.state.example ?? EXAMPLES[0] }, true);
+  addEventListener("hashchange", () => follow(location.hash));
 }
 
 start().catch((error) => tell(error, () => location.reload()));

@@ -1,5 +1,7 @@
 // A request as something to paste: a curl command, a Python program.
 
+const LONGEST = 200; // letters of a file's name; most file systems end at 255 bytes
+
 /** @typedef {{path: string, query: URLSearchParams, name: string, saveAs: string, withKey: boolean}} Request */
 
 /**
@@ -17,7 +19,7 @@ export function requestFor({ tab, rule, view }, { name, answer }, query, withKey
     path: comparing ? "compare" : "explain",
     query,
     name,
-    saveAs: `${words.join("-").replaceAll(/[/\\]/g, "_")}.png`,
+    saveAs: `${words.join("-").replaceAll(/[/\\]/g, "_").slice(0, LONGEST)}.png`,
     withKey,
   };
 }

@@ -29,10 +29,10 @@ function number(noun, minimum, maximum, instead) {
 }
 
 /**
- * @param {{rules: any[], model: any, colormaps: any[]}} service what it has @param {string[]} tabs
+ * @param {{rules: any[], model: any, models: string[], colormaps: any[]}} service what it has @param {string[]} tabs
  * @returns {Record<string, Check>} by field of the state; others are not checked
  */
-export function createChecks({ rules, model, colormaps }, tabs) {
+export function createChecks({ rules, model, models, colormaps }, tabs) {
   const names = rules.map(({ name }) => name);
   const classes = [...model.classes, ...model.classes.keys()].map(String); // numbers are taken as well
   const usualRule = rules.find(({ name }) => name === DEFAULTS.rule)?.title;
@@ -40,6 +40,7 @@ export function createChecks({ rules, model, colormaps }, tabs) {
   const size = { width, height };
   const parameters = rules.flatMap((rule) => rule.parameters);
   return {
+    model: among("model", models, `The default, ${model.name}, is used.`),
     example: among("example", EXAMPLES, "The first one is shown."),
     tab: among("view", tabs, "The map is shown."),
     rule: among("rule", names, `The default, ${usualRule}, is used.`),

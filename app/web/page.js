@@ -1,6 +1,7 @@
 // One picture and all that is shown of it: state in, requests out, answers to the views.
 
 import { Latest } from "./api.js";
+import { createClassSearch } from "./class-search.js";
 import { bitmapOf, byId, save } from "./dom.js";
 import { Grid, colourOf, pixelCanvas, whole } from "./draw.js";
 import { exampleFile } from "./examples.js";
@@ -14,6 +15,7 @@ import { createCompareView } from "./view-compare.js";
 import { createCoverView } from "./view-cover.js";
 import { createLayersView } from "./view-layers.js";
 import { createMapView } from "./view-map.js";
+import { createModelView } from "./view-model.js";
 import { createPictureView } from "./view-picture.js";
 import { createRuleView } from "./view-rule.js";
 import { createSamplesView } from "./view-samples.js";
@@ -27,7 +29,7 @@ import { overrideOf, report } from "./words.js";
 
 export const TABS = ["map", "compare", "layers", "trust"];
 const PAUSE_MS = 80; // between requests while a slider moves
-const MAP_SIDE = 512; // enough for a smooth map on a dense screen
+const SMOOTH_SIDE = 512; // enough for a smooth map on a dense screen; others are enlarged here
 
 /** What the page shows, once the service has said what there is. */
 export class Page {
@@ -38,48 +40,34 @@ export class Page {
   #timer = null;
   #picture = null; // to be explained
   #shown = null; // the picture that everything on the page is about, and its answer
+  #about = null; // the model that answers
 
-  constructor(service, store, address, { rules, model, colormaps }) {
-    this.address = address;
+  /**
+   * A page without a model; `use` gives it one.
+   * @param {import("./api.js").Service} service @param {import("./state.js").Store} store
+   * @param {{models: string[], colormaps: any[]}} offered @param {(name: string) => void} onModel another one is chosen
+   */
+  constructor(service, store, { models, colormaps }, onModel) {
     this.service = service;
     this.store = store;
     this.colormaps = colormaps;
-    this.limits = model.limits;
-    this.asked = [...ASKED, ...settable(rules)];
-    this.titles = new Map(rules.map(({ name, title }) => [name, title]));
+    this.model = createModelView(models, onModel);
     this.map = createMapView({
       onDraft: (rectangle) => this.cover.draft(rectangle),
       onCover: (rectangle) => this.cover.add(rectangle),
       onUndo: () => this.cover.undo(),
     });
-    this.rule = createRuleView(store, rules, colormaps);
     this.pictures = createPictureView((example) => this.open({ example }));
     this.strip = createStripView((file) => this.open({ file }));
     this.scores = createScoresView(
-      (target) => store.set({ target, ...(store.state.versus === target && { versus: null }) }),
+      (target) => this.#choose(target),
       (versus) => this.#contrast(versus),
     );
-    const mean = model.normalisation.mean.map((level) => Math.round(255 * level));
-    this.cover = createCoverView(store, service, mean, this, (error) => this.fail(error));
-    this.compare = createCompareView(store, rules, model.classes, (rule, target) =>
-      store.set({ rule, target, versus: null, tab: "map" }),
-    );
-    this.layers = createLayersView(model.layers, (name) => this.titles.get(name) ?? name);
-    this.requests = new Requests(service, store, rules, (state, answer) => this.compare.picked(state, answer));
-    this.trust = createTrustView(store, this.titles, (query, shown, signal) =>
-      this.requests.evaluate(query, shown, signal),
-    );
-    this.details = this.#createDetails();
     this.take = createTakeView(
       () => this.requests.describe(this.#shown),
       (accept) => this.requests.fetchAs(this.#shown, accept),
       (error) => this.fail(error),
     );
-    const [, height, width] = model.input_size;
-    document.documentElement.style.setProperty("--model-shape", `${width} / ${height}`);
-    this.padColour = colourOf(mean);
-    byId("model").textContent =
-      `${model.name}${model.accuracy ? `, right on ${(100 * model.accuracy).toFixed(1)}% of its test pictures` : ""}`;
     byId("hold").onchange = ({ target }) =>
       store.set({ vmax: target.checked && this.#shown ? this.#shown.answer.heatmap.vmax : null });
     byId("grid-png").onclick = () =>
@@ -92,13 +80,49 @@ export class Page {
       (error) => this.fail(error),
     );
     byId("copy-link").onclick = () => this.#copyLink();
-    this.samples = createSamplesView(
-      model,
-      (more, signal) => this.requests.explain(this.#shown, more, signal),
-      (error) => this.fail(error),
-    );
     store.subscribe((state, changed) => this.#changed(state, changed));
-    this.#show(store.state);
+  }
+
+  /**
+   * Show what is about another model, and nothing of the one before.
+   * @param {import("./models.js").About} about @param {import("./state.js").Address} address for its rules
+   */
+  use(about, address) {
+    if (about === this.#about) return;
+    const { model, rules } = about;
+    this.#explaining.cancel();
+    if (this.#picture) this.#clear(this.#picture, `${model.name} is asked …`);
+    this.#about = about;
+    this.address = address;
+    this.#createViews(model, rules);
+    this.model.show(model);
+    this.#show(this.store.state);
+  }
+
+  /** Create what depends on the model. */
+  #createViews(model, rules) {
+    const { store } = this;
+    const failed = (error) => this.fail(error);
+    const mean = model.normalisation.mean.map((level) => Math.round(255 * level));
+    this.limits = model.limits;
+    this.padColour = colourOf(mean);
+    this.asked = [...ASKED, ...settable(rules)];
+    this.titles = new Map(rules.map(({ name, title }) => [name, title]));
+    this.rule = createRuleView(store, rules, this.colormaps);
+    this.compare = createCompareView(store, rules, model.classes, (rule, target) =>
+      store.set({ rule, target, versus: null, tab: "map" }),
+    );
+    this.requests = new Requests(this.service, store, this.#about, (state, answer) => this.compare.picked(state, answer));
+    this.cover = createCoverView(store, (file, signal) => this.requests.predict(file, signal), mean, this, failed);
+    this.layers = createLayersView(model.layers, (name) => this.titles.get(name) ?? name);
+    this.trust = createTrustView(store, this.titles, (query, shown, signal) =>
+      this.requests.evaluate(query, shown, signal),
+    );
+    this.samples = createSamplesView(model, (more, signal) => this.requests.explain(this.#shown, more, signal), failed);
+    this.details = this.#createDetails();
+    createClassSearch("class-search", model.classes, (label, button) =>
+      button === "versus" ? this.#contrast(label) : this.#choose(label),
+    );
   }
 
   /** Explain the first of these files; a strip lets choose another. @param {File[]} files @param {boolean} [made] by the page */
@@ -125,15 +149,21 @@ export class Page {
     );
   }
 
-  /** Say what went wrong. @param {Error} error */
-  fail(error) {
-    tell(error, () => this.#explain());
+  /** Say what went wrong. @param {Error} error @param {() => void} [again] what may help */
+  fail(error, again = () => this.#explain()) {
+    this.model.mark(this.#about.model.name);
+    tell(error, again);
+  }
+
+  #choose(target) {
+    this.store.set({ target, ...(this.store.state.versus === target && { versus: null }) });
   }
 
   #contrast(versus) {
     const { state } = this.store;
-    if (versus === state.versus) return this.store.set({ versus: null });
-    return this.store.set({ versus, target: state.target ?? this.#shown.answer.target.label });
+    const target = state.target ?? this.#shown?.answer.target.label;
+    if (versus === target || !target) return;
+    this.store.set(versus === state.versus ? { versus: null } : { versus, target });
   }
 
   #changed(state, changed) {
@@ -186,7 +216,9 @@ export class Page {
     byId("panel-map").setAttribute("aria-busy", "true");
     this.#explaining.run(
       async (signal) => {
-        const answer = await this.requests.explain(picture, { values: true, size: MAP_SIDE }, signal);
+        const size = state.interpolation === "bicubic" ? SMOOTH_SIDE : "model";
+        const more = { values: true, size, ...this.requests.allScores };
+        const answer = await this.requests.explain(picture, more, signal);
         return { answer, map: await bitmapOf(answer.heatmap.data) };
       },
       ({ answer, map }) => {
@@ -198,7 +230,7 @@ export class Page {
       (error) => {
         byId("panel-map").setAttribute("aria-busy", "false");
         this.#enable(false);
-        if (this.#isOther(picture)) this.#clear(picture);
+        if (this.#isOther(picture)) this.#clear(picture, `No explanation of ${picture.name}`);
         this.fail(error);
       },
     );
@@ -214,11 +246,12 @@ export class Page {
     for (const { view } of Object.values(this.details)) view.clear();
   }
 
-  /** Remove all that is about the last picture: there is no answer for the new one. */
-  #clear(picture) {
+  /** Remove all that is about the last picture or model: there is no answer for the new one. */
+  #clear(picture, heading) {
     this.#shown = null;
+    this.#enable(false);
     this.#clearDetails();
-    showNoAnswer(picture.name);
+    showNoAnswer(heading);
     byId("report").textContent = "";
     for (const view of [this.pictures, this.scores, this.map, this.cover, this.verify, this.samples, this.take]) view.clear(picture);
   }

@@ -2,7 +2,7 @@
 
 import { DEFAULTS } from "./state.js";
 
-const SHARED = ["start", "fit", "sign", "normalize", "colormap", "interpolation"];
+const SHARED = ["model", "start", "fit", "sign", "normalize", "colormap", "interpolation"];
 
 /** A change of one of these, or of a parameter of a rule, asks for a new explanation. */
 export const ASKED = [...SHARED, "rule", "target", "versus", "layers", "vmax"];
@@ -25,17 +25,27 @@ export function compareQuery(state, rules, targets, parameters) {
 }
 
 /** An evaluation is about a rule with its default parameters. @param {import("./state.js").State} state */
-export function evaluateQuery({ rule, target, fit }) {
-  const query = new URLSearchParams({ rule });
-  if (target !== null) query.set("target", target);
-  if (fit !== DEFAULTS.fit) query.set("fit", fit);
-  return query;
+export function evaluateQuery(state) {
+  const query = new URLSearchParams({ rule: state.rule });
+  if (state.target !== null) query.set("target", state.target);
+  return withChanged(query, state, ["model", "fit"]);
+}
+
+/** The scores of pixels that already have the size of the model's input. @param {import("./state.js").State} state */
+export function predictQuery(state) {
+  return withChanged(new URLSearchParams({ fit: "stretch" }), state, ["model"]);
 }
 
 function withStyle(query, state, parameters) {
   for (const name of parameters) if (state[name] !== null) query.set(name, state[name]);
   for (const override of state.layers) query.append("layers", override);
-  for (const name of SHARED) if (state[name] !== DEFAULTS[name]) query.set(name, state[name]);
+  withChanged(query, state, SHARED);
   if (state.vmax !== null && state.normalize !== "minmax") query.set("vmax", state.vmax);
+  return query;
+}
+
+/** Add those of `names` whose value is not the default. */
+function withChanged(query, state, names) {
+  for (const name of names) if (state[name] !== DEFAULTS[name]) query.set(name, state[name]);
   return query;
 }

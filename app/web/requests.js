@@ -1,8 +1,9 @@
 // Requests about the picture on the page.
 
 import { requestFor } from "./code.js";
-import { compareQuery, explainQuery } from "./query.js";
+import { compareQuery, explainQuery, predictQuery } from "./query.js";
 import { settable } from "./state.js";
+import { SHOWN } from "./view-scores.js";
 
 const CELL_SIDE = 128; // of the small maps of layers, in pixels
 
@@ -10,14 +11,16 @@ const CELL_SIDE = 128; // of the small maps of layers, in pixels
 
 export class Requests {
   /**
-   * @param {import("./api.js").Service} service @param {import("./state.js").Store} store @param {any[]} rules
+   * @param {import("./api.js").Service} service @param {import("./state.js").Store} store @param {import("./models.js").About} about
    * @param {(state: import("./state.js").State, answer: any) => {rules: string[], targets: string[]}} picked to compare
    */
-  constructor(service, store, rules, picked) {
+  constructor(service, store, { model, rules }, picked) {
     this.service = service;
     this.store = store;
     this.parameters = new Map(rules.map((rule) => [rule.name, settable([rule])]));
     this.picked = picked;
+    /** Parameters that ask for the scores of all classes: those in view may be far down. */
+    this.allScores = model.classes.length > SHOWN ? { top_k: model.classes.length } : {};
   }
 
   /**
@@ -41,6 +44,13 @@ export class Requests {
   /** Ask for the relevance at several layers. @param {Shown} shown @param {string[]} layers @param {AbortSignal} signal */
   layers(shown, layers, signal) {
     return Promise.all(layers.map((layer) => this.explain(shown, { layer, size: CELL_SIDE }, signal)));
+  }
+
+  /** Ask for the scores of pixels of the model's size. @param {Blob} file @param {AbortSignal} signal */
+  predict(file, signal) {
+    const query = predictQuery(this.store.state);
+    for (const [name, value] of Object.entries(this.allScores)) query.set(name, value);
+    return this.#ask("predict", query, file, signal);
   }
 
   /** @param {URLSearchParams} query @param {Shown} shown @param {AbortSignal} signal */

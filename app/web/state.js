@@ -9,6 +9,7 @@ const number = {
 const list = { read: (values) => values, write: (value) => value };
 
 const FIELDS = {
+  model: text,
   example: text,
   tab: text,
   rule: text,
@@ -31,10 +32,11 @@ const FIELDS = {
 };
 
 /**
- * What is not in the address. `null` leaves the choice to the service: its default parameter or start, the
+ * What is not in the address. `null` leaves the choice to the service: its default model, parameter or start, the
  * predicted class, the map's own scale; no rules and targets to compare are the page's first few.
  */
 export const DEFAULTS = Object.freeze({
+  model: null,
   example: null,
   tab: "map",
   rule: "epsilon_plus_flat",
@@ -58,6 +60,8 @@ export const DEFAULTS = Object.freeze({
 
 /** What a new picture makes meaningless. */
 export const OF_PICTURE = Object.freeze({ target: null, versus: null, vmax: null, targets: [], cover: [] });
+/** What another model makes meaningless. */
+export const OF_MODEL = Object.freeze({ ...OF_PICTURE, layers: [] });
 
 /** Parameters that follow from another one, which GET /rules does not say: α − β = 1. */
 const DEPENDENT = new Set(["beta"]);
@@ -79,6 +83,11 @@ export class Address {
     this.#fields = { ...FIELDS, ...Object.fromEntries(parameters.map((name) => [name, number])) };
     /** @type {State} what an address without fragment says */
     this.defaults = { ...DEFAULTS, ...Object.fromEntries(parameters.map((name) => [name, null])) };
+  }
+
+  /** The model that a link names: its rules have the parameters that the link may have. @param {string} hash */
+  static model(hash) {
+    return new URLSearchParams(hash.slice(1)).get("model");
   }
 
   /** @param {string} hash @returns {State} */

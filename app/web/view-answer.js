@@ -3,9 +3,12 @@
 import { byId, make } from "./dom.js";
 import { question, standing } from "./words.js";
 
+const LONG = 60; // letters of a heading that is set smaller
+
 /** @param {string} heading */
 function showHeading(heading) {
   byId("question").textContent = heading;
+  byId("question").classList.toggle("long", heading.length > LONG);
   document.title = `${heading} – LRPServe`;
 }
 
@@ -16,9 +19,9 @@ export function showAnswer(answer, warnings) {
   byId("warnings").replaceChildren(...warnings.map((textContent) => make("li", { textContent })));
 }
 
-/** Say that there is no answer for a picture. @param {string} name */
-export function showNoAnswer(name) {
-  showHeading(`No explanation of ${name}`);
+/** Show nothing but a heading. @param {string} heading */
+export function showNoAnswer(heading) {
+  showHeading(heading);
   byId("answer").textContent = "";
   byId("warnings").replaceChildren();
 }

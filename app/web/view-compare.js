@@ -1,6 +1,8 @@
 // Rules × classes as a grid, all on one scale.
 
+import { createClassSearch } from "./class-search.js";
 import { byId, heatmapImage, make } from "./dom.js";
+import { SHOWN } from "./view-scores.js";
 import { describeCell, plain, putIn, signed } from "./words.js";
 
 const SOME = 3;
@@ -12,11 +14,13 @@ const SOME = 3;
 export function createCompareView(store, rules, classes, onCell) {
   const titles = new Map(rules.map(({ name, title }) => [name, title]));
   const pickers = {
-    rules: createPicker(byId("pick-rules"), titles, (names) => store.set({ rules: names })),
-    targets: createPicker(byId("pick-targets"), new Map(classes.map((label) => [label, label])), (names) =>
-      store.set({ targets: names }),
-    ),
+    rules: createPicker(byId("pick-rules"), (name) => titles.get(name), (rules) => store.set({ rules })),
+    targets: createPicker(byId("pick-targets"), (label) => label, (targets) => store.set({ targets })),
   };
+  const added = new Set(); // classes that are offered though they are not likely
+  createClassSearch("compare-search", classes, (label) =>
+    store.set({ targets: [...new Set([...pickers.targets.ticked(), label])] }),
+  );
 
   let summary = "";
 
@@ -26,6 +30,7 @@ export function createCompareView(store, rules, classes, onCell) {
 
     clear() {
       summary = "";
+      added.clear();
       byId("grid").replaceChildren();
       byId("grid-scale").textContent = "";
     },
@@ -33,13 +38,13 @@ export function createCompareView(store, rules, classes, onCell) {
     /** What is compared: what was picked, else the first few. @param {any} answer of the map */
     picked(state, answer) {
       const few = [...new Set([state.rule, ...titles.keys()])].slice(0, SOME);
-      const likely = answer.scores.slice(0, SOME).map(({ label }) => label);
-      const picked = {
-        rules: state.rules.length ? state.rules : few,
-        targets: state.targets.length ? state.targets : likely,
-      };
-      for (const [name, picker] of Object.entries(pickers)) picker.show(picked[name]);
-      return picked;
+      const likely = answer.scores.slice(0, SHOWN).map(({ label }) => label);
+      const rules = state.rules.length ? state.rules : few;
+      const targets = state.targets.length ? state.targets : likely.slice(0, SOME);
+      for (const label of targets) added.add(label);
+      pickers.rules.show(rules, [...titles.keys()]);
+      pickers.targets.show(targets, classes.filter((label) => likely.includes(label) || added.has(label)));
+      return { rules, targets };
     },
 
     /** @param {{explanations: any[]}} comparison rules outer, classes inner */
@@ -91,19 +96,25 @@ function startsByTarget(explanations) {
 const breakable = (title) => title.split(/(?<=[a-z\d])(?=[A-Z])/).flatMap((part) => [make("wbr"), part]);
 
 /** Boxes to tick, of which one at least stays ticked. */
-function createPicker(place, choices, onChange) {
-  const boxes = [...choices].map(([value, text]) => {
-    const input = make("input", { type: "checkbox", value });
-    place.append(make("label", {}, input, text));
-    return input;
-  });
+function createPicker(place, textOf, onChange) {
+  let boxes = [];
+
+  function build(choices) {
+    boxes = choices.map((value) => make("input", { type: "checkbox", value }));
+    place.replaceChildren(...boxes.map((box) => make("label", {}, box, textOf(box.value))));
+  }
+
   const ticked = () => boxes.filter(({ checked }) => checked).map(({ value }) => value);
   place.onchange = ({ target }) => {
     if (!ticked().length) target.checked = true;
     else onChange(ticked());
   };
   return {
-    show(names) {
+    ticked,
+
+    /** @param {string[]} names that are ticked @param {string[]} choices all that are offered */
+    show(names, choices) {
+      if (choices.join() !== boxes.map(({ value }) => value).join()) build(choices); // else the focus stays
       for (const box of boxes) box.checked = names.includes(box.value);
     },
   };

@@ -14,12 +14,13 @@ const DRAWING = "Drag over the picture, or use Space and the arrow keys on it.";
 /** @typedef {import("./cover.js").Rectangle} Rectangle */
 
 /**
- * @param {import("./state.js").Store} store @param {import("./api.js").Service} service
+ * @param {import("./state.js").Store} store
+ * @param {(file: Blob, signal: AbortSignal) => Promise<any>} predict
  * @param {number[]} mean levels of the model's mean pixel, 0 to 255
  * @param {{map: any, pictures: any, scores: any}} views that show what is covered
  * @param {(error: Error) => void} failed
  */
-export function createCoverView(store, service, mean, { map, pictures, scores }, failed) {
+export function createCoverView(store, predict, mean, { map, pictures, scores }, failed) {
   const asking = new Latest();
   let timer = null;
   /** What is on the page: null while there is no answer. @type {{picture: any, answer: any, grid: any} | null} */
@@ -104,7 +105,7 @@ export function createCoverView(store, service, mean, { map, pictures, scores },
     asking.run(
       async (signal) => {
         const file = await new Promise((resolve) => input.toBlob(resolve, "image/png"));
-        return (await service.post("predict?fit=stretch", file, "application/json", signal)).json();
+        return predict(file, signal);
       },
       (answer) => {
         settle(trouble);

@@ -10,11 +10,11 @@ const CHOICES = ["fit", "sign", "normalize", "colormap", "start", "view"];
 
 /** @param {import("./state.js").Store} store @param {any[]} rules @param {any[]} colormaps */
 export function createRuleView(store, rules, colormaps) {
-  byId("rule").append(
+  byId("rule").replaceChildren(
     optionGroup("Composites: a rule for each kind of layer", "composite"),
     optionGroup("Single rules, on every layer", "rule"),
   );
-  byId("colormap").append(
+  byId("colormap").replaceChildren(
     ...colormaps.map(({ name, description }) =>
       make("option", { value: name, textContent: name, title: description }),
     ),

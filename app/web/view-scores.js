@@ -4,10 +4,14 @@
 import { byId, make } from "./dom.js";
 import { percent, points } from "./words.js";
 
+/** So many of the most probable classes are shown; others are searched. */
+export const SHOWN = 10;
+const LONG = 11; // letters of a name that has no room beside its bar
+
 /** @param {(label: string) => void} onTarget @param {(label: string) => void} onVersus */
 export function createScoresView(onTarget, onVersus) {
   let rows = [];
-  let scores = []; // of the whole picture
+  let scores = []; // of the whole picture: the most probable ones, and those that are asked about
 
   function build(labels) {
     rows = labels.map((label) => {
@@ -33,6 +37,7 @@ export function createScoresView(onTarget, onVersus) {
       versus.onclick = () => onVersus(label);
       return { label, fill, was, number, change, target, versus, item: make("li", {}, target, versus) };
     });
+    byId("scores").classList.toggle("long", labels.some((label) => label.length > LONG));
     byId("scores").replaceChildren(...rows.map(({ item }) => item));
   }
 
@@ -60,7 +65,8 @@ export function createScoresView(onTarget, onVersus) {
 
     /** @param {{scores: {label: string, probability: number}[], target: object, versus: object | null}} answer */
     show({ target, versus, ...answer }) {
-      scores = answer.scores;
+      const asked = [target.label, versus?.label];
+      scores = answer.scores.filter(({ label }, place) => place < SHOWN || asked.includes(label));
       const labels = scores.map(({ label }) => label);
       if (labels.join() !== rows.map(({ label }) => label).join()) build(labels); // else the focus stays
       for (const row of rows) {

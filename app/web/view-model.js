@@ -1,0 +1,36 @@
+// The model that answers, and the choice between several.
+
+import { byId, make } from "./dom.js";
+import { SHOWN } from "./view-scores.js";
+
+const LARGE = 100; // pixels of a side: small maps of such inputs are reduced, not enlarged
+
+/** @param {string[]} names of all models @param {(name: string) => void} onModel */
+export function createModelView(names, onModel) {
+  const several = names.length > 1;
+  const select = byId("models");
+  select.append(...names.map((name) => make("option", { value: name, textContent: name })));
+  select.hidden = !several;
+  select.onchange = () => onModel(select.value);
+
+  return {
+    /** Show again which one answers. @param {string} name */
+    mark(name) {
+      select.value = name;
+    },
+
+    /** @param {any} model as of GET /models/NAME */
+    show({ name, classes, input_size: [, height, width], accuracy }) {
+      const facts = several ? [`${classes.length} classes`, `${width}×${height} pixels`] : [name];
+      if (accuracy) facts.push(`right on ${(100 * accuracy).toFixed(1)}% of its test pictures`);
+      select.value = name;
+      byId("model").textContent = facts.join(", ");
+      const { style } = document.documentElement;
+      style.setProperty("--model-shape", `${width} / ${height}`);
+      style.setProperty("--map-rendering", Math.max(width, height) > LARGE ? "auto" : "pixelated");
+      const searched = classes.length > SHOWN ? classes : [];
+      byId("classes").replaceChildren(...searched.map((value) => make("option", { value })));
+      for (const id of ["class-search", "compare-search"]) byId(id).hidden = !searched.length;
+    },
+  };
+}
