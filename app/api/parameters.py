@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from app.lrp.composites import rule_parameters
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import Start
+from app.lrp.rules import AttentionRule
 from app.lrp.samples import DEFAULT_NOISE, MAX_SAMPLES, MAX_SEED, MIN_SAMPLES, Sampling, Statistic
 from app.modalities.image.drawing.colormaps import COLORMAPS
 from app.modalities.image.drawing.layout import MAX_INPUT_SIDE
@@ -76,6 +77,16 @@ TargetName = Annotated[
     ),
 ]
 
+AttentionName = Annotated[
+    AttentionRule | None,
+    Field(
+        examples=["cp"],
+        description="Rule of attention, for models that have it (`GET /models/NAME`). `cp`, the default: weights "
+        "of attention are constants, and relevance goes to the values (Ali et al. 2022). `attnlrp`: half of it "
+        "goes to the weights (Achtibat et al. 2024).",
+    ),
+]
+
 FORM_OF_ANSWER = "Form of the answer, for an address bar; overrides the Accept header."
 
 
@@ -126,6 +137,7 @@ class MapParameters(PredictParameters):
         description="Overrides for layers by name or glob, repeatable, the last match wins: "
         "`{{first_layer}}:w_square`, `{{layers}}:gamma(gamma=0.5)`.",
     )
+    attention: AttentionName = None
     start: Start | None = Field(
         None,
         examples=["logit"],
@@ -247,6 +259,7 @@ class MapParameters(PredictParameters):
         return ExplainOptions(
             parameters=self.rule_parameters(),
             layers=tuple(self.layers),
+            attention=self.attention,
             start=self.start,
             layer=self.layer,
             image=ImageOptions(self.fit, self.style(view)),

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from app.api.parameters import (
     FORM_OF_ANSWER,
+    AttentionName,
     MapParameters,
     Name,
     PredictParameters,
@@ -36,6 +37,7 @@ class EvaluateParameters(PredictParameters):
         examples=[["epsilon_plus_flat", "gamma"]],
         description="Composites or rules, repeatable, with their default parameters; default all composites.",
     )
+    attention: AttentionName = None
     target: TargetName = None
     patch: int | None = Field(
         None,
@@ -56,6 +58,7 @@ class EvaluateParameters(PredictParameters):
         """Return the options of an evaluation."""
         return EvaluateOptions(
             rules=tuple(self.rule),
+            attention=self.attention,
             target=self.target,
             patch=self.patch,
             replacement=self.replacement,

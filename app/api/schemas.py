@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.lrp.composites import CompositeDefinition, meaning_of_signs
-from app.lrp.rules import Rule
+from app.lrp.composites import CompositeDefinition, has_attention, meaning_of_signs
+from app.lrp.rules import ATTENTION_RULES, AttentionRule, Rule
 from app.models.card import Normalisation, Preprocessing, TrainingRecord
 from app.models.protocol import Description
 
@@ -62,6 +62,9 @@ class AboutModel(BaseModel):
     dropout: list[float] | None = Field(
         description="Probabilities of the dropout layers in training, in their order; null: unknown. Without any "
         "above 0 there are no samples with `sampling=dropout`."
+    )
+    attention: list[AttentionRule] = Field(
+        description="What `attention=` may be; empty for a network without attention."
     )
     accuracy: float | None = Field(description="Share of the test pictures that it gets right, if measured.")
     training: TrainingRecord | None
@@ -137,6 +140,7 @@ def about_model(described: Description, limits: Limits) -> AboutModel:
         preprocessing=card.preprocessing,
         sha256=card.sha256,
         dropout=None if card.dropout is None else list(card.dropout),
+        attention=list(ATTENTION_RULES) if has_attention(described.chain) else [],
         accuracy=test.accuracy if test else None,
         training=card.training,
         device=described.device,

@@ -14,7 +14,7 @@ from typing import Literal
 from app.errors import InvalidParameterError
 from app.lrp.definition import Definition, Parameter, Values
 from app.lrp.overrides import check_count, overridden, parsed_rule
-from app.lrp.rules import CP, EPSILON, GAMMA, NORM, PASS, RULES, AssignedRule, Rule
+from app.lrp.rules import CP, EPSILON, GAMMA, NORM, PASS, RULES, AssignedRule, AttentionRule, Rule
 from app.lrp.sources import KOHLBRENNER_2020, MONTAVON_2019
 
 Kind = Literal["convolution", "dense", "proportional", "attention", "other"]
@@ -154,7 +154,7 @@ def resolve(
     parameters: Values,
     overrides: Sequence[str],
     composites: Composites = COMPOSITES,
-    attention: str = CP,
+    attention: AttentionRule = CP,
 ) -> Composite:
     """Return the rule of every layer of ``chain``.
 
@@ -164,7 +164,7 @@ def resolve(
         parameters: parameters of that composite or rule, by name.
         overrides: ``GLOB:RULE`` or ``GLOB:RULE(name=value, …)`` for names of layers; the last match counts.
         composites: composites that ``rule`` may name.
-        attention: one of `ATTENTION_RULES`.
+        attention: rule of attention.
 
     Raises:
         InvalidParameterError: if one of them is unknown, malformed or out of range.
@@ -179,6 +179,11 @@ def resolve(
     assigned |= _by_role(with_weights, _roles(chosen), values)
     assigned |= overridden((*_own_overrides(chosen), *overrides), list(with_weights))
     return Composite(rule, tuple(values.items()), tuple(assigned.items()))
+
+
+def has_attention(chain: Chain) -> bool:
+    """Return whether a network has layers whose rule is one of `ATTENTION_RULES`."""
+    return any(kind == "attention" for _, kind in chain)
 
 
 def definition(name: str, composites: Composites = COMPOSITES) -> Rule | CompositeDefinition:

@@ -9,7 +9,7 @@ w⁻ = min(w, 0).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from app.errors import InvalidParameterError
 from app.lrp.definition import Definition, Parameter, Values
@@ -29,13 +29,14 @@ NORM = "norm"
 """Rule of average pooling, means, sums, differences and batch norms of their own; it cannot be chosen. Relevance
 is shared in proportion to the contributions.
 """
-CP = "cp"
+CP: Literal["cp"] = "cp"
 """Rule of attention: its weights are constants, and all relevance goes to the values (conservative propagation,
 Ali et al. 2022). Other products of two values give each factor half.
 """
-ATTNLRP = "attnlrp"
+ATTNLRP: Literal["attnlrp"] = "attnlrp"
 """Rule of attention: each factor of a product gets half, and softmax x · (R − s·ΣR) (Achtibat et al. 2024)."""
-ATTENTION_RULES = (CP, ATTNLRP)
+AttentionRule = Literal["cp", "attnlrp"]
+ATTENTION_RULES: tuple[AttentionRule, ...] = get_args(AttentionRule)
 """Rules of softmax and of products of two values that both depend on the network's input."""
 
 PARTITION_TOLERANCE = 1e-9

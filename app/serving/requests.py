@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from app.errors import InvalidParameterError
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, Composites, definition
 from app.lrp.request import ExplanationRequest, Start, Target
+from app.lrp.rules import AttentionRule
 from app.lrp.samples import DEFAULT_NOISE, Samples, Sampling, Statistic
 from app.modalities.image.modality import ImageOptions
 from app.models.card import ModelCard
@@ -20,8 +21,8 @@ MAX_COMPARED = 150
 MAX_SAMPLED = 128
 """Samples of all explanations of one request together: twice those that one explanation may have."""
 
-Resolve = Callable[[str, dict[str, float], Sequence[str]], Composite]
-"""Rule name, its parameters and overrides -> the rule of each layer of the network."""
+Resolve = Callable[[str, dict[str, float], Sequence[str], AttentionRule | None], Composite]
+"""Rule name, its parameters, overrides and rule of attention -> the rule of each layer of the network."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ExplainOptions:
     rule: str = DEFAULT_RULE
     parameters: dict[str, float] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
+    attention: AttentionRule | None = None
     target: str | None = None
     versus: str | None = None
     start: Start | None = None
@@ -100,6 +102,7 @@ class EvaluateOptions:
 
     rules: tuple[str, ...] = ()
     """Empty: all composites."""
+    attention: AttentionRule | None = None
     target: str | None = None
     patch: int | None = None
     """Side of a patch in pixels of the network's input; ``None``: see `default_patch`."""
@@ -127,7 +130,7 @@ class RequestFactory:
 
     def explanation(self, options: ExplainOptions) -> ExplanationRequest:
         """Return the request that ``options`` describe; raises `InvalidParameterError`."""
-        composite = self._resolve(options.rule, options.parameters, options.layers)
+        composite = self._resolve(options.rule, options.parameters, options.layers, options.attention)
         composite.position(options.layer)  # raises here, for this request alone, not for its batch
         self._check_sampling(options.samples)
         target = None if options.target is None else self._index("target", options.target)
@@ -169,7 +172,8 @@ class RequestFactory:
         rules = options.rules or tuple(self._composites)
         _refuse_twice("rule", rules)
         explanations = tuple(
-            self.explanation(ExplainOptions(rule=rule, target=options.target)) for rule in rules
+            self.explanation(ExplainOptions(rule=rule, attention=options.attention, target=options.target))
+            for rule in rules
         )
         return EvaluationRequest(explanations, self._patch(options.patch), options.replacement)
 

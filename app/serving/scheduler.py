@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from app.errors import InternalError, UnavailableError
-from app.lrp.composites import Composite, resolve
+from app.errors import InternalError, InvalidParameterError, UnavailableError
+from app.lrp.composites import Composite, has_attention, resolve
+from app.lrp.rules import CP, AttentionRule
 from app.models.protocol import Description, Job, JobResult, Model, ModelLostError, NoMemoryError
 from app.runtime.batcher import Batcher
 from app.runtime.executor import Timed
@@ -77,8 +78,8 @@ class Scheduler:
         model.watch(self._turns.lose)
         composites = self.description.composites
         self._resolved = lru_cache(MAX_CACHED_COMPOSITES)(
-            lambda rule, parameters, overrides: resolve(
-                self.description.chain, rule, dict(parameters), overrides, composites
+            lambda rule, parameters, overrides, attention: resolve(
+                self.description.chain, rule, dict(parameters), overrides, composites, attention or CP
             )
         )
 
@@ -87,9 +88,17 @@ class Scheduler:
         """Number of jobs that wait for a batch."""
         return self._batcher.waiting
 
-    def resolve(self, rule: str, parameters: dict[str, float], overrides: Sequence[str]) -> Composite:
-        """Return which layer gets which rule. Raises `InvalidParameterError`."""
-        return self._resolved(rule, tuple(parameters.items()), tuple(overrides))
+    def resolve(
+        self,
+        rule: str,
+        parameters: dict[str, float],
+        overrides: Sequence[str],
+        attention: AttentionRule | None = None,
+    ) -> Composite:
+        """Return which layer gets which rule; `CP` without ``attention``. Raises `InvalidParameterError`."""
+        if attention is not None and not has_attention(self.description.chain):
+            raise InvalidParameterError("attention", "the model has no attention; leave it out")
+        return self._resolved(rule, tuple(parameters.items()), tuple(overrides), attention)
 
     async def submit(self, job: Job) -> Timed[JobResult]:
         """Return the result of ``job``. Raises what `Batcher.submit` does."""

@@ -22,7 +22,7 @@ from app.lrp.composites import resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.kinds import kinds
 from app.lrp.graph.trace import trace
-from app.lrp.rules import ATTNLRP, CP
+from app.lrp.rules import ATTNLRP, CP, AttentionRule
 
 EPSILON = 1e-6  # as the engine's in sums, means and products of matrices, which cannot be chosen
 CLASSES = (1, 3)
@@ -72,7 +72,7 @@ def by_autolrp(model: nn.Module, inputs: Tensor, rules: Rules) -> Tensor:
     return torch.cat(maps)
 
 
-def by_engine(model: nn.Module, inputs: Tensor, rule: str, attention: str) -> Tensor:
+def by_engine(model: nn.Module, inputs: Tensor, rule: str, attention: AttentionRule) -> Tensor:
     traced = trace(model, inputs)
     composite = resolve(kinds(traced.graph), rule, {"epsilon": EPSILON}, [], attention=attention)
     bounds = torch.zeros(1, dtype=inputs.dtype)  # no rule here reads them
@@ -85,7 +85,7 @@ def by_engine(model: nn.Module, inputs: Tensor, rule: str, attention: str) -> Te
     ("architecture", "attention"),
     [(ResNet, CP), (ConvNeXt, CP), (VisionTransformer, CP), (VisionTransformer, ATTNLRP)],
 )
-def test_autolrp_agrees(architecture: type[nn.Module], attention: str, rule: str) -> None:
+def test_autolrp_agrees(architecture: type[nn.Module], attention: AttentionRule, rule: str) -> None:
     model = random_network(architecture)
     # Batch norm is another node there: its ε is negligible for large inputs.
     inputs = 1e3 * torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.double)

@@ -17,7 +17,7 @@ from app.lrp.graph.kinds import kinds, layer_nodes
 from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Target
-from app.lrp.rules import ATTENTION_RULES, RULES
+from app.lrp.rules import ATTENTION_RULES, RULES, AttentionRule
 from app.lrp.samples import Samples
 
 F64 = torch.float64
@@ -108,7 +108,7 @@ def close(ours: Tensor, theirs: Tensor) -> bool:
 @pytest.mark.parametrize("attention", ATTENTION_RULES)
 @pytest.mark.parametrize("rule", EVERY_RULE)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_engine_equals_the_reference_at_every_layer(name: str, rule: str, attention: str) -> None:
+def test_engine_equals_the_reference_at_every_layer(name: str, rule: str, attention: AttentionRule) -> None:
     module, model = model_of(name)
     composite = resolve(kinds(model.graph), rule, {}, [], attention=attention)
     inputs = inputs_of(name)
@@ -161,7 +161,7 @@ def test_requests_of_a_batch_get_what_they_get_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("attention", ATTENTION_RULES)
-def test_samples_equal_the_references_where_the_batch_is_not_the_first_axis(attention: str) -> None:
+def test_samples_equal_the_references_where_the_batch_is_not_the_first_axis(attention: AttentionRule) -> None:
     _, model = model_of("tokens first")
     composite = resolve(kinds(model.graph), "epsilon", {}, [], attention=attention)
     requests = [ExplanationRequest(composite, Target(1)), ExplanationRequest(composite, layer="norm")]

@@ -23,7 +23,7 @@ from app.lrp.graph.graph import INPUT, Graph, Node
 from app.lrp.graph.kinds import kinds
 from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
-from app.lrp.rules import ATTENTION_RULES, RULES
+from app.lrp.rules import ATTENTION_RULES, RULES, AttentionRule
 
 F64 = torch.float64
 LOW, HIGH = -2.0, 2.5
@@ -39,7 +39,7 @@ def inputs(*shape: int, seed: int = 1) -> Tensor:
 
 
 def attribute(
-    model: TracedModel, x: Tensor, rule: str, layer: str | None = None, attention: str = "cp"
+    model: TracedModel, x: Tensor, rule: str, layer: str | None = None, attention: AttentionRule = "cp"
 ) -> Attribution:
     composite = resolve(kinds(model.graph), rule, {}, (), attention=attention)
     return reference_of(model).attribute(x, composite, random_start, layer)
@@ -324,7 +324,7 @@ def attention_by_hand(model: Attention, x: Tensor, R: Tensor, rule: str) -> Tens
 
 
 @pytest.mark.parametrize("attention", ATTENTION_RULES)
-def test_attention_follows_the_formulas_of_its_rule(attention: str) -> None:
+def test_attention_follows_the_formulas_of_its_rule(attention: AttentionRule) -> None:
     torch.manual_seed(0)
     model = Attention().to(F64)
     x = inputs(2, 4, 6)
@@ -422,7 +422,9 @@ def test_all_relevance_arrives_where_nothing_has_a_bias(everything: TracedModel)
 
 
 @pytest.mark.parametrize("attention", ATTENTION_RULES)
-def test_each_row_of_a_batch_is_explained_as_if_alone(everything: TracedModel, attention: str) -> None:
+def test_each_row_of_a_batch_is_explained_as_if_alone(
+    everything: TracedModel, attention: AttentionRule
+) -> None:
     x = inputs(3, 2, 8, 8)
     composite = resolve(kinds(everything.graph), "epsilon_plus", {}, (), attention=attention)
     reference = reference_of(everything)

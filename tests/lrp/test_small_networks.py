@@ -14,7 +14,7 @@ from app.lrp.graph.kinds import kinds
 from app.lrp.graph.trace import trace
 from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
-from app.lrp.rules import ATTNLRP, CP
+from app.lrp.rules import ATTNLRP, CP, AttentionRule
 
 BOUNDS = torch.full((1, 3, 1, 1), -3.0, dtype=torch.double), torch.full((1, 3, 1, 1), 3.0, dtype=torch.double)
 NETWORKS = {
@@ -40,7 +40,7 @@ def explained(
     inputs: Tensor,
     put_in: Tensor,
     rule: str = "epsilon",
-    attention: str = CP,
+    attention: AttentionRule = CP,
     layer: str | None = None,
 ) -> Attribution:
     composite = resolve(kinds(model.graph), rule, {}, [], attention=attention)
@@ -50,7 +50,7 @@ def explained(
 @each_attention
 @pytest.mark.parametrize("rule", ["epsilon_plus_flat", "epsilon_gamma_box", "epsilon_alpha2_beta1"])
 @each_network
-def test_the_reference_agrees(name: str, rule: str, attention: str) -> None:
+def test_the_reference_agrees(name: str, rule: str, attention: AttentionRule) -> None:
     inputs, put_in = drawn(3, 3, 16, 16, seed=1), drawn(3, 5, seed=2)
     ours, theirs = (
         explained(engine, traced(name), inputs, put_in, rule, attention) for engine in (Engine, Reference)
@@ -66,7 +66,7 @@ def test_the_reference_agrees(name: str, rule: str, attention: str) -> None:
 
 @each_attention
 @each_network
-def test_rows_are_explained_as_if_alone(name: str, attention: str) -> None:
+def test_rows_are_explained_as_if_alone(name: str, attention: AttentionRule) -> None:
     inputs, put_in = drawn(3, 3, 16, 16, seed=1), drawn(3, 5, seed=2)
     together = explained(Engine, traced(name), inputs, put_in, attention=attention)
     for row in range(3):
@@ -77,7 +77,7 @@ def test_rows_are_explained_as_if_alone(name: str, attention: str) -> None:
 
 @each_attention
 @each_network
-def test_relevance_is_linear_in_what_is_put_in(name: str, attention: str) -> None:
+def test_relevance_is_linear_in_what_is_put_in(name: str, attention: AttentionRule) -> None:
     inputs, first, second = drawn(2, 3, 16, 16, seed=1), drawn(2, 5, seed=2), drawn(2, 5, seed=3)
     a, b, both = (
         explained(Engine, traced(name), inputs, put_in, attention=attention).relevance

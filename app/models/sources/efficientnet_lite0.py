@@ -108,7 +108,8 @@ class _Block(nn.Module):
         x = self._swish(self._bn0(self._expand_conv(inputs))) if self._expands else inputs
         x = self._swish(self._bn1(self._depthwise_conv(x)))
         x = self._bn2(self._project_conv(x))
-        return x + inputs if self._adds else x
+        result: Tensor = x + inputs if self._adds else x
+        return result
 
 
 class _SameConv(nn.Conv2d):
