@@ -31,10 +31,8 @@ from app.lrp.graph.values import (
     size_of,
 )
 
-_FILLS = frozenset({"zeros", "ones", "full"})
-"""Operators that create a tensor all of whose rows are the same."""
 _FILLS_LIKE = frozenset({"new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like"})
-"""Operators that do so, and read nothing of their first argument but its shape and type."""
+"""Operators that read nothing of their first argument but its shape and type."""
 _CHECKS = frozenset(
     {"_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size"}
 )
@@ -130,6 +128,9 @@ class _Translator:
         name = functional_name(node)
         if name not in TRANSLATIONS:
             raise UntranslatableError("there is no operation for it")
+        constants = [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Constant)]
+        if not all(constant.has_equal_rows for constant in constants):
+            raise UntranslatableError("it reads a constant that is not the same for all rows of a batch")
         outputs = _tensors(node.meta["val"])
         shapes = tuple(shape_of(tensor.shape) for tensor in outputs)
         call = Call(arguments, shapes[0], shapes, outputs[0].dtype, _origin(node), self.nodes_of_constants)
@@ -173,39 +174,55 @@ def _placeholders(program: ExportedProgram) -> dict[fx.Node, Value]:
 
 
 def _evaluated(node: fx.Node, arguments: Mapping[str, Any]) -> Value | list[Value]:
-    """Return what a call computes from constants alone, for a batch of one."""
+    """Return what a call computes from constants alone."""
     first = next(iter(arguments.values()), None)
     if is_in_place(node) and isinstance(first, Constant) and first.name:
         raise UntranslatableError("it changes a parameter or buffer")
-    has_constants = any(isinstance(leaf, Constant) for leaf in tree_leaves(arguments))
     shapes = [shape_of(tensor.shape) for tensor in _tensors(node.meta["val"])]
-    depends_on_batch = any(isinstance(size, str) for shape in shapes for size in shape)
-    if depends_on_batch and not has_constants and functional_name(node) not in _FILLS:
-        raise UntranslatableError("it computes a constant from the batch size")
+    leaves = [*tree_leaves(arguments), *(size for shape in shapes for size in shape)]
+    result = _run(node, arguments, 1)
+    for_two: list[Tensor | None] = [None] * len(shapes)
+    if any(map(_depends_on_batch, leaves)):
+        for_two = [*_tensors(_run(node, arguments, 2))]
+    constants = [
+        Constant(tensor, shape, for_two=other)
+        for tensor, shape, other in zip(_tensors(result), shapes, for_two, strict=True)
+    ]
+    return constants[0] if isinstance(result, Tensor) else list(constants)
+
+
+def _run(node: fx.Node, arguments: Mapping[str, Any], batch_size: int) -> Any:
+    """Return what a call computes for a batch size."""
     schema = overload(node)._schema.arguments
     values = [
-        (argument.kwarg_only, argument.name, _concrete(arguments[argument.name])) for argument in schema
+        (argument.kwarg_only, argument.name, _concrete(arguments[argument.name], batch_size))
+        for argument in schema
     ]
     positional = [value for keyword_only, _, value in values if not keyword_only]
     keywords = {name: value for keyword_only, name, value in values if keyword_only}
     with torch.no_grad():
-        result = overload(node)(*positional, **keywords)
-    constants = [Constant(tensor, shape) for tensor, shape in zip(_tensors(result), shapes, strict=True)]
-    return constants[0] if isinstance(result, Tensor) else list(constants)
+        return overload(node)(*positional, **keywords)
+
+
+def _depends_on_batch(leaf: Any) -> bool:
+    if isinstance(leaf, Constant):
+        return leaf.for_two is not None
+    return isinstance(leaf, str) and is_size(leaf)
 
 
 def _unread(signal: Signal) -> Constant:
     """Return a tensor of the shape and type of a signal."""
-    return Constant(torch.empty(for_batch(signal.shape, 1), dtype=signal.dtype), signal.shape)
+    one, two = (torch.empty(for_batch(signal.shape, size), dtype=signal.dtype) for size in (1, 2))
+    return Constant(one, signal.shape, for_two=two)
 
 
-def _concrete(argument: Any) -> Any:
-    """Return an argument with tensors in place of constants, and sizes for a batch of one."""
+def _concrete(argument: Any, batch_size: int) -> Any:
+    """Return an argument with tensors in place of constants, and sizes in numbers."""
 
     def concrete(leaf: Any) -> Any:
         if isinstance(leaf, Constant):
-            return leaf.tensor
-        return for_batch((leaf,), 1)[0] if isinstance(leaf, str) and is_size(leaf) else leaf
+            return leaf.tensor if batch_size == 1 or leaf.for_two is None else leaf.for_two
+        return for_batch((leaf,), batch_size)[0] if isinstance(leaf, str) and is_size(leaf) else leaf
 
     return tree_map(concrete, argument)
 

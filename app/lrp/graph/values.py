@@ -30,14 +30,24 @@ class Constant:
     tensor: Tensor
     """Its value for a batch of one."""
     shape: Shape
-    """Its shape for any batch; all rows of the batch have the same values."""
+    """Its shape for any batch."""
     name: str = ""
     """In the module's `state_dict`, if it is there."""
+    for_two: Tensor | None = None
+    """Its value for a batch of two, if the batch size is used to compute it."""
 
     @property
     def is_batched(self) -> bool:
         """Whether the shape depends on the batch size."""
         return any(isinstance(size, str) for size in self.shape)
+
+    @property
+    def has_equal_rows(self) -> bool:
+        """Whether the value for a batch of two repeats that for a batch of one."""
+        if self.for_two is None:
+            return True
+        same = all(a in (b, 1) for a, b in zip(self.tensor.shape, self.for_two.shape, strict=True))
+        return same and torch.equal(self.tensor.expand_as(self.for_two), self.for_two)
 
 
 @dataclass(frozen=True, eq=False)

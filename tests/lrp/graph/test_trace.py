@@ -99,6 +99,11 @@ class FixedBatch(nn.Module):
         return x.reshape(2, 3)
 
 
+class CountsRows(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.arange(x.shape[0])[:, None]
+
+
 class Branching(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x if x.sum() > 0 else -x
@@ -108,6 +113,7 @@ class Branching(nn.Module):
     ("module", "message"),
     [
         (FixedBatch(), "fixed batch size 2"),
+        (CountsRows(), "not the same for all rows of a batch"),
         (Branching(), "torch.export cannot export the network"),
         (nn.Unflatten(1, (1, 3)), r"logits of shape \(B, C\), but returns \['B', 1, 3\]"),
         (nn.Bilinear(3, 3, 2), "torch.export cannot export the network"),
