@@ -16,6 +16,6 @@ def stabilized(z: Tensor, epsilon: float) -> Tensor:
     """Return s(z) = z + ε·sgn(z) with sgn(0) = +1, a new tensor.
 
     For -0.0, the sum of contributions that are all 0 and get no relevance, sgn is -1. ``torch.copysign`` takes
-    half the time of ``torch.where``, or less.
+    half the time of ``torch.where``, or less. A number in main memory is taken by every device.
     """
-    return torch.copysign(torch.tensor(epsilon, dtype=z.dtype), z).add_(z)
+    return torch.copysign(torch.tensor(epsilon, dtype=z.dtype, device="cpu"), z).add_(z)
