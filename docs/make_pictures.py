@@ -118,20 +118,20 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _imagenet(*photos: Image.Image) -> Image.Image:
-    """Draw what EfficientNet-Lite0 sees of each photo, its prediction, and the heatmap over the photo."""
+    """Draw what EfficientNet-Lite0 sees of each photo, its prediction, and the heatmap."""
     tiles = []
     with TemporaryDirectory() as models:
         added = add(load("efficientnet_lite0", SourceOptions()), "imagenet", Path(models))
         with closing(_pipeline(LocalModel.load(added.path, "cpu", None), Settings(device="cpu"))) as pipeline:
             explainer = PhotoExplainer(pipeline)
             for photo in photos:
-                overlay = ImageOptions(style=Style(view=View.OVERLAY, size=2 * TILE))
-                explained = explainer.explain(photo, ExplainOptions(image=overlay))
+                own_size = ImageOptions(style=Style(size="model"))
+                explained = explainer.explain(photo, ExplainOptions(image=own_size))
                 best = explained.report.prediction
                 score = f"{best.label} {best.probability:.0%}"
                 tiles += [
-                    Tile(_fit_height(photo), (score,)),
-                    Tile(_fit_height(_decode_png(explained.heatmap.png)), (f"why {best.label}?",)),
+                    Tile(Image.fromarray(explained.pixels), (score,)),
+                    Tile(_decode_png(explained.heatmap.png), (f"why {best.label}?",)),
                 ]
     return _grid(tiles, 4)
 

@@ -21,6 +21,10 @@ from app.models.sources.weights import refuse_weights
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 _FILTERS = {0: Resampling.NEAREST, 1: Resampling.LANCZOS, 2: Resampling.BILINEAR, 3: Resampling.BICUBIC}
 """Pillow's numbers of filters."""
+_UNMASKED = "sdpa_without_masks"
+"""Name under which attention is registered for which transformers creates no masks: patches are never padded, and
+masks that are always true would be exported with a size that depends on the batch.
+"""
 _CONVNEXT_STRETCHES_FROM = 384
 """Side from which on transformers' ConvNeXt resizes to the input's size instead of cropping."""
 
@@ -48,6 +52,8 @@ class HuggingFaceSource:
 def _network(folder: Path) -> nn.Module:
     """Return the network, which returns logits only."""
     transformers = imported("transformers", "huggingface")
+    attention = imported("transformers.integrations.sdpa_attention", "huggingface")
+    transformers.AttentionInterface.register(_UNMASKED, attention.sdpa_attention_forward)
     try:
         network, found = transformers.AutoModelForImageClassification.from_pretrained(
             folder,
@@ -55,6 +61,7 @@ def _network(folder: Path) -> nn.Module:
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            attn_implementation=_UNMASKED,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise SourceError(f"{folder}: transformers cannot load it ({str(error).splitlines()[0]})") from None
