@@ -1220,7 +1220,7 @@ def test_a_link_with_an_unknown_value_says_which_and_shows_the_default(
 def test_a_comparison_leaves_out_what_is_unknown_in_a_link(page: Page) -> None:
     with page.expect_request("**/compare?*") as sent:
         open_page(page, "#tab=compare&rules=zero&rules=one&targets=cat&targets=mouse")
-    assert "rule=zero&target=cat&" in sent.value.url
+    assert sent.value.url.endswith("/compare?rule=zero&target=cat")
     assert link_problems(page) == [
         "The rule “one” in the link is unknown. It is left out of the comparison.",
         "The class “mouse” in the link is unknown. It is left out of the comparison.",
