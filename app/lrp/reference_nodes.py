@@ -26,12 +26,16 @@ PASSING = (
     "hardsigmoid",
     "hardswish",
     "tanh",
+    "exp",
+    "abs",
+    "clamp",
+    "pow",
     "layer_norm",
     "group_norm",
     "rms_norm",
 )
-"""Activations and normalisations, which pass relevance on unchanged. All other operations without a rule move
-elements, and relevance follows these: it is their gradient.
+"""Functions of single values and normalisations, which pass relevance on unchanged. All others without a
+rule move elements, and relevance follows these: it is their gradient.
 """
 
 
@@ -97,6 +101,11 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "hardsigmoid": F.hardsigmoid,
         "hardswish": F.hardswish,
         "tanh": torch.tanh,
+        "exp": torch.exp,
+        "abs": torch.abs,
+        "clamp": torch.clamp,
+        "pow": torch.pow,
+        "vector_norm": lambda x, ord, axes, keepdim: torch.linalg.vector_norm(x, ord, axes, keepdim),  # noqa: A006
         "add": lambda terms: terms[..., 0] + terms[..., 1],
         "sub": lambda terms: terms[..., 0] - terms[..., 1],
         "max_pool1d": F.max_pool1d,

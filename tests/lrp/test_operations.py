@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from app.lrp.engine.operation import AtZero, Operation, OperationContext, Sign
 from app.lrp.engine.operations import OPERATIONS
 from app.lrp.engine.ops.division import divided
+from app.lrp.engine.wiring import WEIGHTED
+from app.lrp.graph.graph import OPERATIONS as GRAPH_OPERATIONS
 from app.lrp.graph.graph import Node
 from app.lrp.rules import AssignedRule
 
@@ -173,6 +175,11 @@ POINTWISE = (
     pointwise_case("hardsigmoid", lambda x: (x + 3).clamp(0, 6) / 6),
     pointwise_case("hardswish", lambda x: x * (x + 3).clamp(0, 6) / 6),
     pointwise_case("tanh", lambda x: 1 - 2 / ((2 * x).exp() + 1)),
+    pointwise_case("exp", lambda x: torch.e**x),
+    pointwise_case("abs", lambda x: torch.where(x < 0, -x, x)),
+    pointwise_case("clamp", lambda x: x.where(x > -0.5, -0.5).where(x < 0.3, 0.3), min=-0.5, max=0.3),
+    pointwise_case("clamp", lambda x: x.where(x > 0.1, 0.1), min=0.1, max=None),
+    pointwise_case("pow", lambda x: x * x, exponent=2),
 )
 NORMS = (
     Case(
@@ -267,6 +274,16 @@ REDUCTIONS = (
     Case("mean", (IMAGE,), lambda x: x.mean((2, 3), True), proportional, {"axes": [-1, -2], "keepdim": True}),
     Case("mean", (TOKENS,), lambda x: x.mean(1), proportional, {"axes": [1], "keepdim": False}),
     Case("sum", (IMAGE,), lambda x: x.sum((1, 3)), proportional, {"axes": [3, 1], "keepdim": False}),
+    *(
+        Case(
+            "vector_norm",
+            (TOKENS,),
+            lambda x, order=order, keepdim=keepdim: (x.abs() ** order).sum(2, keepdim) ** (1 / order),
+            proportional,
+            {"axes": [-1], "keepdim": keepdim, "ord": order},
+        )
+        for order, keepdim in ((2.0, True), (1.0, False), (3.0, False))
+    ),
     Case("sum", (TOKENS,), lambda x: x.sum(2, True), proportional, {"axes": [-1], "keepdim": True}),
 )
 MOVEMENT = (
@@ -523,3 +540,7 @@ def test_scores_that_are_masked_get_no_relevance() -> None:
     assert relevance is not None
     expected = scores * (R - z * R.sum(2, keepdim=True))
     torch.testing.assert_close(relevance, expected.masked_fill(is_masked, 0))
+
+
+def test_every_operation_of_graphs_is_compiled() -> None:
+    assert OPERATIONS.keys() | set(WEIGHTED) == GRAPH_OPERATIONS.keys()

@@ -17,6 +17,7 @@ _KINDS: Mapping[str, Kind] = {
             "adaptive_avg_pool2d",
             "mean",
             "sum",
+            "vector_norm",
             "add",
             "sub",
             "batch_norm",

@@ -1,5 +1,6 @@
-"""Activations: relevance passes them unchanged."""
+"""Activations and other functions of single values: relevance passes them unchanged."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -35,6 +36,19 @@ def _gelu(context: OperationContext) -> Passing:
     return _through_zero(lambda x: F.gelu(x, approximate=approximate))
 
 
+def _clamp(context: OperationContext) -> Passing:
+    low, high = context.node.attributes["min"], context.node.attributes["max"]
+    least, most = -math.inf if low is None else low, math.inf if high is None else high
+    sign = Sign.NONNEGATIVE if least >= 0 else Sign.AS_INPUTS if most >= 0 else Sign.ANY
+    return Passing(lambda x: x.clamp(low, high), sign, AtZero.AS_OUTPUT if least <= 0 <= most else AtZero.ANY)
+
+
+def _pow(context: OperationContext) -> Passing:
+    exponent = context.node.attributes["exponent"]
+    sign = Sign.NONNEGATIVE if exponent % 2 == 0 else Sign.AS_INPUTS
+    return Passing(lambda x: x.pow(exponent), sign, AtZero.AS_OUTPUT if exponent > 0 else AtZero.ANY)
+
+
 OPERATIONS: Mapping[str, Compile] = {
     "relu6": lambda _: Passing(F.relu6, Sign.NONNEGATIVE, AtZero.AS_OUTPUT),
     "leaky_relu": _leaky_relu,
@@ -47,4 +61,8 @@ OPERATIONS: Mapping[str, Compile] = {
     "hardsigmoid": lambda _: _positive(F.hardsigmoid),
     "hardswish": lambda _: _through_zero(F.hardswish),
     "tanh": lambda _: _through_zero(torch.tanh),
+    "exp": lambda _: _positive(torch.exp),
+    "abs": lambda _: Passing(torch.abs, Sign.NONNEGATIVE, AtZero.AS_OUTPUT),
+    "clamp": _clamp,
+    "pow": _pow,
 }

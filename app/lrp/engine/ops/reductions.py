@@ -1,9 +1,10 @@
-"""Means and sums over axes: relevance in proportion to the input, as in average pooling."""
+"""Means, sums and norms over axes: relevance in proportion to the contributions, as in average pooling."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
@@ -34,7 +35,10 @@ class SumOverAxes:
 
     def _quotient(self, R: Tensor, values: Values) -> Tensor:
         """Return R / s(z), with the axes that are summed over."""
-        q = divided(R, values.z, STABILIZER)
+        return self._with_axes(divided(R, values.z, STABILIZER), values)
+
+    def _with_axes(self, q: Tensor, values: Values) -> Tensor:
+        """Return a value of the output's shape with the axes that are summed over."""
         if not self.keepdim:
             dims = len(values.input_shape(0))
             for axis in sorted(axis % dims for axis in self.axes):
@@ -56,6 +60,32 @@ class MeanOverAxes(SumOverAxes):
         return super()._quotient(R, values).div_(math.prod(shape[axis] for axis in self.axes))
 
 
+@dataclass(frozen=True, eq=False)
+class NormOverAxes(SumOverAxes):
+    """The norm z = (Σ|x|ᵖ)^(1/p). Relevance is x · ∂z/∂x · R / s(z) = |x|ᵖ z^(1 − p) · R / s(z)."""
+
+    order: float
+    sign = Sign.NONNEGATIVE
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
+        """See `app.lrp.engine.operation.Operation`."""
+        (x,) = inputs
+        norm: Tensor = torch.linalg.vector_norm(x, self.order, self.axes, self.keepdim)
+        return norm, None
+
+    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+        """See `app.lrp.engine.operation.Backward`."""
+        z = self._with_axes(values.z, values)
+        # Where the norm is 0 so are all values.
+        ratios = torch.where(z == 0, 0, values.inputs[0].abs() / z)
+        return (ratios.pow_(self.order) * z * self._quotient(R, values),)
+
+
+def _norm(context: OperationContext) -> NormOverAxes:
+    attributes = context.node.attributes
+    return NormOverAxes(tuple(attributes["axes"]), attributes["keepdim"], attributes["ord"])
+
+
 def _sum(context: OperationContext) -> SumOverAxes:
     return SumOverAxes(tuple(context.node.attributes["axes"]), context.node.attributes["keepdim"])
 
@@ -64,4 +94,4 @@ def _mean(context: OperationContext) -> MeanOverAxes:
     return MeanOverAxes(tuple(context.node.attributes["axes"]), context.node.attributes["keepdim"])
 
 
-OPERATIONS: Mapping[str, Compile] = {"sum": _sum, "mean": _mean}
+OPERATIONS: Mapping[str, Compile] = {"sum": _sum, "mean": _mean, "vector_norm": _norm}
