@@ -240,7 +240,7 @@ def test_a_client_that_leaves_ends_its_evaluation(picture: bytes) -> None:
         assert model.arrived.wait(LIMIT_S)
         connection.close()
         waiting = (
-            b'lrpserve_queue_depth{model="minivgg-cifar10"} 0.0' in httpx.get(f"{address}/metrics").content
+            b'lrpserve_queue_depth{model="quadrants"} 0.0' in httpx.get(f"{address}/metrics").content
             for _ in range(ATTEMPTS)
         )
         assert any(waiting)
