@@ -21,9 +21,10 @@ from schemathesis.core.parameters import ParameterLocation
 
 from app.lrp.composites import COMPOSITES
 from app.lrp.rules import RULES
+from app.models.card import read_card
 from app.settings import shipped_model
 
-CARD = json.loads(shipped_model().read_text())
+CARD = read_card(shipped_model())
 PARAMETERS_OF_RULES = {
     name: {one.name for one in info.parameters} for name, info in {**COMPOSITES, **RULES}.items()
 }
@@ -73,13 +74,16 @@ def map_case(context: schemathesis.HookContext, case: Any) -> Any:  # noqa: ARG0
     if case.meta is None:
         return case
     if not case.meta.is_negative_at(ParameterLocation.PATH):
-        served = [CARD["name"], CARD["name"] + "-lrp"] if path.startswith("/v2") else [CARD["name"]]
+        served = [CARD.name, CARD.name + "-lrp"] if path.startswith("/v2") else [CARD.name]
         replace(case.path_parameters, "model", served)
-        replace(case.path_parameters, "version", [CARD["sha256"][:12]])
+        replace(case.path_parameters, "version", [CARD.version])
     if path == "/evaluate" and "rule" not in (case.query or {}):
         case.query = {**(case.query or {}), "rule": EVALUATED}  # all composites, the default, take seconds
     if not case.meta.generation.mode.is_positive:
         return case
+    if case.query:
+        replace(case.query, "model", [CARD.name])
+        case.query.pop("attention", None)  # the model has none
     if path.startswith(("/explain", "/compare")):
         tested = getattr(case.meta.phase.data, "parameter", None)
         make_samples_valid(case.query, tested, path)

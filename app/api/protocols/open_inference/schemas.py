@@ -66,7 +66,7 @@ class ModelMetadata(_Message):
 class RepositoryIndexRequest(_Message):
     """Which models are listed."""
 
-    ready: bool = Field(False, description="Only models that are ready.")
+    ready: bool | None = Field(None, description="Only models that are ready.")
 
 
 class RepositoryModel(_Message):

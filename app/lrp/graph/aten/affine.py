@@ -108,7 +108,7 @@ def _of(tensor: Tensor, dtype: torch.dtype) -> Constant:
 
 
 def _embedding(call: Call) -> Signal:
-    return call.emit("embedding", call.x, weights={"weight": call.constant("weight")})
+    return call.emit("embedding", call.input("indices"), weights={"weight": call.constant("weight")})
 
 
 TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
