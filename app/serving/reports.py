@@ -200,6 +200,7 @@ def _relevance_report(
         sum=float(explanation.relevance.sum(dtype=np.float64)),
         min=explanation.smallest,
         max=explanation.largest,
+        shape=list(explanation.relevance.shape),
         leak=explanation.leak,
         layers=[LayerSum(name=name, sum=total) for name, total in explanation.layer_sums],
         engine=engines.engine,

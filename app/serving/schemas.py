@@ -164,6 +164,9 @@ class RelevanceReport(Answer):
     sum: float = Field(description="Sum of the map.")
     min: float = Field(description="Smallest single value of the map, channels apart.")
     max: float = Field(description="Largest single value of the map, channels apart.")
+    shape: list[int] = Field(
+        description="Of the map: channels, height, width; with `layer`, that of its input."
+    )
     leak: float | None = Field(
         description="Share of `start` that did not reach the pixels: absorbed by biases, ε and zero "
         "denominators. Null where `start` is under a hundredth of what was put in without regard to signs, as "

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import encode
@@ -63,6 +64,15 @@ def test_the_rule_of_attention_is_chosen(client: TestClient) -> None:
     assert attnlrp["relevance"]["values"] != cp["relevance"]["values"]
     assert "cp" in rules_of(cp)
     assert "attnlrp" in rules_of(attnlrp)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), [("patches", [3, 8, 8]), ("layers.0.qkv", [5, 8]), ("layers.0.matmul_2", [2, 5, 5])]
+)
+def test_the_shape_of_a_map_is_that_of_its_layer(client: TestClient, layer: str, shape: list[int]) -> None:
+    """Pixels; tokens and features; weights of each head of attention."""
+    relevance = explained(client, f"layer={layer}")["relevance"]
+    assert relevance["shape"] == shape == list(np.shape(relevance["values"]))
 
 
 @pytest.mark.parametrize("attention", ["cp", "attnlrp"])

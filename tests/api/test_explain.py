@@ -175,6 +175,7 @@ def test_start_is_the_relevance_of_the_output(
 def test_layer_gives_the_relevance_of_its_input(client: TestClient, cat_png: bytes) -> None:
     relevance = np.load(io.BytesIO(explain(client, cat_png, "application/x-npy", layer="features.6").content))
     answer = explain(client, cat_png, layer="features.6").json()
+    assert answer["relevance"]["shape"] == list(relevance.shape)
     sums = {layer["name"]: layer["sum"] for layer in answer["relevance"]["layers"]}
     assert relevance.shape == (64, 16, 16)
     assert answer["relevance"]["sum"] == pytest.approx(sums["features.6"], rel=1e-4)
