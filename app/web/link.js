@@ -45,6 +45,7 @@ export function createChecks({ rules, model, models, colormaps }, tabs) {
     tab: among("view", tabs, "The map is shown."),
     rule: among("rule", names, `The default, ${usualRule}, is used.`),
     rules: among("rule", names, "It is left out of the comparison."),
+    attention: among("rule of attention", model.attention, "The default is used."),
     target: among("class", classes, "The predicted class is explained."),
     versus: among("class", classes, "No class is contrasted."),
     targets: among("class", classes, "It is left out of the comparison."),

@@ -13,6 +13,7 @@ import { OF_PICTURE, settable } from "./state.js";
 import { showAnswer, showNoAnswer } from "./view-answer.js";
 import { createCompareView } from "./view-compare.js";
 import { createCoverView } from "./view-cover.js";
+import { createHoldView } from "./view-hold.js";
 import { createLayersView } from "./view-layers.js";
 import { createMapView } from "./view-map.js";
 import { createModelView } from "./view-model.js";
@@ -68,8 +69,7 @@ export class Page {
       (accept) => this.requests.fetchAs(this.#shown, accept),
       (error) => this.fail(error),
     );
-    byId("hold").onchange = ({ target }) =>
-      store.set({ vmax: target.checked && this.#shown ? this.#shown.answer.heatmap.vmax : null });
+    this.hold = createHoldView(store, () => this.#shown);
     byId("grid-png").onclick = () =>
       this.requests.fetchAs(this.#shown, "image/png").then(
         (blob) => save(blob, this.requests.describe(this.#shown).saveAs),
@@ -114,7 +114,12 @@ export class Page {
     );
     this.requests = new Requests(this.service, store, this.#about, (state, answer) => this.compare.picked(state, answer));
     this.cover = createCoverView(store, (file, signal) => this.requests.predict(file, signal), mean, this, failed);
-    this.layers = createLayersView(model.layers, (name) => this.titles.get(name) ?? name);
+    this.layers = createLayersView(
+      model,
+      (name) => this.titles.get(name) ?? name,
+      (...asked) => this.requests.layers(...asked),
+      () => this.#detail(),
+    );
     this.trust = createTrustView(store, this.titles, (query, shown, signal) =>
       this.requests.evaluate(query, shown, signal),
     );
@@ -175,6 +180,7 @@ export class Page {
 
   #show(state) {
     this.rule.show(state);
+    this.hold.show(state);
     this.map.setOpacity(state.opacity);
     if (!this.#isOther(this.#picture)) this.cover.show(this.#shown);
     this.pictures.mark(state.example);
@@ -269,6 +275,7 @@ export class Page {
     showAnswer(answer, note ? [note, ...answer.warnings] : answer.warnings);
     this.pictures.show(answer, name, shown);
     this.scores.show(answer);
+    this.hold.show(state);
     this.#showRequest(state);
     byId("layers-example").textContent = overrideOf(answer.rule);
     this.map.show({
@@ -291,11 +298,7 @@ export class Page {
   #createDetails() {
     return {
       compare: { fetch: (signal) => this.requests.compare(this.#shown, signal), view: this.compare },
-      layers: {
-        fetch: (signal) =>
-          this.requests.layers(this.#shown, this.layers.names(this.#shown.answer), signal),
-        view: this.layers,
-      },
+      layers: { fetch: (signal) => this.layers.fetch(this.#shown, signal), view: this.layers },
       trust: { fetch: (signal) => this.trust.fetch(this.#shown, signal), view: this.trust },
     };
   }

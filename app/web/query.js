@@ -2,7 +2,7 @@
 
 import { DEFAULTS } from "./state.js";
 
-const SHARED = ["model", "start", "fit", "sign", "normalize", "colormap", "interpolation"];
+const SHARED = ["model", "attention", "start", "fit", "sign", "normalize", "colormap", "interpolation"];
 
 /** A change of one of these, or of a parameter of a rule, asks for a new explanation. */
 export const ASKED = [...SHARED, "rule", "target", "versus", "layers", "vmax"];
@@ -28,7 +28,7 @@ export function compareQuery(state, rules, targets, parameters) {
 export function evaluateQuery(state) {
   const query = new URLSearchParams({ rule: state.rule });
   if (state.target !== null) query.set("target", state.target);
-  return withChanged(query, state, ["model", "fit"]);
+  return withChanged(query, state, ["model", "attention", "fit"]);
 }
 
 /** The scores of pixels that already have the size of the model's input. @param {import("./state.js").State} state */

@@ -6,6 +6,7 @@ import { settable } from "./state.js";
 import { SHOWN } from "./view-scores.js";
 
 const CELL_SIDE = 128; // of the small maps of layers, in pixels
+const AT_ONCE = 4; // requests for them: more may be refused by a busy service
 
 /** @typedef {{file: File, name: string, answer: any}} Shown the picture on the page, and its answer */
 
@@ -41,9 +42,18 @@ export class Requests {
     return this.#ask("compare", this.#compareQuery(answer), file, signal);
   }
 
-  /** Ask for the relevance at several layers. @param {Shown} shown @param {string[]} layers @param {AbortSignal} signal */
-  layers(shown, layers, signal) {
-    return Promise.all(layers.map((layer) => this.explain(shown, { layer, size: CELL_SIDE }, signal)));
+  /**
+   * Ask for the relevance at several layers, a few at a time.
+   * @param {Shown} shown @param {string[]} layers @param {AbortSignal} signal @param {(count: number) => void} onAnswers
+   */
+  async layers(shown, layers, signal, onAnswers) {
+    const answers = [];
+    while (answers.length < layers.length) {
+      onAnswers(answers.length);
+      const next = layers.slice(answers.length, answers.length + AT_ONCE);
+      answers.push(...(await Promise.all(next.map((layer) => this.explain(shown, { layer, size: CELL_SIDE }, signal)))));
+    }
+    return answers;
   }
 
   /** Ask for the scores of pixels of the model's size. @param {Blob} file @param {AbortSignal} signal */

@@ -13,6 +13,7 @@ const FIELDS = {
   example: text,
   tab: text,
   rule: text,
+  attention: text,
   layers: list,
   target: text,
   versus: text,
@@ -40,6 +41,7 @@ export const DEFAULTS = Object.freeze({
   example: null,
   tab: "map",
   rule: "epsilon_plus_flat",
+  attention: null,
   layers: [],
   target: null,
   versus: null,
@@ -61,7 +63,7 @@ export const DEFAULTS = Object.freeze({
 /** What a new picture makes meaningless. */
 export const OF_PICTURE = Object.freeze({ target: null, versus: null, vmax: null, targets: [], cover: [] });
 /** What another model makes meaningless. */
-export const OF_MODEL = Object.freeze({ ...OF_PICTURE, layers: [] });
+export const OF_MODEL = Object.freeze({ ...OF_PICTURE, attention: null, layers: [] });
 
 /** Parameters that follow from another one, which GET /rules does not say: α − β = 1. */
 const DEPENDENT = new Set(["beta"]);

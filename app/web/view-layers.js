@@ -3,22 +3,60 @@
 import { byId, heatmapImage, make } from "./dom.js";
 import { plain, signed } from "./words.js";
 
-/** @param {any[]} layers as GET /model lists them @param {(name: string) => string} titleOf a rule's title */
-export function createLayersView(layers, titleOf) {
+const FEW = 12; // columns, unless all are asked for
+
+/**
+ * @param {any} model as of GET /model @param {(name: string) => string} titleOf a rule's title
+ * @param {(shown: any, layers: string[], signal: AbortSignal, onAnswers: (count: number) => void) => Promise<any[]>} ask
+ * @param {() => void} onEvery other layers are to be fetched
+ */
+export function createLayersView({ layers, input_size, attention }, titleOf, ask, onEvery) {
   const kinds = new Map(layers.map(({ name, kind }) => [name, kind]));
+  const every = byId("every");
+  const progress = byId("flow-progress");
+  every.ariaPressed = "false";
+  every.onclick = () => {
+    every.ariaPressed = String(every.ariaPressed === "false");
+    onEvery();
+  };
+
+  /** Layers at which a rule does something, from the output to the pixels. @param {any} answer */
+  function names(answer) {
+    const active = answer.rule.layers.filter(({ rule }) => rule !== "pass").reverse();
+    return active.map(({ name }) => name);
+  }
+
+  function clear() {
+    progress.hidden = true;
+    byId("flow").replaceChildren();
+  }
+
+  /** What the numbers of a map are that has not the shape of the picture; empty for others. */
+  function shapeOf({ relevance: { shape } }, rule) {
+    const [, height, width] = input_size;
+    const [, down, across] = shape;
+    const alike = shape.length === 3 && Math.abs(down * width - across * height) < Math.max(height, width);
+    return alike && !attention.includes(rule) ? "" : `${shape.join(" × ")} values, no picture`;
+  }
 
   return {
-    /** Layers at which a rule does something, from the output to the pixels. @param {any} answer */
-    names: (answer) =>
-      answer.rule.layers
-        .filter(({ rule }) => rule !== "pass")
-        .map(({ name }) => name)
-        .reverse(),
+    clear,
 
-    clear: () => byId("flow").replaceChildren(),
+    /** @param {any} shown the picture on the page, and its answer @param {AbortSignal} signal */
+    async fetch(shown, signal) {
+      const all = names(shown.answer);
+      every.hidden = all.length <= FEW;
+      every.textContent = `All ${all.length} layers`;
+      const asked = every.hidden || every.ariaPressed === "true" ? all : spread(all);
+      progress.max = asked.length;
+      progress.hidden = every.hidden;
+      signal.addEventListener("abort", () => (progress.hidden = true));
+      return ask(shown, asked, signal, (count) => (progress.value = count));
+    },
 
-    /** @param {any[]} answers one a layer, in the order of `names` */
+    /** @param {any[]} answers one a layer, from the output to the pixels */
     show(answers) {
+      progress.hidden = true;
       const [{ relevance, target, versus }] = answers;
       const sums = new Map(relevance.layers.map(({ name, sum }) => [name, sum]));
       const amounts = [relevance.start, ...answers.map(({ layer }) => sums.get(layer))];
@@ -40,7 +78,8 @@ export function createLayersView(layers, titleOf) {
       );
       const cards = answers.map((answer, i) => {
         const { rule } = answer.rule.layers.find((layer) => layer.name === answer.layer);
-        const text = `Relevance at the input of ${answer.layer}: in all ${signed(amounts[i + 1])}.`;
+        const shape = shapeOf(answer, rule);
+        const text = `Relevance at the input of ${answer.layer}${shape && ` (${shape})`}: in all ${signed(amounts[i + 1])}.`;
         const where = i === answers.length - 1 ? "the pixels" : `input of ${answer.layer}`;
         return make(
           "li",
@@ -50,12 +89,17 @@ export function createLayersView(layers, titleOf) {
           heatmapImage(answer.heatmap, text),
           name(where),
           words(`${kinds.get(answer.layer)}, ${titleOf(rule)}`),
+          words(shape),
         );
       });
       byId("flow").replaceChildren(output, ...cards);
     },
   };
 }
+
+/** A few of `names`, evenly spaced: the first and the last are among them. */
+const spread = (names) =>
+  Array.from({ length: FEW }, (_, i) => names[Math.round((i * (names.length - 1)) / (FEW - 1))]);
 
 const amount = (value) => make("b", { textContent: plain(value) });
 const name = (text) => make("span", { className: "name", textContent: text });

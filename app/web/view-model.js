@@ -3,6 +3,7 @@
 import { byId, make } from "./dom.js";
 import { SHOWN } from "./view-scores.js";
 
+const ATTENTION = { cp: "CP: weights are constants", attnlrp: "AttnLRP: half to the weights" };
 const LARGE = 100; // pixels of a side: small maps of such inputs are reduced, not enlarged
 
 /** @param {string[]} names of all models @param {(name: string) => void} onModel */
@@ -20,7 +21,7 @@ export function createModelView(names, onModel) {
     },
 
     /** @param {any} model as of GET /models/NAME */
-    show({ name, classes, input_size: [, height, width], accuracy }) {
+    show({ name, classes, input_size: [, height, width], accuracy, attention }) {
       const facts = several ? [`${classes.length} classes`, `${width}×${height} pixels`] : [name];
       if (accuracy) facts.push(`right on ${(100 * accuracy).toFixed(1)}% of its test pictures`);
       select.value = name;
@@ -28,6 +29,9 @@ export function createModelView(names, onModel) {
       const { style } = document.documentElement;
       style.setProperty("--model-shape", `${width} / ${height}`);
       style.setProperty("--map-rendering", Math.max(width, height) > LARGE ? "auto" : "pixelated");
+      const usual = make("option", { value: "", textContent: "automatic: CP" });
+      byId("attention").replaceChildren(usual, ...attention.map((value) => make("option", { value, textContent: ATTENTION[value] })));
+      byId("of-attention").hidden = !attention.length;
       const searched = classes.length > SHOWN ? classes : [];
       byId("classes").replaceChildren(...searched.map((value) => make("option", { value })));
       for (const id of ["class-search", "compare-search"]) byId(id).hidden = !searched.length;

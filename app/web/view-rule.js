@@ -6,7 +6,7 @@ import { plain, typed } from "./words.js";
 
 const STEPS = 1000;
 const GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho".split(" ");
-const CHOICES = ["fit", "sign", "normalize", "colormap", "start", "view"];
+const CHOICES = ["attention", "fit", "sign", "normalize", "colormap", "start", "view"];
 
 /** @param {import("./state.js").Store} store @param {any[]} rules @param {any[]} colormaps */
 export function createRuleView(store, rules, colormaps) {
@@ -69,8 +69,6 @@ export function createRuleView(store, rules, colormaps) {
       byId("start-automatic").textContent = `automatic: ${usualStart(state)}`;
       byId("opacity").value = state.opacity;
       byId("smooth").checked = state.interpolation === "bicubic";
-      byId("hold").checked = state.vmax !== null;
-      byId("hold").disabled = state.normalize === "minmax";
       byId("layers").value = state.layers.join("\n");
     },
   };

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,14 +29,16 @@ from playwright.sync_api import Browser, FilePayload, Locator, Page, Route, expe
 from starlette.testclient import TestClient
 from test_several_models import COMPASS, Named
 
+from app.lrp.explanation import Explanation
+from app.lrp.request import ExplanationRequest
 from app.main import create_app
-from app.models.protocol import Model
+from app.models.protocol import Job, JobResult, LayerDescription, Model
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "app" / "web"
 ARTEFACTS = ROOT / ".artefacts"
-MAX_PAGE_BYTES = 160_000
+MAX_PAGE_BYTES = 165_000
 SIZES = {"desktop": (1280, 800), "tablet": (800, 1000), "phone": (390, 844)}
 READY = {"map": "#zoom-in:enabled", "compare": "#grid img", "layers": "#flow img", "trust": "#curves svg"}
 """What is visible in a tab when it is complete."""
@@ -534,6 +536,35 @@ def test_a_held_scale_is_kept_for_the_next_class(page: Page) -> None:
     page.locator("#scores .score", has_text="ship").click()
     expect_question(page, "Why ship?")
     expect(page.locator("#scale-high")).to_have_text(high)
+
+
+def test_the_end_of_the_scale_makes_faint_maps_readable(page: Page, site: str) -> None:
+    page.add_init_script(RECORD)
+    open_page(page)
+    high, slider = page.locator("#scale-high"), page.get_by_role("slider", name="End of the scale")
+    full, was = high.inner_text(), drawn(page, "#panel-relevance")
+    largest = np.abs(
+        np.sum(explained(site, sent_picture(page, "explain"))["relevance"]["values"], axis=0)
+    ).max()
+    expect(slider).to_have_value("100")
+    slider.fill("25")
+    expect(high).not_to_have_text(full)
+    assert float(high.inner_text().split("+")[1]) == pytest.approx(0.25 * largest, rel=0.01)
+    assert drawn(page, "#panel-relevance") != was
+    expect(page.get_by_label("hold this scale")).to_be_checked()
+    link = page.url
+    assert float(link.partition("vmax=")[2]) == pytest.approx(0.25 * largest, rel=0.01)
+    slider.fill("100")
+    expect(high).to_have_text(full)
+    expect(page.get_by_label("hold this scale")).not_to_be_checked()
+    page.goto(link)
+    expect(high).not_to_have_text(full)
+    expect(slider).to_have_value("25")
+    page.get_by_role("button", name="Example: frog").click()
+    expect_question(page, "Why frog?")
+    expect(slider).to_have_value("100")
+    page.get_by_label("Scale", exact=True).select_option("minmax")
+    expect(slider).to_be_disabled()
 
 
 def test_the_slider_of_the_overlay_sets_the_opacity_of_the_map(browser: Browser, site: str) -> None:
@@ -1668,11 +1699,58 @@ class LargeModel(FakeModel):
     )
 
 
+BLOCKS = 14
+DEEP_SHAPES = (
+    {"encoder.scan": (1, 48, 64), "encoder.pool": (3, 12, 16)}
+    | {f"{block}.weights": (2, 9, 9) for block in range(BLOCKS)}
+    | {f"{block}.dense": (9, 8) for block in range(BLOCKS)}
+    | {"vote": (4,)}
+)
+"""Shape of the relevance at the input of each layer that a rule is for."""
+
+
+class DeepModel(FakeModel):
+    """A fake model with 32 layers, some of attention: relevance stays what it is, in other shapes."""
+
+    description = replace(
+        DESCRIPTION,
+        card=DESCRIPTION.card.model_copy(update={"name": "deep", "files": {"weights.safetensors": "4" * 64}}),
+        chain=(
+            ("encoder.scan", "convolution"),
+            ("encoder.pool", "proportional"),
+            *(
+                layer
+                for block in range(BLOCKS)
+                for layer in ((f"{block}.weights", "attention"), (f"{block}.dense", "dense"))
+            ),
+            ("vote", "dense"),
+        ),
+        layers=tuple(LayerDescription(name, "Layer", "Layer()") for name in DEEP_SHAPES),
+    )
+
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        plain = [
+            replace(job, requests=tuple(replace(one, layer=None) for one in job.requests)) for job in jobs
+        ]
+        return [
+            replace(result, explanations=tuple(map(_at_layer, result.explanations, job.requests)))
+            for job, result in zip(jobs, super().run(plain), strict=True)
+        ]
+
+
+def _at_layer(explanation: Explanation, request: ExplanationRequest) -> Explanation:
+    shape = DEEP_SHAPES[request.layer or "encoder.scan"]
+    total = explanation.relevance.sum()
+    at_layer = explanation.relevance if request.layer is None else np.full(shape, total / np.prod(shape))
+    sums = tuple((name, float(total)) for name, _ in DeepModel.description.chain)
+    return replace(explanation, relevance=at_layer.astype(np.float32), layer_sums=sums)
+
+
 @pytest.fixture(scope="module")
 def several_site() -> Iterator[str]:
-    """The URL of a service with three models: of four classes, of a thousand, and with a large input."""
+    """The URL of a service: models of four classes, of a thousand, with a large input, with many layers."""
     settings = Settings(default_model="compass")
-    models = (Named("compass", COMPASS, "1" * 64), Named("many", MANY, "2" * 64), LargeModel())
+    models = (Named("compass", COMPASS, "1" * 64), Named("many", MANY, "2" * 64), LargeModel(), DeepModel())
     with serving(settings, create_app(settings, models)) as server:
         yield f"http://127.0.0.1:{server.port}"
 
@@ -1854,6 +1932,102 @@ def test_a_map_of_a_large_input_is_read_covered_and_drawn(
     outside[120:140, 100:130] = False
     assert (covered[outside] == pixels[outside]).all()
     assert covered[~outside].std() < pixels[~outside].std() / 2
+
+
+def test_a_few_of_many_layers_are_shown_unless_all_are_asked_for(several_page: Page) -> None:
+    """At most four requests are under way at once."""
+    several_page.add_init_script("""
+        window.layers = { now: 0, most: 0, all: 0 };
+        const send = window.fetch;
+        window.fetch = async (path, options) => {
+            if (!path.includes("layer=")) return send(path, options);
+            window.layers.all += 1;
+            window.layers.most = Math.max(window.layers.most, (window.layers.now += 1));
+            try { return await send(path, options); } finally { window.layers.now -= 1; }
+        };
+    """)
+    open_page(several_page, "#model=deep&tab=layers")
+    cards, every = several_page.locator("#flow li"), several_page.get_by_role("button", name="All 31 layers")
+    expect(cards).to_have_count(1 + 12)  # the output is one
+    expect(cards.nth(1)).to_contain_text("input of vote")
+    expect(cards.last).to_contain_text("the pixels")
+    expect(cards.last.locator("img")).to_have_attribute("alt", re.compile("input of encoder.scan: in all"))
+    progress = several_page.get_by_role("progressbar", name="Layers that have answered")
+    expect(progress).to_be_hidden()
+    held: list[Route] = []
+    are_released = False
+    several_page.route(
+        "**/explain?*layer=*", lambda route: route.continue_() if are_released else held.append(route)
+    )
+    with several_page.expect_request("**/explain?*layer=*"):
+        every.click()
+    expect(progress).to_be_visible()
+    are_released = True
+    for route in held:
+        route.continue_()
+    expect(cards).to_have_count(1 + 31)
+    expect(progress).to_be_hidden()
+    expect(every).to_have_attribute("aria-pressed", "true")
+    assert several_page.evaluate("window.layers") == {"now": 0, "most": 4, "all": 12 + 31}
+    every.click()
+    expect(cards).to_have_count(1 + 12)
+
+
+def test_maps_of_layers_that_are_no_pictures_say_so(several_page: Page) -> None:
+    open_page(several_page, "#model=deep&tab=layers")
+    several_page.get_by_role("button", name="All 31 layers").click()
+    expect(several_page.locator("#flow li")).to_have_count(1 + 31)
+    for layer, said in {
+        "vote": "4 values, no picture",
+        "3.dense": "9 × 8 values, no picture",
+        "3.weights": "2 × 9 × 9 values, no picture",
+    }.items():
+        card = several_page.locator("#flow li", has=several_page.get_by_text(f"input of {layer}", exact=True))
+        expect(card).to_contain_text(said)
+        expect(card.locator("img")).to_have_attribute("alt", re.compile(re.escape(said)))
+    pool = several_page.locator("#flow li", has_text="input of encoder.pool")
+    expect(pool).not_to_contain_text("no picture")
+
+
+def test_the_rule_of_attention_is_chosen_for_models_that_have_it(several_page: Page) -> None:
+    choice = several_page.get_by_role("combobox", name="Attention")
+    open_page(several_page)
+    expect(choice).to_be_hidden()
+    choose_model(several_page, "deep")
+    with several_page.expect_request(re.compile("/explain.*attention=attnlrp")):
+        choice.select_option("attnlrp")
+    expect(several_page.locator("#code")).to_contain_text("attention=attnlrp")
+    expect(several_page).to_have_url(re.compile("model=deep&.*attention=attnlrp"))
+    for tab in ("compare", "trust"):
+        path = {"compare": "compare", "trust": "evaluate"}[tab]
+        with several_page.expect_request(re.compile(rf"/{path}\?.*attention=attnlrp")):
+            several_page.locator(f"#tab-{tab}").click()
+        expect(several_page.locator(READY[tab]).first).to_be_visible(timeout=EVALUATION_MS)
+    choose_model(several_page, "large")
+    expect(choice).to_be_hidden()
+    expect(several_page).not_to_have_url(re.compile("attention="))
+
+
+@pytest.mark.parametrize(("model", "rule"), [("compass", "cp"), ("deep", "softmax")])
+def test_a_link_with_an_unknown_rule_of_attention_says_so(several_page: Page, model: str, rule: str) -> None:
+    open_page(several_page, f"#model={model}&attention={rule}")
+    assert link_problems(several_page) == [
+        f"The rule of attention “{rule}” in the link is unknown. The default is used."
+    ]
+    expect(several_page).not_to_have_url(re.compile("attention="))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_layers_of_a_deep_model_fit_the_window(browser: Browser, several_site: str, size: str) -> None:
+    width, height = SIZES[size]
+    ARTEFACTS.mkdir(exist_ok=True)
+    with visit(browser, several_site, viewport={"width": width, "height": height}) as page:
+        open_page(page, "#model=deep&attention=attnlrp&tab=layers")
+        expect(page.locator("#flow li")).to_have_count(1 + 12)
+        page.screenshot(path=ARTEFACTS / f"deep-layers-{size}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        report = Axe().run(page)
+        assert report.violations_count == 0, report.generate_report()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
