@@ -348,6 +348,18 @@ def test_the_relevance_of_a_word_is_the_sum_over_its_dimensions() -> None:
     torch.testing.assert_close(explanation.relevance, parts.sum(2))
 
 
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("kind", [nn.GroupNorm, nn.LayerNorm, nn.RMSNorm])
+def test_relevance_passes_norms_of_each_input(kind: Callable[..., nn.Module], *, affine: bool) -> None:
+    norm = nn.GroupNorm(2, 4, affine=affine) if kind is nn.GroupNorm else kind(6, elementwise_affine=affine)
+    model = traced(nn.Sequential(nn.Conv1d(3, 4, 1, bias=False), norm, nn.Flatten()).double(), 3, 6)
+    composite = resolve(kinds(model.graph), "zero", {}, ())
+    at_conv = Reference(model, torch.tensor(LOW), torch.tensor(HIGH)).attribute(
+        inputs(2, 3, 6), composite, random_start, model.graph.nodes[1].name
+    )
+    torch.testing.assert_close(at_conv.relevance.flatten(1), at_conv.output_relevance)
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_engine_and_reference_agree_on_sequences(kind: type[nn.LSTM | nn.GRU], *, batch_first: bool) -> None:
