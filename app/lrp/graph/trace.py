@@ -11,12 +11,19 @@ from app.lrp.graph.graph import check
 from app.lrp.graph.passes.batch_norms import merge_batch_norms
 from app.lrp.graph.passes.expands import drop_expands
 from app.lrp.graph.passes.moves import merge_moves
-from app.lrp.graph.passes.roles import mark_attention, mark_gates
+from app.lrp.graph.passes.roles import mark_attention, mark_gates, turn_attention
 from app.lrp.graph.traced import Pass, TracedModel
 from app.lrp.graph.translate import translated
 from app.lrp.graph.values import shape_of
 
-PASSES: tuple[Pass, ...] = (merge_moves, merge_batch_norms, drop_expands, mark_gates, mark_attention)
+PASSES: tuple[Pass, ...] = (
+    turn_attention,
+    merge_moves,
+    merge_batch_norms,
+    drop_expands,
+    mark_gates,
+    mark_attention,
+)
 """In the order in which they are applied."""
 
 

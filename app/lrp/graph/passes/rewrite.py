@@ -1,11 +1,11 @@
 """Changes of a graph that several passes make."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import Tensor
 
-from app.lrp.graph.graph import INPUT, Graph, Node
+from app.lrp.graph.graph import Graph, Node
 from app.lrp.graph.naming import unique
 from app.lrp.graph.traced import TracedModel
 
@@ -48,14 +48,6 @@ def only_user(graph: Graph, name: str) -> Node | None:
     """Return the node that reads a value, if there is only one and the value is not the output."""
     users = graph.users[name]
     return users[0] if len(users) == 1 and name != graph.output.name else None
-
-
-def traced_back(nodes: Mapping[str, Node], name: str, through: Iterable[str]) -> Node | None:
-    """Return the first node on the way back from a value, along first inputs, whose operation is another."""
-    operations = frozenset(through)
-    while name != INPUT and nodes[name].op in operations:
-        name = nodes[name].inputs[0]
-    return None if name == INPUT else nodes[name]
 
 
 def weight_for(model: TracedModel, node: Node, role: str) -> str:
