@@ -17,6 +17,7 @@ from app.lrp.attribution import Batch, output_relevance
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, resolve
 from app.lrp.engine.balance import absorbed
 from app.lrp.engine.engine import Engine
+from app.lrp.graph.graph import Graph
 from app.lrp.graph.kinds import kinds, layer_nodes
 from app.lrp.graph.trace import from_program, trace
 from app.lrp.graph.traced import TracedModel
@@ -36,6 +37,9 @@ RELEVANCE_TOLERANCE = 1e-6
 """Largest ‖difference‖ / ‖relevance‖ of engine and reference in float64."""
 ROWS = 2
 """Random pictures for which scores are compared."""
+
+_PROBABILITIES = ("softmax", "sigmoid", "hardsigmoid")
+_MOVES = ("reshape", "permute", "slice", "select", "dropout", "identity")
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,25 @@ def _traced(source: SourceModel) -> TracedModel:
         traced = trace(source.network.float(), torch.zeros(ROWS, *source.input_size))
     else:
         traced = from_program(source.network)
+    _check_output(traced.graph)
     for name, tensor in traced.weights.items():
         if not torch.isfinite(tensor).all():
             raise SourceError(f"{name} holds values that are not finite numbers")
     return traced.map_weights(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
+
+
+def _check_output(graph: Graph) -> None:
+    """Raise `SourceError` if what the network returns are probabilities, of which softmax would be taken again.
+
+    Softmax passes no relevance on by default: all maps would be zero.
+    """
+    nodes, node = graph.by_name, graph.output
+    while node.op in _MOVES and node.inputs[0] in nodes:
+        node = nodes[node.inputs[0]]
+    if node.op in _PROBABILITIES:
+        raise SourceError(
+            f"the network ends in {node.op}: it returns probabilities; wrap it in a module that returns logits"
+        )
 
 
 def _classes(source: SourceModel, traced: TracedModel) -> tuple[str, ...]:

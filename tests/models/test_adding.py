@@ -157,6 +157,8 @@ def fixed_batch() -> torch.export.ExportedProgram:
         (fixed_batch, "fixed batch size 2"),
         (not_finite, "not finite"),
         (overflowing, "not finite"),
+        (lambda: nn.Sequential(Residual(), nn.Softmax(1)), "ends in softmax: .* returns logits"),
+        (lambda: nn.Sequential(Residual(), nn.Sigmoid(), nn.Flatten()), "ends in sigmoid"),
         (lambda: Residual(1), "it must have one for each of at least two classes"),
     ],
 )
