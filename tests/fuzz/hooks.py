@@ -29,7 +29,7 @@ PARAMETERS_OF_RULES = {
     name: {one.name for one in info.parameters} for name, info in {**COMPOSITES, **RULES}.items()
 }
 RULE_PARAMETERS = frozenset[str]().union(*PARAMETERS_OF_RULES.values())
-TARGET_CLASSES = ["cat", "3", "truck", "0"]
+TARGET_CLASSES = ["cat", "7", "truck", "0"]  # different classes
 VERSUS_CLASSES = ["dog", "5", "frog"]
 LAYERS = ["features.0", "features.3", "classifier.0"]
 OVERRIDES = ["features.0:w_square", "features.*:gamma(gamma=0.5)", "*:epsilon"]

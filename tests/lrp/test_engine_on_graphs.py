@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tracing import traced
 
 from app.lrp.attribution import Batch, output_relevance
@@ -14,6 +15,7 @@ from app.lrp.engine.engine import Engine
 from app.lrp.engine.layout import Layout, layouts
 from app.lrp.engine.run import forward_pass
 from app.lrp.graph.kinds import kinds, layer_nodes
+from app.lrp.graph.trace import trace
 from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Target
@@ -77,10 +79,25 @@ class Windows(nn.Module):
         return logits
 
 
+class Functions(nn.Module):
+    """Norms, powers and other functions of single values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.normalize(self.first(x), dim=1).abs().clamp(0.1, 0.9)
+        x = x.pow(2).exp() + torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        logits: Tensor = self.last(x)
+        return logits
+
+
 NETWORKS: Mapping[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "residual": ((3, 6, 6), Residual),
     "tokens first": ((4, 6), TokensFirst),
     "windows": ((2, 4, 4), Windows),
+    "functions": ((6,), Functions),
 }
 
 
@@ -125,6 +142,27 @@ def test_engine_equals_the_reference_at_every_layer(name: str, rule: str, attent
         torch.testing.assert_close(
             ours.input_sums, ours.relevance.flatten(1).sum(1)
         ) if layer is None else None
+
+
+class WithToken(nn.Module):
+    """Tokens with one more that is the same for all inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.ones(1, 1, 3))
+        self.last = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(torch.cat((self.token.expand(x.shape[0], -1, -1) * 2, x), 1).sum(1))
+        return logits
+
+
+def test_layers_are_the_nodes_that_depend_on_the_input() -> None:
+    model = trace(WithToken().double(), torch.randn(2, 4, 3, dtype=F64))
+    composite = resolve(kinds(model.graph), "epsilon", {}, [])
+    for engine in (Engine(model, *BOUNDS), Reference(model, *BOUNDS)):
+        found = engine.attribute(torch.randn(2, 4, 3, dtype=F64), composite, random_start)
+        assert found.layers == tuple(name for name, _ in composite.layers) == ("cat", "sum", "last")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -244,4 +282,4 @@ def test_layouts_follow_reshapes() -> None:
             if layout.axis is not None and layout.rows(value) == 3:
                 differs = layout.sums((value - zero).abs())
                 assert differs[[0, 2]].tolist() == [0, 0]
-    assert [one.inner for one in layouts(model.graph) if not one.is_simple]
+    assert not all(layout.is_simple for layout in layouts(model_of("windows")[1].graph))

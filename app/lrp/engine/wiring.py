@@ -17,7 +17,7 @@ class Wiring:
     names: tuple[str, ...]
     """Of the nodes."""
     is_layer: tuple[bool, ...]
-    """Whether the node is a layer: all but constants are."""
+    """Whether the node is a layer: those whose value depends on the network's input are."""
     inputs: tuple[tuple[int, ...], ...]
     """Values that each node reads."""
     users: tuple[tuple[int, ...], ...]
@@ -57,7 +57,7 @@ def wiring_of(graph: Graph) -> Wiring:
     }
     return Wiring(
         tuple(node.name for node in graph),
-        tuple(node.op != "constant" for node in graph),
+        tuple(depends[1:]),
         inputs,
         users,
         tuple(depends),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from app.lrp.composites import Chain, Kind
-from app.lrp.graph.graph import Graph, Node
+from app.lrp.graph.graph import INPUT, Graph, Node
 
 _KINDS: Mapping[str, Kind] = {
     "conv1d": "convolution",
@@ -30,8 +30,12 @@ _KINDS: Mapping[str, Kind] = {
 
 
 def layer_nodes(graph: Graph) -> tuple[Node, ...]:
-    """Return the nodes that are layers: all but constants."""
-    return tuple(node for node in graph if node.op != "constant")
+    """Return the nodes that are layers: those whose value depends on the network's input."""
+    dependent = {INPUT}
+    for node in graph:
+        if not dependent.isdisjoint(node.inputs):
+            dependent.add(node.name)
+    return tuple(node for node in graph if node.name in dependent)
 
 
 def kinds(graph: Graph) -> Chain:
