@@ -162,7 +162,7 @@ def _with_dropout(graph: Graph, card: ModelCard, path: Path) -> Graph:
     """Give the dropout layers the probabilities on the card, if it has them."""
     if card.dropout is None:
         return graph
-    count = len(dropout_rates(graph))
+    count = sum(node.op == "dropout" for node in graph)
     if len(card.dropout) != count:
         raise RefusedToStartError(
             f"{path}: dropout has {len(card.dropout)} probabilities, and {card.architecture} has {count} dropout "

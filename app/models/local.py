@@ -141,7 +141,8 @@ class LocalModel:
         inputs = torch.randn(1, *card.input_size, generator=torch.Generator().manual_seed(0))
         try:
             logits = self._engine.run(Batch(inputs.to(self._device), (), ())).logits
-        except (RuntimeError, TypeError, ValueError, LookupError) as error:  # for attributes that do not fit
+        except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AssertionError) as error:
+            # for attributes and shapes that do not fit
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise RefusedToStartError(f"model {card.name}: its {GRAPH} cannot be run ({text})") from error
         if logits.shape != (1, len(card.classes)):

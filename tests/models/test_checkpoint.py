@@ -17,7 +17,7 @@ from tracing import traced
 from app.errors import RefusedToStartError
 from app.lrp.attribution import Batch
 from app.lrp.engine.engine import Engine
-from app.lrp.graph.graph import Node, to_json
+from app.lrp.graph.graph import MAX_NODES, Node, to_json
 from app.lrp.graph.rates import dropout_rates
 from app.lrp.graph.traced import TracedModel
 from app.models.architectures.minivgg import MiniVGG
@@ -489,6 +489,12 @@ def test_a_file_that_is_no_graph_is_refused_by_name(tmp_path: Path, content: byt
         ('"bias": "body.bias"', '"bias": "head.bias"', "weights", r"body\.bias is not of this network"),
         ('"padding": [1, 1]', '"padding": [2, 2]', "weights", r"body\.weight .* needs \(1, 1, 5, 5\)"),
         ('"stride": [1, 1]', '"stride": []', "weights", "node 'body': its shapes and attributes do not fit"),
+        (
+            '"stride": [1, 1]',
+            '"stride": [0, 0]',
+            "weights",
+            "node 'body': its shapes and attributes do not fit",
+        ),
         ('"groups": 1', '"groups": 0', "weights", "node 'body': its shapes and attributes do not fit"),
     ],
 )
@@ -500,6 +506,15 @@ def test_a_damaged_graph_is_refused_by_file_and_node(
     with pytest.raises(RefusedToStartError, match=rf"branches/{file}\..*: .*{message}") as refused:
         load(card)
     assert "\n" not in refused.value.detail
+
+
+def test_a_graph_of_too_many_nodes_is_refused(tmp_path: Path) -> None:
+    card = save_branches(tmp_path)
+    node = '{"name": "%d", "op": "relu", "inputs": ["input"], "shape": ["B", 1, 4, 6]},'
+    many = "".join(node % number for number in range(MAX_NODES))
+    replace_graph(card, edited(card, '"nodes": [', f'"nodes": [{many}'))
+    with pytest.raises(RefusedToStartError, match=f"nodes; there may be {MAX_NODES}"):
+        load(card)
 
 
 def test_a_changed_graph_is_refused(tmp_path: Path) -> None:

@@ -114,6 +114,14 @@ def test_a_graph_with_attributes_that_do_not_fit_is_refused_in_one_line(
     assert "\n" not in refused.value.detail
 
 
+def test_a_graph_with_sizes_that_contradict_each_other_is_refused() -> None:
+    model = network()
+    shapes = {"reshape": ("B", 10**18)}
+    damaged = [replace(n, shape=shapes.get(n.op, n.shape)) for n in model.graph]
+    with pytest.raises(RefusedToStartError, match=r"graph\.json cannot be run \(ZeroDivisionError"):
+        LocalModel(replace(model, graph=replace(model.graph, nodes=tuple(damaged))), CARD, CPU)
+
+
 def test_untrained_networks_are_taken_whatever_the_size_of_their_scores() -> None:
     card = CARD.model_copy(update={"input_size": MiniVGG.input_size})
     for scale in (1e-6, 1.0, 1e6):

@@ -25,6 +25,9 @@ Size = int | str
 Shape = tuple[Size, ...]
 """Of a tensor, with its batch axis."""
 
+MAX_NODES = 10_000
+"""Ten times what the largest networks of torchvision have; compilation takes minutes beyond."""
+
 _SIZE = re.compile(r"(\d+|[A-Z])(\*(\d+|[A-Z]))*")
 
 OPERATIONS: Mapping[str, str] = MappingProxyType(
@@ -204,6 +207,8 @@ def check(graph: Graph) -> None:
     known = {INPUT}
     if not graph.nodes:
         raise GraphError("the graph has no nodes")
+    if len(graph.nodes) > MAX_NODES:
+        raise GraphError(f"the graph has {len(graph.nodes)} nodes; there may be {MAX_NODES}")
     for node in graph.nodes:
         if node.op not in OPERATIONS:
             raise GraphError(f"node {node.name!r}: there is no operation {node.op!r}")

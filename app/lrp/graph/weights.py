@@ -51,6 +51,8 @@ def _convolution(node: Node, inputs: Sequence[Shape]) -> Expected:
 def _kernel_size(node: Node, of_input: Shape, axis: int) -> int | None:
     """Return the kernel's size along an axis; ``None`` if several give the size of the output."""
     stride, dilation = int(node.attributes["stride"][axis]), int(node.attributes["dilation"][axis])
+    if min(stride, dilation) < 1:
+        raise ValueError  # some of PyTorch's kernels divide by it, which ends the process
     if node.attributes["padding"] == "same" or stride > 1:
         return None
     padded = _number(of_input[axis + 2]) + 2 * int(node.attributes["padding"][axis])
