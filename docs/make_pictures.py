@@ -42,12 +42,12 @@ IMAGES = blocks.PAGES / "images"
 TILE, GAP, INK = 160, 12, (32, 32, 32)
 SIDE_BY_SIDE = ImageOptions(style=Style(view=View.SIDE_BY_SIDE, size=256))
 
-EYE_CROP, EYE_TURN = (71, 67, 236, 232), 270
+EYE_CROP, EYE_TURN = (60, 85, 210, 235), 270
 """Crop of Chelsea around one eye, (left, top, right, bottom) in pixels; rotation in degrees, anticlockwise."""
 SPOT = 20
-"""Radius of the covering spots in pixels of the crop, whose side is 165."""
-INNER_CORNER, UPPER_LID, CHEEK = (98, 112), (122, 68), (36, 38)
-EYE = (85, 65, 148, 132)
+"""Radius of the covering spots in pixels of the crop, whose side is 150."""
+INNER_CORNER, UPPER_LID, CHEEK = (101, 124), (134, 68), (30, 63)
+EYE = (90, 75, 149, 144)
 
 
 @dataclass(frozen=True)

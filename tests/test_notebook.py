@@ -103,7 +103,7 @@ def test_the_scores_are_those_of_the_service(executed: Executed, url: str, cat_p
     labels = [label.get_text() for label in executed["axes"].get_yticklabels()]
     lengths = [bar.get_width() for bar in executed["axes"].patches]
     assert labels == [score["label"] for score in answer["scores"]]
-    assert labels[:3] == ["cat", "dog", "frog"]
+    assert labels[0] == "cat"
     assert lengths == pytest.approx([score["probability"] for score in answer["scores"]], abs=1e-6)
     assert lengths[0] == pytest.approx(PROBABILITY, abs=0.01)
     assert sum(lengths) == pytest.approx(1, abs=1e-5)
