@@ -12,16 +12,19 @@ PEERS := afternoon litserve torchserve bentoml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix soak audit train bench bench-service docs image container-test clean
+.PHONY: help serve test test-networks check fix soak audit train bench bench-networks bench-service docs image container-test clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
 	@$(BIN)/lrpserve serve --host $(HOST) --port $(PORT)
 
 test: $(VENV)/test.stamp $(VENV)/kserve/stamp $(VENV)/openapi-client/stamp  ## Run all tests
 	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
+
+test-networks: $(VENV)/test.stamp  ## Try every network of torchvision (an hour or more on two cores); PYTEST_ARGS='-k resnet'
+	$(BIN)/python -m pytest -m networks -s tests/networks $(PYTEST_ARGS)
 
 soak: $(VENV)/test.stamp  ## Test overload, mixed requests, damaged pictures and generated requests; SOAK_ARGS=--short SOAK_S=seconds
 	LRP_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest --hypothesis-profile=soak tests/api/test_properties.py tests/api/test_schemathesis.py
@@ -45,6 +48,9 @@ train: $(VENV)/test.stamp  ## Train the shipped weights again (hours on two core
 
 bench: $(VENV)/test.stamp  ## Measure the engine against Zennit and the forward pass alone
 	$(BIN)/python -m benchmarks.relevance --write
+
+bench-networks: $(VENV)/test.stamp  ## Measure explanations of ResNet-18, ViT-B/16 and ConvNeXt-T against forward passes and autoLRP
+	$(BIN)/python -m benchmarks.networks --write $(BENCH_ARGS)
 
 bench-service: $(VENV)/test.stamp $(PEERS:%=.bench/%/stamp)  ## Measure the service against its peers (12 minutes); needs wrk and Java
 	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)

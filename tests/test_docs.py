@@ -34,8 +34,8 @@ from app.lrp.composites import COMPOSITES
 from app.lrp.rules import RULES
 from app.models.tuned import TUNED
 from app.settings import Settings
-from benchmarks import equality
-from docs import blocks, make_pictures, make_tables
+from benchmarks import equality, trial
+from docs import blocks, make_networks, make_pictures, make_tables
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -350,6 +350,13 @@ def test_every_picture_is_made_by_the_command_and_shown(tmp_path: Path) -> None:
 def test_tables_are_what_the_command_prints(page: str) -> None:
     tables = make_tables.tables()[page]
     assert {name: blocks.read(page)[name] for name in tables} == tables
+
+
+def test_every_network_of_torchvision_is_listed_with_what_was_found() -> None:
+    _, _, *lines = blocks.read("networks.md")["networks"].partition("\n\n")[2].splitlines()
+    found = make_networks.read()
+    rows = [make_networks.row(found.get(name) or make_networks.not_tried(name)) for name in trial.names()]
+    assert lines == blocks.table([], rows).splitlines()[2:]
 
 
 def test_the_rules_that_are_listed_are_those_that_there_are(client: TestClient) -> None:
