@@ -7,8 +7,9 @@ all into the documentation, and ``make test-networks`` tests them.
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -63,7 +64,7 @@ class Trial:
     leaks: Mapping[str, float] = field(default_factory=dict)
     """By rule."""
     forward_passes: Mapping[str, float] = field(default_factory=dict)
-    """Processor time of a batch of explanations, in forward passes of the module, by rule."""
+    """Processor time of a batch of explanations in forward passes of the module, by rule. Empty: not measured."""
     seconds: float = 0.0
     """Time of the whole trial."""
 
@@ -179,18 +180,16 @@ def measured(
     It depends less than the time on a clock on what else the machine does, while many networks are tried.
     """
     engine = Engine(model, *bounds)
-    composites = {rule: resolve(kinds(model.graph), rule, {}, ()) for rule in RULES}
 
     def forward() -> None:
         with torch.inference_mode():
             network(inputs)
 
-    seconds = medians(
-        {"forward": forward}
-        | {rule: lambda c=composite: _explained(engine, inputs, c) for rule, composite in composites.items()},
-        ROUNDS,
-        time.process_time,
-    )
+    candidates: dict[str, Callable[[], object]] = {"forward": forward}
+    for rule in RULES:
+        composite = resolve(kinds(model.graph), rule, {}, ())
+        candidates[rule] = partial(_explained, engine, inputs, composite)
+    seconds = medians(candidates, ROUNDS, time.process_time)
     return {rule: seconds[rule] / seconds["forward"] for rule in RULES}
 
 

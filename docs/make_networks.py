@@ -15,7 +15,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.trial import Trial, names, parameter_count, too_large
+from benchmarks.trial import RULES, Trial, names, parameter_count, too_large
 from docs.blocks import fill, table
 
 FOUND = Path(__file__).with_name("networks.json")
@@ -38,11 +38,10 @@ def main() -> None:
     """Try networks one after the other, and write the page after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="of torchvision's networks; by default all")
-    found = read()
     for name in parser.parse_args().names or names():
-        found[name] = tried_apart(name)
-        print(found[name].line, flush=True)
-        write(found)
+        trial = tried_apart(name)
+        print(trial.line, flush=True)
+        write({**read(), name: trial})
 
 
 def read() -> dict[str, Trial]:
@@ -91,6 +90,7 @@ def row(trial: Trial) -> list[str]:
     first = [f"`{trial.name}`", f"{trial.parameters / 1e6:.1f} M"]
     if trial.refusal is not None:
         return [*first, "–", "–", trial.refusal, *["–"] * (len(COLUMNS) - 5)]
+    passes = trial.forward_passes
     return [
         *first,
         f"{trial.side}×{trial.side}",
@@ -98,7 +98,7 @@ def row(trial: Trial) -> list[str]:
         "yes",
         f"{trial.reference}, {trial.relevance_error:.0e}",
         str(trial.nodes),
-        *(f"{ratio:.1f}" for ratio in trial.forward_passes.values()),
+        *(f"{passes[rule]:.1f}" if rule in passes else "–" for rule in RULES),
     ]
 
 
