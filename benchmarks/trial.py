@@ -31,6 +31,7 @@ from app.models.checkpoint import load
 from app.models.local import pixel_bounds
 from app.models.sources.protocol import SourceOptions
 from app.models.sources.torchvision import TorchvisionSource
+from app.system import keep_freed_memory
 from benchmarks.relevance import medians
 
 MAX_PARAMETERS = 250_000_000
@@ -208,6 +209,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="of torchvision's networks; by default all")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the service does
     for name in arguments.names or names():
         found = tried(name)
         print(json.dumps(asdict(found)) if arguments.json else found.line, flush=True)
