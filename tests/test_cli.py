@@ -134,6 +134,7 @@ def test_errors_are_one_line_on_stderr_with_code_2(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LRP_CIFAR10", raising=False)  # of the tests; a server warns of what is no setting
     assert run(monkeypatch, *arguments) == 2
     printed = capsys.readouterr()
     assert message in printed.err
