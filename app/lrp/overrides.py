@@ -55,6 +55,12 @@ def assignments(text: str) -> dict[str, float]:
     return pairs
 
 
+def as_text(rule: AssignedRule) -> str:
+    """Return ``RULE`` or ``RULE(name=value, …)``."""
+    parameters = ", ".join(f"{name}={value:g}" for name, value in rule.parameters)
+    return f"{rule.name}({parameters})" if parameters else rule.name
+
+
 def parsed_rule(override: str) -> Rule:
     """Return the rule that an override names; raises `InvalidParameterError`."""
     name = _match(override)["rule"]

@@ -15,15 +15,14 @@ from torch import Tensor, nn
 from app.errors import SourceError
 from app.lrp.attribution import Batch, output_relevance
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, resolve
-from app.lrp.engine.balance import absorbed
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.graph import Graph
 from app.lrp.graph.kinds import kinds, layer_nodes
 from app.lrp.graph.trace import from_program, trace
 from app.lrp.graph.traced import TracedModel
+from app.lrp.overrides import as_text
 from app.lrp.reference_functions import reference_name
 from app.lrp.request import ExplanationRequest
-from app.lrp.rules import AssignedRule
 from app.models.card import InputSize, ModelCard, first_line, read_card, valid_name
 from app.models.checkpoint import load, save_traced
 from app.models.files import CARD
@@ -104,12 +103,6 @@ def add(source: SourceModel, name: str, models: Path) -> AddedModel:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def rule_text(rule: AssignedRule) -> str:
-    """Return a rule as overrides write it."""
-    values = ", ".join(f"{name}={value:g}" for name, value in rule.parameters)
-    return f"{rule.name}({values})" if values else rule.name
-
-
 def _stored(source: SourceModel, name: str, folder: Path) -> Path:
     """Write the model's folder into ``folder``, and return the card's path."""
     traced = _traced(source)
@@ -180,10 +173,11 @@ def _compared(source: SourceModel, model: TracedModel, card: ModelCard, path: Pa
     score_error = _compare_scores(source, Engine(model, low, high), inputs)
     exact, bounds, x = model.map_weights(_in_float64), (low.double(), high.double()), inputs[:1].double()
     composite = resolve(kinds(model.graph), DEFAULT_RULE, {}, (), COMPOSITES)
-    relevance_error = _compare_relevance(exact, bounds, x, composite)
-    shares = absorbed(exact, *bounds, x, composite, output_relevance([ExplanationRequest(composite)]))
+    engine = Engine(exact, *bounds)
+    relevance_error = _compare_relevance(engine, exact, bounds, x, composite)
+    shares = engine.absorbed(x, composite, output_relevance([ExplanationRequest(composite)]))
     layers = tuple(
-        LayerReport(node.name, node.op, rule_text(rule), shares[node.name])
+        LayerReport(node.name, node.op, as_text(rule), shares[node.name])
         for node, (_, rule) in zip(layer_nodes(model.graph), composite.layers, strict=True)
     )
     return AddedModel(path, card, layers, score_error, relevance_error, reference_name(model.graph))
@@ -213,13 +207,13 @@ def _compare_scores(source: SourceModel, engine: Engine, inputs: Tensor) -> floa
 
 
 def _compare_relevance(
-    model: TracedModel, bounds: tuple[Tensor, Tensor], x: Tensor, composite: Composite
+    engine: Engine, model: TracedModel, bounds: tuple[Tensor, Tensor], x: Tensor, composite: Composite
 ) -> float:
     from app.lrp.reference import Reference  # importing Zennit takes seconds
 
     start = output_relevance([ExplanationRequest(composite)])
     found, expected = (
-        explains(model, *bounds).attribute(x, composite, start).relevance for explains in (Engine, Reference)
+        one.attribute(x, composite, start).relevance for one in (engine, Reference(model, *bounds))
     )
     error = _difference(found, expected)
     if not error <= RELEVANCE_TOLERANCE:

@@ -12,6 +12,7 @@ import numpy as np
 
 from app.errors import InvalidParameterError
 from app.lrp.composites import Chain, weighted
+from app.lrp.overrides import as_text
 from app.lrp.rules import RULES, AssignedRule
 
 GRID: dict[str, tuple[dict[str, float], ...]] = {
@@ -75,12 +76,6 @@ def overrides(groups: Sequence[Group], candidate: Candidate) -> tuple[str, ...]:
         for group, rule in zip(groups, candidate, strict=True)
         for layer in group.layers
     )
-
-
-def as_text(rule: AssignedRule) -> str:
-    """Return ``RULE`` or ``RULE(name=value, …)``."""
-    parameters = ", ".join(f"{name}={value:g}" for name, value in rule.parameters)
-    return f"{rule.name}({parameters})" if parameters else rule.name
 
 
 def search(

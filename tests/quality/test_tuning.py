@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Chain, resolve
+from app.lrp.overrides import as_text
 from app.lrp.rules import AssignedRule
-from app.quality.tuning import Candidate, as_text, layer_groups, overrides, search
+from app.quality.tuning import Candidate, layer_groups, overrides, search
 
 CHAIN: Chain = (
     ("features.0", "convolution"),

@@ -78,6 +78,23 @@ class Engine:
         )
 
     @torch.inference_mode()
+    def absorbed(self, x: Tensor, composite: Composite, start: OutputRelevance) -> dict[str, float]:
+        """Return the share of the relevance put in at the output that each layer absorbs, for one input (1, …).
+
+        That is, by name, what arrives at the layer's output less what reaches all its inputs. The sum over all
+        layers is the leak. ``start`` is as in `attribute`.
+        """
+        steps = self._network.steps(composite, x.shape[1:], x.dtype)
+        forward = forward_pass(self._network, x, [steps])
+        put_in = start(forward.logits)  # (1, C)
+        total = put_in.sum()
+        return {
+            reached.name: float((reached.arrived - reached.sums)[0] / total)
+            for reached in backward_pass(forward, put_in, [0], [steps])
+            if reached.name is not None
+        }
+
+    @torch.inference_mode()
     def run(self, batch: Batch) -> BatchAttributions:
         """Return everything that is requested of the inputs of ``batch``, by one forward pass."""
         shape, dtype = batch.inputs.shape[1:], batch.inputs.dtype

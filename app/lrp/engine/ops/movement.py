@@ -94,6 +94,11 @@ def _zeros(R: Tensor, shape: torch.Size) -> Tensor:
     return torch.empty(shape, dtype=R.dtype, device=R.device, memory_format=layout).zero_()
 
 
+def _reshape(context: OperationContext) -> Movement:
+    sizes = [size if isinstance(size, int) else -1 for size in context.node.attributes["shape"]]
+    return Movement(lambda x: x.reshape(sizes), lambda R, shape: R.reshape(shape))
+
+
 def _permute(context: OperationContext) -> Movement:
     axes = list(context.node.attributes["axes"])
     inverse = sorted(range(len(axes)), key=lambda axis: axes[axis] % len(axes))
@@ -185,6 +190,7 @@ def _constant(context: OperationContext) -> Constant:
 
 
 OPERATIONS: Mapping[str, Compile] = {
+    "reshape": _reshape,
     "permute": _permute,
     "expand": _expand,
     "slice": _slice,

@@ -1,4 +1,4 @@
-"""Operations that relevance passes unchanged: ReLU, dropout that is off, identity, reshape."""
+"""Operations that relevance passes unchanged: ReLU, dropout that is off, identity."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
+from app.lrp.engine.operation import AtZero, Compile, Sign, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,40 +29,13 @@ class Passing:
         return (R,)
 
 
-@dataclass(frozen=True, eq=False)
-class Reshape:
-    """Another shape for the same values in the same order."""
-
-    shape: tuple[int, ...]
-    """-1 where the batch is."""
-    sign = Sign.AS_INPUTS
-    at_zero = AtZero.AS_OUTPUT
-    conserves = True
-    reads_inputs = False
-    reads_output = False
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
-        """See `app.lrp.engine.operation.Operation`."""
-        return inputs[0].reshape(self.shape), None
-
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
-        """See `app.lrp.engine.operation.Backward`."""
-        return (R.reshape(values.input_shape(0)),)
-
-
 def identity(x: Tensor) -> Tensor:
     """Return ``x``."""
     return x
-
-
-def _reshape(context: OperationContext) -> Reshape:
-    sizes = context.node.attributes["shape"]
-    return Reshape(tuple(size if isinstance(size, int) else -1 for size in sizes))
 
 
 OPERATIONS: Mapping[str, Compile] = {
     "relu": lambda _: Passing(F.relu, Sign.NONNEGATIVE, AtZero.AS_OUTPUT),
     "identity": lambda _: Passing(identity, Sign.AS_INPUTS, AtZero.AS_OUTPUT),
     "dropout": lambda _: Passing(identity, Sign.AS_INPUTS, AtZero.AS_OUTPUT),
-    "reshape": _reshape,
 }

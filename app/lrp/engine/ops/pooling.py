@@ -21,8 +21,10 @@ from app.lrp.terms import STABILIZER
 class MaxPooling:
     """Max pooling. All relevance of an output goes to the largest input of its window."""
 
-    options: tuple[Any, ...]
-    """Kernel, stride, padding, dilation, ceil_mode."""
+    pool: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """(B, C, H, W) -> (B, C, h, w), and the index of each window's largest input"""
+    transpose: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """(n, C, h, w), a tensor shaped like the input, and the indices -> (n, C, H, W)"""
     sign = Sign.AS_INPUTS
     at_zero = AtZero.AS_OUTPUT
     conserves = True
@@ -32,7 +34,7 @@ class MaxPooling:
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `app.lrp.engine.operation.Operation`; also returns the index of each window's largest input."""
         (x,) = inputs
-        pooled, indices = torch.ops.aten.max_pool2d_with_indices(_in_two_dimensions(x), *self.options)
+        pooled, indices = self.pool(_in_two_dimensions(x))
         return _as_before(pooled, x), _as_before(indices, x)
 
     def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
@@ -41,37 +43,8 @@ class MaxPooling:
         (n, C, h, w) -> (n, C, H, W)
         """
         indices = channels_last(values.extra.expand_as(R))
-        like_input = _blank(R, values.input_shape(0))
-        relevance = torch.ops.aten.max_pool2d_with_indices_backward(
-            *map(_in_two_dimensions, (R, like_input)), *self.options, _in_two_dimensions(indices)
-        )
-        return (_as_before(relevance, R),)
-
-
-@dataclass(frozen=True, eq=False)
-class AdaptiveMaxPooling:
-    """Max pooling in windows that follow from the size of the output."""
-
-    size: tuple[int, ...]
-    sign = Sign.AS_INPUTS
-    at_zero = AtZero.AS_OUTPUT
-    conserves = True
-    reads_inputs = False
-    reads_output = False
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """See `app.lrp.engine.operation.Operation`; also returns the index of each window's largest input."""
-        (x,) = inputs
-        pooled, indices = torch.ops.aten.adaptive_max_pool2d(x, self.size)
-        return pooled, indices
-
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
-        """See `app.lrp.engine.operation.Backward`: the transpose of the selection.
-
-        (n, C, h, w) -> (n, C, H, W)
-        """
-        blank, indices = _blank(R, values.input_shape(0)), channels_last(values.extra.expand_as(R))
-        return (torch.ops.aten.adaptive_max_pool2d_backward(channels_last(R), blank, indices),)
+        blank = _blank(R, values.input_shape(0))
+        return (_as_before(self.transpose(*map(_in_two_dimensions, (R, blank, indices))), R),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +77,20 @@ class AveragePooling:
 def _max_pooling(context: OperationContext) -> MaxPooling:
     given = context.node.attributes
     windows = zip(("kernel_size", "stride", "padding", "dilation"), (1, 1, 0, 1), strict=True)
-    options = [_two_sizes(given[name], neutral) for name, neutral in windows]
-    return MaxPooling((*options, given["ceil_mode"]))
+    options: list[Any] = [_two_sizes(given[name], neutral) for name, neutral in windows]
+    options.append(given["ceil_mode"])
+    return MaxPooling(
+        lambda x: torch.ops.aten.max_pool2d_with_indices(x, *options),
+        lambda R, x, indices: torch.ops.aten.max_pool2d_with_indices_backward(R, x, *options, indices),
+    )
 
 
-def _adaptive_max_pooling(context: OperationContext) -> AdaptiveMaxPooling:
-    return AdaptiveMaxPooling(tuple(context.node.attributes["output_size"]))
+def _adaptive_max_pooling(context: OperationContext) -> MaxPooling:
+    size = context.node.attributes["output_size"]
+    return MaxPooling(
+        lambda x: torch.ops.aten.adaptive_max_pool2d(x, size),
+        lambda R, x, indices: torch.ops.aten.adaptive_max_pool2d_backward(channels_last(R), x, indices),
+    )
 
 
 def _average_pooling(context: OperationContext) -> AveragePooling:
