@@ -1,4 +1,7 @@
-"""The command ``lrpserve``. Heavy modules are imported inside the commands, so that ``--help`` is quick."""
+"""The command ``lrpserve``. Heavy modules are imported inside the commands, so that ``--help`` is quick.
+
+Most of this file are options: a function for each command declares them, and calls what does the work.
+"""
 
 import logging
 import os

@@ -10,7 +10,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypedDict
 
@@ -40,7 +39,7 @@ from app.api.protocols.open_inference import routes as open_inference
 from app.api.protocols.open_inference.schemas import InferenceRequest, RepositoryIndexRequest
 from app.api.routes import about, batch, compare, evaluate, explain, health, page, redoc, swagger
 from app.api.schemas import Limits
-from app.models.protocol import Description, Model
+from app.models.protocol import Model
 from app.models.repository import default_name
 from app.runtime.executor import Executor
 from app.runtime.keyed import KeyedExecutor
@@ -49,15 +48,13 @@ from app.runtime.processes import ProcessExecutor
 from app.runtime.turns import Turns
 from app.serving.admission import Admission, Admissions
 from app.serving.catalogue import Catalogue
-from app.serving.pipeline import EvaluationLimits, Pipeline
+from app.serving.factory import create_pipeline, create_renderer, worker_memory_bytes
 from app.serving.readiness import Readiness
-from app.serving.rendering import Renderer, image_modality
-from app.serving.reports import Engines, ReportWriter
-from app.serving.scheduler import BatchLimits, Scheduler
+from app.serving.rendering import Renderer
 from app.settings import Settings
 from app.system import available_cores
 from app.telemetry.logs import fields
-from app.telemetry.metrics import Metrics, ModelMetrics
+from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -283,55 +280,6 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, serv
 def terminate() -> None:
     """End the process with SIGTERM, so that a supervisor restarts it."""
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def create_pipeline(
-    model: Model,
-    settings: Settings,
-    metrics: ModelMetrics,
-    renderers: Executor[Renderer],
-    turns: Turns | None = None,
-    *,
-    serves: bool = True,
-) -> Pipeline:
-    """Return the pipeline for requests to ``model``, for the service and the command line alike.
-
-    ``renderers`` decode and render, with the model's `create_renderer`. ``turns`` are those that the model takes
-    with others. If it ``serves``, evaluations are limited so that other requests do not wait for them.
-    """
-    limits = BatchLimits(settings.max_batch, settings.queue_deadline_s)
-    evaluations = EvaluationLimits(settings.max_evaluations, settings.evaluation_deadline_s)
-    if not serves:
-        limits = replace(limits, max_background_batch=limits.max_batch)
-        evaluations = replace(evaluations, deadline_s=None)
-    return Pipeline(
-        Scheduler(model, limits=limits, metrics=metrics, turns=turns),
-        renderers,
-        create_reports(model.description, settings),
-        metrics=metrics,
-        evaluations=evaluations,
-    )
-
-
-def create_renderer(described: Description, settings: Settings) -> Renderer:
-    """Return what decodes and renders for a model; it can be sent to another process."""
-    return Renderer(image_modality(described.card, settings.max_pixels), create_reports(described, settings))
-
-
-def create_reports(described: Description, settings: Settings) -> ReportWriter:
-    """Return what writes reports on a model's results."""
-    return ReportWriter(
-        described.card, Engines(described.engine, described.reference), settings.low_confidence
-    )
-
-
-def worker_memory_bytes(settings: Settings) -> int:
-    """Return the memory that a worker may allocate: twice what the largest accepted picture was measured to need.
-
-    25 megapixels as an animated WebP take 20 bytes a pixel, the most of all formats. A body is in memory up to
-    four times while it is received and decoded.
-    """
-    return 2**28 + 32 * settings.max_pixels + 8 * settings.max_body_bytes
 
 
 async def _warm_up(

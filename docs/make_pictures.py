@@ -20,7 +20,6 @@ from skimage import data
 from app.lrp.composites import COMPOSITES
 from app.lrp.request import Start
 from app.lrp.rules import RULES
-from app.main import create_pipeline, create_renderer
 from app.modalities.image.drawing.heatmap import CHUNK
 from app.modalities.image.drawing.style import Style, View
 from app.modalities.image.modality import ImageOptions
@@ -30,6 +29,7 @@ from app.models.repository import served_model
 from app.models.sources.protocol import SourceOptions
 from app.models.sources.registry import load
 from app.runtime.threads import ThreadExecutor
+from app.serving.factory import create_pipeline, create_renderer
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import RenderedExplanation, identity
 from app.serving.requests import CompareOptions, ExplainOptions

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 def local_pipeline(settings: Settings) -> "Pipeline":
     """Return a pipeline that decodes and renders on a thread of this process."""
-    from app.main import create_pipeline, create_renderer
     from app.models.local import LocalModel
     from app.models.repository import served_model
     from app.runtime.threads import ThreadExecutor
+    from app.serving.factory import create_pipeline, create_renderer
     from app.telemetry.metrics import Metrics
 
     network = LocalModel.load(served_model(settings).card_path, settings.device, settings.cores)

@@ -15,8 +15,8 @@ from test_cli import run
 
 from app.command_line.evaluation import evaluate_explanations, pictures_of
 from app.errors import DataError
-from app.main import create_pipeline, create_renderer
 from app.runtime.threads import ThreadExecutor
+from app.serving.factory import create_pipeline, create_renderer
 from app.serving.pipeline import Pipeline
 from app.serving.requests import EvaluateOptions
 from app.settings import Settings

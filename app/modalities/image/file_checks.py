@@ -10,7 +10,7 @@ Without them, eight of the files take 1.4 to 5.4 s of processor time, and ordina
 to 1.1 s. `RLIMIT_CPU` has a resolution of one second. At 2 s it stopped four of the eight, each by killing the
 worker, which takes 0.7 s to replace (2 s under load); the others ran to their end. `RLIMIT_AS` stopped none of
 them, but at once a 2 MB TIFF with one tile of 46000×46000 pixels (2 GB, 5.6 s). It is a second line of defence
-against what these checks do not cover: see `app.main.worker_memory_bytes`.
+against what these checks do not cover: see `app.serving.factory.worker_memory_bytes`.
 """
 
 import re
