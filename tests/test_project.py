@@ -25,6 +25,8 @@ CATEGORIES = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 """Those of Keep a Changelog 1.1."""
 TEXT_SUFFIXES = {"", ".cff", ".html", ".ipynb", ".js", ".json", ".md", ".toml", ".yaml", ".yml"}
 SEARCHED = ("*", "deploy/*", "docs/*", "examples/*", "app/**/*", ".ci/*")
+COVERAGE = ".coverage"
+"""What an earlier `make test` has left: a database without a suffix."""
 NAMED_VERSION = re.compile(r"\blrpserve(?:\[\w+\])?(?:==|[:@/ ]v?| version )(\d+\.\d+\.\d+)", re.IGNORECASE)
 """Such as in ``lrpserve:0.1.0``, ``lrpserve==0.1.0`` and ``LRPServe 0.1.0``."""
 
@@ -67,7 +69,7 @@ def test_no_file_names_another_version_of_the_service() -> None:
         path
         for pattern in SEARCHED
         for path in ROOT.glob(pattern)
-        if path.is_file() and path.suffix in TEXT_SUFFIXES
+        if path.is_file() and path.suffix in TEXT_SUFFIXES and path.name != COVERAGE
     }
     assert ROOT / "deploy" / "kubernetes.yaml" in files
     found = {
