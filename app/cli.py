@@ -199,12 +199,12 @@ def evaluate(
         with closing(local_pipeline(settings)) as pipeline:
             evaluate_explanations(pipeline, chosen, options, output, as_json=as_json)
         return
-    from app.models.checkpoint import load
+    from app.models.checkpoint import load_image
     from app.models.repository import served_model
     from app.training.data import load_split
     from app.training.evaluation import evaluate as measure
 
-    network, card = load(served_model(settings).card_path)
+    network, card = load_image(served_model(settings).card_path)
     measured = measure(network, load_split(pictures, split), card.normalisation, card.classes)
     if as_json:
         typer.echo(measured.model_dump_json())

@@ -23,7 +23,7 @@ from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import as_graph
-from app.models.checkpoint import load
+from app.models.checkpoint import load_image
 from app.models.local import pixel_bounds
 from app.settings import shipped_model
 from docs import blocks
@@ -37,7 +37,7 @@ class Subject:
     """A network in one precision, with both engines. ``size`` is the shape of an input, (3, H, W)."""
 
     def __init__(self, name: str, model: TracedModel, size: tuple[int, int, int], dtype: torch.dtype) -> None:
-        low, high = (bound.to(dtype) for bound in pixel_bounds(load(shipped_model())[1].normalisation))
+        low, high = (bound.to(dtype) for bound in pixel_bounds(load_image(shipped_model())[1].normalisation))
         self.name = f"{NAMES[dtype]}, {name}"
         model = model.map_weights(lambda tensor: tensor.to(dtype))
         self._chain = kinds(model.graph)
@@ -65,7 +65,7 @@ class Subject:
 
 def subjects() -> list[Subject]:
     """Return the shipped network, an untrained MiniVGG, and two untrained chains of other layers, as subjects."""
-    trained, card = load(shipped_model())
+    trained, card = load_image(shipped_model())
     torch.manual_seed(0)
     networks: list[tuple[str, TracedModel, tuple[int, int, int]]] = [
         ("shipped", trained, card.input_size),

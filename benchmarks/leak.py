@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from app.lrp.composites import COMPOSITES
 from app.lrp.rules import RULES
-from app.models.checkpoint import load
+from app.models.checkpoint import load_image
 from app.settings import shipped_model
 from app.training.data import load_split
 from app.training.evaluation import leaks
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="also write the table into docs/correctness.md")
     arguments = parser.parse_args()
-    network, card = load(arguments.model)
+    network, card = load_image(arguments.model)
     data = load_split(arguments.data, "test")
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(arguments.seed))
     chosen = data.select(order[: arguments.count])

@@ -32,8 +32,8 @@ from app.lrp.composites import resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.kinds import kinds
 from app.lrp.graph.trace import trace
-from app.models.card import Normalisation
 from app.models.checkpoint import load, save_traced
+from app.models.image_card import Normalisation
 from app.models.local import pixel_bounds
 from app.models.sources.names import numbered
 from app.system import keep_freed_memory

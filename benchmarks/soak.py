@@ -675,12 +675,12 @@ def fuzz_one_process(seed: int, count: int) -> Fuzzed:
     from app.errors import RequestError
     from app.modalities.image.decoding import decode
     from app.modalities.image.fitting import Fit, fit_to_model
+    from app.models.image_card import image_card
     from app.models.repository import served_model
-    from app.serving.rendering import image_spec
     from app.settings import Settings
 
     chance, max_pixels = random.Random(seed), Settings().max_pixels
-    spec = image_spec(served_model(Settings()).card)
+    spec = image_card(served_model(Settings()).card).spec
     files = list(seed_files().items())
     outcomes: Counter[str] = Counter()
     escaped: list[str] = []

@@ -22,7 +22,7 @@ from zennit.attribution import Gradient
 from zennit.composites import EpsilonPlusFlat
 
 from app.main import create_app
-from app.models.checkpoint import load, load_module
+from app.models.checkpoint import load_image, load_module
 from app.models.local import LocalModel
 from app.settings import Settings, shipped_model
 from docs import blocks
@@ -128,7 +128,7 @@ def _gradient(loss: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
 
 def photo() -> Pixels:
     """Return the centre square of Chelsea at the model's resolution, (H, W, 3)."""
-    _, height, width = load(shipped_model())[1].input_size
+    _, height, width = load_image(shipped_model())[1].input_size
     image = Image.fromarray(data.chelsea())  # type: ignore[no-untyped-call] # scikit-image has no types
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2

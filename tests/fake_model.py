@@ -16,7 +16,7 @@ import numpy.typing as npt
 from app.lrp.explanation import Explanation
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.samples import Samples, SampleStatistics, Statistic
-from app.models.card import ModelCard, Normalisation
+from app.models.image_card import ImageCard, Normalisation, image_card
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError
 
 Floats = npt.NDArray[np.float64]
@@ -25,7 +25,7 @@ HEIGHT, WIDTH = 48, 64
 MEAN, STD = 0.4, 0.2
 CLASSES = ("top-left", "top-right", "bottom-left", "bottom-right")
 WEIGHT = 4.0
-CARD = ModelCard(
+CARD = ImageCard(
     name="quadrants",
     architecture="Quadrants",
     classes=CLASSES,
@@ -74,7 +74,7 @@ class FakeModel:
     description = DESCRIPTION
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
-        assert all(job.input.shape == self.description.card.input_size for job in jobs)
+        assert all(job.input.shape == image_card(self.description.card).input_size for job in jobs)
         return [_result(job) for job in jobs]
 
     def prepare_reference(self) -> None:

@@ -16,8 +16,8 @@ from synthetic_data import TINY, write_data
 
 from app.cli import main
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import Normalisation
 from app.models.checkpoint import save
+from app.models.image_card import Normalisation
 from app.serving.pipeline import Pipeline
 from app.settings import Settings, unknown_variables
 from app.training.recipe import RECIPES

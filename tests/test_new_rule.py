@@ -19,8 +19,8 @@ from app.lrp.definition import Parameter
 from app.lrp.rules import RULES, Rule
 from app.lrp.terms import Part, Source, Term
 from app.main import create_app
-from app.models.card import ModelCard
-from app.models.checkpoint import load, load_module
+from app.models.checkpoint import load_image, load_module
+from app.models.image_card import ImageCard
 from app.models.local import LocalModel
 from app.settings import Settings, shipped_model
 from docs import make_tables
@@ -208,8 +208,8 @@ def base64_of(picture: bytes) -> str:
     return base64.b64encode(picture).decode()
 
 
-def card() -> ModelCard:
-    return load(shipped_model())[1]
+def card() -> ImageCard:
+    return load_image(shipped_model())[1]
 
 
 def network_input(picture: bytes) -> Tensor:

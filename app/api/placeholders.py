@@ -11,6 +11,7 @@ from typing import Any
 
 from app.api.http.problems import MAX_MESSAGE, shortened
 from app.lrp.composites import definitions, weighted
+from app.models.image_card import image_card
 from app.models.protocol import Description
 
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
@@ -47,7 +48,7 @@ def facts(models: Sequence[Description], default: Description) -> dict[str, Any]
     ``class`` and ``other_class`` are two of the classes, ``layer`` is a layer with weights in the network's first
     half, and ``layers`` is a glob that matches the first layer.
     """
-    card = default.card
+    card = image_card(default.card)
     channels, height, width = card.input_size
     count = len(card.classes)
     index, other_index = count // 3, count // 3 + max(1, count // 5)
@@ -78,7 +79,7 @@ def facts(models: Sequence[Description], default: Description) -> dict[str, Any]
 
 def largest_input(models: Sequence[Description]) -> Sequence[int]:
     """Return the input size (channels, height, width) of the model that sees the most pixels."""
-    return max((one.card.input_size for one in models), key=lambda size: size[1] * size[2])
+    return max((image_card(one.card).input_size for one in models), key=lambda size: size[1] * size[2])
 
 
 def size_in_words(input_size: Sequence[int]) -> str:

@@ -6,8 +6,9 @@ from pydantic import BaseModel, Field
 
 from app.lrp.composites import CompositeDefinition, has_attention, meaning_of_signs
 from app.lrp.rules import ATTENTION_RULES, AttentionRule, Rule
-from app.models.card import Normalisation, Preprocessing, TrainingRecord
+from app.models.image_card import Normalisation, Preprocessing, image_card
 from app.models.protocol import Description
+from app.models.records import TrainingRecord
 
 
 class Layer(BaseModel):
@@ -113,7 +114,7 @@ class AboutColormap(BaseModel):
 
 def model_entry(described: Description, is_default: bool) -> ModelEntry:
     """One entry of ``GET /models``."""
-    card = described.card
+    card = image_card(described.card)
     return ModelEntry(
         name=card.name,
         version=card.version,
@@ -127,7 +128,7 @@ def model_entry(described: Description, is_default: bool) -> ModelEntry:
 
 def about_model(described: Description, limits: Limits) -> AboutModel:
     """The answer of ``GET /model`` and ``GET /models/NAME``."""
-    card = described.card
+    card = image_card(described.card)
     test = card.training.test if card.training else None
     return AboutModel(
         name=card.name,

@@ -7,7 +7,7 @@ from pathlib import Path
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
 from app.models.adding import AddedModel, add, check_name
-from app.models.card import Preprocessing
+from app.models.image_card import Preprocessing, image_card
 from app.models.sources.names import read_classes
 from app.models.sources.protocol import SourceOptions
 from app.models.sources.registry import load
@@ -63,8 +63,9 @@ def lines(added: AddedModel) -> Iterator[str]:
 
 
 def _input_lines(added: AddedModel) -> Iterator[str]:
-    channels, height, width = added.card.input_size
-    normalisation, how = added.card.normalisation, added.card.preprocessing
+    card = image_card(added.card)
+    channels, height, width = card.input_size
+    normalisation, how = card.normalisation, card.preprocessing
     colours = "RGB" if channels == 3 else "greyscale"
     yield f"input: {height}×{width}, {colours}; {_resized(how, height, width)}"
     for name, values in (("mean", normalisation.mean), ("std", normalisation.std)):

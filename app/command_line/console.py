@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.errors import InvalidParameterError, LRPServeError
-from app.models.card import Measured, TunedComposite
+from app.models.records import Measured, TunedComposite
 
 REFUSED = 2
 """Exit code where an option, a setting or a path cannot be used."""

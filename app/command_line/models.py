@@ -48,6 +48,6 @@ def _row(card: ModelCard, is_default: bool) -> tuple[str, ...]:
         card.kind,
         card.architecture,
         str(len(card.classes)),
-        "×".join(map(str, card.input_size)),
+        "×".join(map(str, card.input_shape[1:])),
         IS_DEFAULT if is_default else "",
     )

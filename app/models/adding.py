@@ -23,9 +23,11 @@ from app.lrp.graph.traced import TracedModel
 from app.lrp.overrides import as_text
 from app.lrp.reference_functions import reference_name
 from app.lrp.request import ExplanationRequest
-from app.models.card import InputSize, ModelCard, first_line, read_card, valid_name
-from app.models.checkpoint import load, save_traced
+from app.models.card import ModelCard, valid_name
+from app.models.card_file import first_line, read_card
+from app.models.checkpoint import load_image, save_traced
 from app.models.files import CARD
+from app.models.image_card import ImageCard, InputSize
 from app.models.local import pixel_bounds
 from app.models.sources.names import numbered
 from app.models.sources.protocol import SourceModel
@@ -95,7 +97,7 @@ def add(source: SourceModel, name: str, models: Path) -> AddedModel:
     check_name(name, models)
     unfinished = models / f".{name}.{os.getpid()}"
     try:
-        model, card = load(_stored(source, name, unfinished))
+        model, card = load_image(_stored(source, name, unfinished))
         added = _compared(source, model, card, models / name)
         (unfinished / name).rename(added.path)
         return added
@@ -166,7 +168,7 @@ def _classes(source: SourceModel, traced: TracedModel) -> tuple[str, ...]:
     return classes
 
 
-def _compared(source: SourceModel, model: TracedModel, card: ModelCard, path: Path) -> AddedModel:
+def _compared(source: SourceModel, model: TracedModel, card: ImageCard, path: Path) -> AddedModel:
     """Return the report of a stored model; raises `SourceError` if it computes something else than the source."""
     low, high = pixel_bounds(card.normalisation)
     inputs = pictures(low, high, card.input_size)

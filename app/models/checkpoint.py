@@ -16,8 +16,11 @@ from app.lrp.graph.traced import TracedModel
 from app.lrp.graph.weights import check_weights
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import ARCHITECTURES, graph_of
-from app.models.card import GRAPH, ModelCard, Normalisation, TrainingRecord, read_card
+from app.models.card import GRAPH, ModelCard
+from app.models.card_file import card_of, read_card
 from app.models.files import CARD, WEIGHTS, locate, read_files
+from app.models.image_card import ImageCard, Normalisation, image_card
+from app.models.records import TrainingRecord
 
 
 def load(path: Path) -> tuple[TracedModel, ModelCard]:
@@ -28,7 +31,6 @@ def load(path: Path) -> tuple[TracedModel, ModelCard]:
     """
     card_path = locate(path)
     card = read_card(card_path)
-    _check_kind(card, card_path)
     graph = None if GRAPH in card.files else _shipped_graph(card, card_path)
     files = read_files(card, card_path)
     if graph is None:
@@ -39,12 +41,18 @@ def load(path: Path) -> tuple[TracedModel, ModelCard]:
     return TracedModel(_with_dropout(graph, card, card_path), tensors), card
 
 
-def load_module(path: Path) -> tuple[MiniVGG, ModelCard]:
+def load_image(path: Path) -> tuple[TracedModel, ImageCard]:
+    """Return what `load` does, for a network that takes images; raises `RefusedToStartError` for another."""
+    model, card = load(path)
+    return model, image_card(card)
+
+
+def load_module(path: Path) -> tuple[MiniVGG, ImageCard]:
     """Return the network of a model as a module of its architecture, in evaluation mode, and the card.
 
     Raises `RefusedToStartError` as `load` does, and for a network that is none of `ARCHITECTURES`.
     """
-    model, card = load(path)
+    model, card = load_image(path)
     if card.architecture not in ARCHITECTURES or GRAPH in card.files:
         known = " or ".join(ARCHITECTURES)
         raise RefusedToStartError(f"{path}: architecture {card.architecture}; only {known} can be trained")
@@ -109,7 +117,7 @@ def _apart(tensor: Tensor) -> Tensor:
 def _write(fields: dict[str, Any], content: dict[str, bytes], folder: Path) -> Path:
     """Write the files of a model, the card last."""
     files = {file: hashlib.sha256(data).hexdigest() for file, data in content.items()}
-    card = ModelCard.model_validate({**fields, "files": files})
+    card = card_of({**fields, "files": files})
     card_path = folder / card.name / CARD
     card_path.parent.mkdir(parents=True, exist_ok=True)
     for file, data in content.items():
@@ -123,19 +131,14 @@ def write_card(card: ModelCard, path: Path) -> None:
     _replace(path, (card.model_dump_json(indent=1) + "\n").encode())
 
 
-def _check_kind(card: ModelCard, path: Path) -> None:
-    if card.kind != "image":
-        raise RefusedToStartError(f"{path}: only models of kind image can be served, not of kind {card.kind}")
-
-
 def _shipped_graph(card: ModelCard, path: Path) -> Graph:
     """Return the graph of the card's architecture."""
-    architecture = ARCHITECTURES.get(card.architecture)
-    if architecture is None or card.input_size != architecture.input_size:
+    shape, architecture = card.input_shape[1:], ARCHITECTURES.get(card.architecture)
+    if architecture is None or shape != architecture.input_size:
         known = " or ".join(f"{name} with input {one.input_size}" for name, one in ARCHITECTURES.items())
         raise RefusedToStartError(
-            f"{path}: architecture {card.architecture} with input {card.input_size}; without a {GRAPH} only "
-            f"{known} can be served"
+            f"{path}: architecture {card.architecture} with input {shape}; without a {GRAPH} only {known} can be "
+            "served"
         )
     return graph_of(card.architecture, len(card.classes))
 
@@ -149,7 +152,7 @@ def _own_graph(content: bytes, card: ModelCard, card_path: Path) -> Graph:
         raise RefusedToStartError(f"{path}: not a graph: {type(error).__name__}") from None
     except GraphError as error:
         raise RefusedToStartError(f"{path}: {' '.join(error.detail.split())}") from None
-    takes, gives = (BATCH, *card.input_size), (BATCH, len(card.classes))
+    takes, gives = card.input_shape, (BATCH, len(card.classes))
     if graph.input_shape != takes or graph.output.shape != gives:
         raise RefusedToStartError(
             f"{path}: takes {graph.input_shape} and gives {graph.output.shape}, but by {card_path.name} it takes "

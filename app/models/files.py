@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 
 from app.errors import RefusedToStartError
-from app.models.card import ModelCard, read
+from app.models.card import ModelCard
+from app.models.card_file import read
 
 CARD = "card.json"
 """File name of the card in a model's folder."""

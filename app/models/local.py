@@ -21,8 +21,9 @@ from app.lrp.graph.traced import TracedModel
 from app.lrp.reference_functions import reference_name
 from app.lrp.samples import Samples, Statistic
 from app.lrp.statistics import statistic_of, statistics
-from app.models.card import GRAPH, ModelCard, Normalisation
+from app.models.card import GRAPH, ModelCard
 from app.models.checkpoint import load
+from app.models.image_card import Normalisation, image_card
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.models.randomized import RandomizedEngines
 from app.system import available_cores, keep_freed_memory
@@ -38,7 +39,7 @@ class LocalModel:
         """Raises `RefusedToStartError` for a graph that does not run, or does not fit the card."""
         self._model = model.map_weights(lambda tensor: tensor.to(device))
         self._device = device
-        low, high = pixel_bounds(card.normalisation)
+        low, high = pixel_bounds(image_card(card).normalisation)
         self._bounds = low.to(device), high.to(device)
         self._engine = self._compiled()
         self._engines = RandomizedEngines(self._model, self._engine, self._bounds)
@@ -138,7 +139,7 @@ class LocalModel:
 
     def _check_runs(self, card: ModelCard) -> None:
         """Raise `RefusedToStartError` if the graph cannot be run for an input of the card's size."""
-        inputs = torch.randn(1, *card.input_size, generator=torch.Generator().manual_seed(0))
+        inputs = torch.from_numpy(card.example_input())[None]
         try:
             logits = self._engine.run(Batch(inputs.to(self._device), (), ())).logits
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AssertionError) as error:

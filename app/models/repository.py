@@ -6,7 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from app.errors import RefusedToStartError
-from app.models.card import ModelCard, read_card
+from app.models.card import ModelCard
+from app.models.card_file import read_card
 from app.models.files import CARD, locate
 from app.settings import SHIPPED_NAME, Settings
 

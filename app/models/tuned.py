@@ -1,7 +1,8 @@
 """The composites that can be chosen for one model: those for any network, and the one tuned for it."""
 
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, CompositeDefinition, Composites
-from app.models.card import ModelCard, TunedComposite
+from app.models.card import ModelCard
+from app.models.records import TunedComposite
 
 TUNED = "tuned"
 """Name of the composite that `lrpserve tune` found for a model."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from app.lrp.composites import weighted
 from app.lrp.explanation import Explanation
 from app.lrp.request import ExplanationRequest
-from app.models.card import ModelCard
+from app.models.image_card import ImageCard, image_card
 from app.models.protocol import Description, Job, JobResult
 from app.quality.perturbation import (
     Curves,
@@ -153,7 +153,7 @@ class Evaluator:
     async def _sensitivity(
         self, request: ExplanationRequest, explanation: Explanation, predicted: int
     ) -> float | None:
-        low, high = _range(self._described.card)
+        low, high = _range(image_card(self._described.card))
         nearby = inputs_nearby(self._x, low, high, RADIUS, COUNT, seed=0)
         results = await self._run(Job(x, (request,)) for x in nearby)
         keep_class = [result for result in results if int(np.argmax(result.logits)) == predicted]
@@ -193,7 +193,7 @@ def _probabilities(logits: Scores) -> Scores:
     return probabilities
 
 
-def _range(card: ModelCard) -> tuple[Scores, Scores]:
+def _range(card: ImageCard) -> tuple[Scores, Scores]:
     """Return black and white after normalisation, each (C, 1, 1)."""
     mean, std = (
         np.reshape(values, (-1, 1, 1)) for values in (card.normalisation.mean, card.normalisation.std)

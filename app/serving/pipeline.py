@@ -13,6 +13,7 @@ from app.errors import DeadlineError, RequestError, UnavailableError
 from app.modalities.image.fitting import Fit
 from app.modalities.image.modality import ImageOptions, ImageSample
 from app.modalities.protocol import Floats
+from app.models.image_card import image_card
 from app.models.protocol import Job, JobResult
 from app.runtime.executor import Executor, Timed
 from app.serving.admission import Admission
@@ -165,7 +166,7 @@ class Pipeline:
 
     async def warm_up(self) -> None:
         """Explain a grey picture, so that the first request does not pay for lazy initialisation."""
-        grey = np.zeros(self.card.input_size, np.float32)
+        grey = np.zeros(image_card(self.card).input_size, np.float32)
         await self._scheduler.submit(Job(grey, (self._requests.explanation(ExplainOptions()),)))
         await self._renderers.ready()
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from app.lrp.request import ExplanationRequest
 from app.modalities.image.drawing.heatmap import Heatmap
 from app.modalities.image.modality import ImageModality, ImageOptions, ImageSample
-from app.modalities.image.spec import ImageSpec
 from app.modalities.protocol import Floats, Map, Modality
 from app.models.card import ModelCard
+from app.models.image_card import image_card
 from app.models.protocol import JobResult
 from app.serving.evaluation import Evaluation
 from app.serving.evaluation_schemas import EvaluateAnswer
@@ -160,14 +160,7 @@ class Renderer:
 
 def image_modality(card: ModelCard, max_pixels: int) -> ImageModality:
     """Return the modality for networks with the input that ``card`` describes."""
-    return ImageModality(image_spec(card), max_pixels)
-
-
-def image_spec(card: ModelCard) -> ImageSpec:
-    """Return the input that ``card`` describes."""
-    channels, height, width = card.input_size
-    resize = None if card.preprocessing is None else card.preprocessing.trained_resize(height, width)
-    return ImageSpec(channels, height, width, card.normalisation.mean, card.normalisation.std, resize)
+    return ImageModality(image_card(card).spec, max_pixels)
 
 
 def identity(explained: T) -> T:

@@ -11,6 +11,7 @@ from app.lrp.rules import AttentionRule
 from app.lrp.samples import DEFAULT_NOISE, Samples, Sampling, Statistic
 from app.modalities.image.modality import ImageOptions
 from app.models.card import ModelCard
+from app.models.image_card import image_card
 from app.quality.perturbation import Replacement, default_patch, patch_sides
 from app.serving.evaluation import EvaluationRequest
 
@@ -117,7 +118,7 @@ class RequestFactory:
     def __init__(self, card: ModelCard, resolve: Resolve, composites: Composites = COMPOSITES) -> None:
         self._classes = classes = card.classes
         self._dropout = card.dropout
-        _, self._height, self._width = card.input_size
+        _, self._height, self._width = image_card(card).input_size
         self._composites = composites
         self._resolve = resolve
         numbers = {str(index): index for index in range(len(classes))}

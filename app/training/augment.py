@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.models.card import Normalisation
+from app.models.image_card import Normalisation
 from app.training.data import LabelledImages
 from app.training.recipe import Recipe
 

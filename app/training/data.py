@@ -13,7 +13,7 @@ from torch import Tensor
 
 from app.errors import DataError
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import Normalisation
+from app.models.image_card import Normalisation
 
 SPLITS = ("train", "test")
 MAX_HELD_OUT = 5_000

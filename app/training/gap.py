@@ -12,7 +12,7 @@ from app.lrp.attribution import output_relevance
 from app.lrp.composites import Composite
 from app.lrp.graph.traced import TracedModel
 from app.lrp.request import ExplanationRequest, Target
-from app.models.card import Normalisation
+from app.models.image_card import Normalisation
 from app.quality.perturbation import (
     Curves,
     default_patch,

@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from app.errors import DataError
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import EpochRecord, Normalisation
+from app.models.image_card import Normalisation
+from app.models.records import EpochRecord
 from app.system import keep_freed_memory
 from app.training.augment import Batches, normalise
 from app.training.data import LabelledImages

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.models.card import EpochRecord, Measured
+from app.models.records import EpochRecord, Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,8 +14,10 @@ from app.errors import DataError
 from app.lrp.graph.rates import dropout_rates
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import as_graph
-from app.models.card import Measured, Normalisation, TrainingRecord, valid_name
+from app.models.card import valid_name
 from app.models.checkpoint import load_module, save
+from app.models.image_card import Normalisation
+from app.models.records import Measured, TrainingRecord
 from app.training.data import (
     HELD_OUT_ONE_IN,
     LabelledImages,

@@ -12,8 +12,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from app.errors import DataError
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Chain, Composite, resolve
 from app.lrp.graph.kinds import kinds
-from app.models.card import ModelCard, TunedComposite
-from app.models.checkpoint import load, write_card
+from app.models.card import ModelCard
+from app.models.checkpoint import load_image, write_card
+from app.models.records import TunedComposite
 from app.quality.intervals import ratio_of_means
 from app.quality.tuning import Candidate, Group, SearchResult, layer_groups, overrides, search
 from app.training.data import LabelledImages, has_split, held_out_count, hold_out, load_split
@@ -38,7 +39,7 @@ def tune(
         DataError: There are too few pictures.
 
     """
-    network, card = load(card_path)
+    network, card = load_image(card_path)
     chain = kinds(network.graph)
     chosen = _choose(_held_out(data, card), pictures + reported, seed)
     groups = layer_groups(chain)

@@ -14,8 +14,8 @@ from small_networks import VisionTransformer
 
 from app.lrp.graph.trace import trace
 from app.main import create_app
-from app.models.card import Normalisation
 from app.models.checkpoint import save_traced
+from app.models.image_card import Normalisation
 from app.models.local import LocalModel
 from app.settings import Settings, shipped_model
 

@@ -14,9 +14,10 @@ from starlette.testclient import TestClient
 from app.errors import RefusedToStartError
 from app.lrp.composites import COMPOSITES, MEANING_WITH_SIGN, MEANING_WITHOUT_SIGN
 from app.main import create_app
-from app.models.card import TunedComposite, read_card
+from app.models.card_file import read_card
 from app.models.checkpoint import write_card
 from app.models.local import LocalModel
+from app.models.records import TunedComposite
 from app.settings import Settings, shipped_model
 
 LAYERS = (

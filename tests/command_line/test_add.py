@@ -9,7 +9,8 @@ import torch
 from test_cli import run
 
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import read_card
+from app.models.card_file import read_card
+from app.models.image_card import image_card
 from app.settings import shipped_model
 
 SQUEEZENET = ("torchvision:squeezenet1_1", "--weights", "none", "--size", "64")
@@ -37,7 +38,7 @@ def test_a_network_of_torchvision_is_added_and_served_without_torchvision(
     output = capsys.readouterr().out
     assert "features.3.squeeze" in output
     assert "wrote" in output
-    card = read_card(tmp_path / "mine" / "card.json")
+    card = image_card(read_card(tmp_path / "mine" / "card.json"))
     assert card.classes[281] == "tabby"
     assert card.input_size == (3, 64, 64)
     served = subprocess.run(
@@ -57,7 +58,7 @@ def test_weights_and_names_of_classes_are_those_given(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("input: 32×32, RGB")
     assert any(line.split()[:3] == ["features.3", "conv2d", "z_plus"] for line in lines)
-    card = read_card(tmp_path / "models" / "mine" / "card.json")
+    card = image_card(read_card(tmp_path / "models" / "mine" / "card.json"))
     assert card.classes == ("cat", "dog")
     assert card.normalisation.std == (0.2, 0.2, 0.2)
 

@@ -9,8 +9,9 @@ import pytest
 from test_cli import run
 
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import Normalisation, read_card
+from app.models.card_file import read_card
 from app.models.checkpoint import save, write_card
+from app.models.image_card import Normalisation
 from app.settings import shipped_model
 
 GREY = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -9,8 +9,8 @@ from test_cli import run
 from app.command_line.settings import settings_of_one
 from app.errors import RefusedToStartError
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import Normalisation
 from app.models.checkpoint import save
+from app.models.image_card import Normalisation
 from app.models.repository import served_model
 
 

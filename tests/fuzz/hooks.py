@@ -21,7 +21,7 @@ from schemathesis.core.parameters import ParameterLocation
 
 from app.lrp.composites import COMPOSITES
 from app.lrp.rules import RULES
-from app.models.card import read_card
+from app.models.card_file import read_card
 from app.settings import shipped_model
 
 CARD = read_card(shipped_model())

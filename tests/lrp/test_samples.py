@@ -24,7 +24,7 @@ from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES
 from app.lrp.samples import Samples, SampleStatistics, Sampling, Statistic
 from app.lrp.statistics import statistic_of, statistics
-from app.models.checkpoint import load
+from app.models.checkpoint import load_image
 from app.settings import shipped_model
 
 F64 = torch.float64
@@ -315,7 +315,7 @@ class Batches(TorchDispatchMode):
 
 
 def rows_of(samples: Samples, max_rows: int, requests: int = 1) -> list[int]:
-    model, card = load(shipped_model())
+    model, card = load_image(shipped_model())
     engine = Engine(model, torch.tensor(-2.0), torch.tensor(2.0))
     composite = resolve(kinds(model.graph), "epsilon_plus_flat", {}, [])
     asked = [ExplanationRequest(composite, Target(index)) for index in range(requests)]

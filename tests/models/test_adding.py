@@ -14,8 +14,9 @@ from app.errors import GraphError, SourceError
 from app.lrp.attribution import Batch
 from app.lrp.engine.engine import Engine
 from app.models.adding import add, check_name, pictures
-from app.models.card import Normalisation, read_card
-from app.models.checkpoint import load
+from app.models.card_file import read_card
+from app.models.checkpoint import load, load_image
+from app.models.image_card import Normalisation
 from app.models.local import pixel_bounds
 from app.models.sources.protocol import SourceModel
 
@@ -54,7 +55,7 @@ def network() -> Residual:
 
 def test_what_is_stored_computes_what_the_module_does(network: Residual, tmp_path: Path) -> None:
     added = add(source(network), "mine", tmp_path)
-    model, card = load(added.path)
+    model, card = load_image(added.path)
     assert (card.name, card.classes, card.input_size) == (
         "mine",
         ("class_0", "class_1", "class_2"),

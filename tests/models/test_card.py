@@ -6,11 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from app.modalities.image.spec import Resampling, TrainedResize
-from app.models.card import ModelCard
-from app.serving.rendering import image_spec
+from app.models.image_card import ImageCard
 
 
-def card(preprocessing: dict[str, Any] | None, input_size: tuple[int, int, int] = (3, 224, 224)) -> ModelCard:
+def card(preprocessing: dict[str, Any] | None, input_size: tuple[int, int, int] = (3, 224, 224)) -> ImageCard:
     fields = {
         "name": "net",
         "architecture": "Net",
@@ -19,7 +18,7 @@ def card(preprocessing: dict[str, Any] | None, input_size: tuple[int, int, int] 
         "input_size": input_size,
         "files": {"net.safetensors": "0" * 64, "graph.json": "1" * 64},
     }
-    return ModelCard.model_validate(
+    return ImageCard.model_validate(
         fields | ({} if preprocessing is None else {"preprocessing": preprocessing})
     )
 
@@ -38,12 +37,12 @@ def card(preprocessing: dict[str, Any] | None, input_size: tuple[int, int, int] 
 def test_pictures_are_resized_as_the_card_says(
     stated: dict[str, Any], input_size: tuple[int, int, int], resize: tuple[int, int, bool]
 ) -> None:
-    spec = image_spec(card(stated | {"interpolation": "bicubic"}, input_size))
+    spec = card(stated | {"interpolation": "bicubic"}, input_size).spec
     assert spec.resize == TrainedResize(*resize, Resampling.BICUBIC)
 
 
 def test_a_card_without_preprocessing_says_none() -> None:
-    assert image_spec(card(None)).resize is None
+    assert card(None).spec.resize is None
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_a_picture_must_cover_the_longer_side_of_the_input() -> None:
 def test_a_card_reads_what_it_wrote() -> None:
     for stated in ({"resize": [240, 256]}, {"resize": 256}, {"crop_pct": 0.875}):
         written = card(stated | {"interpolation": "lanczos"})
-        assert ModelCard.model_validate_json(written.model_dump_json()) == written
+        assert ImageCard.model_validate_json(written.model_dump_json()) == written
 
 
 def test_the_version_of_a_model_with_its_own_graph_depends_on_the_preprocessing() -> None:

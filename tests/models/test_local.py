@@ -18,12 +18,12 @@ from app.lrp.graph.traced import TracedModel
 from app.lrp.request import ExplanationRequest
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import as_graph
-from app.models.card import ModelCard, Normalisation
+from app.models.image_card import ImageCard, Normalisation
 from app.models.local import LocalModel
 from app.models.protocol import Job
 
 CPU = torch.device("cpu")
-CARD = ModelCard(
+CARD = ImageCard(
     name="made-up",
     architecture="MadeUp",
     classes=("one", "other"),

@@ -13,7 +13,7 @@ from app.lrp.graph.kinds import kinds
 from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Target
-from app.models.checkpoint import load, load_module
+from app.models.checkpoint import load, load_image, load_module
 from app.models.local import LocalModel, pixel_bounds
 from app.models.protocol import Job
 from app.models.randomized import RandomizedEngines, randomized, weighted_layers
@@ -29,7 +29,7 @@ def network() -> TracedModel:
 
 @pytest.fixture(scope="module")
 def bounds() -> tuple[Tensor, Tensor]:
-    return pixel_bounds(load(shipped_model())[1].normalisation)
+    return pixel_bounds(load_image(shipped_model())[1].normalisation)
 
 
 @pytest.mark.parametrize("depth", [1, 3, 6])

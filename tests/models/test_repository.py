@@ -7,8 +7,9 @@ import pytest
 
 from app.errors import RefusedToStartError
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import Normalisation, read_card
+from app.models.card_file import read_card
 from app.models.checkpoint import save, write_card
+from app.models.image_card import Normalisation
 from app.models.repository import StoredModel, default_model, find_models, served_model
 from app.settings import Settings, shipped_model
 

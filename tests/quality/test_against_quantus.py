@@ -19,7 +19,7 @@ from app.lrp.graph.kinds import kinds
 from app.lrp.request import ExplanationRequest, Target
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import as_graph
-from app.models.checkpoint import load, load_module
+from app.models.checkpoint import load_image, load_module
 from app.models.local import LocalModel, pixel_bounds
 from app.models.protocol import Job
 from app.models.randomized import SEED
@@ -57,7 +57,7 @@ def network() -> MiniVGG:
 @pytest.fixture(scope="module")
 def inputs(cat: Any) -> Floats:
     """Two pieces of the cat, (2, 3, 32, 32)."""
-    card = load(shipped_model())[1]
+    card = load_image(shipped_model())[1]
     pieces = [cat.crop((left, 20, left + 220, 240)).resize((32, 32)) for left in (60, 130)]
     pixels = np.stack([np.asarray(piece, np.float32).transpose(2, 0, 1) / 255 for piece in pieces])
     mean, std = (np.reshape(v, (3, 1, 1)) for v in (card.normalisation.mean, card.normalisation.std))
@@ -72,7 +72,7 @@ def classes(network: MiniVGG, inputs: Floats) -> Floats:
 def explain(model: MiniVGG, inputs: Floats, targets: Floats, rule: str = "", **_: Any) -> Floats:
     """Maps (n, 3, 32, 32) of ``model``; Quantus's interface of an explanation function."""
     graph = as_graph(model)
-    engine = Engine(graph, *pixel_bounds(load(shipped_model())[1].normalisation))
+    engine = Engine(graph, *pixel_bounds(load_image(shipped_model())[1].normalisation))
     composite = resolve(kinds(graph.graph), rule, {}, [])
     requests = [ExplanationRequest(composite, Target(int(target))) for target in targets]
     x = torch.from_numpy(np.asarray(inputs, np.float32))
@@ -114,7 +114,10 @@ def test_max_sensitivity(quantus: Any, network: MiniVGG, inputs: Floats, rule: s
     """Quantus draws other noise, without the pixels' range: it is given our inputs nearby, of which all keep the
     class. Where one changes it, Quantus's maximum is NaN or includes it; ours leaves it out.
     """
-    targets, (low, high) = classes(network, inputs), pixel_bounds(load(shipped_model())[1].normalisation)
+    targets, (low, high) = (
+        classes(network, inputs),
+        pixel_bounds(load_image(shipped_model())[1].normalisation),
+    )
     for x, target in zip(inputs, targets, strict=True):
         nearby = inputs_nearby(x, low.numpy()[0], high.numpy()[0], 0.01, 5, seed=0)
         assert (classes(network, nearby) == target).all()

@@ -23,8 +23,8 @@ from app.errors import RefusedToStartError, UnavailableError
 from app.lrp.composites import resolve
 from app.lrp.request import ExplanationRequest
 from app.models.architectures.minivgg import MiniVGG
-from app.models.card import Normalisation
 from app.models.checkpoint import save
+from app.models.image_card import Normalisation
 from app.models.local import LocalModel
 from app.models.protocol import Job, ModelLostError
 from app.runtime.model_process import ModelProcess, ProcessModel

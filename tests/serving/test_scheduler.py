@@ -23,11 +23,11 @@ from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.samples import Samples, Sampling
 from app.modalities.image.preprocessing import to_input
+from app.models.image_card import image_card
 from app.models.local import LocalModel, pick_device
 from app.models.protocol import Job, JobResult, ModelLostError
 from app.runtime.executor import Timed
 from app.runtime.turns import Turns
-from app.serving.rendering import image_spec
 from app.serving.scheduler import MAX_CACHED_COMPOSITES, REFERENCE_WEIGHT, BatchLimits, Scheduler, weight
 from app.settings import shipped_model
 from app.telemetry.metrics import Metrics
@@ -70,7 +70,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 @pytest.fixture(scope="module")
 def pictures(cat: Image.Image, shipped: LocalModel) -> list[Floats]:
     """Eight pieces of the cat, as the model takes them."""
-    spec = image_spec(shipped.description.card)
+    spec = image_card(shipped.description.card).spec
     corners = [(left, top) for left in (40, 130, 220, 300) for top in (20, 140)]
     pieces = [cat.crop((left, top, left + 128, top + 128)).resize((32, 32)) for left, top in corners]
     return [to_input(piece, spec) for piece in pieces]

@@ -9,7 +9,7 @@ from tracing import traced
 
 from app.errors import DataError
 from app.lrp.graph.traced import TracedModel
-from app.models.card import Normalisation
+from app.models.image_card import Normalisation
 from app.training.data import LabelledImages
 from app.training.evaluation import calibration_error, compute_metrics, evaluate
 

@@ -8,7 +8,7 @@ import torch
 from synthetic_data import TINY, write_data
 
 from app.errors import DataError
-from app.models.checkpoint import load
+from app.models.checkpoint import load, load_image
 from app.settings import shipped_model
 from app.training.augment import Batches
 from app.training.data import LabelledImages, compute_normalisation, load_split
@@ -49,7 +49,7 @@ def run(
 def test_training_writes_accurate_weights_a_card_and_plots(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
     card_path = run(data, tmp_path, LONGER)
-    model, card = load(card_path)
+    model, card = load_image(card_path)
     assert card.training is not None
     assert card.classes == ("horizontal", "vertical")
     assert card.training.recipe["batch_size"] == LONGER.batch_size

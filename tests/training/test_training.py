@@ -14,7 +14,7 @@ from app.lrp.graph.kinds import kinds
 from app.lrp.request import ExplanationRequest, Target
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import as_graph
-from app.models.card import Normalisation
+from app.models.image_card import Normalisation
 from app.training.augment import Batches
 from app.training.data import LabelledImages
 from app.training.evaluation import calibration_error, compute_logits, compute_metrics, fit_temperature

@@ -21,6 +21,7 @@ from app.api.rule_parameters import with_rule_parameters
 from app.api.schemas import Limits
 from app.errors import InvalidParameterError, LRPServeError, TooLargeError, UnknownModelError
 from app.models.card import ModelCard
+from app.models.image_card import image_card
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
@@ -126,7 +127,7 @@ def parsed(kind: type[Body], content: bytes, context: Expected | None = None) ->
 def expected_for(card: ModelCard, limits: Limits) -> Expected:
     """Return what requests to the model of ``card`` may have."""
     options = with_rule_parameters(ExplainParameters).model_fields
-    return Expected(limits.max_pictures, card.input_size, frozenset(options))
+    return Expected(limits.max_pictures, image_card(card).input_size, frozenset(options))
 
 
 def parse_options(given: Mapping[str, Any], without: Collection[str] = ()) -> ExplainParameters:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from app.models.card import InputSize
+from app.models.image_card import InputSize
 
 
 class MiniVGG(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
-from app.models.card import Normalisation, Preprocessing
+from app.models.image_card import Normalisation, Preprocessing
 from app.models.sources.names import imported
 from app.models.sources.protocol import SourceModel, SourceOptions
 from app.models.sources.weights import built

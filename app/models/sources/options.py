@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
-from app.models.card import Normalisation, Preprocessing
+from app.models.image_card import Normalisation, Preprocessing
 from app.models.sources.protocol import SourceModel, SourceOptions
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from app.modalities.image.spec import Resampling
-from app.models.card import InputSize, Normalisation, Preprocessing
+from app.models.image_card import InputSize, Normalisation, Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
-from app.models.card import Normalisation, Preprocessing
+from app.models.image_card import Normalisation, Preprocessing
 from app.models.sources.huggingface import read_geometry, read_normalisation
 from app.models.sources.names import told_apart
 from app.models.sources.protocol import SourceOptions

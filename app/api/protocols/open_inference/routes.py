@@ -49,6 +49,7 @@ from app.api.routes.health import refuse_unready
 from app.errors import InvalidParameterError, TooLargeError
 from app.modalities.image.fitting import Fit
 from app.models.card import TWIN_SUFFIX
+from app.models.image_card import image_card
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import Upload
 from app.serving.representations import Tensors, scores, tensors
@@ -171,7 +172,7 @@ async def config() -> None:
 )  # fmt: skip
 async def metadata(pipeline: Served, model: ModelName) -> ModelMetadata:
     """Inputs and outputs. An image may be sent as BYTES and as UINT8, too: see the input's parameters."""
-    card = pipeline.card
+    card = image_card(pipeline.card)
     image, classes = [-1, *card.input_size], [-1, len(card.classes)]
     channels = card.input_size[0]
     others = ("BYTES [-1]", f"UINT8 [-1,{channels},-1,-1]", f"UINT8 [-1,-1,-1,{channels}]")

@@ -1,0 +1,60 @@
+"""The input of a network that takes rows of a table, as its card describes it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Number:
+    """A numerical feature; the network takes it as (x − mean) / std."""
+
+    name: str
+    unit: str | None
+    mean: float
+    std: float
+    minimum: float
+    """Smallest value in the training data."""
+    maximum: float
+    """Largest value in the training data."""
+    imputes: bool = False
+    """Whether a missing value is replaced by the mean."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of the network's input."""
+        return 1
+
+
+@dataclass(frozen=True)
+class Category:
+    """A categorical feature; the network takes a column for each category, 1 for the row's own and else 0."""
+
+    name: str
+    categories: tuple[str, ...]
+    shares: tuple[float, ...]
+    """Share of each category in the training data, the mean of its column."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of the network's input."""
+        return len(self.categories)
+
+
+Feature = Number | Category
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """Features in the order of the network's columns."""
+
+    features: tuple[Feature, ...]
+
+    @property
+    def columns(self) -> int:
+        """Columns of the network's input."""
+        return sum(feature.columns for feature in self.features)
+
+    @cached_property
+    def by_name(self) -> dict[str, Feature]:
+        """Features by name."""
+        return {feature.name: feature for feature in self.features}

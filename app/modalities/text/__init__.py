@@ -1,0 +1,1 @@
+"""Text: tokens, and drawings of their relevance."""
