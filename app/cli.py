@@ -192,10 +192,11 @@ def evaluate(
     if explanations:
         from app.command_line.evaluation import evaluate_explanations, pictures_of
         from app.command_line.pipeline import local_pipeline
+        from app.modalities.image.modality import ImageOptions
         from app.serving.requests import EvaluateOptions
 
         chosen = pictures_of(pictures, split, count)
-        options = EvaluateOptions(rules=tuple(rule or ()), patch=patch)
+        options = EvaluateOptions(rules=tuple(rule or ()), patch=patch, input=ImageOptions())
         with closing(local_pipeline(settings)) as pipeline:
             evaluate_explanations(pipeline, chosen, options, output, as_json=as_json)
         return
@@ -239,15 +240,16 @@ def models(
 ) -> None:
     """List the models that would be served, and which is the default: lrpserve models."""
     from app.command_line.models import model_lines
-    from app.models.repository import default_model, find_models
+    from app.models.repository import default_names, find_models
 
     settings = settings_of(models=folder)
     stored = find_models(settings.models, settings.model if folder is None else None)
     try:
-        default, unclear = default_model(stored, settings.default_model), None
+        cards = [one.card for one in stored]
+        defaults, unclear = list(default_names(cards, settings.default_model).values()), None
     except LRPServeError as error:
-        default, unclear = None, error
-    typer.echo("\n".join(model_lines(stored, default)))
+        defaults, unclear = [], error
+    typer.echo("\n".join(model_lines(stored, defaults)))
     if unclear is not None:
         complain(message(unclear))
 

@@ -32,7 +32,8 @@ from app.api.http.limits import AdmissionControl, BodyLimits
 from app.api.http.middleware import CloseWhileDraining, HeadAsGet, JoinedHeaders, RequestContext
 from app.api.http.problems import Problem
 from app.api.http.root_path import RootPath
-from app.api.placeholders import largest_input
+from app.api.kinds import KINDS, KindOverHTTP
+from app.api.placeholders import largest_picture
 from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances
 from app.api.protocols.open_inference import routes as open_inference
@@ -40,7 +41,7 @@ from app.api.protocols.open_inference.schemas import InferenceRequest, Repositor
 from app.api.routes import about, batch, compare, evaluate, explain, health, page, redoc, swagger
 from app.api.schemas import Limits
 from app.models.protocol import Model
-from app.models.repository import default_name
+from app.models.repository import default_names
 from app.runtime.executor import Executor
 from app.runtime.keyed import KeyedExecutor
 from app.runtime.model_process import start_models
@@ -137,10 +138,10 @@ def create_app(settings: Settings | None = None, models: Model | Sequence[Model]
     app.state.readiness = Readiness()  # the server reads it before the lifespan starts
     app.state.on_death = terminate
     app.state.on_warm = lambda: None
-    _add_routes(app, locked=keys is not None)
+    _add_routes(app, [KINDS[kind] for kind in service.defaults], locked=keys is not None)
     problems.install(app)
     schemas: list[type[BaseModel]] = [Problem, Instances, InferenceRequest, RepositoryIndexRequest]
-    openapi.install(app, schemas, service.descriptions, service.default)
+    openapi.install(app, schemas, service.descriptions, service.defaults)
     _add_middleware(app, settings, keys, service)
     return app
 
@@ -155,15 +156,18 @@ class Service:
         self._limits = Limits(**settings.model_dump(include=set(Limits.model_fields)))
         self.descriptions = [model.description for model in models]
         names = [one.card.name for one in self.descriptions]
-        default = default_name(names, settings.default_model)
-        self.default = next(one for one in self.descriptions if one.card.name == default)
+        self._default_names = default_names([one.card for one in self.descriptions], settings.default_model)
+        self.defaults = {
+            kind: next(one for one in self.descriptions if one.card.name == name)
+            for kind, name in self._default_names.items()
+        }
         self.metrics = Metrics()
         for one in self.descriptions:
             self.metrics.model(one.card.name, one.card.version, one.device)
         # A batch that runs, and the requests that wait for the next one.
         capacity = settings.max_batch + settings.max_queue
         self.admissions = Admissions(
-            {name: Admission(capacity, self.metrics.of_model(name)) for name in names}, self.default.card.name
+            {name: Admission(capacity, self.metrics.of_model(name)) for name in names}, self._default_names
         )
 
     @asynccontextmanager
@@ -209,7 +213,7 @@ class Service:
             )
             for model in self._models
         ]
-        return Catalogue(pipelines, self.default.card.name)
+        return Catalogue(pipelines, self._default_names)
 
     def _start_renderers(self, on_death: Callable[[BaseException], None]) -> Executor[Mapping[str, Renderer]]:
         settings = self._settings
@@ -224,13 +228,18 @@ class Service:
         )
 
 
-def _add_routes(app: FastAPI, *, locked: bool) -> None:
-    """Add all routes; if ``locked``, OpenAPI describes all but the probes as requiring a key."""
+def _add_routes(app: FastAPI, kinds: Sequence[KindOverHTTP], *, locked: bool) -> None:
+    """Add the routes of these ``kinds`` of input, and all others.
+
+    If ``locked``, OpenAPI describes all but the probes as requiring a key.
+    """
     own = (
-        explain.create_router(),
-        compare.create_router(),
-        batch.create_router(),
-        evaluate.router,
+        explain.create_router(kinds),
+        *(
+            (compare.create_router(), batch.create_router(), evaluate.router)
+            if KINDS["image"] in kinds
+            else ()
+        ),
         about.router,
     )
     for routers, unauthorized in (
@@ -256,7 +265,7 @@ def _add_middleware(app: FastAPI, settings: Settings, keys: KeyFile | None, serv
         max_bytes=settings.max_body_bytes,
         max_bytes_in_hand=settings.max_bytes_in_hand,
         deadline_s=settings.read_deadline_s,
-        input_size=largest_input(service.descriptions),
+        largest_picture=largest_picture(service.descriptions),
     )
     if keys:
         app.add_middleware(RequireKey, keys=keys, open_paths=health.PROBES)

@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.http.early_refusal import EarlyRefusal, is_computed, named_model
+from app.api.http.early_refusal import EarlyRefusal, is_computed, kind_of, named_model
 from app.api.http.root_path import local_path
 from app.serving.admission import Admissions, Ticket
 from app.serving.readiness import Readiness
@@ -182,7 +182,7 @@ class HttpProtocol(HttpToolsProtocol):
         if is_computed(self.scope["method"], path):
             admissions: Admissions = self.app_state["admissions"]
             model = named_model(path, self.scope["query_string"])
-            self.scope["state"]["ticket"] = Ticket(admissions.of(model))
+            self.scope["state"]["ticket"] = Ticket(admissions.of(model, kind_of(path)))
 
     def on_body(self, body: bytes) -> None:
         """Pass part of a body on; it does not count as head."""

@@ -1,9 +1,10 @@
 """Settings of the service, each with the reason for its default."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -58,7 +59,11 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 SHIPPED_NAME = "minivgg-cifar10"
-"""Name of the model that is part of the project."""
+"""Name of the model of pictures that is part of the project."""
+SHIPPED_NAMES: Mapping[Literal["image", "text", "table"], str] = MappingProxyType(
+    {"image": SHIPPED_NAME, "text": "words-lstm", "table": "concrete"}
+)
+"""Names of the models that are part of the project and answer where no other is named, by what they take."""
 
 
 def shipped_models() -> Path:
@@ -90,8 +95,9 @@ class Settings(BaseSettings):
     )
     default_model: str | None = Field(
         None,
-        description="Name of the model that answers where a request names none. Default: `minivgg-cifar10` if it "
-        "is there, else the only one.",
+        description="Name of the model that answers where a request names none; of models that take images, text "
+        "and tables one each, with commas between them. Default: `minivgg-cifar10`, `words-lstm` and `concrete` "
+        "where they are there, else the only one of its kind.",
     )
     device: str = Field("auto", description="auto (CUDA if available), cpu, cuda or cuda:N.")
     host: str = Field(

@@ -29,9 +29,10 @@ from app.models.repository import served_model
 from app.models.sources.protocol import SourceOptions
 from app.models.sources.registry import load
 from app.runtime.threads import ThreadExecutor
+from app.serving.answers import RenderedExplanation
 from app.serving.factory import create_pipeline, create_renderer
 from app.serving.pipeline import Pipeline
-from app.serving.rendering import RenderedExplanation, identity
+from app.serving.rendering import identity
 from app.serving.requests import CompareOptions, ExplainOptions
 from app.serving.timings import Timings
 from app.settings import Settings
@@ -76,11 +77,11 @@ class PhotoExplainer:
 
     def map_tile(self, photo: Image.Image, options: ExplainOptions, title: str) -> Tile:
         """Draw a heatmap on its own scale, with its largest relevance and its leak as caption."""
-        explained = self.explain(photo, replace(options, image=ImageOptions(style=Style(size=TILE))))
+        explained = self.explain(photo, replace(options, input=ImageOptions(style=Style(size=TILE))))
         leak = explained.report.relevance.leak
-        strongest = explained.heatmap.vmax
+        strongest = explained.figure.vmax
         figures = f"±{strongest:.2g}" + ("" if leak is None else f", leak {leak:.2f}")
-        return Tile(_decode_png(explained.heatmap.png), (title, figures))
+        return Tile(_decode_png(explained.figure.png), (title, figures))
 
 
 def draw(folder: Path) -> dict[str, dict[str, str]]:
@@ -92,18 +93,16 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
     try:
         explainer = PhotoExplainer(pipeline)
         cat, coffee = _photo(data.chelsea), _photo(data.coffee)
-        _save(folder / "cat.png", explainer.explain(cat, ExplainOptions(image=SIDE_BY_SIDE)).heatmap.png)
-        _save(
-            folder / "coffee.png", explainer.explain(coffee, ExplainOptions(image=SIDE_BY_SIDE)).heatmap.png
-        )
-        versus = ExplainOptions(target="cat", versus="dog", image=SIDE_BY_SIDE)
-        _save(folder / "cat-not-dog.png", explainer.explain(cat, versus).heatmap.png)
+        _save(folder / "cat.png", explainer.explain(cat, ExplainOptions(input=SIDE_BY_SIDE)).figure.png)
+        _save(folder / "coffee.png", explainer.explain(coffee, ExplainOptions(input=SIDE_BY_SIDE)).figure.png)
+        versus = ExplainOptions(target="cat", versus="dog", input=SIDE_BY_SIDE)
+        _save(folder / "cat-not-dog.png", explainer.explain(cat, versus).figure.png)
         _input_and_heatmap(explainer, cat).save(folder / "seen.png", optimize=True)
         _layers(explainer, cat).save(folder / "layers.png", optimize=True)
         _rules(explainer, cat).save(folder / "rules.png", optimize=True)
         _parameters(explainer, cat).save(folder / "parameters.png", optimize=True)
         several = CompareOptions(
-            ExplainOptions(start=Start.LOGIT, image=ImageOptions(style=Style(size=128))),
+            ExplainOptions(start=Start.LOGIT, input=ImageOptions(style=Style(size=128))),
             rules=("epsilon_plus_flat", "epsilon_alpha2_beta1_flat"),
             targets=("cat", "dog", "frog", "bird"),
         )
@@ -126,12 +125,12 @@ def _imagenet(*photos: Image.Image) -> Image.Image:
             explainer = PhotoExplainer(pipeline)
             for photo in photos:
                 own_size = ImageOptions(style=Style(size="model"))
-                explained = explainer.explain(photo, ExplainOptions(image=own_size))
+                explained = explainer.explain(photo, ExplainOptions(input=own_size))
                 best = explained.report.prediction
                 score = f"{best.label} {best.probability:.0%}"
                 tiles += [
-                    Tile(Image.fromarray(explained.pixels), (score,)),
-                    Tile(_decode_png(explained.heatmap.png), (f"why {best.label}?",)),
+                    Tile(Image.fromarray(explained.sample.pixels), (score,)),
+                    Tile(_decode_png(explained.figure.png), (f"why {best.label}?",)),
                 ]
     return _grid(tiles, 4)
 
@@ -143,20 +142,20 @@ def _pipeline(model: LocalModel, settings: Settings) -> Pipeline:
 
 def _network_input(explained: RenderedExplanation) -> Image.Image:
     """Enlarge the picture that the network sees."""
-    return Image.fromarray(explained.pixels).resize((TILE, TILE), Image.Resampling.NEAREST)
+    return Image.fromarray(explained.sample.pixels).resize((TILE, TILE), Image.Resampling.NEAREST)
 
 
 def _input_and_heatmap(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
     """Draw the photo, the network's input, and the heatmap over the photo."""
     explained = explainer.explain(
-        photo, ExplainOptions(image=ImageOptions(style=Style(view=View.OVERLAY, size=2 * TILE)))
+        photo, ExplainOptions(input=ImageOptions(style=Style(view=View.OVERLAY, size=2 * TILE)))
     )
     small = _network_input(explained)
     return _grid(
         [
             Tile(_fit_height(photo), ("the photo",)),
             Tile(small, ("what the network sees",)),
-            Tile(_fit_height(_decode_png(explained.heatmap.png)), ("why cat? over the photo",)),
+            Tile(_fit_height(_decode_png(explained.figure.png)), ("why cat? over the photo",)),
         ],
         3,
     )
@@ -167,10 +166,10 @@ def _layers(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
     tiles = []
     for layer in ("classifier.1", "features.9", "features.6", "features.3", "features.0"):
         explained = explainer.explain(
-            photo, ExplainOptions(layer=layer, image=ImageOptions(style=Style(size=TILE)))
+            photo, ExplainOptions(layer=layer, input=ImageOptions(style=Style(size=TILE)))
         )
         arrived = {total.name: total.sum for total in explained.report.relevance.layers}[layer]
-        tiles.append(Tile(_decode_png(explained.heatmap.png), (layer, f"{arrived:.2f} of 1 arrive")))
+        tiles.append(Tile(_decode_png(explained.figure.png), (layer, f"{arrived:.2f} of 1 arrive")))
     return _grid(tiles, 5)
 
 
@@ -224,12 +223,12 @@ def _correlation(explainer: PhotoExplainer, cat: Image.Image, coffee: Image.Imag
 def _frog(explainer: PhotoExplainer, cat: Image.Image, folder: Path) -> dict[str, str]:
     """Draw a crop of the cat that is classified as a frog, its heatmaps, and changed crops with their scores."""
     crop = _eye_crop(cat, EYE_TURN)
-    frog = ExplainOptions(target="frog", image=SIDE_BY_SIDE)
+    frog = ExplainOptions(target="frog", input=SIDE_BY_SIDE)
     crop.save(folder / "frog.png", optimize=True)
-    _save(folder / "frog-why.png", explainer.explain(crop, frog).heatmap.png)
+    _save(folder / "frog-why.png", explainer.explain(crop, frog).figure.png)
     _save(
         folder / "frog-not-cat.png",
-        explainer.explain(crop, replace(frog, versus="cat")).heatmap.png,
+        explainer.explain(crop, replace(frog, versus="cat")).figure.png,
     )
     trials = {
         "unchanged": crop,

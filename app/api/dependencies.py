@@ -1,10 +1,12 @@
 """What routes are given: parts of the application, and of the request."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Request
 
 from app.api.schemas import Limits
+from app.models.card import Kind
 from app.serving.admission import Ticket
 from app.serving.catalogue import Catalogue
 from app.serving.pipeline import Pipeline
@@ -25,6 +27,18 @@ ModelName = Annotated[str, Path(description="Name of a served model.", examples=
 
 async def _pipeline(request: Request, catalogue: CatalogueDep) -> Pipeline:
     return note_model(request, catalogue.find(request.query_params.get("model")))
+
+
+def pipeline_of(kind: Kind) -> Callable[..., Awaitable[Pipeline]]:
+    """Return a dependency: the pipeline of the model that the query names, else of the default one of ``kind``.
+
+    It raises `UnknownModelError`, and `InvalidParameterError` for a model that takes another kind of input.
+    """
+
+    async def pipeline(request: Request, catalogue: CatalogueDep) -> Pipeline:
+        return note_model(request, catalogue.find(request.query_params.get("model"), kind))
+
+    return pipeline
 
 
 async def _pipeline_in_path(request: Request, catalogue: CatalogueDep, model: ModelName) -> Pipeline:
@@ -61,6 +75,8 @@ PipelineDep = Annotated[Pipeline, Depends(_pipeline)]
 """Pipeline of the model that the query names, else of the default one; raises `UnknownModelError`."""
 PipelineInPathDep = Annotated[Pipeline, Depends(_pipeline_in_path)]
 """Pipeline of the model that the path names; raises `UnknownModelError`."""
+ImagePipelineDep = Annotated[Pipeline, Depends(pipeline_of("image"))]
+"""Pipeline of the model of images that the query names, else of the default one; see `pipeline_of`."""
 LimitsDep = Annotated[Limits, Depends(_limits)]
 ReadinessDep = Annotated[Readiness, Depends(_readiness)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]

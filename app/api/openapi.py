@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from app.api.http.early_refusal import kind_of
 from app.api.http.errors import (
     BadRequestError,
     NotAcceptableError,
@@ -30,6 +31,7 @@ from app.errors import (
     UnavailableError,
     UnknownModelError,
 )
+from app.models.card import Kind
 from app.models.protocol import Description
 
 EXAMPLES: Mapping[int, tuple[type[LRPServeError], str]] = {
@@ -87,13 +89,17 @@ def operation_id(route: APIRoute) -> str:
 
 
 def install(
-    app: FastAPI, schemas: Sequence[type[BaseModel]], models: Sequence[Description], default: Description
+    app: FastAPI,
+    schemas: Sequence[type[BaseModel]],
+    models: Sequence[Description],
+    defaults: Mapping[Kind, Description],
 ) -> None:
     """Complete the schema of ``app``.
 
     Adds ``schemas``, which its routes read or write by hand, and examples of answers, and fills in the
-    placeholders with facts of the served ``models``, mostly of the ``default`` one.
+    placeholders with facts of the served ``models``, mostly of the default one of the kind of input.
     """
+    first = next(iter(defaults.values()))
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -101,8 +107,13 @@ def install(
         _, found = models_json_schema([(model, "validation") for model in schemas], ref_template=SCHEMAS)
         schema["components"]["schemas"].update(found["$defs"])
         schema = readable(schema)
-        _add_examples(schema["paths"], recorded_answers(default.card.version))
-        return cast("dict[str, Any]", fill(schema, facts(models, default)))
+        for default in defaults.values():
+            _add_examples(schema["paths"], recorded_answers(default.card.version))
+        schema["paths"] = {
+            path: fill(item, facts(models, defaults.get(kind_of(path), first)))
+            for path, item in schema["paths"].items()
+        }
+        return cast("dict[str, Any]", fill(schema, facts(models, first)))
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend the schema
 

@@ -5,9 +5,10 @@ Those of rules are added by `app.api.rule_parameters`; `app.api.placeholders` fi
 """
 
 from dataclasses import replace
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
 from app.lrp.composites import rule_parameters
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
@@ -29,6 +30,7 @@ from app.modalities.image.drawing.style import (
 )
 from app.modalities.image.fitting import Fit
 from app.modalities.image.modality import ImageOptions
+from app.models.card import Kind
 from app.serving.reports import DEFAULT_TOP_K, MANY_CLASSES
 from app.serving.requests import (
     MAX_SAMPLED,
@@ -90,32 +92,39 @@ AttentionName = Annotated[
 FORM_OF_ANSWER = "Form of the answer, for an address bar; overrides the Accept header."
 
 
+@cache
+def model_parameter(kind: Kind) -> type[BaseModel]:
+    """Return the parameter ``model`` of routes that use a model which takes inputs of this ``kind``."""
+    models = one_of([f"{{{{*{kind}_models}}}}"])
+    field = Field(
+        None,
+        examples=["{{name}}"],
+        description="Model that answers; `GET /models` lists all. Default: `{{name}}`, which the examples and "
+        "numbers here are of.",
+        json_schema_extra=lambda schema: schema.update(models),
+    )
+    fields: Any = {"model": (Name | None, field)}
+    return create_model("ModelParameter", __config__=ConfigDict(extra="forbid", frozen=True), **fields)
+
+
 class ModelParameter(BaseModel):
-    """The parameter of routes that use a model."""
+    """The parameter of routes that describe a model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Name | None = Field(
         None,
         examples=["{{name}}"],
-        description="Model that answers; `GET /models` lists all. Default: `{{name}}`, which the examples and "
-        "numbers here are of.",
+        description="Model that is described; `GET /models` lists all. Default: `{{name}}`.",
         json_schema_extra=lambda schema: schema.update(one_of([MODELS])),
     )
 
 
-class PredictParameters(BaseModel):
-    """Parameters of ``/predict``."""
+class ScoreParameters(BaseModel):
+    """Parameters of endpoints that respond with scores, of any kind of input."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    fit: Fit = Field(
-        Fit.CROP,
-        examples=["pad"],
-        description="How the picture becomes the model's {{input_size}}. `crop`: its largest centred part of "
-        "that shape, or what the model's `preprocessing` (`GET /model`) keeps. `pad`: all of it, padded to that "
-        "shape. `stretch`: all of it, stretched.",
-    )
     top_k: int | None = Field(
         None,
         ge=1,
@@ -124,11 +133,32 @@ class PredictParameters(BaseModel):
         f"{DEFAULT_TOP_K} of more than {MANY_CLASSES}.",
     )
 
+    def input_options(self) -> Any:
+        """Return the options of the kind of input; raises `InvalidParameterError`."""
+        return None
 
-class MapParameters(PredictParameters):
-    """Parameters of endpoints that respond with maps; `app.api.rule_parameters` adds those of rules."""
 
-    default_side: ClassVar[int] = DEFAULT_SIDE
+class PredictParameters(ScoreParameters):
+    """Parameters of ``/predict``."""
+
+    fit: Fit = Field(
+        Fit.CROP,
+        examples=["pad"],
+        description="How the picture becomes the model's {{input_size}}. `crop`: its largest centred part of "
+        "that shape, or what the model's `preprocessing` (`GET /model`) keeps. `pad`: all of it, padded to that "
+        "shape. `stretch`: all of it, stretched.",
+    )
+
+    def input_options(self) -> ImageOptions:
+        """Return how pictures are decoded."""
+        return ImageOptions(self.fit)
+
+
+class ExplanationParameters(ScoreParameters):
+    """Parameters of endpoints that respond with explanations of any kind of input.
+
+    `app.api.rule_parameters` adds those of rules.
+    """
 
     layers: list[Override] = Field(
         [],
@@ -149,7 +179,7 @@ class MapParameters(PredictParameters):
     layer: Name | None = Field(
         None,
         examples=["{{layer}}"],
-        description="The map at this layer's input, as `{{layer}}`, instead of the pixels; "
+        description="The map at this layer's input, as `{{layer}}`, instead of the network's input; "
         "`GET /model` lists layers.",
     )
     normalize: Normalize = Field(
@@ -176,23 +206,11 @@ class MapParameters(PredictParameters):
         description="A name from `GET /colormaps`.",
         json_schema_extra=one_of(list(COLORMAPS)),
     )
-    size: Annotated[str, Field(json_schema_extra=sides("model", "input"))] | None = Field(
-        None,
-        examples=["input"],
-        description=f"Longest side in pixels from {SMALLEST} to {LARGEST}, "
-        f"`model` ({{{{input_size}}}}), or `input` (the upload's own, at most {MAX_INPUT_SIDE}). Default: the "
-        f"smallest multiple of the model's longest side from {DEFAULT_SIDE} on.",
-    )
-    interpolation: Interpolation = Field(
-        Interpolation.NEAREST,
-        examples=["bicubic"],
-        description="How the map is enlarged: crisp pixels or smooth. A map that is drawn smaller than it is, is "
-        "averaged.",
-    )
     values: bool = Field(
         False,
         examples=[True],
-        description="Add the map itself, and the pixels that the model saw, to the JSON as nested numbers.",
+        description="Add the map itself to the JSON as nested numbers; of a picture, also the pixels "
+        "that the model saw.",
     )
     verify: bool = Field(
         False,
@@ -237,24 +255,12 @@ class MapParameters(PredictParameters):
         "percentile of each value; default `mean`.",
     )
 
-    def style(self, view: View) -> Style:
-        """Return how maps are drawn; raises `InvalidParameterError`."""
-        return Style(
-            normalize=self.normalize,
-            vmax=self.vmax,
-            sign=self.sign,
-            colormap=self.colormap,
-            view=view,
-            size=AtLeast(self.default_side) if self.size is None else parse_size(self.size),
-            interpolation=self.interpolation,
-        )
-
     def rule_parameters(self) -> dict[str, float]:
         """Return the parameters of rules that are given, by name."""
         given = {parameter.name: getattr(self, parameter.name) for parameter in rule_parameters()}
         return {name: value for name, value in given.items() if value is not None}
 
-    def common(self, view: View) -> ExplainOptions:
+    def common(self) -> ExplainOptions:
         """Return the options except rule and target; raises `InvalidParameterError`."""
         return ExplainOptions(
             parameters=self.rule_parameters(),
@@ -262,15 +268,15 @@ class MapParameters(PredictParameters):
             attention=self.attention,
             start=self.start,
             layer=self.layer,
-            image=ImageOptions(self.fit, self.style(view)),
+            input=self.input_options(),
             top_k=self.top_k,
             verify=self.verify,
             samples=samples_of(self.samples, self.sampling, self.noise, self.seed, self.statistic),
         )
 
 
-class _RuleAndTarget(MapParameters):
-    """Parameters of endpoints that return one explanation for each picture."""
+class SingleParameters(ExplanationParameters):
+    """Parameters of endpoints that return one explanation for each input."""
 
     rule: RuleName = Field(
         ExplainOptions().rule,
@@ -284,19 +290,67 @@ class _RuleAndTarget(MapParameters):
         description="Contrast: relevance of `target` minus relevance of this class, as `{{other_class}}`. "
         "`start` is then `logit` by default, so that the map explains the difference of the two logits.",
     )
+
+    @property
+    def form(self) -> str | None:
+        """Form of the answer that ``format`` names."""
+        form: str | None = getattr(self, "format", None)
+        return form
+
+    def options(self) -> ExplainOptions:
+        """Return the options of an explanation; raises `InvalidParameterError`."""
+        return replace(self.common(), rule=self.rule, target=self.target, versus=self.versus)
+
+
+class MapParameters(ExplanationParameters, PredictParameters):
+    """Parameters of endpoints that respond with heatmaps."""
+
+    default_side: ClassVar[int] = DEFAULT_SIDE
+
+    size: Annotated[str, Field(json_schema_extra=sides("model", "input"))] | None = Field(
+        None,
+        examples=["input"],
+        description=f"Longest side in pixels from {SMALLEST} to {LARGEST}, "
+        f"`model` ({{{{input_size}}}}), or `input` (the upload's own, at most {MAX_INPUT_SIDE}). Default: the "
+        f"smallest multiple of the model's longest side from {DEFAULT_SIDE} on.",
+    )
+    interpolation: Interpolation = Field(
+        Interpolation.NEAREST,
+        examples=["bicubic"],
+        description="How the map is enlarged: crisp pixels or smooth. A map that is drawn smaller than it is, is "
+        "averaged.",
+    )
+
+    def style(self, view: View = View.HEATMAP) -> Style:
+        """Return how maps are drawn; raises `InvalidParameterError`."""
+        return Style(
+            normalize=self.normalize,
+            vmax=self.vmax,
+            sign=self.sign,
+            colormap=self.colormap,
+            view=view,
+            size=AtLeast(self.default_side) if self.size is None else parse_size(self.size),
+            interpolation=self.interpolation,
+        )
+
+    def input_options(self) -> ImageOptions:
+        """Return how pictures are decoded and drawn; raises `InvalidParameterError`."""
+        return ImageOptions(self.fit, self.style())
+
+
+class _SingleMapParameters(SingleParameters, MapParameters):
     view: View = Field(
         View.HEATMAP,
         examples=["side_by_side"],
         description="The map, the map over the upload, or picture, map and colour bar side by side.",
     )
 
-    def options(self) -> ExplainOptions:
-        """Return the options of an explanation; raises `InvalidParameterError`."""
-        common = self.common(self.view)
-        return replace(common, rule=self.rule, target=self.target, versus=self.versus)
+    def input_options(self) -> ImageOptions:
+        """See `MapParameters`."""
+        return ImageOptions(self.fit, self.style(self.view))
 
 
-class ExplainParameters(_RuleAndTarget):
+class ExplainParameters(_SingleMapParameters):
     """Parameters of ``/explain``."""
 
     format: Literal["json", "png", "npy"] | None = Field(
@@ -306,7 +360,7 @@ class ExplainParameters(_RuleAndTarget):
     )
 
 
-class BatchParameters(_RuleAndTarget):
+class BatchParameters(_SingleMapParameters):
     """Parameters of ``/explain/batch``."""
 
     format: Literal["json", "zip"] | None = Field(

@@ -18,8 +18,7 @@ from app.api.parameters import (
 from app.errors import InvalidParameterError
 from app.lrp.request import Start
 from app.modalities.image.drawing.layout import LARGEST_TILE
-from app.modalities.image.drawing.style import LARGEST, SMALLEST, View
-from app.modalities.image.modality import ImageOptions
+from app.modalities.image.drawing.style import LARGEST, SMALLEST
 from app.quality.perturbation import Replacement
 from app.serving.requests import MAX_COMPARED, CompareOptions, EvaluateOptions
 
@@ -62,7 +61,7 @@ class EvaluateParameters(PredictParameters):
             target=self.target,
             patch=self.patch,
             replacement=self.replacement,
-            image=ImageOptions(self.fit),
+            input=self.input_options(),
             top_k=self.top_k,
         )
 
@@ -109,5 +108,5 @@ class CompareParameters(MapParameters):
         """Return the options of a comparison; raises `InvalidParameterError`."""
         if self.size == "input":
             raise InvalidParameterError("size", "input is for one map; give model or a side in pixels")
-        options = replace(self.common(View.HEATMAP), versus=self.versus)
+        options = replace(self.common(), versus=self.versus)
         return CompareOptions(options, tuple(self.rule), tuple(self.target))

@@ -11,10 +11,12 @@ from typing import Any
 
 from app.api.http.problems import MAX_MESSAGE, shortened
 from app.lrp.composites import definitions, weighted
-from app.models.image_card import image_card
+from app.models.card import ModelCard
+from app.models.image_card import ImageCard
 from app.models.protocol import Description
 
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+KINDS = ("image", "text", "table")
 ITEMS = re.compile(r"\{\{\*(\w+)\}\}")
 
 
@@ -48,17 +50,17 @@ def facts(models: Sequence[Description], default: Description) -> dict[str, Any]
     ``class`` and ``other_class`` are two of the classes, ``layer`` is a layer with weights in the network's first
     half, and ``layers`` is a glob that matches the first layer.
     """
-    card = image_card(default.card)
-    channels, height, width = card.input_size
+    card = default.card
     count = len(card.classes)
-    index, other_index = count // 3, count // 3 + max(1, count // 5)
+    index, other_index = count // 3, min(count - 1, count // 3 + max(1, count // 5))
     names = list(weighted(default.chain))
     first = next(layer for layer in default.layers if layer.name == names[0])
     return {
         "name": card.name,
-        "models_in_words": " and ".join(one.card.name for one in models),
-        "largest_size": size_in_words(largest_input(models)),
+        "models_in_words": ", ".join(one.card.name for one in models),
+        "largest_size": largest_picture(models),
         "models": [one.card.name for one in models],
+        **{f"{kind}_models": [one.card.name for one in models if one.card.kind == kind] for kind in KINDS},
         "rules": list(dict.fromkeys(rule.name for one in models for rule in definitions(one.composites))),
         "version": card.version,
         "classes": shortened(", ".join(card.classes), MAX_MESSAGE),
@@ -66,9 +68,7 @@ def facts(models: Sequence[Description], default: Description) -> dict[str, Any]
         "class": card.classes[index],
         "class_index": index,
         "other_class": card.classes[other_index],
-        "input_size": size_in_words(card.input_size),
-        "input_shape": [-1, *card.input_size],
-        "tensor_shape": f"[N, {channels}, {height}, {width}]",
+        **_of_pictures(card),
         "layer": names[len(names) // 3],
         "first_layer": first.name,
         "first_layer_kind": first.kind,
@@ -77,9 +77,22 @@ def facts(models: Sequence[Description], default: Description) -> dict[str, Any]
     }
 
 
-def largest_input(models: Sequence[Description]) -> Sequence[int]:
-    """Return the input size (channels, height, width) of the model that sees the most pixels."""
-    return max((image_card(one.card).input_size for one in models), key=lambda size: size[1] * size[2])
+def _of_pictures(card: ModelCard) -> dict[str, Any]:
+    """Return the facts about the size of pictures; of a network that takes none, what stands in their place."""
+    if not isinstance(card, ImageCard):
+        return {"input_size": "input", "input_shape": [-1], "tensor_shape": "[N]"}
+    channels, height, width = card.input_size
+    return {
+        "input_size": size_in_words(card.input_size),
+        "input_shape": [-1, *card.input_size],
+        "tensor_shape": f"[N, {channels}, {height}, {width}]",
+    }
+
+
+def largest_picture(models: Sequence[Description]) -> str:
+    """Return width and height of the picture that the model sees which sees the most pixels."""
+    sizes = [one.card.input_size for one in models if isinstance(one.card, ImageCard)]
+    return size_in_words(max(sizes, key=lambda size: size[1] * size[2])) if sizes else "0×0"
 
 
 def size_in_words(input_size: Sequence[int]) -> str:

@@ -7,12 +7,13 @@ from typing import Annotated, Any, TypeVar, cast
 from fastapi import Query
 from pydantic import Field, FiniteFloat, create_model
 
-from app.api.parameters import MapParameters, ModelParameter, PredictParameters
+from app.api.parameters import ExplanationParameters, ScoreParameters, model_parameter
 from app.lrp.composites import rule_parameters
 from app.lrp.definition import Parameter
+from app.models.card import Kind
 
-Model = TypeVar("Model", bound=MapParameters)
-Parameters = TypeVar("Parameters", bound=PredictParameters)
+Model = TypeVar("Model", bound=ExplanationParameters)
+Parameters = TypeVar("Parameters", bound=ScoreParameters)
 
 
 def with_rule_parameters(model: type[Model]) -> type[Model]:
@@ -20,28 +21,32 @@ def with_rule_parameters(model: type[Model]) -> type[Model]:
     return cast("type[Model]", _extended(model, rule_parameters()))
 
 
-def query(parameters: type[Parameters]) -> Callable[..., Parameters]:
+def query(parameters: type[Parameters], kind: Kind = "image") -> Callable[..., Parameters]:
     """Return a dependency that reads ``parameters`` from the query.
 
     The query has the name of the model besides, which `app.api.dependencies` reads, and, where rules are used, a
     field for each parameter of a rule.
     """
-    fields: Any = with_rule_parameters(parameters) if issubclass(parameters, MapParameters) else parameters
+    fields: Any = (
+        with_rule_parameters(parameters) if issubclass(parameters, ExplanationParameters) else parameters
+    )
 
     def read(asked: Any) -> Parameters:
         return cast("Parameters", asked)
 
-    asked = create_model(parameters.__name__, __base__=(fields, ModelParameter))
+    asked = create_model(parameters.__name__, __base__=(fields, model_parameter(kind)))
     read.__annotations__["asked"] = Annotated[asked, Query()]
     return read
 
 
 @lru_cache
-def _extended(model: type[MapParameters], parameters: tuple[Parameter, ...]) -> type[MapParameters]:
-    """Return a subclass of ``model`` with ``parameters`` after the fields of `PredictParameters`."""
+def _extended(
+    model: type[ExplanationParameters], parameters: tuple[Parameter, ...]
+) -> type[ExplanationParameters]:
+    """Return a subclass of ``model`` with ``parameters`` after the fields of `ScoreParameters`."""
     fields: dict[str, Any] = {parameter.name: _field(parameter) for parameter in parameters}
     of_rules = cast(
-        "type[MapParameters]", create_model("RuleParameters", __base__=PredictParameters, **fields)
+        "type[ExplanationParameters]", create_model("RuleParameters", __base__=ScoreParameters, **fields)
     )
     return create_model(model.__name__, __base__=(model, of_rules))
 

@@ -6,9 +6,12 @@ from pydantic import BaseModel, Field
 
 from app.lrp.composites import CompositeDefinition, has_attention, meaning_of_signs
 from app.lrp.rules import ATTENTION_RULES, AttentionRule, Rule
-from app.models.image_card import Normalisation, Preprocessing, image_card
+from app.models.card import Kind, Output
+from app.models.image_card import ImageCard, Normalisation, Preprocessing
 from app.models.protocol import Description
 from app.models.records import TrainingRecord
+from app.models.table_card import TableCard, TableInput
+from app.models.text_card import TextCard, TextInput
 
 
 class Layer(BaseModel):
@@ -32,11 +35,13 @@ class ModelEntry(BaseModel):
 
     name: str = Field(examples=["{{name}}"])
     version: str = Field(examples=["{{version}}"])
-    kind: Literal["image"] = Field(description="What it takes.")
+    kind: Kind = Field(description="What it takes.")
     architecture: str
-    classes: int = Field(description="How many classes it tells apart.")
-    input: list[int] = Field(description="Channels, height, width.")
-    default: bool = Field(description="Whether it answers where no model is named.")
+    classes: int = Field(description="How many classes it tells apart; 1 where it predicts a value.")
+    input: list[int | str] = Field(
+        description="Of an image: channels, height, width; of text: `T`, tokens; of a table: columns."
+    )
+    default: bool = Field(description="Whether it answers where no model of its kind is named.")
 
 
 class AboutModels(BaseModel):
@@ -50,14 +55,27 @@ class AboutModel(BaseModel):
 
     name: str
     version: str
+    kind: Kind = Field(description="What it takes.")
     architecture: str
     layers: list[Layer]
-    classes: list[str]
-    normalisation: Normalisation
-    input_size: list[int] = Field(description="Channels, height, width.")
+    output: Output = Field(
+        description="What it gives: scores of `classes` that exclude each other, or of `labels` that do not; or "
+        "a `value`."
+    )
+    classes: list[str] = Field(description="Classes or labels; of a value, its name.")
+    unit: str | None = Field(description="Unit of a value.")
+    normalisation: Normalisation | None = Field(description="Of images; null: it takes none.")
+    input_size: list[int] | None = Field(
+        description="Of images: channels, height, width; null: it takes none."
+    )
     preprocessing: Preprocessing | None = Field(
         description="How `fit=crop` resizes pictures, as in training, before it crops their centre; null: the "
         "largest centred part of the input's aspect ratio is resized."
+    )
+    text: TextInput | None = Field(description="Of text: how many tokens it takes; null: it takes none.")
+    table: TableInput | None = Field(
+        description="Of tables: features in their order, with units and the ranges of the training; null: it "
+        "takes none."
     )
     sha256: str = Field(description="Of the weights file.")
     dropout: list[float] | None = Field(
@@ -114,31 +132,37 @@ class AboutColormap(BaseModel):
 
 def model_entry(described: Description, is_default: bool) -> ModelEntry:
     """One entry of ``GET /models``."""
-    card = image_card(described.card)
+    card = described.card
     return ModelEntry(
         name=card.name,
         version=card.version,
-        kind="image",
+        kind=card.kind,
         architecture=card.architecture,
         classes=len(card.classes),
-        input=list(card.input_size),
+        input=list(card.input_shape[1:]),
         default=is_default,
     )
 
 
 def about_model(described: Description, limits: Limits) -> AboutModel:
     """The answer of ``GET /model`` and ``GET /models/NAME``."""
-    card = image_card(described.card)
+    card = described.card
+    of_images = card if isinstance(card, ImageCard) else None
     test = card.training.test if card.training else None
     return AboutModel(
         name=card.name,
         version=card.version,
+        kind=card.kind,
         architecture=card.architecture,
         layers=[Layer.model_validate(layer, from_attributes=True) for layer in described.layers],
+        output=card.output,
         classes=list(card.classes),
-        normalisation=card.normalisation,
-        input_size=list(card.input_size),
-        preprocessing=card.preprocessing,
+        unit=card.unit,
+        normalisation=of_images and of_images.normalisation,
+        input_size=list(of_images.input_size) if of_images else None,
+        preprocessing=of_images and of_images.preprocessing,
+        text=card.text if isinstance(card, TextCard) else None,
+        table=card.table if isinstance(card, TableCard) else None,
         sha256=card.sha256,
         dropout=None if card.dropout is None else list(card.dropout),
         attention=list(ATTENTION_RULES) if has_attention(described.chain) else [],

@@ -1,7 +1,7 @@
 """The commands for a folder of models: list them, remove one."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from app.models.card import ModelCard
@@ -12,9 +12,9 @@ GAP = "  "
 IS_DEFAULT = "*"
 
 
-def model_lines(stored: Sequence[StoredModel], default: StoredModel | None) -> list[str]:
-    """Return a table of models, one line each; ``default`` is the one that answers where a request names none."""
-    rows = [HEADINGS, *(_row(one.card, one == default) for one in stored)]
+def model_lines(stored: Sequence[StoredModel], defaults: Collection[str]) -> list[str]:
+    """Return a table of models, one line each; those named ``defaults`` answer where a request names none."""
+    rows = [HEADINGS, *(_row(one.card, one.card.name in defaults) for one in stored)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -25,9 +25,8 @@ from app.errors import DataError
 from app.lrp.composites import rule_parameters
 from app.modalities.image.drawing.style import View
 from app.serving import representations
-from app.serving.rendering import RenderedExplanation
+from app.serving.answers import AnyExplanation, RenderedExplanation
 from app.serving.representations import Format, Representation
-from app.serving.schemas import ExplanationReport
 from app.serving.timings import Timings
 
 OF_PREDICT = {"top_k": Difference(default="3", description="So many classes, the most probable first.")}
@@ -138,12 +137,12 @@ def with_assignments(given: Values, assignments: Sequence[str]) -> Values:
 
 def _represented(
     explained: RenderedExplanation, form: Format, *, values: bool
-) -> tuple[ExplanationReport, Representation]:
+) -> tuple[AnyExplanation, Representation]:
     """Return what the command prints, and what it writes."""
     return explained.report, representations.explanation(explained, form, values=values)
 
 
-def _report(picture: Input, report: ExplanationReport, place: Path | None) -> None:
+def _report(picture: Input, report: AnyExplanation, place: Path | None) -> None:
     """Print the prediction and the output, on standard error where standard output is the heatmap."""
     said = f"{report.prediction.label} {report.prediction.probability:.1%}"
     typer.echo(f"{picture}: {said} -> {'standard output' if place is None else place}", err=place is None)

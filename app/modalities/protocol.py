@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Options_contra = TypeVar("Options_contra", contravariant=True)
-SampleT = TypeVar("SampleT")
-Figure_co = TypeVar("Figure_co", covariant=True)
+SampleT = TypeVar("SampleT", bound="Sample")
+Figure_co = TypeVar("Figure_co", bound="Figure", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +28,35 @@ class Map:
     """JSON that the figure's file contains."""
 
 
+class Sample(Protocol):
+    """One input, decoded."""
+
+    @property
+    def input(self) -> npt.NDArray[Any]:
+        """The network's input, without the batch axis."""
+
+    @property
+    def baseline(self) -> npt.NDArray[Any] | None:
+        """Input that others are compared with, of the same shape; ``None``: zeros."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was noticed while the input was decoded."""
+
+
+class Figure(Protocol):
+    """A drawing of relevance."""
+
+    @property
+    def png(self) -> bytes:
+        """The drawing as PNG."""
+
+
 class Modality(Protocol[Options_contra, SampleT, Figure_co]):
     """A kind of input. Its methods run in the processes that decode and draw."""
 
-    def decode(self, data: bytes | Floats, options: Options_contra) -> SampleT:
-        """Return the sample in ``data``: a file's bytes, or values in the shape of the network's input."""
+    def decode(self, data: Any, options: Options_contra) -> SampleT:
+        """Return the sample in ``data``, as it was uploaded; raises `app.errors.RequestError`."""
 
     def render(self, maps: Sequence[Map], sample: SampleT, options: Options_contra) -> Sequence[Figure_co]:
         """Draw each of ``maps`` of one sample, all on one scale."""

@@ -1,7 +1,9 @@
 """Loading and saving of networks: a folder of weights, their model card and, if it has its own, the graph."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -45,6 +47,21 @@ def load_image(path: Path) -> tuple[TracedModel, ImageCard]:
     """Return what `load` does, for a network that takes images; raises `RefusedToStartError` for another."""
     model, card = load(path)
     return model, image_card(card)
+
+
+def load_assets(path: Path) -> dict[str, str]:
+    """Return the text of a model's files besides weights and graph, such as a tokenizer, by name.
+
+    Raises `RefusedToStartError` for a file that is damaged, missing or not UTF-8.
+    """
+    card_path = locate(path)
+    card = read_card(card_path)
+    names = card.files.keys() - {card.weights, GRAPH}
+    content = {name: data for name, data in read_files(card, card_path).items() if name in names}
+    try:
+        return {name: data.decode() for name, data in content.items()}
+    except UnicodeDecodeError:
+        raise RefusedToStartError(f"{card_path}: lists a file that is not UTF-8") from None
 
 
 def load_module(path: Path) -> tuple[MiniVGG, ImageCard]:
@@ -96,13 +113,22 @@ def save(
     return _write(fields, {WEIGHTS: content}, folder)
 
 
-def save_traced(model: TracedModel, folder: Path, *, name: str, **fields: Any) -> Path:
+def save_traced(
+    model: TracedModel,
+    folder: Path,
+    *,
+    name: str,
+    assets: Mapping[str, bytes] = MappingProxyType({}),
+    **fields: Any,
+) -> Path:
     """Write the folder ``<name>`` of a network with its own graph into ``folder``. Return the card's path.
 
-    ``fields`` are those of `ModelCard`. Without ``dropout``, the probabilities are those of the graph.
+    ``assets`` are other files of the model by name, such as a tokenizer. ``fields`` are those of the class of
+    card. Without ``dropout``, the probabilities are those of the graph.
     """
     rates = dropout_rates(model.graph)
     content = {
+        **assets,
         WEIGHTS: safetensors.save({key: _apart(tensor) for key, tensor in model.weights.items()}),
         GRAPH: to_json(model.graph).encode(),
     }

@@ -1,8 +1,9 @@
 """A network on a device of this process, with its engine and its reference."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ from app.lrp.reference_functions import reference_name
 from app.lrp.samples import Samples, Statistic
 from app.lrp.statistics import statistic_of, statistics
 from app.models.card import GRAPH, ModelCard
-from app.models.checkpoint import load
+from app.models.checkpoint import load, load_assets
 from app.models.image_card import Normalisation, image_card
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.models.randomized import RandomizedEngines
@@ -35,8 +36,17 @@ if TYPE_CHECKING:
 class LocalModel:
     """A network that runs in this process, on the calling thread; an `app.models.protocol.Model`."""
 
-    def __init__(self, model: TracedModel, card: ModelCard, device: torch.device) -> None:
-        """Raises `RefusedToStartError` for a graph that does not run, or does not fit the card."""
+    def __init__(
+        self,
+        model: TracedModel,
+        card: ModelCard,
+        device: torch.device,
+        assets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """``assets``: as in `Description`.
+
+        Raises `RefusedToStartError` for a graph that does not run, or does not fit the card.
+        """
         self._model = model.map_weights(lambda tensor: tensor.to(device))
         self._device = device
         low, high = pixel_bounds(image_card(card).normalisation)
@@ -51,6 +61,7 @@ class LocalModel:
             reference_name(model.graph),
             kinds(model.graph),
             tuple(map(_layer, layer_nodes(model.graph))),
+            dict(assets),
         )
         self._check_tuned()
 
@@ -63,7 +74,7 @@ class LocalModel:
         keep_freed_memory()
         torch.set_num_threads(cores or available_cores())
         model, card = load(card_path)
-        return cls(model, card, pick_device(device))
+        return cls(model, card, pick_device(device), load_assets(card_path))
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """See `app.models.protocol.Model`."""

@@ -1,10 +1,9 @@
 """The model interface: jobs, results and descriptions, all of which travel between processes without torch."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from app.lrp.composites import Chain, Composites
@@ -19,8 +18,8 @@ from app.models.tuned import composites_of
 class Job:
     """One input and what is requested of it; without ``requests`` only its logits are computed."""
 
-    input: npt.NDArray[np.float32]
-    """As the network takes it, without a batch dimension: (channels, height, width)."""
+    input: npt.NDArray[Any]
+    """As the network takes it, without a batch dimension: (channels, height, width), (T,) tokens, (columns,)."""
     requests: tuple[ExplanationRequest, ...] = ()
     verify: bool = False
     """Whether the reference computes the same explanations as well."""
@@ -69,6 +68,8 @@ class Description:
     """Name and version of what verifies it."""
     chain: Chain
     layers: tuple[LayerDescription, ...]
+    assets: Mapping[str, str] = field(default_factory=dict)
+    """Content of the model's other files that inputs are decoded with, such as a tokenizer, by name."""
 
     @property
     def composites(self) -> Composites:

@@ -6,10 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from app.errors import RefusedToStartError
-from app.models.card import ModelCard
+from app.models.card import Kind, ModelCard
 from app.models.card_file import read_card
 from app.models.files import CARD, locate
-from app.settings import SHIPPED_NAME, Settings
+from app.settings import SHIPPED_NAMES, Settings
 
 
 @dataclass(frozen=True)
@@ -43,35 +43,48 @@ def find_models(models: Path, model: Path | None) -> tuple[StoredModel, ...]:
 
 
 def default_model(stored: Sequence[StoredModel], wanted: str | None) -> StoredModel:
-    """Return the one of ``stored`` whose name is `default_name`; raises what that raises."""
-    name = default_name([one.card.name for one in stored], wanted)
+    """Return the first of the `default_names`; raises what that raises."""
+    name = next(iter(default_names([one.card for one in stored], wanted).values()))
     return next(one for one in stored if one.card.name == name)
 
 
-def default_name(names: Sequence[str], wanted: str | None) -> str:
-    """Return the name of the model that answers where a request names none.
+def default_names(cards: Sequence[ModelCard], wanted: str | None) -> dict[Kind, str]:
+    """Return the name of the model of each kind of input that answers where a request names none.
 
-    That is ``wanted``; without it, the shipped model if it is among ``names``, else the only one.
+    That is the one in ``wanted``, names with commas between them; else the shipped model of the kind if it is
+    among ``cards``, else the only one of the kind. The kinds of ``wanted`` come first, then those of images,
+    text and tables.
 
     Raises:
-        RefusedToStartError: No model has the name ``wanted``, or there are several and none is wanted.
+        RefusedToStartError: A wanted name is no model's, two are of one kind, or none is wanted of several.
 
     """
-    listed = ", ".join(names)
-    if wanted is not None:
-        if wanted not in names:
+    kinds = {card.name: card.kind for card in cards}
+    found: dict[Kind, str] = {}
+    for name in filter(None, map(str.strip, (wanted or "").split(","))):
+        if name not in kinds:
             raise RefusedToStartError(
-                f"no model {wanted!r}; there are {listed}: set --model or LRP_DEFAULT_MODEL to one of them"
+                f"no model {name!r}; there are {', '.join(kinds)}: set --model or LRP_DEFAULT_MODEL to one of "
+                "them"
             )
-        return wanted
-    if SHIPPED_NAME in names:
-        return SHIPPED_NAME
-    if len(names) > 1:
+        if found.setdefault(kinds[name], name) != name:
+            raise RefusedToStartError(
+                f"LRP_DEFAULT_MODEL: {found[kinds[name]]} and {name} both take {kinds[name]} input; name one"
+            )
+    for kind in SHIPPED_NAMES:
+        names = [name for name, of in kinds.items() if of == kind]
+        if names and kind not in found:
+            found[kind] = _default_of(names, SHIPPED_NAMES[kind])
+    return found
+
+
+def _default_of(names: Sequence[str], shipped: str) -> str:
+    if shipped not in names and len(names) > 1:
         raise RefusedToStartError(
-            f"there are several models, {listed}: set LRP_DEFAULT_MODEL to the name of the one that answers "
-            "where a request names none"
+            f"there are several models, {', '.join(names)}: set LRP_DEFAULT_MODEL to the name of the one that "
+            "answers where a request names none"
         )
-    return names[0]
+    return shipped if shipped in names else names[0]
 
 
 def served_model(settings: Settings) -> StoredModel:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
+from app.errors import RefusedToStartError
 from app.lrp.graph.graph import BATCH, Shape
 from app.modalities.table.spec import Category, Number, TableSpec
 from app.models.card import ModelCard
@@ -97,3 +98,10 @@ class TableCard(ModelCard):
     def example_input(self) -> npt.NDArray[np.float32]:
         """See `ModelCard`: the mean of each column, (columns,)."""
         return np.zeros(self.spec.columns, np.float32)
+
+
+def table_card(card: ModelCard) -> TableCard:
+    """Return ``card`` as that of a network that takes rows; raises `RefusedToStartError` for another kind."""
+    if not isinstance(card, TableCard):
+        raise RefusedToStartError(f"model {card.name} takes {card.kind}; this works with tables only")
+    return card

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from app.errors import RefusedToStartError
 from app.lrp.graph.graph import BATCH, Shape
+from app.modalities.text.spec import TextSpec
 from app.models.card import ModelCard
 from app.models.records import CardPart
 
@@ -47,3 +49,14 @@ class TextCard(ModelCard):
     def example_input(self) -> npt.NDArray[np.int64]:
         """See `ModelCard`: the first tokens of the vocabulary, (T,)."""
         return np.zeros(min(8, self.text.max_tokens), np.int64)
+
+    def spec(self, tokenizer: str) -> TextSpec:
+        """Return the input in terms of `app.modalities.text`; ``tokenizer`` is the content of its file."""
+        return TextSpec(tokenizer, self.text.max_tokens)
+
+
+def text_card(card: ModelCard) -> TextCard:
+    """Return ``card`` as that of a network that takes text; raises `RefusedToStartError` for another kind."""
+    if not isinstance(card, TextCard):
+        raise RefusedToStartError(f"model {card.name} takes {card.kind}; this works with text only")
+    return card

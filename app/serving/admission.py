@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from app.errors import UnavailableError
+from app.models.card import Kind
 from app.telemetry.metrics import ModelMetrics
 
 QUEUE_FULL = "too many requests wait already; try again in a second"
@@ -64,14 +65,16 @@ class Admission:
 class Admissions:
     """The admission of each model, so that a model whose places are taken does not stand in the way of others."""
 
-    def __init__(self, of_models: Mapping[str, Admission], default: str) -> None:
-        """``of_models`` are by the models' names, of which ``default`` is one."""
+    def __init__(self, of_models: Mapping[str, Admission], defaults: Mapping[Kind, str]) -> None:
+        """``of_models`` are by the models' names; ``defaults`` are some of these, by kind of input."""
         self._of_models = of_models
-        self._default = of_models[default]
+        self._defaults = {kind: of_models[name] for kind, name in defaults.items()}
+        self._default = next(iter(self._defaults.values()))
 
-    def of(self, name: str | None) -> Admission:
-        """Return the admission of a model, the default one's for ``None`` and for names of no model."""
-        return self._default if name is None else self._of_models.get(name, self._default)
+    def of(self, name: str | None, kind: Kind = "image") -> Admission:
+        """Return the admission of a model, that of the default one of ``kind`` for ``None`` and unknown names."""
+        found = None if name is None else self._of_models.get(name)
+        return found or self._defaults.get(kind, self._default)
 
 
 class Ticket:

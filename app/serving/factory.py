@@ -5,8 +5,9 @@ from dataclasses import replace
 from app.models.protocol import Description, Model
 from app.runtime.executor import Executor
 from app.runtime.turns import Turns
+from app.serving.kinds.registry import KINDS
 from app.serving.pipeline import EvaluationLimits, Pipeline
-from app.serving.rendering import Renderer, image_modality
+from app.serving.rendering import Renderer
 from app.serving.reports import Engines, ReportWriter
 from app.serving.scheduler import BatchLimits, Scheduler
 from app.settings import Settings
@@ -43,13 +44,17 @@ def create_pipeline(
 
 def create_renderer(described: Description, settings: Settings) -> Renderer:
     """Return what decodes and renders for a model; it can be sent to another process."""
-    return Renderer(image_modality(described.card, settings.max_pixels), create_reports(described, settings))
+    modality = KINDS[described.card.kind].modality(described, settings)
+    return Renderer(modality, create_reports(described, settings))
 
 
 def create_reports(described: Description, settings: Settings) -> ReportWriter:
     """Return what writes reports on a model's results."""
     return ReportWriter(
-        described.card, Engines(described.engine, described.reference), settings.low_confidence
+        described.card,
+        Engines(described.engine, described.reference),
+        settings.low_confidence,
+        KINDS[described.card.kind].answers,
     )
 
 

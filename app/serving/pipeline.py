@@ -5,30 +5,21 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ParamSpec, TypeVar
-
-import numpy as np
+from typing import Any, ParamSpec, TypeVar
 
 from app.errors import DeadlineError, RequestError, UnavailableError
-from app.modalities.image.fitting import Fit
-from app.modalities.image.modality import ImageOptions, ImageSample
-from app.modalities.protocol import Floats
-from app.models.image_card import image_card
+from app.lrp.request import ExplanationRequest
+from app.modalities.protocol import Floats, Sample
 from app.models.protocol import Job, JobResult
 from app.runtime.executor import Executor, Timed
 from app.serving.admission import Admission
+from app.serving.answers import AnyPrediction, RenderedComparison, RenderedExplanation
 from app.serving.evaluation import Evaluation, EvaluationRequest, Evaluator
 from app.serving.evaluation_schemas import EvaluateAnswer
-from app.serving.rendering import (
-    RenderedComparison,
-    RenderedExplanation,
-    Renderer,
-    Upload,
-)
+from app.serving.rendering import Renderer, Upload
 from app.serving.reports import ReportWriter
 from app.serving.requests import CompareOptions, EvaluateOptions, ExplainOptions, RequestFactory
 from app.serving.scheduler import Scheduler
-from app.serving.schemas import PredictAnswer
 from app.serving.timings import Timings
 from app.telemetry.metrics import ModelMetrics
 
@@ -78,11 +69,14 @@ class Pipeline:
         """What was wrong with the model's last results, if they could not be used."""
         return self._scheduler.fault
 
-    async def predict(self, data: Upload, fit: Fit, top_k: int | None, timings: Timings) -> PredictAnswer:
-        """Return the scores of the picture in ``data``; ``top_k`` as in `ReportWriter.prediction`."""
-        sample = await self._decode(data, ImageOptions(fit), timings)
+    async def predict(self, data: Upload, options: Any, top_k: int | None, timings: Timings) -> AnyPrediction:
+        """Return the prediction for ``data``.
+
+        ``options`` are those of the kind of input; ``top_k`` as in `ReportWriter.prediction`.
+        """
+        sample = await self._decode(data, options, timings)
         result = await self._run(Job(sample.input), timings)
-        return self._reports.prediction(sample.facts, result, top_k)
+        return self._reports.prediction(sample, result, top_k)
 
     async def explain(
         self,
@@ -91,13 +85,13 @@ class Pipeline:
         timings: Timings,
         write: Callable[[RenderedExplanation], T],
     ) -> T:
-        """Explain the picture in ``data``; return ``write(explanation)``.
+        """Explain ``data``; return ``write(explanation)``.
 
         ``write`` runs in the executor and must be picklable, and so must its result.
         """
         request = self._requests.explanation(options)
-        sample = await self._decode(data, options.image, timings)
-        result = await self._run(Job(sample.input, (request,), options.verify, options.samples), timings)
+        sample = await self._decode(data, options.input, timings)
+        result = await self._run(_job(sample, (request,), options), timings)
         work = self._renderers.call(Renderer.explain, sample, request, result, options, write)
         return await _timed("render", work, timings)
 
@@ -108,13 +102,13 @@ class Pipeline:
         timings: Timings,
         write: Callable[[RenderedComparison], T],
     ) -> T:
-        """Explain the picture in ``data`` by several rules for several classes; return ``write(comparison)``.
+        """Explain ``data`` by several rules for several classes; return ``write(comparison)``.
 
         One forward pass serves all of them, and they share one colour scale. ``write`` as in `explain`.
         """
         requests, options = self._requests.comparison(compared), compared.options
-        sample = await self._decode(data, options.image, timings)
-        result = await self._run(Job(sample.input, requests, options.verify, options.samples), timings)
+        sample = await self._decode(data, options.input, timings)
+        result = await self._run(_job(sample, requests, options), timings)
         work = self._renderers.call(Renderer.compare, sample, requests, result, options, write)
         return await _timed("render", work, timings)
 
@@ -125,13 +119,13 @@ class Pipeline:
         timings: Timings,
         write: Callable[[EvaluateAnswer], T],
     ) -> T:
-        """Measure how good explanations of the picture in ``data`` are; return ``write(evaluation)``.
+        """Measure how good explanations of ``data`` are; return ``write(evaluation)``.
 
         The model runs it in the background, while no other request waits. Raises `UnavailableError` while too
         many evaluations run, and `DeadlineError` for one that takes too long. ``write`` as in `explain`.
         """
         request = self._requests.evaluation(options)
-        sample = await self._decode(data, options.image, timings)
+        sample = await self._decode(data, options.input, timings)
         evaluation = await self._evaluate(sample.input, request, timings)
         work = self._renderers.call(Renderer.evaluate, sample, evaluation, options.top_k, write)
         return await _timed("render", work, timings)
@@ -165,9 +159,9 @@ class Pipeline:
         self._requests.evaluation(options)
 
     async def warm_up(self) -> None:
-        """Explain a grey picture, so that the first request does not pay for lazy initialisation."""
-        grey = np.zeros(image_card(self.card).input_size, np.float32)
-        await self._scheduler.submit(Job(grey, (self._requests.explanation(ExplainOptions()),)))
+        """Explain an example, so that the first request does not pay for lazy initialisation."""
+        request = self._requests.explanation(ExplainOptions())
+        await self._scheduler.submit(Job(self.card.example_input(), (request,)))
         await self._renderers.ready()
 
     def close(self) -> None:
@@ -180,7 +174,7 @@ class Pipeline:
         await asyncio.to_thread(self._scheduler.close)
         self._renderers.close()
 
-    async def _decode(self, data: Upload, options: ImageOptions, timings: Timings) -> ImageSample:
+    async def _decode(self, data: Upload, options: Any, timings: Timings) -> Sample:
         try:
             work = self._renderers.call_before_deadline(Renderer.decode, data, options)
             return await _timed("decode", work, timings)
@@ -222,6 +216,10 @@ class Pipeline:
             if explanation.leak is not None:
                 self._metrics.leak(explanation.leak)
         return timed.result
+
+
+def _job(sample: Sample, requests: tuple[ExplanationRequest, ...], options: ExplainOptions) -> Job:
+    return Job(sample.input, requests, options.verify, options.samples)
 
 
 def _without_context(_: Renderer, function: Callable[[], T]) -> T:

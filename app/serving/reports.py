@@ -11,10 +11,11 @@ from app.lrp.composites import Composite
 from app.lrp.explanation import NEGLIGIBLE, Explanation
 from app.lrp.request import ExplanationRequest, Start
 from app.lrp.samples import Samples, SampleStatistics, Sampling
-from app.modalities.image.picture import Facts
+from app.modalities.protocol import Sample
 from app.models.card import ModelCard
 from app.models.protocol import JobResult
 from app.quality.perturbation import Curves
+from app.serving.answers import Answers, AnyExplanation, AnyPrediction
 from app.serving.evaluation import Evaluation, RuleEvaluation
 from app.serving.evaluation_schemas import (
     CurvesReport,
@@ -25,19 +26,16 @@ from app.serving.evaluation_schemas import (
 )
 from app.serving.schemas import (
     ClassReference,
-    Crop,
-    ExplanationReport,
-    InputReport,
     LayerRule,
     LayerSum,
     ModelReference,
-    PredictAnswer,
     Prediction,
     RelevanceReport,
     RuleReport,
     SamplesReport,
     Score,
     Uncertainty,
+    Value,
     Verification,
 )
 from app.serving.uncertainty import uncertainty_of
@@ -57,35 +55,41 @@ class Engines:
 class ReportWriter:
     """Writes reports in terms of one model's card."""
 
-    def __init__(self, card: ModelCard, engines: Engines, low_confidence: float) -> None:
+    def __init__(self, card: ModelCard, engines: Engines, low_confidence: float, answers: Answers) -> None:
         self._card = card
+        self.answers = answers
         self._engines = engines
         self._low_confidence = low_confidence
 
-    def prediction(self, upload: Facts, result: JobResult, top_k: int | None) -> PredictAnswer:
-        """Report scores by falling probability: the first ``top_k``.
+    def prediction(self, sample: Sample, result: JobResult, top_k: int | None) -> AnyPrediction:
+        """Report scores by falling probability: the first ``top_k``; or the value that is predicted.
 
         ``None``: all scores, or `DEFAULT_TOP_K` of more than `MANY_CLASSES`.
         """
-        classes, logits, probabilities = self._card.classes, result.logits, _softmax(result.logits)
-        by_probability = sorted(range(len(classes)), key=lambda index: -probabilities[index])
-        scores = [
-            Score(index=i, label=classes[i], logit=logits[i], probability=probabilities[i])
-            for i in by_probability[: self.top_k(top_k)]
-        ]
-        crop = upload.rectangle.scaled()
-        return PredictAnswer(
+        scores = self._scores(result.logits)
+        return self.answers.prediction(
             model=ModelReference(name=self._card.name, version=self._card.version),
-            prediction=Prediction(**dict(scores[0]), uncertainty=self._uncertainty(result)),
-            scores=scores,
-            input=InputReport(
-                format=upload.format,
-                width=upload.width,
-                height=upload.height,
-                crop=Crop(left=crop.left, top=crop.top, width=crop.width, height=crop.height),
-            ),
-            warnings=[*upload.warnings, *self._warnings(scores[0])],
+            prediction=self._predicted(scores, result),
+            scores=scores[: self.top_k(top_k)],
+            input=self.answers.input_report(sample),
+            warnings=[*sample.warnings, *self._warnings(scores)],
         )
+
+    def _scores(self, logits: Sequence[float]) -> list[Score]:
+        """Return the scores of all classes by falling probability; a value has none."""
+        if self._card.output == "value":
+            return []
+        probabilities = _softmax(logits) if self._card.output == "classes" else list(map(_sigmoid, logits))
+        by_probability = sorted(range(len(logits)), key=lambda index: -probabilities[index])
+        return [
+            Score(index=i, label=self._card.classes[i], logit=logits[i], probability=probabilities[i])
+            for i in by_probability
+        ]
+
+    def _predicted(self, scores: Sequence[Score], result: JobResult) -> Prediction | Value:
+        if not scores:
+            return Value(name=self._card.classes[0], value=result.logits[0], unit=self._card.unit)
+        return Prediction(**dict(scores[0]), uncertainty=self._uncertainty(result))
 
     def top_k(self, wanted: int | None) -> int:
         """Return how many scores are reported, where ``wanted`` are; see `prediction`."""
@@ -94,18 +98,19 @@ class ReportWriter:
 
     def explanation(
         self,
-        predicted: PredictAnswer,
+        predicted: AnyPrediction,
         result: JobResult,
         samples: Samples | None,
         request: ExplanationRequest,
         explanation: Explanation,
         verified: Explanation | None,
-    ) -> ExplanationReport:
+    ) -> AnyExplanation:
         """Report one explanation of what was ``predicted`` in ``result``, with these ``samples``; ``verified`` is
         the same one by the reference.
         """
         versus = request.target.versus
-        target = predicted.prediction.index if request.target.index is None else request.target.index
+        best = int(np.argmax(result.logits))
+        target = best if request.target.index is None else request.target.index
         if versus == target:
             raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
         relevance = _relevance_report(explanation, self._engines, verified, samples)
@@ -116,7 +121,7 @@ class ReportWriter:
             *self._changed_sign_warnings(request, result, explained),
             *_relevance_warnings(relevance),
         ]
-        return ExplanationReport(
+        return self.answers.report(
             **{**dict(predicted), "warnings": [*predicted.warnings, *warnings]},
             target=self._class(target),
             versus=None if versus is None else self._class(versus),
@@ -125,7 +130,7 @@ class ReportWriter:
             relevance=relevance,
         )
 
-    def evaluation(self, predicted: PredictAnswer, evaluation: Evaluation) -> EvaluateAnswer:
+    def evaluation(self, predicted: AnyPrediction, evaluation: Evaluation) -> EvaluateAnswer:
         """Report how good the explanations of what was ``predicted`` are; it has the scores of all classes."""
         return EvaluateAnswer(
             **dict(predicted),
@@ -170,19 +175,24 @@ class ReportWriter:
         return found
 
     def _uncertainty(self, result: JobResult) -> Uncertainty | None:
-        if result.sample_logits is None:
+        if result.sample_logits is None or self._card.output != "classes":
             return None
         found = uncertainty_of(result.sample_logits)
         votes = {self._card.classes[index]: count for index, count in found.votes}
         return Uncertainty(entropy=found.entropy, mutual_information=found.mutual_information, votes=votes)
 
-    def _warnings(self, best: Score) -> list[str]:
-        if best.probability >= self._low_confidence:
+    def _warnings(self, scores: Sequence[Score]) -> list[str]:
+        if not scores or scores[0].probability >= self._low_confidence:
             return []
+        best = scores[0]
         return [
             f"low confidence: {best.label} has a probability of {best.probability:.2f}; "
-            "the heatmap explains a guess"
+            "the map explains a guess"
         ]
+
+
+def _sigmoid(logit: float) -> float:
+    return math.exp(-math.log1p(math.exp(-logit))) if logit > 0 else math.exp(logit) / (1 + math.exp(logit))
 
 
 def _softmax(logits: Sequence[float]) -> list[float]:
@@ -265,7 +275,7 @@ def _relevance_warnings(relevance: RelevanceReport) -> list[str]:
         found.append("the map is all but zero: nothing to see does not mean nothing mattered")
     if relevance.leak is not None and abs(relevance.leak) > 0.5:
         found.append(
-            f"leak {relevance.leak:.2f}: over half of the relevance did not reach the pixels as it was put "
+            f"leak {relevance.leak:.2f}: over half of the relevance did not reach the input as it was put "
             "in; see relevance.layers for where it changed"
         )
     return found

@@ -11,11 +11,11 @@ from enum import StrEnum
 
 import numpy as np
 
-from app.modalities.image.preprocessing import Floats
+from app.modalities.protocol import Floats
+from app.serving.answers import AnyPrediction, RenderedComparison, RenderedExplanation
 from app.serving.chart import draw_chart, panels_of
 from app.serving.evaluation_schemas import EvaluateAnswer
-from app.serving.rendering import RenderedComparison, RenderedExplanation
-from app.serving.schemas import PredictAnswer
+from app.serving.schemas import Value
 
 
 class Format(StrEnum):
@@ -23,6 +23,7 @@ class Format(StrEnum):
 
     JSON = "json"
     PNG = "png"
+    HTML = "html"
     NPY = "npy"
     ZIP = "zip"
 
@@ -31,12 +32,18 @@ class Format(StrEnum):
         """Its media type, such as ``application/x-npy``."""
         return _MEDIA_TYPES[self]
 
+    @property
+    def schema(self) -> dict[str, str]:
+        """JSON Schema of a body of this form, where it is not JSON."""
+        return {"type": "string"} if self is Format.HTML else {"type": "string", "format": "binary"}
+
 
 MAX_SCORES_IN_HEADER = 10
 """Classes in the header X-Scores: 1 000 of them would take 30 kB, more than many proxies allow."""
 _MEDIA_TYPES = {
     Format.JSON: "application/json",
     Format.PNG: "image/png",
+    Format.HTML: "text/html",
     Format.NPY: "application/x-npy",
     Format.ZIP: "application/zip",
 }
@@ -73,14 +80,15 @@ def explanation(explained: RenderedExplanation, form: Format, *, values: bool) -
     """Response of ``/explain``; JSON contains the map as nested numbers if ``values``."""
     if form is Format.JSON:
         return Representation(explained.answer(values=values).model_dump_json().encode())
-    body = explained.heatmap.png if form is Format.PNG else _npy(explained.relevance)
-    return Representation(body, _headers(explained))
+    return Representation(_body(explained, form), _headers(explained))
 
 
 def comparison(compared: RenderedComparison, form: Format, *, values: bool) -> Representation:
     """Response of ``/compare``; ``values`` as in `explanation`."""
     if form is Format.PNG:
         return Representation(compared.sheet.png)
+    if form is Format.HTML:
+        return Representation(compared.sheet.html.encode())
     return Representation(compared.answer(values=values).model_dump_json().encode())
 
 
@@ -102,19 +110,29 @@ def parts(explained: RenderedExplanation, *, values: bool, warnings: Sequence[st
     answer = explained.answer(values=values)
     if warnings:
         answer = answer.model_copy(update={"warnings": [*answer.warnings, *warnings]})
-    prediction = answer.model_dump_json(include=set(PredictAnswer.model_fields))
-    return Parts(answer.model_dump_json().encode(), prediction.encode(), explained.heatmap.png)
+    prediction = answer.model_dump_json(include=set(explained.answers.prediction.model_fields))
+    return Parts(answer.model_dump_json().encode(), prediction.encode(), explained.figure.png)
 
 
 def tensors(explained: RenderedExplanation) -> Tensors:
     """Scores, relevance and heatmap as tensors."""
-    return Tensors(*scores(explained.report), explained.relevance, explained.heatmap.png)
+    return Tensors(*scores(explained.report), explained.relevance, explained.figure.png)
 
 
-def scores(answer: PredictAnswer) -> tuple[list[float], list[float]]:
+def scores(answer: AnyPrediction) -> tuple[list[float], list[float]]:
     """Logits and probabilities, in the order of the classes."""
     ordered = sorted(answer.scores, key=lambda score: score.index)
     return [score.logit for score in ordered], [score.probability for score in ordered]
+
+
+def _body(explained: RenderedExplanation, form: Format) -> bytes:
+    if form is Format.PNG:
+        png: bytes = explained.figure.png
+        return png
+    if form is Format.HTML:
+        html: str = explained.figure.html
+        return html.encode()
+    return _npy(explained.relevance)
 
 
 def _npy(relevance: Floats) -> bytes:
@@ -124,12 +142,14 @@ def _npy(relevance: Floats) -> bytes:
 
 
 def _headers(explained: RenderedExplanation) -> dict[str, str]:
-    report = explained.report
+    report, best = explained.report, explained.report.prediction
+    if isinstance(best, Value):
+        return {"X-Prediction": f"{best.value:.9g}", "X-Target": _ascii(report.target.label)}
     most_probable = report.scores[:MAX_SCORES_IN_HEADER]
     probabilities = {score.label: round(score.probability, 6) for score in most_probable}
     return {
-        "X-Prediction": _ascii(report.prediction.label),
-        "X-Probability": f"{report.prediction.probability:.6f}",
+        "X-Prediction": _ascii(best.label),
+        "X-Probability": f"{best.probability:.6f}",
         "X-Target": _ascii(report.target.label),
         "X-Scores": json.dumps(probabilities, separators=(",", ":")),
     }

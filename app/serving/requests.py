@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from app.errors import InvalidParameterError
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, Composites, definition
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import AttentionRule
 from app.lrp.samples import DEFAULT_NOISE, Samples, Sampling, Statistic
-from app.modalities.image.modality import ImageOptions
 from app.models.card import ModelCard
 from app.models.image_card import image_card
 from app.quality.perturbation import Replacement, default_patch, patch_sides
@@ -37,9 +37,10 @@ class ExplainOptions:
     target: str | None = None
     versus: str | None = None
     start: Start | None = None
-    """``None``: the logit with ``versus``, else one."""
+    """``None``: the logit of a value, and with ``versus``; else one."""
     layer: str | None = None
-    image: ImageOptions = field(default_factory=ImageOptions)
+    input: Any = None
+    """Options of the kind of input, such as `app.modalities.image.modality.ImageOptions`."""
     top_k: int | None = None
     verify: bool = False
     samples: Samples | None = None
@@ -108,7 +109,8 @@ class EvaluateOptions:
     patch: int | None = None
     """Side of a patch in pixels of the network's input; ``None``: see `default_patch`."""
     replacement: Replacement = Replacement.MEAN
-    image: ImageOptions = field(default_factory=ImageOptions)
+    input: Any = None
+    """As in `ExplainOptions`."""
     top_k: int | None = None
 
 
@@ -116,9 +118,10 @@ class RequestFactory:
     """Makes explanation requests for the network of a card."""
 
     def __init__(self, card: ModelCard, resolve: Resolve, composites: Composites = COMPOSITES) -> None:
+        self._card = card
         self._classes = classes = card.classes
+        self._output = card.output
         self._dropout = card.dropout
-        _, self._height, self._width = image_card(card).input_size
         self._composites = composites
         self._resolve = resolve
         numbers = {str(index): index for index in range(len(classes))}
@@ -138,8 +141,19 @@ class RequestFactory:
         versus = None if options.versus is None else self._index("versus", options.versus)
         if versus is not None and versus == target:
             raise InvalidParameterError("versus", "is the target itself; name another class")
-        start = options.start or (Start.ONE if versus is None else Start.LOGIT)
-        return ExplanationRequest(composite, Target(target, versus, start), options.layer)
+        self._check_start(options.start)
+        return ExplanationRequest(
+            composite, Target(target, versus, options.start or self._default_start(versus)), options.layer
+        )
+
+    def _default_start(self, versus: int | None) -> Start:
+        return Start.ONE if versus is None and self._output != "value" else Start.LOGIT
+
+    def _check_start(self, start: Start | None) -> None:
+        if start is Start.PROBABILITY and self._output != "classes":
+            raise InvalidParameterError(
+                "start", "probability is for classes that exclude each other; use one or logit"
+            )
 
     def comparison(self, compared: CompareOptions) -> tuple[ExplanationRequest, ...]:
         """Return the requests of a comparison, rule by rule and target by target.
@@ -179,11 +193,12 @@ class RequestFactory:
         return EvaluationRequest(explanations, self._patch(options.patch), options.replacement)
 
     def _patch(self, patch: int | None) -> int:
+        _, height, width = image_card(self._card).input_size
         if patch is None:
-            return default_patch(self._height, self._width)
-        sides = patch_sides(self._height, self._width)
+            return default_patch(height, width)
+        sides = patch_sides(height, width)
         if patch not in sides:
-            known = f"{self._width}×{self._height} pixels; use one of {', '.join(map(str, sides))}"
+            known = f"{width}×{height} pixels; use one of {', '.join(map(str, sides))}"
             raise InvalidParameterError("patch", f"{patch} does not divide the network's {known}")
         return patch
 

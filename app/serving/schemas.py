@@ -3,11 +3,14 @@
 Placeholders such as ``{{name}}`` in their schemas are filled in by `app.api.placeholders`.
 """
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.lrp.samples import AGREEING_PERCENT, Sampling, Statistic
+
+PredictionT = TypeVar("PredictionT", bound="Prediction | Value")
+InputT = TypeVar("InputT", bound="Answer")
 
 
 class Answer(BaseModel):
@@ -57,6 +60,14 @@ class Prediction(Score):
     )
 
 
+class Value(Answer):
+    """The number that the network predicts."""
+
+    name: str = Field(description="What it is.", examples=["strength"])
+    value: float = Field(examples=[41.2])
+    unit: str | None = Field(examples=["MPa"])
+
+
 class Crop(Answer):
     """Rectangle of the upload that the model saw, in whole pixels of the upload; with padding it exceeds it."""
 
@@ -81,14 +92,49 @@ class InputReport(Answer):
     )
 
 
-class PredictAnswer(Answer):
-    """Class scores of one picture."""
+class TextReport(Answer):
+    """The text, as the model takes it."""
+
+    characters: int = Field(description="Of the text as sent.", examples=[31])
+    tokens: int = Field(description="That the model takes, special ones included.", examples=[7])
+    cut: int = Field(description="Tokens at the end that the model does not take.", examples=[0])
+
+
+class FeatureReport(Answer):
+    """One feature of a row."""
+
+    name: str = Field(examples=["Cement"])
+    value: float | str | None = Field(description="As sent; null: missing, and imputed.", examples=[540.0])
+    unit: str | None = Field(examples=["kg/m³"])
+    outside_training_range: bool = Field(description="Whether no row of the training data has such a value.")
+
+
+class RowReport(Answer):
+    """A row of a table."""
+
+    features: list[FeatureReport] = Field(description="In the model's order.")
+
+
+class PredictionOf(Answer, Generic[PredictionT, InputT]):
+    """What the network predicts of one input, of any kind."""
 
     model: ModelReference
-    prediction: Prediction
-    scores: list[Score] = Field(description="By falling probability.")
-    input: InputReport
+    prediction: PredictionT
+    scores: list[Score] = Field(description="By falling probability; of a `value` there are none.")
+    input: InputT
     warnings: list[str] = Field(description="Reasons to doubt this answer; often empty.")
+
+
+class PredictAnswer(PredictionOf[Prediction, InputReport]):
+    """Class scores of one picture."""
+
+
+class PredictTextAnswer(PredictionOf[Prediction | Value, TextReport]):
+    """Class scores of one text, or the value that is predicted of it."""
+
+
+class PredictTableAnswer(PredictionOf[Prediction | Value, RowReport]):
+    """Class scores of one row, or the value that is predicted of it."""
 
 
 class ClassReference(Answer):
@@ -168,7 +214,7 @@ class RelevanceReport(Answer):
         description="Of the map: channels, height, width; with `layer`, that of its input."
     )
     leak: float | None = Field(
-        description="Share of `start` that did not reach the pixels: absorbed by biases, ε and zero "
+        description="Share of `start` that did not reach the input: absorbed by biases, ε and zero "
         "denominators. Null where `start` is under a hundredth of what was put in without regard to signs, as "
         "it may be with `versus`."
     )
@@ -192,14 +238,26 @@ class RelevanceReport(Answer):
     )
 
 
-class ExplanationReport(PredictAnswer):
-    """An explanation without its picture; saved heatmaps contain it as metadata."""
+class ExplanationOf(PredictionOf[PredictionT, InputT], Generic[PredictionT, InputT]):
+    """An explanation of one input, of any kind, without its drawing; saved drawings contain it as metadata."""
 
     target: ClassReference
     versus: ClassReference | None
     rule: RuleReport
-    layer: str | None = Field(description="Layer whose input is attributed; null: the pixels.")
+    layer: str | None = Field(description="Layer whose input is attributed; null: the network's input.")
     relevance: RelevanceReport
+
+
+class ExplanationReport(ExplanationOf[Prediction, InputReport]):
+    """An explanation without its picture; saved heatmaps contain it as metadata."""
+
+
+class TextExplanationReport(ExplanationOf[Prediction | Value, TextReport]):
+    """An explanation of a text without its tokens."""
+
+
+class TableExplanationReport(ExplanationOf[Prediction | Value, RowReport]):
+    """An explanation of a row without the relevance of its features."""
 
 
 class HeatmapReport(Answer):
@@ -220,6 +278,49 @@ class ExplainAnswer(ExplanationReport):
     heatmap: HeatmapReport
 
 
+class Scale(Answer):
+    """The scale of colours in a drawing."""
+
+    colormap: str
+    vmin: float = Field(description="Relevance that the lowest colour stands for.")
+    vmax: float = Field(description="Relevance that the highest colour stands for.")
+
+
+class TokenRelevance(Answer):
+    """A word, or a token, of the text and its relevance."""
+
+    text: str = Field(description="As sent; of a special token, its name.", examples=["gorgeous"])
+    start: int = Field(description="Its first character in the text as sent.", examples=[2])
+    end: int = Field(
+        description="The character after its last one; of a special token, as `start`.", examples=[10]
+    )
+    known: bool = Field(description="Whether the model's vocabulary has it.")
+    relevance: float = Field(examples=[0.81])
+
+
+class ExplainTextAnswer(TextExplanationReport):
+    """Scores of one text, and the relevance of its words."""
+
+    tokens: list[TokenRelevance] = Field(description="Words or tokens, as `unit` says, in their order.")
+    scale: Scale
+
+
+class FeatureRelevance(FeatureReport):
+    """One feature of a row and its relevance."""
+
+    relevance: float = Field(
+        description="In the unit of the prediction where `start` is `logit`.", examples=[12.3]
+    )
+
+
+class ExplainTableAnswer(TableExplanationReport):
+    """Scores of one row, and the relevance of its features."""
+
+    features: list[FeatureRelevance] = Field(
+        description="In the model's order; the columns of a category are summed."
+    )
+
+
 class CompareAnswer(PredictAnswer):
     """Several explanations of one picture on one colour scale."""
 
@@ -227,6 +328,22 @@ class CompareAnswer(PredictAnswer):
         description="Rule by rule in the order asked for, and for each rule target by target."
     )
     sheet: HeatmapReport = Field(description="All of them in one picture: a row for each rule.")
+
+
+class CompareTextAnswer(PredictTextAnswer):
+    """Several explanations of one text on one colour scale."""
+
+    explanations: list[ExplainTextAnswer] = Field(
+        description="Rule by rule in the order asked for, and for each rule target by target."
+    )
+
+
+class CompareTableAnswer(PredictTableAnswer):
+    """Several explanations of one row on one scale."""
+
+    explanations: list[ExplainTableAnswer] = Field(
+        description="Rule by rule in the order asked for, and for each rule target by target."
+    )
 
 
 class BatchResult(Answer):

@@ -85,7 +85,7 @@ class Service:
         self.answers = asyncio.Event()
         metrics = Metrics()
         self.admission = Admission(ROOM, metrics.of_model("some"))
-        admissions = Admissions({"some": self.admission}, "some")
+        admissions = Admissions({"some": self.admission}, {"image": "some"})
         settings = settings or Settings()
         admitted = AdmissionControl(app or self._app, admissions)
         guarded = RequestContext(RootPath(admitted, settings.root_path), metrics)

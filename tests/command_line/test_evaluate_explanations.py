@@ -15,6 +15,7 @@ from test_cli import run
 
 from app.command_line.evaluation import evaluate_explanations, pictures_of
 from app.errors import DataError
+from app.modalities.image.modality import ImageOptions
 from app.runtime.threads import ThreadExecutor
 from app.serving.factory import create_pipeline, create_renderer
 from app.serving.pipeline import Pipeline
@@ -22,7 +23,7 @@ from app.serving.requests import EvaluateOptions
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 
-OPTIONS = EvaluateOptions(rules=("zero", "gamma"), patch=16)
+OPTIONS = EvaluateOptions(rules=("zero", "gamma"), patch=16, input=ImageOptions())
 
 
 def picture(seed: int) -> bytes:

@@ -7,6 +7,7 @@ import re
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -314,7 +315,7 @@ def test_damaged_weights_of_version_0_1_are_refused_by_name(tmp_path: Path) -> N
     ],
 )
 def test_an_invalid_card_of_version_0_1_is_refused_in_one_line(
-    tmp_path: Path, fields: dict[str, object], message: str
+    tmp_path: Path, fields: dict[str, Any], message: str
 ) -> None:
     card = write_0_1(tmp_path, MiniVGG(3))
     card.write_text(json.dumps(json.loads(card.read_text()) | fields))
@@ -359,7 +360,7 @@ def test_a_missing_card_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_an_invalid_field_of_a_card_is_refused_in_one_line(
-    tmp_path: Path, fields: dict[str, object], message: str
+    tmp_path: Path, fields: dict[str, Any], message: str
 ) -> None:
     card = save_tiny(tmp_path)
     card.write_text(json.dumps(json.loads(card.read_text()) | fields))
@@ -416,9 +417,9 @@ class Branches(nn.Module):
         return logits
 
 
-def save_branches(folder: Path, **fields: object) -> Path:
+def save_branches(folder: Path, **fields: Any) -> Path:
     model = traced(Branches(), 1, 4, 6)
-    card = {
+    card: dict[str, Any] = {
         "architecture": "Branches",
         "classes": ("yes", "no"),
         "normalisation": Normalisation(mean=(0.5,), std=(0.2,)),
@@ -450,7 +451,7 @@ def test_weights_that_share_memory_are_stored_apart(tmp_path: Path) -> None:
     model = traced(Branches(), 1, 4, 6)
     shared = {"head.bias": torch.ones(4)[:2], "body.bias": torch.ones(4)[2:3]}
     model = replace(model, weights={**model.weights, **shared})
-    fields = {
+    fields: dict[str, Any] = {
         "classes": ("a", "b"),
         "normalisation": Normalisation(mean=(0,), std=(1,)),
         "input_size": (1, 4, 6),
@@ -540,7 +541,7 @@ def test_only_masks_may_be_infinite(tmp_path: Path, value: float, *, is_refused:
     output = Node("masked", "add", ("head", "mask"), ("B", 2))
     graph = replace(model.graph, nodes=(mask, *model.graph.nodes, output))
     model = TracedModel(graph, {**model.weights, "mask": torch.tensor([0.0, value])})
-    fields = {
+    fields: dict[str, Any] = {
         "classes": ("a", "b"),
         "normalisation": Normalisation(mean=(0,), std=(1,)),
         "input_size": (1, 4, 6),

@@ -20,7 +20,7 @@ from app.api.http.problem_types import PROBLEM_TYPES
 from app.api.http.problems import PROTOCOLS, content_of, problem_of_public
 from app.api.http.root_path import without_prefix
 from app.errors import UnavailableError
-from app.models.card import TWIN_SUFFIX
+from app.models.card import TWIN_SUFFIX, Kind
 from app.serving.admission import QUEUE_FULL, Admissions
 from app.telemetry.logs import fields
 from app.telemetry.metrics import Metrics
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 COMPUTING = ("/predict", "/explain", "/compare", "/evaluate", "/v1/models/", "/v2/models/")
 """Prefixes of the paths whose requests have pictures to compute."""
+SUFFIXES: Mapping[str, Kind] = {"text": "text", "table": "table"}
+"""Kinds of input by the last part of a path."""
 MODEL_IN_PATH = re.compile(r"/v[12]/models/([^/:]+)")
 UNAVAILABLE = PROBLEM_TYPES[UnavailableError]
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
@@ -74,7 +76,7 @@ class EarlyRefusal:
         if not is_computed(method.decode("latin-1"), path):
             return None
         admissions: Admissions = state["admissions"]
-        admission = admissions.of(named_model(path, query))
+        admission = admissions.of(named_model(path, query), kind_of(path))
         if not admission.is_full:
             return None
         sent = Headers(raw=list(headers))
@@ -110,6 +112,11 @@ def named_model(path: str, query: bytes) -> str | None:
     if b"model=" not in query:
         return None
     return parse_qs(query.decode("latin-1")).get("model", [None])[0]
+
+
+def kind_of(path: str) -> Kind:
+    """Return what the default model takes at this path; see `app.api.kinds`."""
+    return SUFFIXES.get(path.rpartition("/")[2], "image")
 
 
 def request_id(sent: str) -> str:

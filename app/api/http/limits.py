@@ -1,13 +1,12 @@
 """Middleware that bounds what requests hold: the size of their bodies, and the number of their pictures."""
 
 import asyncio
-from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http.access import KeyFile, has_key
-from app.api.http.early_refusal import is_computed, named_model
+from app.api.http.early_refusal import is_computed, kind_of, named_model
 from app.api.http.errors import TooSlowError
 from app.api.http.root_path import local_path
 from app.errors import TooLargeError, UnavailableError
@@ -20,8 +19,9 @@ class BodyLimits:
 
     A body over ``max_bytes`` is refused by its Content-Length before it is read, or else when it passes the
     limit. A body must arrive within ``deadline_s`` of the first read. Bodies of all requests in progress are in
-    memory, `BODY_COPIES` times; a body with which they pass ``max_bytes_in_hand`` is refused. ``input_size``,
-    (channels, height, width) of the model that sees most pixels, tells senders which picture suffices.
+    memory, `BODY_COPIES` times; a body with which they pass ``max_bytes_in_hand`` is refused.
+    ``largest_picture``, width and height of what the model sees that sees the most pixels, tells senders which
+    picture suffices.
     """
 
     def __init__(
@@ -30,13 +30,13 @@ class BodyLimits:
         max_bytes: int,
         max_bytes_in_hand: int,
         deadline_s: float,
-        input_size: Sequence[int],
+        largest_picture: str,
     ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._max_bytes_in_hand = max_bytes_in_hand
         self._deadline_s = deadline_s
-        _, self._height, self._width = input_size
+        self._largest_picture = largest_picture
         self._in_hand = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +78,7 @@ class BodyLimits:
         if size > self._max_bytes:
             raise TooLargeError(
                 f"the body is larger than {self._max_bytes / 2**20:g} MiB; send a smaller picture: "
-                f"no model sees more than {self._width}×{self._height} pixels of it"
+                f"no model sees more than {self._largest_picture} pixels of it"
             )
         if self._in_hand > self._max_bytes_in_hand:
             raise UnavailableError("too many large uploads at once; try again in a second")
@@ -106,7 +106,7 @@ class AdmissionControl:
         ticket: Ticket | None = scope["state"].get("ticket")
         if ticket is None:
             model = named_model(path, scope["query_string"])
-            ticket = scope["state"]["ticket"] = Ticket(self._admissions.of(model))
+            ticket = scope["state"]["ticket"] = Ticket(self._admissions.of(model, kind_of(path)))
         if not ticket.held and has_key(self._keys, Headers(scope=scope)):
             ticket.refuse_if_full()
 

@@ -42,6 +42,7 @@ from app.api.protocols.common import (
 from app.api.routes.health import refuse_unready
 from app.errors import LRPServeError
 from app.serving import representations
+from app.serving.answers import AnyPrediction
 from app.serving.requests import ExplainOptions, places_of
 from app.serving.schemas import ExplainAnswer, PredictAnswer
 from app.serving.timings import Timings
@@ -214,10 +215,10 @@ async def predict(
     Options that only `:explain` uses are checked and have no effect, so that both take the same instances.
     """
 
-    async def prediction(sent: Sent, timings: Timings) -> PredictAnswer:
+    async def prediction(sent: Sent, timings: Timings) -> AnyPrediction:
         options = sent.asked.options()
         pipeline.check(options)
-        answer = await pipeline.predict(sent.file, options.image.fit, options.top_k, timings)
+        answer = await pipeline.predict(sent.file, options.input, options.top_k, timings)
         return answer.model_copy(update={"warnings": [*answer.warnings, *sent.warnings]})
 
     work = [partial(prediction, sent) for sent in instances]

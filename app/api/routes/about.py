@@ -29,8 +29,7 @@ router = APIRouter(tags=["about"], responses=problems(422))
 @router.get("/models", summary="The models that answer here", dependencies=NO_PARAMETERS)
 async def list_models(catalogue: CatalogueDep) -> AboutModels:
     """What `model=` may be, and which model answers where it is not given."""
-    default = catalogue.default
-    return AboutModels(models=[model_entry(one.description, one is default) for one in catalogue])
+    return AboutModels(models=[model_entry(one.description, catalogue.is_default(one)) for one in catalogue])
 
 
 @router.get(

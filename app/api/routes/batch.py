@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.concurrency import RunAll
-from app.api.dependencies import LimitsDep, PipelineDep
+from app.api.dependencies import ImagePipelineDep, LimitsDep
 from app.api.http.errors import BadRequestError
 from app.api.http.negotiation import choose
 from app.api.http.problems import problem_of
@@ -61,7 +61,7 @@ def create_router() -> APIRouter:
     async def explain_batch(
         request: Request,
         asked: Annotated[BatchParameters, Depends(query(BatchParameters))],
-        pipeline: PipelineDep,
+        pipeline: ImagePipelineDep,
         limits: LimitsDep,
         run_all: Annotated[RunAll, Depends()],
     ) -> Response:

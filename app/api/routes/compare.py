@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.dependencies import PipelineDep, TicketDep, TimingsDep
+from app.api.dependencies import ImagePipelineDep, TicketDep, TimingsDep
 from app.api.http.disconnect import while_connected
 from app.api.http.negotiation import choose
 from app.api.http.query import each_once_but_rules_and_targets
@@ -41,7 +41,7 @@ def create_router() -> APIRouter:
     async def compare(
         request: Request,
         asked: Annotated[CompareParameters, Depends(query(CompareParameters))],
-        pipeline: PipelineDep,
+        pipeline: ImagePipelineDep,
         timings: TimingsDep,
         ticket: TicketDep,
     ) -> Response:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.dependencies import PipelineDep, TimingsDep
+from app.api.dependencies import ImagePipelineDep, TimingsDep
 from app.api.http.disconnect import while_connected
 from app.api.http.negotiation import choose
 from app.api.http.query import each_once_but_rules
@@ -39,7 +39,7 @@ router = APIRouter(tags=["explain"], dependencies=[Depends(each_once_but_rules)]
 async def evaluate(
     request: Request,
     asked: Annotated[EvaluateParameters, Depends(query(EvaluateParameters))],
-    pipeline: PipelineDep,
+    pipeline: ImagePipelineDep,
     timings: TimingsDep,
 ) -> Response:
     """Send a picture, see how good the maps of each `rule` are.

@@ -47,6 +47,12 @@ class ImageSample:
     pixels: npt.NDArray[np.uint8]
     """What the network sees, (height, width, 3), or (height, width) in greyscale."""
     backdrop: Backdrop
+    baseline: None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See `app.modalities.protocol.Sample`."""
+        return self.facts.warnings
 
 
 class ImageModality:

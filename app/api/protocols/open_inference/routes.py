@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -47,7 +47,6 @@ from app.api.protocols.open_inference.schemas import (
 from app.api.protocols.open_inference.tensors import Asked, read, write
 from app.api.routes.health import refuse_unready
 from app.errors import InvalidParameterError, TooLargeError
-from app.modalities.image.fitting import Fit
 from app.models.card import TWIN_SUFFIX
 from app.models.image_card import image_card
 from app.serving.pipeline import Pipeline
@@ -244,7 +243,7 @@ async def infer(
         ignored = asked.ignored
     else:
         pipeline.check(options)
-        work = [partial(_predict, pipeline, options.image.fit, image) for image in asked.images]
+        work = [partial(_predict, pipeline, options.input, image) for image in asked.images]
         ignored = [name for name in asked.options if name != "fit"] + asked.ignored
     inferred = await run_all.or_fail(work, "image", places)
     answer = InferenceResponse(
@@ -260,8 +259,8 @@ async def infer(
     return Response(body, media_type=BINARY, headers={JSON_LENGTH: str(json_length)})
 
 
-async def _predict(pipeline: Pipeline, fit: Fit, image: Upload, timings: Timings) -> Tensors:
-    return Tensors(*scores(await pipeline.predict(image, fit, len(pipeline.card.classes), timings)))
+async def _predict(pipeline: Pipeline, options: Any, image: Upload, timings: Timings) -> Tensors:
+    return Tensors(*scores(await pipeline.predict(image, options, len(pipeline.card.classes), timings)))
 
 
 async def _explain(pipeline: Pipeline, options: ExplainOptions, image: Upload, timings: Timings) -> Tensors:
