@@ -20,7 +20,7 @@ from skimage import data
 from app.lrp.composites import COMPOSITES
 from app.lrp.request import Start
 from app.lrp.rules import RULES
-from app.modalities.image.drawing.heatmap import CHUNK
+from app.modalities.drawing.png import CHUNK
 from app.modalities.image.drawing.style import Style, View
 from app.modalities.image.modality import ImageOptions
 from app.models.adding import add

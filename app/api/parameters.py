@@ -15,15 +15,14 @@ from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
 from app.lrp.request import Start
 from app.lrp.rules import AttentionRule
 from app.lrp.samples import DEFAULT_NOISE, MAX_SAMPLES, MAX_SEED, MIN_SAMPLES, Sampling, Statistic
-from app.modalities.image.drawing.colormaps import COLORMAPS
+from app.modalities.drawing.colormaps import COLORMAPS
+from app.modalities.drawing.style import Normalize, Sign
 from app.modalities.image.drawing.layout import MAX_INPUT_SIDE
 from app.modalities.image.drawing.style import (
     LARGEST,
     SMALLEST,
     AtLeast,
     Interpolation,
-    Normalize,
-    Sign,
     Style,
     View,
     parse_size,

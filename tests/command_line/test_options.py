@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from app.command_line.options import Difference, read, with_options
 from app.command_line.pictures import commands, with_assignments
 from app.errors import DataError, InvalidParameterError
-from app.modalities.image.drawing.style import Sign
+from app.modalities.drawing.style import Sign
 
 OWN = {
     "predict": {"as_json", "recursive", "device"},

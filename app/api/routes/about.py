@@ -19,7 +19,7 @@ from app.api.schemas import (
     model_entry,
 )
 from app.lrp.rules import RULES
-from app.modalities.image.drawing.colormaps import COLORMAPS, legend
+from app.modalities.drawing.colormaps import COLORMAPS, legend
 
 COUNTED = 'lrpserve_batch_size_count{model="{{name}}"} 17.0'
 NO_PARAMETERS = [Depends(none_at_all)]

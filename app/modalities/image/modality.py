@@ -14,10 +14,10 @@ from app.modalities.image.decoding import decode
 from app.modalities.image.drawing.backdrop import Backdrop, backdrop_of
 from app.modalities.image.drawing.captions import Captions
 from app.modalities.image.drawing.contact_sheet import contact_sheet
+from app.modalities.image.drawing.grid import scale_of
 from app.modalities.image.drawing.heatmap import Heatmap
 from app.modalities.image.drawing.layout import longest_side
 from app.modalities.image.drawing.render import render
-from app.modalities.image.drawing.scale import scale_of
 from app.modalities.image.drawing.style import Style
 from app.modalities.image.fitting import Fit, facts, fit_to_model
 from app.modalities.image.picture import Facts

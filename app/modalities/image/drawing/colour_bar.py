@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from app.modalities.image.drawing.scale import Scale
+from app.modalities.drawing.scale import Scale
 
 BAR = 16
 """Smallest width in pixels."""
@@ -34,15 +34,3 @@ def draw_bar(
         draw.line((x + width, tick, x + width + 3, tick), FRAME)
         inside = min(max(tick, y + int(font.size / 2)), y + height - int(font.size / 2))
         draw.text((x + width + TICK_ROOM - 1, inside), text, INK, font, anchor="lm")
-
-
-def labelled_ticks(scale: Scale) -> list[tuple[float, str]]:
-    """Return the values that are marked on the bar of ``scale``, each with its label."""
-    return [(value, f"{value:+.2g}" if value else "0") for value in _ticks(scale)]
-
-
-def _ticks(scale: Scale) -> list[float]:
-    """Return the ends, and zero where it is not close to one of them."""
-    span = scale.vmax - scale.vmin
-    clear = scale.vmin + 0.1 * span < 0 < scale.vmax - 0.1 * span
-    return sorted({scale.vmin, scale.vmax, *((0.0,) if clear else ())})

@@ -5,11 +5,12 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from app.modalities.drawing.scale import Scale, labelled_ticks
 from app.modalities.image.drawing.captions import shortened
-from app.modalities.image.drawing.colour_bar import BAR, INK, TICK_ROOM, draw_bar, labelled_ticks
+from app.modalities.image.drawing.colour_bar import BAR, INK, TICK_ROOM, draw_bar
+from app.modalities.image.drawing.grid import Relevance, shown_grid
 from app.modalities.image.drawing.heatmap import Drawing, Heatmap, enlarged, to_heatmap
 from app.modalities.image.drawing.layout import MARGIN, fitted, tile_side
-from app.modalities.image.drawing.scale import Relevance, Scale, shown_grid
 from app.modalities.image.drawing.style import Style
 
 

@@ -1,6 +1,5 @@
 """Heatmaps: relevance in colours, enlarged, and written as PNG."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -8,13 +7,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from app.modalities.image.drawing.colormaps import Colours
-from app.modalities.image.drawing.png import SIGNATURE, encode
-from app.modalities.image.drawing.scale import Grid, Scale
+from app.modalities.drawing.colormaps import Colours
+from app.modalities.drawing.png import CHUNK, SIGNATURE, as_json, encode
+from app.modalities.drawing.scale import Scale
+from app.modalities.image.drawing.grid import Grid
 from app.modalities.image.drawing.style import Interpolation, Style
-
-CHUNK = "lrp"
-"""Keyword of the iTXt chunk that holds the metadata of a PNG."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,7 @@ class Heatmap:
 
 def to_heatmap(drawing: Drawing, style: Style, scale: Scale, metadata: Mapping[str, Any]) -> Heatmap:
     """Write ``drawing`` as PNG with ``metadata`` as JSON in its iTXt chunk ``lrp``."""
-    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
-    png = encode(drawing.pixels, drawing.size, {CHUNK: text})
+    png = encode(drawing.pixels, drawing.size, {CHUNK: as_json(metadata)})
     return Heatmap(png, *drawing.size, style.colormap, scale.vmin, scale.vmax)
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 from PIL import Image
 
+from app.modalities.drawing.scale import Scale
 from app.modalities.image.drawing.backdrop import Backdrop
+from app.modalities.image.drawing.grid import Grid
 from app.modalities.image.drawing.heatmap import resized
 from app.modalities.image.drawing.layout import placed
-from app.modalities.image.drawing.scale import Grid, Scale
 from app.modalities.image.drawing.style import Style
 from app.modalities.image.picture import Rectangle
 

@@ -7,12 +7,13 @@ import numpy as np
 from PIL import Image
 
 from app.errors import InternalError, InvalidParameterError
+from app.modalities.drawing.scale import Scale, scale_of_values
 from app.modalities.image.drawing.backdrop import Backdrop
 from app.modalities.image.drawing.captions import DEFAULT_CAPTIONS, Captions
+from app.modalities.image.drawing.grid import Grid, Relevance, shown_grid
 from app.modalities.image.drawing.heatmap import Drawing, Heatmap, coloured, enlarged, to_heatmap
 from app.modalities.image.drawing.layout import fitted, placed
 from app.modalities.image.drawing.overlay import draw_overlay
-from app.modalities.image.drawing.scale import Grid, Relevance, Scale, scale_of_grids, shown_grid
 from app.modalities.image.drawing.side_by_side import draw_side_by_side
 from app.modalities.image.drawing.style import Style, View
 from app.modalities.image.picture import Rectangle
@@ -37,7 +38,7 @@ def render(
     if not np.isfinite(relevance).all():
         raise InternalError("the relevance is not finite")
     grid = shown_grid(relevance, style.sign)
-    scale = scale or scale_of_grids([grid], style)
+    scale = scale or scale_of_values([grid], style)
     has_place = relevance.ndim > 1
     if not has_place and (style.view is View.OVERLAY or style.size == "input"):
         raise InvalidParameterError(

@@ -5,12 +5,13 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from app.modalities.drawing.scale import Scale, labelled_ticks
 from app.modalities.image.drawing.backdrop import Backdrop
 from app.modalities.image.drawing.captions import Captions, shortened
-from app.modalities.image.drawing.colour_bar import BAR, FRAME, INK, TICK_ROOM, draw_bar, labelled_ticks
+from app.modalities.image.drawing.colour_bar import BAR, FRAME, INK, TICK_ROOM, draw_bar
+from app.modalities.image.drawing.grid import Grid
 from app.modalities.image.drawing.heatmap import enlarged
 from app.modalities.image.drawing.layout import MARGIN, fitted, placed
-from app.modalities.image.drawing.scale import Grid, Scale
 from app.modalities.image.drawing.style import Style
 from app.modalities.image.picture import Rectangle
 

@@ -2,33 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Literal
 
 from app.errors import InvalidParameterError
-from app.modalities.image.drawing.colormaps import COLORMAPS
+from app.modalities.drawing.style import ColourStyle
 
 SMALLEST, LARGEST = 32, 1024
 """Range of a size in pixels."""
-SMALLEST_VMAX, LARGEST_VMAX = 1e-30, 1e30
-"""float32's range with room to divide in; beyond it the arithmetic of colours overflows."""
-
-
-class Normalize(StrEnum):
-    """Which relevance the ends of the colour map stand for."""
-
-    SYMMETRIC = "symmetric"
-    MINMAX = "minmax"
-    ABSOLUTE = "absolute"
-
-
-class Sign(StrEnum):
-    """Which relevance is shown."""
-
-    ALL = "all"
-    POSITIVE = "positive"
-    NEGATIVE = "negative"
 
 
 class View(StrEnum):
@@ -64,26 +45,12 @@ Size = Literal["model", "input"] | int | AtLeast
 
 
 @dataclass(frozen=True)
-class Style:
+class Style(ColourStyle):
     """How relevance is drawn; meaning and defaults as in the HTTP interface."""
 
-    normalize: Normalize = Normalize.SYMMETRIC
-    vmax: float | None = None
-    sign: Sign = Sign.ALL
-    colormap: str = "RdBu_r"
     view: View = View.HEATMAP
     size: Size = AtLeast(256)
     interpolation: Interpolation = Interpolation.NEAREST
-
-    def __post_init__(self) -> None:
-        if self.colormap not in COLORMAPS:
-            near = get_close_matches(self.colormap, COLORMAPS, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COLORMAPS)}"
-            raise InvalidParameterError("colormap", f"no colour map {self.colormap!r}; {advice}")
-        if self.vmax is not None and self.normalize is Normalize.MINMAX:
-            raise InvalidParameterError("vmax", "fixes a scale around zero, which normalize=minmax has not")
-        if self.vmax is not None and not SMALLEST_VMAX <= self.vmax <= LARGEST_VMAX:  # NaN neither
-            raise InvalidParameterError("vmax", f"must be from {SMALLEST_VMAX:g} to {LARGEST_VMAX:g}")
 
 
 def parse_size(text: str) -> Size:

@@ -5,7 +5,7 @@ import pytest
 from drawn import drawn, pixels
 from PIL import Image
 
-from app.modalities.image.drawing.colormaps import COLORMAPS
+from app.modalities.drawing.colormaps import COLORMAPS
 from app.modalities.image.drawing.style import Style
 
 

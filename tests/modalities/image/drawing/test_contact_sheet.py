@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from app.modalities.image.drawing.contact_sheet import contact_sheet
-from app.modalities.image.drawing.scale import scale_of
+from app.modalities.image.drawing.grid import scale_of
 from app.modalities.image.drawing.style import Size, Style
 
 RED = (103, 0, 31)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from app.modalities.image.drawing.png import encode
+from app.modalities.drawing.png import encode
 
 SIDES = st.integers(1, 70)
 

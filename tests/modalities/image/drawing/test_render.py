@@ -9,10 +9,11 @@ from drawn import RELEVANCE, SPEC, drawn, pixels
 from PIL import Image
 
 from app.errors import InternalError, InvalidParameterError
+from app.modalities.drawing.style import Normalize, Sign
 from app.modalities.image.decoding import decode
 from app.modalities.image.drawing.backdrop import backdrop_of
 from app.modalities.image.drawing.render import render
-from app.modalities.image.drawing.style import Interpolation, Normalize, Sign, Size, Style, View
+from app.modalities.image.drawing.style import Interpolation, Size, Style, View
 from app.modalities.image.fitting import Fit, fit_to_model
 from app.modalities.image.picture import Picture
 

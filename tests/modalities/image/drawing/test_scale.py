@@ -6,9 +6,10 @@ import numpy as np
 from drawn import RELEVANCE, SPEC, pixels
 from PIL import Image
 
+from app.modalities.drawing.style import Normalize, Sign
 from app.modalities.image.drawing.backdrop import backdrop_of
 from app.modalities.image.drawing.render import render
-from app.modalities.image.drawing.style import Normalize, Sign, Style
+from app.modalities.image.drawing.style import Style
 from app.modalities.image.picture import Picture, Rectangle
 
 

@@ -5,9 +5,11 @@ one above it needs no trial, and in an enlarged map seven of eight do; how often
 a single byte is compared.
 """
 
+import json
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,8 @@ Pixels = npt.NDArray[np.uint8]
 """(H, W, 3)"""
 Indices = npt.NDArray[np.intp]
 
+CHUNK = "lrp"
+"""Keyword of the iTXt chunk that holds the metadata of a PNG."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EIGHT_BIT_RGB = (8, 2, 0, 0, 0)
 """Bit depth, colour type, compression, filter method, no interlacing."""
@@ -51,6 +55,11 @@ def encode(pixels: Pixels, size: tuple[int, int], text: Mapping[str, str]) -> by
         (b"IEND", b""),
     ]
     return SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def as_json(metadata: Mapping[str, Any]) -> str:
+    """Return the content of the chunk `CHUNK`."""
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
 @lru_cache(SIZES_KEPT)

@@ -1,0 +1,1 @@
+"""Drawing of relevance, of any kind of input: scales, colours and files."""
