@@ -123,6 +123,7 @@ def _sampled(job: Job, logits: Floats, samples: Samples) -> JobResult:
                 float(statistic.max()),
                 tuple(sums.items()),
                 float(sums["encoder.scan"]),
+                float(put_in.sum() - sums["encoder.scan"]),
                 SampleStatistics(float(maps.std(0).mean() / np.abs(maps.mean(0)).mean()), 0.5),
             )
         )
@@ -142,6 +143,7 @@ def _explanation(x: npt.NDArray[np.float32], logits: Floats, request: Explanatio
         float(relevance.max()),
         tuple((name, float(values.sum())) for name, values in at_input.items()),
         float(pixels.sum()),
+        float(output_relevance.sum() - pixels.sum()),
     )
 
 

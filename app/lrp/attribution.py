@@ -40,6 +40,8 @@ class Attribution:
     """(B, layers), total relevance at all inputs of each layer."""
     input_sums: Tensor
     """(B,), total relevance at the network's input."""
+    biases: Tensor
+    """(B,), relevance that biases, constants and stabilizers absorb in all layers."""
 
     def cpu(self) -> "Attribution":
         """Return a copy in main memory."""
@@ -51,6 +53,7 @@ class Attribution:
             self.layers,
             self.sums.cpu(),
             self.input_sums.cpu(),
+            self.biases.cpu(),
         )
 
     def rows(self) -> Iterator["Attribution"]:
@@ -62,10 +65,11 @@ class Attribution:
             self.extremes,
             self.sums,
             self.input_sums,
+            self.biases,
         )
         for row in zip(*(tensor.split(1) for tensor in tensors), strict=True):
-            logits, start, relevance, extremes, sums, input_sums = row
-            yield Attribution(logits, start, relevance, extremes, self.layers, sums, input_sums)
+            logits, start, relevance, extremes, sums, input_sums, biases = row
+            yield Attribution(logits, start, relevance, extremes, self.layers, sums, input_sums, biases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +96,8 @@ class SampledAttribution:
     """(T, layers), total relevance at all inputs of each layer."""
     input_sums: Tensor
     """(T,), total relevance at the network's input."""
+    biases: Tensor
+    """(T,), relevance that biases, constants and stabilizers absorb in all layers."""
 
     @classmethod
     def of(
@@ -99,10 +105,11 @@ class SampledAttribution:
     ) -> "SampledAttribution":
         """Return the attributions of single samples as one."""
         relevance = torch.cat([sample.relevance for sample in samples])
-        sums, input_sums = (
-            torch.cat(parts) for parts in zip(*((s.sums, s.input_sums) for s in samples), strict=True)
+        sums, input_sums, biases = (
+            torch.cat(parts)
+            for parts in zip(*((s.sums, s.input_sums, s.biases) for s in samples), strict=True)
         )
-        return cls(output_relevance, relevance, layers, sums, input_sums)
+        return cls(output_relevance, relevance, layers, sums, input_sums, biases)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,12 @@ class Explanation:
     """Name and total relevance at the inputs of each layer, from the first layer to the last."""
     input_sum: float
     """Total relevance at the network's input."""
+    bias: float
+    """Relevance that biases, constants and stabilizers absorb in all layers.
+
+    The engine sums what each node's rule leaves with them. Together with `input_sum` it is the output relevance,
+    up to rounding. The reference knows only what does not reach the input.
+    """
     samples: SampleStatistics | None = None
     """``None`` without samples."""
 
@@ -43,7 +49,9 @@ class Explanation:
         """
         sums = (total for _, total in self.layer_sums)
         statistics = () if self.samples is None else self.samples.known
-        return all(map(math.isfinite, (self.smallest, self.largest, self.input_sum, *sums, *statistics)))
+        return all(
+            map(math.isfinite, (self.smallest, self.largest, self.input_sum, self.bias, *sums, *statistics))
+        )
 
     @property
     def leak(self) -> float | None:

@@ -94,7 +94,8 @@ class Reference:
         relevance = at_input if layer is None else maps[layer]
         input_sums = at_input.flatten(1).sum(1)
         ends = extremes(relevance)
-        return Attribution(logits.detach(), put_in, relevance, ends, self._layers, sums, input_sums)
+        biases = put_in.sum(1) - input_sums
+        return Attribution(logits.detach(), put_in, relevance, ends, self._layers, sums, input_sums, biases)
 
     def run(self, batch: Batch) -> BatchAttributions:
         """Return everything that is requested of the inputs of ``batch``, by one pass per composite and layer."""

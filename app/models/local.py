@@ -228,6 +228,7 @@ def _explanation(attribution: Attribution) -> Explanation:
         largest,
         tuple(zip(attribution.layers, attribution.sums[0].tolist(), strict=True)),
         float(attribution.input_sums[0]),
+        float(attribution.biases[0]),
     )
 
 
@@ -246,6 +247,7 @@ def _statistic(attribution: SampledAttribution, statistic: Statistic) -> Explana
         largest,
         tuple(zip(attribution.layers, attribution.sums.mean(0).tolist(), strict=True)),
         float(attribution.input_sums.mean()),
+        float(attribution.biases.mean()),
         statistics(attribution.relevance),
     )
 

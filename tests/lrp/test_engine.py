@@ -73,6 +73,7 @@ def test_engine_equals_zennit_on_the_shipped_network(rule: str, dtype: torch.dty
     assert difference(ours, theirs) <= tolerance
     assert ours.layers == theirs.layers
     torch.testing.assert_close(ours.sums, theirs.sums, rtol=100 * tolerance, atol=100 * tolerance)
+    torch.testing.assert_close(ours.biases, theirs.biases, rtol=100 * tolerance, atol=100 * tolerance)
 
 
 def test_layer_gives_the_relevance_at_its_input() -> None:
@@ -309,6 +310,7 @@ def test_engine_equals_zennit_whatever_the_shape(name: str, rule: str, batch: in
     assert float(theirs.relevance.norm()) > 0
     assert difference(ours, theirs) <= 1e-10
     torch.testing.assert_close(ours.sums, theirs.sums, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(ours.biases, theirs.biases, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize(

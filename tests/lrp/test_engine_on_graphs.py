@@ -139,6 +139,7 @@ def test_engine_equals_the_reference_at_every_layer(name: str, rule: str, attent
         assert ours.relevance.shape == theirs.relevance.shape
         assert close(ours.relevance, theirs.relevance), layer
         torch.testing.assert_close(ours.sums, theirs.sums, rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(ours.biases, theirs.biases, rtol=1e-7, atol=1e-7)
         torch.testing.assert_close(
             ours.input_sums, ours.relevance.flatten(1).sum(1)
         ) if layer is None else None

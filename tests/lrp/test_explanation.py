@@ -10,7 +10,7 @@ from app.lrp.explanation import Explanation
 
 def explanation(output_relevance: list[float], *sums: float) -> Explanation:
     layers = tuple((f"layer{i}", total) for i, total in enumerate(sums))
-    return Explanation(output_relevance, np.zeros(1, np.float32), 0.0, 0.0, layers, sums[0])
+    return Explanation(output_relevance, np.zeros(1, np.float32), 0.0, 0.0, layers, sums[0], 0.0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.operation import AtZero, Operation, OperationContext, Sign
+from app.lrp.engine.operation import AtZero, Operation, OperationContext, Redistribution, Sign
 from app.lrp.engine.operations import OPERATIONS
 from app.lrp.engine.ops.division import divided
 from app.lrp.engine.wiring import WEIGHTED
@@ -120,6 +120,9 @@ class Case:
     def relevance(
         self, inputs: Inputs, R: Tensor, shapes: tuple[torch.Size, ...]
     ) -> tuple[Tensor | None, ...]:
+        return self.redistributed(inputs, R, shapes).inputs
+
+    def redistributed(self, inputs: Inputs, R: Tensor, shapes: tuple[torch.Size, ...]) -> Redistribution:
         operation = self.operation
         z, extra = operation.forward(*inputs)
         return operation.relevance(R, ValuesOf(operation, inputs, z, extra, shapes))
@@ -399,6 +402,11 @@ def row_of(case: Case, z: Tensor, row: int) -> Tensor:
     return z.narrow(case.row_axes[-1] if case.row_axes else 0, row, 1)
 
 
+def of_rows(x: Tensor, axis: int) -> Tensor:
+    """Sum of each row."""
+    return x.movedim(axis, 0).flatten(1).sum(1)
+
+
 def test_every_operation_has_a_case() -> None:
     assert {case.op for case in CASES} == set(OPERATIONS) - {"constant", "embedding", "lstm", "gru"}
 
@@ -500,6 +508,29 @@ def test_operations_that_always_conserve_relevance_are_known(op: str) -> None:
     assert all(for_all) == all(case.operation.conserves for case in CASES if case.op == op)
 
 
+@each_case
+def test_each_row_shows_what_constants_and_stabilizers_absorb(case: Case) -> None:
+    inputs = case.inputs()
+    R = drawn(*case.definition(*inputs).shape, seed=5)
+    found = case.redistributed(inputs, R, shapes_of(inputs))
+    axes = case.row_axes or (0,) * (len(inputs) + 1)
+    reached = zeros = torch.zeros(N, dtype=torch.double)
+    for part, axis in zip(found.inputs, axes, strict=False):
+        reached = reached + (zeros if part is None else of_rows(part, axis))
+    absorbed = zeros if found.absorbed is None else of_rows(found.absorbed, axes[-1])
+    torch.testing.assert_close(reached + absorbed, of_rows(R, axes[-1]), rtol=1e-10, atol=1e-10)
+    assert (found.absorbed is None) == case.operation.conserves
+
+
+def test_masks_absorb_nothing() -> None:
+    case = Case("add", (TOKENS, TOKENS), torch.add, proportional, constants=(1,))
+    scores, is_masked = drawn(*TOKENS, seed=3).abs() + 1, drawn(*TOKENS, seed=6) > 0
+    mask = torch.zeros(TOKENS, dtype=torch.double).masked_fill(is_masked, -torch.inf)
+    R = drawn(*TOKENS, seed=4).masked_fill(is_masked, 0)
+    absorbed = case.redistributed((scores, mask), R, (scores.shape, mask.shape)).absorbed
+    torch.testing.assert_close(absorbed, EPSILON * R / (scores + EPSILON))
+
+
 def test_constants_return_their_value_and_know_its_sign() -> None:
     for value, sign in ((torch.tensor([0.0, 1.0]), Sign.NONNEGATIVE), (torch.tensor([-1.0, 1.0]), Sign.ANY)):
         node = Node("node", "constant", (), (2,), {}, {"value": "value"})
@@ -526,7 +557,8 @@ def test_tokens_get_the_sum_over_the_dimensions_of_their_vectors() -> None:
     z, extra = operation.forward(tokens)
     assert torch.equal(z, weight[tokens])
     R = drawn(2, 3, 5, seed=2)
-    (relevance,) = operation.relevance(R, ValuesOf(operation, (tokens,), z, extra, (torch.Size((2, 3)),)))
+    values = ValuesOf(operation, (tokens,), z, extra, (torch.Size((2, 3)),))
+    (relevance,) = operation.relevance(R, values).inputs
     torch.testing.assert_close(relevance, R.sum(2))
 
 

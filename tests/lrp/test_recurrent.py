@@ -132,17 +132,21 @@ class Values:
         return self._shape
 
 
-def by_engine(module: nn.LSTM | nn.GRU, x: Tensor, R: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """Output and relevance."""
+def by_engine(
+    module: nn.LSTM | nn.GRU, x: Tensor, R: Tensor, shape: torch.Size
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Output, relevance, and what is absorbed."""
     attributes = {name: getattr(module, name) for name in ("num_layers", "bidirectional", "batch_first")}
     weights = {name: weight.detach() for name, weight in module.named_parameters()}
     node = Node("node", type(module).__name__.lower(), ("input",), (), attributes)
     operation = OPERATIONS[node.op](OperationContext(node, weights, AssignedRule("pass"), (True,)))
     with torch.inference_mode():
         forward = operation.forward(x)
-        (relevance,) = operation.relevance(R, Values(x, forward, shape))
+        found = operation.relevance(R, Values(x, forward, shape))
+    (relevance,), absorbed = found.inputs, found.absorbed
     assert relevance is not None
-    return forward[0], relevance
+    assert absorbed is not None
+    return forward[0], relevance, absorbed
 
 
 @each_kind
@@ -153,12 +157,15 @@ def test_outputs_and_relevance(kind: type[nn.LSTM | nn.GRU], options: dict[str, 
     x = torch.randn((rows, T, WIDTH) if module.batch_first else (T, rows, WIDTH), dtype=torch.double)
     z = module(x)[0].detach()
     R = torch.randn_like(z)
-    output, relevance = by_engine(module, x, R, x.shape)
+    output, relevance, absorbed = by_engine(module, x, R, x.shape)
     torch.testing.assert_close(output, z, rtol=1e-12, atol=1e-12)
     assert relevance.shape == x.shape
     for own, own_R, found in zip(*(tensor.unbind(axis) for tensor in (x, R, relevance)), strict=True):
         expected = by_numpy(module, own.numpy(), own_R.numpy())
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-12)
+    totals = (tensor.movedim(axis, 0).flatten(1).sum(1) for tensor in (relevance, absorbed, R))
+    reached, kept, put_in = totals
+    torch.testing.assert_close(reached + kept, put_in, rtol=1e-9, atol=1e-9)
 
 
 @each_kind
@@ -167,6 +174,6 @@ def test_a_row_that_all_share_is_broadcast(kind: type[nn.LSTM | nn.GRU]) -> None
     x = torch.randn(1, T, WIDTH, dtype=torch.double)
     R = torch.randn(3, T, 2 * HIDDEN, dtype=torch.double)
     repeated = x.expand(3, -1, -1)
-    _, shared = by_engine(module, x, R, repeated.shape)
-    _, expected = by_engine(module, repeated, R, repeated.shape)
+    _, *shared = by_engine(module, x, R, repeated.shape)
+    _, *expected = by_engine(module, repeated, R, repeated.shape)
     torch.testing.assert_close(shared, expected, rtol=1e-12, atol=1e-12)

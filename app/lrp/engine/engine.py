@@ -68,28 +68,37 @@ class Engine:
         logits = forward.logits
         relevance = put_in = start(logits)
         sums: list[Tensor] = []
+        absorbed: list[Tensor] = []
         for reached in backward_pass(forward, put_in, rows, [steps] * len(rows)):
             sums.append(reached.sums)
+            absorbed.append(reached.absorbed)
             if reached.name == layer:
                 ((_, relevance),) = reached.maps()  # one: the steps are the same for all inputs
         names = self._network.wiring.layers
         return Attribution(
-            logits, put_in, relevance, extremes(relevance), names, _stacked(sums[:-1]), sums[-1]
+            logits,
+            put_in,
+            relevance,
+            extremes(relevance),
+            names,
+            _stacked(sums[:-1]),
+            sums[-1],
+            torch.stack(absorbed).sum(0),
         )
 
     @torch.inference_mode()
     def absorbed(self, x: Tensor, composite: Composite, start: OutputRelevance) -> dict[str, float]:
         """Return the share of the relevance put in at the output that each layer absorbs, for one input (1, …).
 
-        That is, by name, what arrives at the layer's output less what reaches all its inputs. The sum over all
-        layers is the leak. ``start`` is as in `attribute`.
+        That is, by name, the share of biases, constants and stabilizers. The sum over all layers is the leak.
+        ``start`` is as in `attribute`.
         """
         steps = self._network.steps(composite, x.shape[1:], x.dtype)
         forward = forward_pass(self._network, x, [steps])
         put_in = start(forward.logits)  # (1, C)
         total = put_in.sum()
         return {
-            reached.name: float((reached.arrived - reached.sums)[0] / total)
+            reached.name: float(reached.absorbed[0] / total)
             for reached in backward_pass(forward, put_in, [0], [steps])
             if reached.name is not None
         }
@@ -155,16 +164,18 @@ class Engine:
         at = [request.layer for request in requests]
         maps: dict[int, tuple[Tensor, Tensor]] = {}
         sums: list[Tensor] = []
+        absorbed: list[Tensor] = []
         for reached in backward_pass(forward, put_in, rows, [steps[r.composite] for r in requests]):
             sums.append(reached.sums)
+            absorbed.append(reached.absorbed)
             if reached.name in at:
                 maps |= {m: found for m, found in _maps(reached) if at[m] == reached.name}
         names = self._network.wiring.layers
-        tensors = (logits, put_in, _stacked(sums[:-1]), sums[-1])
+        tensors = (logits, put_in, _stacked(sums[:-1]), sums[-1], torch.stack(absorbed).sum(0))
         per_request = zip(*(tensor.cpu().split(1) for tensor in tensors), strict=True)
         return [
-            Attribution(own_logits, own_put_in, *maps[m], names, own_sums, own_input_sums)
-            for m, (own_logits, own_put_in, own_sums, own_input_sums) in enumerate(per_request)
+            Attribution(own_logits, own_put_in, *maps[m], names, own_sums, own_input_sums, own_biases)
+            for m, (own_logits, own_put_in, own_sums, own_input_sums, own_biases) in enumerate(per_request)
         ]
 
 

@@ -68,6 +68,18 @@ class Values(Protocol):
         """Return the shape of an input, with all n rows."""
 
 
+@dataclass(frozen=True, eq=False)
+class Redistribution:
+    """Where the relevance of a node's output goes."""
+
+    inputs: tuple[Tensor | None, ...]
+    """To the inputs, each of the shape `Values.input_shape`; ``None`` where it is not needed."""
+    absorbed: Tensor | None = None
+    """To biases, constants and stabilizers instead: (n, …), with the batch axis of the output. The sum over all
+    others is what counts. ``None``: nothing, up to rounding.
+    """
+
+
 class Backward(Protocol):
     """How a node redistributes relevance under its rule."""
 
@@ -83,11 +95,8 @@ class Backward(Protocol):
     def reads_output(self) -> bool:
         """Whether `relevance` reads `Values.z`."""
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor | None, ...]:
-        """Redistribute relevance ``R`` of the output, (n, …), to the inputs; ``None`` where it is not needed.
-
-        The results have the shapes `Values.input_shape`. ``R`` must not be modified.
-        """
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
+        """Redistribute relevance ``R`` of the output, (n, …), which must not be modified."""
 
 
 class Operation(Backward, Protocol):

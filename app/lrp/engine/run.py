@@ -87,6 +87,10 @@ class ForwardPass:
         return read
 
 
+Amount = tuple[int, Tensor]
+"""Index of the first of consecutive explanations, and a number for each of them, (m,)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Piece:
     """Relevance of a value for consecutive explanations."""
@@ -121,8 +125,8 @@ class LayerRelevance:
     """That of the input `Wiring.first`. Explanations without relevance may be missing."""
     sums: Tensor
     """(n,), total relevance of each explanation at all inputs of the layer."""
-    arrived: Tensor
-    """(n,), total relevance of each explanation at its output."""
+    absorbed: Tensor
+    """(n,), what the layer's biases, constants and stabilizers absorb, see `Redistribution.absorbed`."""
 
     def maps(self) -> Iterator[tuple[int, Tensor]]:
         """Return relevance of consecutive explanations, (m, …), and the index of the first of them."""
@@ -204,7 +208,8 @@ def backward_pass(
     for index in reversed(range(len(wiring.inputs))):
         arrived = _gathered(pending.pop(index + 1), _parts(cuts, index, len(rows)), layouts[index + 1])
         found = [propagate(forward, index, piece, rows, steps[piece.start][index]) for piece in arrived]
-        pieces = [[one for one in of_input if one is not None] for of_input in zip(*found, strict=True)]
+        to_inputs = (inputs for inputs, _ in found)
+        pieces = [[one for one in of_input if one is not None] for of_input in zip(*to_inputs, strict=True)]
         for value, of_input in zip(wiring.inputs[index], pieces, strict=False):
             pending[value] += of_input
         forward.free(index)
@@ -214,25 +219,30 @@ def backward_pass(
                 wiring.names[index],
                 layouts[wiring.inputs[index][first]],
                 pieces[first] if pieces else [],
-                _sums(list(itertools.chain(*pieces)), nothing),
-                _sums(arrived, nothing),
+                _total([(one.start, one.sums) for one in itertools.chain(*pieces)], nothing),
+                _total([amount for _, amount in found if amount is not None], nothing),
             )
     at_input = _gathered(pending[0], _parts(cuts, 0, len(rows)), layouts[0])
-    total = _sums(at_input, nothing)
-    yield LayerRelevance(None, layouts[0], at_input, total, total)
+    total = _total([(one.start, one.sums) for one in at_input], nothing)
+    yield LayerRelevance(None, layouts[0], at_input, total, nothing)
 
 
 def propagate(
     forward: ForwardPass, index: int, piece: Piece, rows: Sequence[int], step: RelevanceStep
-) -> tuple[Piece | None, ...]:
-    """Redistribute the relevance of some explanations from the output of node ``index`` to its inputs."""
+) -> tuple[tuple[Piece | None, ...], Amount | None]:
+    """Redistribute the relevance of some explanations from the output of node ``index`` to its inputs.
+
+    Also return what the node absorbs; ``None``: nothing.
+    """
     values = forward.read_by(index, Rows(rows[piece.start : piece.stop]), masked=step.masked)
-    relevances = step.operation.relevance(piece.R, values)
-    conserved = step.operation.conserves and sum(R is not None for R in relevances) == 1
-    return tuple(
+    found = step.operation.relevance(piece.R, values)
+    conserved = step.operation.conserves and sum(R is not None for R in found.inputs) == 1
+    to_inputs = tuple(
         None if R is None else Piece(piece.start, piece.stop, R, piece.sums if conserved else layout.sums(R))
-        for R, layout in zip(relevances, values.input_layouts, strict=True)
+        for R, layout in zip(found.inputs, values.input_layouts, strict=True)
     )
+    absorbed = None if found.absorbed is None else values.output_layout.sums(found.absorbed)
+    return to_inputs, None if absorbed is None else (piece.start, absorbed)
 
 
 def sorted_by_steps(steps: Sequence[Steps]) -> list[int]:
@@ -287,11 +297,13 @@ def _gathered(pieces: Sequence[Piece], parts: Sequence[tuple[int, int]], layout:
     return found
 
 
-def _sums(pieces: Sequence[Piece], nothing: Tensor) -> Tensor:
-    """Return the total relevance of each explanation, (n,), which is ``nothing`` where it has no piece."""
-    if len(pieces) == 1 and pieces[0].stop - pieces[0].start == nothing.shape[0]:
-        return pieces[0].sums
-    sums = nothing.clone()
-    for piece in pieces:
-        sums[piece.start : piece.stop] += piece.sums
-    return sums
+def _total(amounts: Sequence[Amount], nothing: Tensor) -> Tensor:
+    """Return the sum for each explanation, (n,), which is ``nothing`` where there are no amounts."""
+    if not amounts:
+        return nothing
+    if len(amounts) == 1 and amounts[0][1].shape == nothing.shape:
+        return amounts[0][1]
+    total = nothing.clone()
+    for start, amount in amounts:
+        total[start : start + len(amount)] += amount
+    return total

@@ -36,6 +36,9 @@ class Affine(Protocol):
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
         """Return the function max(wx + b, floor): (B, in, …) -> (B, out, …)."""
 
+    def total(self, q: Tensor, values: Tensor) -> Tensor:
+        """Return the sum over outputs of q, (B, out, …), times ``values``, (out,): (B, 1, …)."""
+
     def is_even(self, w: Tensor) -> bool:
         """Return whether all weights are one number in memory; the transpose then needs sums of outputs only."""
 
@@ -58,6 +61,10 @@ class Dense:
             packed, threshold = torch.ops.mkldnn._reorder_linear_weight(w.contiguous()), _threshold(floor)
             return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, b, *threshold)
         return _with_floor(lambda x: F.linear(x, w, b), floor)
+
+    def total(self, q: Tensor, values: Tensor) -> Tensor:
+        """See `Affine`."""
+        return (q @ values).unsqueeze(-1)
 
     def is_even(self, w: Tensor) -> bool:
         """See `Affine`."""
@@ -85,6 +92,10 @@ class Convolution:
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
         """See `Affine`."""
         return self._convolution(w, b, self.stride, self.padding, floor)
+
+    def total(self, q: Tensor, values: Tensor) -> Tensor:
+        """See `Affine`."""
+        return (q.movedim(1, -1) @ values).unsqueeze(1)
 
     def is_even(self, w: Tensor) -> bool:
         """See `Affine`."""

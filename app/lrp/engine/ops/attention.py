@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
-from app.lrp.engine.ops.division import divided
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
+from app.lrp.engine.ops.division import absorbed, divided
 from app.lrp.rules import CP
 from app.lrp.terms import STABILIZER
 
@@ -33,17 +33,18 @@ class MatrixProduct:
         first, second = inputs
         return first @ second, None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor | None, ...]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`: (…, m, n) -> (…, m, k), (…, k, n)."""
         if not self.signals:
-            return None, None
+            return Redistribution((None, None), R)
         first, second = values.inputs
         k = len(self.signals)
         q = divided(R, values.z, STABILIZER / k).div_(k)  # R / s(kAB), (…, m, n)
-        return (
+        relevances = (
             (q @ second.mT).mul_(first).sum_to_size(values.input_shape(0)) if 0 in self.signals else None,
             (first.mT @ q).mul_(second).sum_to_size(values.input_shape(1)) if 1 in self.signals else None,
         )
+        return Redistribution(relevances, absorbed(R, q, STABILIZER))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,16 +73,16 @@ class Softmax:
         """See `app.lrp.engine.operation.Backward`."""
         return self.passes
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor | None, ...]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
         if not self.passes:
-            return (None,)
-        (x,) = values.inputs
-        absorbed = values.z * R.sum(self.axis, keepdim=True)
-        relevance = torch.sub(R, absorbed, out=absorbed)
-        return (
-            relevance.mul_(x.masked_fill(x.isneginf(), 0.0)),
-        )  # masks add -inf, and 0 · inf is not a number
+            return Redistribution((None,), R)
+        (x,), s = values.inputs, values.z
+        x = x.masked_fill(x.isneginf(), 0.0)  # masks add -inf, and 0 · inf is not a number
+        lost = s * R.sum(self.axis, keepdim=True)
+        relevance = torch.sub(R, lost, out=lost).mul_(x)
+        bias = (s * x).sum(self.axis, keepdim=True) - x + 1  # that of the Taylor expansion, divided by s
+        return Redistribution((relevance,), bias.mul(R))
 
 
 def _matrix_product(context: OperationContext) -> MatrixProduct:

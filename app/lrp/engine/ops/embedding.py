@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.operation import AtZero, Compile, Sign, Values
+from app.lrp.engine.operation import AtZero, Compile, Redistribution, Sign, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class Embedding:
         (tokens,) = inputs
         return F.embedding(tokens.long(), self.weight), None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:  # noqa: ARG002
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:  # noqa: ARG002
         """See `app.lrp.engine.operation.Backward`: (n, T, dimensions) -> (n, T)."""
-        return (R.sum(-1),)
+        return Redistribution((R.sum(-1),))
 
 
 OPERATIONS: Mapping[str, Compile] = {"embedding": lambda context: Embedding(context.weights["weight"])}

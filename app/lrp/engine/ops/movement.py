@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,8 @@ class Movement:
     adjoint: Callable[[Tensor, torch.Size], Tensor]
     """Relevance of the output, and the shape of the input -> relevance of the input."""
     sign: Sign = Sign.AS_INPUTS
-    conserves: bool = True
+    absorbed: Callable[[Tensor, torch.Size], Tensor] | None = None
+    """The same -> what constants absorb, see `Redistribution.absorbed`; ``None`` where there are none."""
     at_zero = AtZero.AS_OUTPUT
     reads_inputs = False
     reads_output = False
@@ -28,9 +30,16 @@ class Movement:
         (x,) = inputs
         return self.function(x), None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+    @property
+    def conserves(self) -> bool:
         """See `app.lrp.engine.operation.Backward`."""
-        return (self.adjoint(R, values.input_shape(0)),)
+        return self.absorbed is None
+
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
+        """See `app.lrp.engine.operation.Backward`."""
+        shape = values.input_shape(0)
+        absorbed = None if self.absorbed is None else self.absorbed(R, shape)
+        return Redistribution((self.adjoint(R, shape),), absorbed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,22 +50,32 @@ class Concatenation:
     needed: tuple[bool, ...]
     sign = Sign.AS_INPUTS
     at_zero = AtZero.AS_OUTPUT
-    conserves = False  # constants absorb their relevance
     reads_inputs = False
     reads_output = False
+
+    @property
+    def conserves(self) -> bool:
+        """See `app.lrp.engine.operation.Backward`."""
+        return all(self.needed)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""
         return torch.cat(_broadcast(inputs, self.axis), self.axis), None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor | None, ...]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
         shapes = [values.input_shape(index) for index in range(len(self.needed))]
         parts = R.split([shape[self.axis] for shape in shapes], self.axis)
-        return tuple(
+        relevances = tuple(
             part.sum_to_size(shape) if is_needed else None
             for part, shape, is_needed in zip(parts, shapes, self.needed, strict=True)
         )
+        of_constants = [
+            part.sum(self.axis, keepdim=True)
+            for part, is_needed in zip(parts, self.needed, strict=True)
+            if not is_needed
+        ]
+        return Redistribution(relevances, reduce(torch.add, of_constants) if of_constants else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +93,9 @@ class Constant:
         """See `app.lrp.engine.operation.Operation`."""
         return self.value, None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[()]:  # noqa: ARG002
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:  # noqa: ARG002
         """See `app.lrp.engine.operation.Backward`."""
-        return ()
+        return Redistribution(())
 
 
 def _broadcast(tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
@@ -164,8 +183,11 @@ def _pad(context: OperationContext) -> Movement:
         return Movement(lambda x: F.pad(x, pad, mode), lambda R, shape: _unpadded(R, shape, pad, mode))
     cropped = [-width for width in pad]
     sign = Sign.ANY if value < 0 else Sign.AS_INPUTS
-    return Movement(  # the padding keeps the relevance that arrives at it
-        lambda x: F.pad(x, pad, value=value), lambda R, _: F.pad(R, cropped), sign, conserves=False
+    return Movement(
+        lambda x: F.pad(x, pad, value=value),
+        lambda R, _: F.pad(R, cropped),
+        sign,
+        lambda R, shape: R * F.pad(R.new_zeros(shape), pad, value=1.0),  # what arrives at the padding
     )
 
 

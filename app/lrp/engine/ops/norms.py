@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
-from app.lrp.engine.ops.division import divided
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
+from app.lrp.engine.ops.division import absorbed, divided
 from app.lrp.engine.ops.passing import Passing
 from app.lrp.terms import STABILIZER
 
@@ -37,11 +37,13 @@ class BatchNorm:
         scale, shift = (_of_channels(values, x) for values in (self.scale, self.shift))
         return torch.addcmul(shift, x, scale), None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
         (x,) = values.inputs
+        scale, shift = (_of_channels(values, x) for values in (self.scale, self.shift))
         q = divided(R, values.z, STABILIZER)
-        return (q.mul_(x).mul_(_of_channels(self.scale, x)),)
+        kept = absorbed(R, q, STABILIZER).addcmul_(q, shift)
+        return Redistribution((q.mul_(x).mul_(scale),), kept)
 
 
 def _of_channels(values: Tensor, x: Tensor) -> Tensor:

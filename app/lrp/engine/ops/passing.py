@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.operation import AtZero, Compile, Sign, Values
+from app.lrp.engine.operation import AtZero, Compile, Redistribution, Sign, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +24,9 @@ class Passing:
         """See `app.lrp.engine.operation.Operation`."""
         return self.function(inputs[0]), None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:  # noqa: ARG002
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:  # noqa: ARG002
         """See `app.lrp.engine.operation.Backward`."""
-        return (R,)
+        return Redistribution((R,))
 
 
 def identity(x: Tensor) -> Tensor:

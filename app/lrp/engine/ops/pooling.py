@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
 from app.lrp.engine.ops.affine import channels_last
-from app.lrp.engine.ops.division import stabilized
+from app.lrp.engine.ops.division import absorbed, divided
 from app.lrp.terms import STABILIZER
 
 
@@ -37,14 +37,15 @@ class MaxPooling:
         pooled, indices = self.pool(_in_two_dimensions(x))
         return _as_before(pooled, x), _as_before(indices, x)
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`: the transpose of the selection.
 
         (n, C, h, w) -> (n, C, H, W)
         """
         indices = channels_last(values.extra.expand_as(R))
         blank = _blank(R, values.input_shape(0))
-        return (_as_before(self.transpose(*map(_in_two_dimensions, (R, blank, indices))), R),)
+        selected = self.transpose(*map(_in_two_dimensions, (R, blank, indices)))
+        return Redistribution((_as_before(selected, R),))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +67,13 @@ class AveragePooling:
         (x,) = inputs
         return _as_before(self.pool(_in_two_dimensions(x)), x), None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`: x · poolᵀ(R / s(z)), (n, C, h, w) -> (n, C, H, W)."""
-        q = R / stabilized(values.z, STABILIZER)
+        q = divided(R, values.z, STABILIZER)
         blank = _blank(R, values.input_shape(0))
         shared = self.transpose(*map(_in_two_dimensions, (channels_last(q), blank)))
-        return (_as_before(shared, R).mul_(values.inputs[0]),)
+        relevance = _as_before(shared, R).mul_(values.inputs[0])
+        return Redistribution((relevance,), absorbed(R, q, STABILIZER))
 
 
 def _max_pooling(context: OperationContext) -> MaxPooling:

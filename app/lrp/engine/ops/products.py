@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +30,16 @@ class Product:
         first, second = inputs
         return self.function(first, second), None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor | None, ...]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
+        if not self.signals:
+            return Redistribution((None, None), R)
         share = R if len(self.signals) == 1 else R / len(self.signals)
-        return tuple(
+        first, second = (
             share.sum_to_size(values.input_shape(index)) if index in self.signals else None
             for index in (0, 1)
         )
+        return Redistribution((first, second))
 
 
 def _product(context: OperationContext) -> Product:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
-from app.lrp.engine.ops.division import divided
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
+from app.lrp.engine.ops.division import divided, stabilizer
 
 EPSILON = 1e-3
 """ε of Arras et al. 2017. Denominators come close to 0 at some of many steps."""
@@ -26,8 +26,11 @@ class Cell(Protocol):
     def run(self, x: Tensor) -> Tensor:
         """Return the states h, (T, B, in) -> (T, B, H)."""
 
-    def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> Tensor:
-        """Redistribute relevance of the states ``h``, (T, n, H), to the inputs ``x``, (T, n, in)."""
+    def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Redistribute relevance of the states ``h``, (T, n, H), to the inputs ``x``, (T, n, in).
+
+        Also return what biases and stabilizers absorb at each step, (T, n, 1).
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,11 @@ class Parameters:
         rows = slice(index * self.weight_hh.shape[1], (index + 1) * self.weight_hh.shape[1])
         return self.weight_ih[rows], self.weight_hh[rows]
 
+    def biases_of_gate(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return the biases beside the weights of the input and of the state, each (H,)."""
+        rows = slice(index * self.weight_hh.shape[1], (index + 1) * self.weight_hh.shape[1])
+        return self.bias_ih[rows], self.bias_hh[rows]
+
 
 @dataclass(frozen=True, eq=False)
 class LSTMCell:
@@ -64,7 +72,7 @@ class LSTMCell:
         zeros = x.new_zeros(1, x.shape[1], self.parameters.weight_hh.shape[1])
         return torch.lstm(x, (zeros, zeros), self.parameters.tensors(), True, 1, 0.0, False, False, False)[0]
 
-    def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> Tensor:
+    def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `Cell`."""
         p, before = self.parameters, _before(h)
         i, f, g, _ = (F.linear(x, p.weight_ih, p.bias_ih) + F.linear(before, p.weight_hh, p.bias_hh)).chunk(
@@ -73,16 +81,17 @@ class LSTMCell:
         kept, new = f.sigmoid(), i.sigmoid() * g.tanh()
         c = _accumulated(kept, new)
         kept = kept.mul_(_before(c))
-        W, U = p.of_gate(2)
+        (W, U), bias = p.of_gate(2), sum(p.biases_of_gate(2))
         of_state, of_memory = torch.zeros_like(R[0]), torch.zeros_like(R[0])  # (n, H)
-        quotients = torch.empty_like(R)
+        quotients, of_c = torch.empty_like(R), torch.empty_like(R)
         for t in reversed(range(len(R))):
             of_memory = of_memory + of_state + R[t]
-            q = divided(of_memory, c[t], EPSILON)
+            of_c[t] = q = divided(of_memory, c[t], EPSILON)
             quotients[t] = divided(new[t] * q, g[t], EPSILON)
             of_memory = kept[t] * q
             of_state = before[t] * (quotients[t] @ U)
-        return x * (quotients @ W)
+        absorbed = of_c * stabilizer(c, EPSILON) + quotients * (stabilizer(g, EPSILON) + bias)
+        return x * (quotients @ W), absorbed.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +105,7 @@ class GRUCell:
         zeros = x.new_zeros(1, x.shape[1], self.parameters.weight_hh.shape[1])
         return torch.gru(x, zeros, self.parameters.tensors(), True, 1, 0.0, False, False, False)[0]
 
-    def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> Tensor:
+    def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `Cell`."""
         p, before = self.parameters, _before(h)
         r, z, m = F.linear(x, p.weight_ih, p.bias_ih).chunk(3, -1)
@@ -104,14 +113,16 @@ class GRUCell:
         reset, update = (r + r_before).sigmoid(), (z + z_before).sigmoid()
         m = m + reset * m_before
         new, kept = (1 - update) * m.tanh(), update * before
-        W, U = p.of_gate(2)
+        (W, U), (b, d) = p.of_gate(2), p.biases_of_gate(2)
         of_state = torch.zeros_like(R[0])  # (n, H)
-        quotients = torch.empty_like(R)
+        quotients, of_h = torch.empty_like(R), torch.empty_like(R)
         for t in reversed(range(len(R))):
-            q = divided(of_state + R[t], h[t], EPSILON)
+            of_h[t] = q = divided(of_state + R[t], h[t], EPSILON)
             quotients[t] = divided(new[t] * q, m[t], EPSILON)
             of_state = kept[t] * q + before[t] * ((reset[t] * quotients[t]) @ U)
-        return x * (quotients @ W)
+        bias = b + reset * d
+        absorbed = of_h * stabilizer(h, EPSILON) + quotients * (stabilizer(m, EPSILON) + bias)
+        return x * (quotients @ W), absorbed.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,20 +150,23 @@ class Recurrent:
         below = torch.cat([outputs[0][..., :0], *outputs[1:-1]], -1)
         return self._time_first(outputs[-1]), self._time_first(below)
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`: (…, directions · H) -> (…, in)."""
         x, below, z = map(self._time_first, (values.inputs[0], values.extra, values.z))
         values_of_layers = [x, *below.split(self.widths, -1), z]
         R = self._time_first(R)
+        absorbed: list[Tensor] = []
         for cells, x, h in reversed(
             list(zip(self.layers, values_of_layers[:-1], values_of_layers[1:], strict=True))
         ):
             parts = zip(_directions(cells), R.chunk(len(cells), -1), h.chunk(len(cells), -1), strict=True)
-            R = _total(
-                turned(cell.relevance(turned(part), turned(x), turned(state)))
+            found = [
+                tuple(map(turned, cell.relevance(turned(part), turned(x), turned(state))))
                 for (cell, turned), part, state in parts
-            )
-        return (self._time_first(R),)
+            ]
+            R = _total(of_input for of_input, _ in found)
+            absorbed += [of_cell for _, of_cell in found]
+        return Redistribution((self._time_first(R),), self._time_first(_total(absorbed)))
 
     def _time_first(self, x: Tensor) -> Tensor:
         return x.transpose(0, 1) if self.batch_first else x  # its own inverse

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
-from app.lrp.engine.ops.division import divided
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
+from app.lrp.engine.ops.division import absorbed, divided
 from app.lrp.terms import STABILIZER
 
 
@@ -29,13 +29,15 @@ class SumOverAxes:
         (x,) = inputs
         return x.sum(self.axes, self.keepdim), None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
-        return (values.inputs[0] * self._quotient(R, values),)
+        q = divided(R, values.z, STABILIZER)
+        kept = absorbed(R, q, STABILIZER)
+        return Redistribution((self._shared(self._with_axes(q, values), values),), kept)
 
-    def _quotient(self, R: Tensor, values: Values) -> Tensor:
-        """Return R / s(z), with the axes that are summed over."""
-        return self._with_axes(divided(R, values.z, STABILIZER), values)
+    def _shared(self, q: Tensor, values: Values) -> Tensor:
+        """Return the contributions to z times q = R / s(z), which has the axes that are summed over."""
+        return values.inputs[0] * q
 
     def _with_axes(self, q: Tensor, values: Values) -> Tensor:
         """Return a value of the output's shape with the axes that are summed over."""
@@ -55,9 +57,9 @@ class MeanOverAxes(SumOverAxes):
         (x,) = inputs
         return x.mean(self.axes, self.keepdim), None
 
-    def _quotient(self, R: Tensor, values: Values) -> Tensor:
+    def _shared(self, q: Tensor, values: Values) -> Tensor:
         shape = values.input_shape(0)
-        return super()._quotient(R, values).div_(math.prod(shape[axis] for axis in self.axes))
+        return values.inputs[0] * q.div_(math.prod(shape[axis] for axis in self.axes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +75,11 @@ class NormOverAxes(SumOverAxes):
         norm: Tensor = torch.linalg.vector_norm(x, self.order, self.axes, self.keepdim)
         return norm, None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
-        """See `app.lrp.engine.operation.Backward`."""
+    def _shared(self, q: Tensor, values: Values) -> Tensor:
         z = self._with_axes(values.z, values)
         # Where the norm is 0 so are all values.
         ratios = torch.where(z == 0, 0, values.inputs[0].abs() / z)
-        return (ratios.pow_(self.order) * z * self._quotient(R, values),)
+        return ratios.pow_(self.order) * z * q
 
 
 def _norm(context: OperationContext) -> NormOverAxes:

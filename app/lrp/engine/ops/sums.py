@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Sign, Values
-from app.lrp.engine.ops.division import divided
+from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
+from app.lrp.engine.ops.division import absorbed, divided
 from app.lrp.terms import STABILIZER
 
 
@@ -32,14 +32,20 @@ class Sum:
         first, second = inputs
         return first.add(second, alpha=self.factor), None
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor | None, ...]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
         q = divided(R, values.z, STABILIZER)
-        first, second = (
-            (q * value).sum_to_size(values.input_shape(index)) if self.needed[index] else None
-            for index, value in enumerate(values.inputs)
-        )
-        return first, second if second is None or self.factor == 1 else second.neg_()
+        kept = absorbed(R, q, STABILIZER)
+        relevances: list[Tensor | None] = []
+        for index, (value, factor) in enumerate(zip(values.inputs, (1, self.factor), strict=True)):
+            if self.needed[index]:
+                share = (q * value).sum_to_size(values.input_shape(index))
+                relevances.append(share if factor == 1 else share.neg_())
+            else:
+                finite = value.masked_fill(value.isinf(), 0.0)  # masks add -inf, and 0 · inf is not a number
+                kept.addcmul_(q, finite, value=factor)
+                relevances.append(None)
+        return Redistribution(tuple(relevances), kept)
 
 
 def _sum(context: OperationContext) -> Sum:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from app.lrp.engine.layout import Layout
-from app.lrp.engine.operation import Values
+from app.lrp.engine.operation import Redistribution, Values
 from app.lrp.engine.ops.affine import Affine, channels_last
-from app.lrp.engine.ops.division import divided, stabilized
+from app.lrp.engine.ops.division import absorbed, divided, stabilized
 from app.lrp.terms import Outputs, Part, Source, Term
 
 
@@ -57,6 +57,9 @@ class WeightedRule:
             for term in terms
             if not (context.masked and term.outputs is Outputs.NEGATIVE)
         ]
+        self._axis = context.affine.axis
+        # Where the output is 0, terms for outputs of one sign redistribute nothing.
+        self._skips_zero = not context.masked and any(term.outputs is not Outputs.ALL for term in terms)
         self._reads_inputs = any(term.reads_inputs for term in self._terms)
         self._reads_output = any(term.reads_output for term in self._terms)
         self.nbytes = sum(term.nbytes for term in self._terms)
@@ -64,7 +67,8 @@ class WeightedRule:
 
     def at(self, facts: InputFacts) -> "Weighted":
         """Return the layer for inputs of one shape; weights are shared."""
-        return Weighted([term.at(facts) for term in self._terms], self._reads_inputs, self._reads_output)
+        terms = [term.at(facts) for term in self._terms]
+        return Weighted(terms, self._axis, self._skips_zero, self._reads_inputs, self._reads_output)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +76,21 @@ class Weighted:
     """A convolution or a dense layer under its rule, for inputs of one shape: the sum of its terms."""
 
     terms: "Sequence[_TermAt]"
+    axis: int
+    """Axis of the outputs."""
+    skips_zero: bool
+    """Whether relevance of outputs that are 0 is not redistributed."""
     reads_inputs: bool
     reads_output: bool
     conserves = False
 
-    def relevance(self, R: Tensor, values: Values) -> tuple[Tensor]:
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
-        return (_total(term(R, values) for term in self.terms),)
+        found = [term(R, values) for term in self.terms]
+        kept = [amount for _, amount in found]
+        if self.skips_zero:
+            kept.append(R.masked_fill(values.z != 0, 0).sum(self.axis, keepdim=True))
+        return Redistribution((_total(relevance for relevance, _ in found),), _total(kept))
 
 
 class _CompiledTerm:
@@ -89,6 +101,7 @@ class _CompiledTerm:
         self._selects = None if context.masked else _SELECTS[term.outputs]
         by_output = _divides_by_output(term, parts, w, b, context)
         self._quotient = _by_output(term, context) if by_output else _by_sum(term, parts, context)
+        self._share = term.share
         self._shares = [_share(part, term.share, context) for part in parts]
         copied = [*parts, *(() if by_output else parts)]  # for the transposes, and for the sum
         self.nbytes = sum(part.weight.untyped_storage().nbytes() for part in copied)
@@ -97,7 +110,8 @@ class _CompiledTerm:
 
     def at(self, facts: InputFacts) -> "_TermAt":
         """Return the term for inputs of one shape."""
-        return _TermAt(self._selects, self._quotient(facts), [share(facts) for share in self._shares])
+        shares = [share(facts) for share in self._shares]
+        return _TermAt(self._selects, self._quotient(facts), self._share, shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,20 +120,27 @@ class _TermAt:
 
     _selects: "Callable[[Tensor, float], Tensor] | None"
     _quotient: "Quotient"
+    _share: float
     _shares: "Sequence[Share]"
 
-    def __call__(self, R: Tensor, values: Values) -> Tensor:
-        """Return this term's share: relevance of the output (n, out, …) -> of the input (n, in, …)."""
+    def __call__(self, R: Tensor, values: Values) -> tuple[Tensor, Tensor]:
+        """Return this term's share: relevance of the output (n, out, …) -> of the input (n, in, …).
+
+        Also return what bias and stabilizer absorb of it, (n, 1, …).
+        """
         if self._selects is not None:
             R = R * self._selects(values.z, 0)
-        q = self._quotient(R, values)
-        return _total(share(q, values) for share in self._shares)
+        q, kept = self._quotient(R, values)
+        return _total(share(q, values) for share in self._shares), kept.mul_(self._share)
 
 
 Share = Callable[[Tensor, Values], Tensor]
 """q (n, out, …) -> share · u · vᵀq (n, in, …)"""
-Quotient = Callable[[Tensor, Values], Tensor]
-"""R (n, out, …) -> R / s(Σ v u + c) (n, out, …), or its sum over outputs (n, 1, …) for even weights"""
+Quotient = Callable[[Tensor, Values], tuple[Tensor, Tensor]]
+"""R (n, out, …) -> q = R / s(Σ v u + c) (n, out, …), or its sum over outputs (n, 1, …) for even weights; and what
+bias and stabilizer absorb, Σ q (c + ε·sgn(Σ v u + c)) over outputs (n, 1, …)"""
+Kept = Callable[[Tensor, Tensor], Tensor]
+"""R, q (n, out, …) -> what bias and stabilizer absorb (n, 1, …)"""
 
 _SELECTS: Mapping[Outputs, Callable[[Tensor, float], Tensor] | None] = {
     Outputs.ALL: None,
@@ -150,9 +171,16 @@ def _divides_by_output(
 
 
 def _by_output(term: Term, context: LayerContext) -> Callable[[InputFacts], Quotient]:
-    if context.masked and term.epsilon > 0:  # the ReLU's output has no negative values
-        return lambda _: lambda R, values: R / (values.z + term.epsilon)
-    return lambda _: lambda R, values: divided(R, values.z, term.epsilon)
+    kept = _kept(term, 1 if context.masked else 0, context)
+
+    def quotient(R: Tensor, values: Values) -> tuple[Tensor, Tensor]:
+        if context.masked and term.epsilon > 0:  # the ReLU's output has no negative values
+            q = R / (values.z + term.epsilon)
+        else:
+            q = divided(R, values.z, term.epsilon)
+        return q, kept(R, q)
+
+    return lambda _: quotient
 
 
 def _by_sum(term: Term, parts: Sequence[Part], context: LayerContext) -> Callable[[InputFacts], Quotient]:
@@ -166,14 +194,19 @@ def _by_constant(
     """Return the quotient where the denominators do not depend on the input."""
     is_even = context.affine.is_even(parts[0].weight)  # then the denominators are even, too
     axis = context.affine.axis
+    kept = _kept(term, _sign(term, parts, context), context, count=1 if is_even else None)
 
     def at(facts: InputFacts) -> Quotient:
         denominators = stabilized(_constant(term, parts, context, facts), term.epsilon)
         inverse = channels_last(denominators.reciprocal())
         if is_even:
-            first = inverse.narrow(axis, 0, 1)
-            return lambda R, _: R.sum(axis, keepdim=True) * first
-        return lambda R, _: R * inverse
+            inverse = inverse.narrow(axis, 0, 1)
+
+        def quotient(R: Tensor, _: Values) -> tuple[Tensor, Tensor]:
+            q = (R.sum(axis, keepdim=True) if is_even else R) * inverse
+            return q, kept(R, q)
+
+        return quotient
 
     return at
 
@@ -185,10 +218,8 @@ def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Cal
     # Where the output is positive so is the sum (see `Term.outputs`); elsewhere there is no relevance to divide.
     floored = term.outputs is Outputs.POSITIVE and len(parts) == 1
     sign = 1 if floored else _sign(term, parts, context)
-    bias = term.bias
-    if sign:
-        shift = parts[0].weight.new_full(parts[0].weight.shape[:1], sign * term.epsilon)
-        bias = shift if bias is None else bias + shift
+    bias = _stabilized_bias(term, sign) if sign else term.bias
+    kept = _kept(term, sign, context)
     floor = term.epsilon if floored else -math.inf
     maps = [
         (part.source, context.affine.map(part.weight, *((bias, floor) if index == 0 else (None, -math.inf))))
@@ -199,24 +230,52 @@ def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Cal
         offset = _constant(replace(term, bias=None), fixed, context, facts) if fixed else None
         sources = [(_source(source, context, facts), forward) for source, forward in maps]
 
-        def quotient(R: Tensor, values: Values) -> Tensor:
+        def quotient(R: Tensor, values: Values) -> tuple[Tensor, Tensor]:
             z = _total(forward(source(values)) for source, forward in sources)
             if offset is not None:
                 z.add_(facts.for_all(offset, facts.layout.rows(z)))
             if not sign:
-                return divided(R, z, term.epsilon)
-            return torch.div(R, z, out=z) if z.shape == R.shape else R / z
+                q = divided(R, z, term.epsilon)
+            else:
+                q = torch.div(R, z, out=z) if z.shape == R.shape else R / z
+            return q, kept(R, q)
 
         return quotient
 
     return at
 
 
+def _kept(term: Term, sign: int, context: LayerContext, count: int | None = None) -> Kept:
+    """Return the function of what bias and stabilizer absorb.
+
+    ``sign`` is that of the sum, 0 if it may have either. ``count``: number of outputs in q, if not all.
+    """
+    linear, bias = context.affine, term.bias
+    if sign:
+        offset = _stabilized_bias(term, sign)[:count]
+        return lambda _, q: linear.total(q, offset)
+
+    def kept(R: Tensor, q: Tensor) -> Tensor:
+        amount = absorbed(R, q, term.epsilon).sum(linear.axis, keepdim=True)
+        return amount if bias is None else amount.add_(linear.total(q, bias))
+
+    return kept
+
+
+def _stabilized_bias(term: Term, sign: int) -> Tensor:
+    """Return c + ε·sgn, (out,)."""
+    weight = term.parts[0].weight
+    shift = weight.new_full(weight.shape[:1], sign * term.epsilon)
+    return shift if term.bias is None else term.bias + shift
+
+
 def _sign(term: Term, parts: Sequence[Part], context: LayerContext) -> int:
     """Return 1 or −1 if the sum of ``parts`` and bias can have only that sign, else 0."""
     signs = {_sign_of(term.bias)} if term.bias is not None else set()
     for part in parts:
-        positive = part.source is Source.POSITIVE or (context.nonnegative and part.source is Source.INPUT)
+        positive = part.source in (Source.POSITIVE, Source.ONES) or (
+            context.nonnegative and part.source is Source.INPUT
+        )
         negative = part.source is Source.NEGATIVE
         signs.add(_sign_of(part.weight) * (1 if positive else -1 if negative else 0))
     return signs.pop() if len(signs) == 1 else 0
