@@ -117,16 +117,19 @@ def serve(
 
 @cli.command()
 def train(
-    recipe: Annotated[str, typer.Option(help="best, conserving or talk.")] = "best",
+    recipe: Annotated[str, typer.Option(help="Pictures: best, conserving or talk.")] = "best",
     data: Annotated[
-        Path | None, typer.Option(help="Folder or zip of train/<class>/*.png; default: download CIFAR-10.")
+        Path | None,
+        typer.Option(help="Pictures: folder or zip of train/<class>/*.png; default: download CIFAR-10."),
     ] = None,
     test_data: Annotated[Path | None, typer.Option(help="The test pictures, if they are elsewhere.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for the model's folder; default the run's.")
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder for checkpoints and plots.")] = Path("runs"),
-    name: Annotated[str, typer.Option(help="Name of the model.")] = "minivgg-cifar10",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model; default that of the shipped one.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     start: Annotated[
         Path | None, typer.Option(help="Model to start from, its folder or card, for the recipe conserving.")
@@ -134,27 +137,23 @@ def train(
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
-    """Train MiniVGG: lrpserve train --data train.zip --resume."""
+    """Train a network: lrpserve train --data train.zip --resume."""
     from app.models.local import pick_device
-    from app.training.recipe import RECIPES
-    from app.training.run import split_loader
-    from app.training.run import train as run_training
+    from app.training.options import TrainOptions
+    from app.training.trainings import train as run_training
 
-    if recipe not in RECIPES:
-        raise DataError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-    card = run_training(
-        RECIPES[recipe],
-        split_loader(data, test_data, runs / "data"),
-        runs / recipe,
-        output or runs / recipe,
+    options = TrainOptions(
+        data=data,
+        test_data=test_data,
+        output=output,
+        runs=runs,
         name=name,
-        data_name=data.name if data else "CIFAR-10 through torchvision",
         resume=resume,
+        start=start,
         seed=seed,
         device=str(pick_device(device)),
-        start=start,
     )
-    typer.echo(f"wrote {card}")
+    typer.echo(f"wrote {run_training(recipe, options)}")
 
 
 @cli.command()

@@ -30,10 +30,13 @@ from app.training.data import (
 )
 from app.training.evaluation import evaluate
 from app.training.loop import CHECKPOINT, Trainer, TrainingResult
+from app.training.options import TrainOptions
 from app.training.plots import confusion_matrix, learning_curve
 from app.training.recipe import Recipe
 
 LIBRARIES = ("lrpserve", "torch", "numpy")
+SHIPPED = "minivgg-cifar10"
+"""Name of the shipped model, which a training has by default."""
 
 SplitLoader = Callable[[str], LabelledImages]
 """Returns the images of a split, ``train`` or ``test``."""
@@ -62,6 +65,23 @@ def split_loader(data: Path | None, test_data: Path | None, cache: Path) -> Spli
         return load_split(source, split) if source else download_split(cache, split)
 
     return load
+
+
+def train_images(recipe: Recipe, options: TrainOptions) -> Path:
+    """Train a network on pictures by ``options`` and return the path of its card. Raises as `train` does."""
+    run = options.runs / recipe.name
+    return train(
+        recipe,
+        split_loader(options.data, options.test_data, options.runs / "data"),
+        run,
+        options.output or run,
+        name=options.name or SHIPPED,
+        data_name=options.data.name if options.data else "CIFAR-10 through torchvision",
+        resume=options.resume,
+        seed=options.seed,
+        device=options.device,
+        start=options.start,
+    )
 
 
 def train(
