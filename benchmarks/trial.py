@@ -28,7 +28,6 @@ from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest
 from app.models.adding import add
 from app.models.checkpoint import load
-from app.models.local import pixel_bounds
 from app.models.sources.protocol import SourceOptions
 from app.models.sources.torchvision import TorchvisionSource
 from app.system import keep_freed_memory
@@ -109,7 +108,6 @@ def tried(name: str) -> Trial:
     torch.manual_seed(0)
     source = TorchvisionSource().load(name, SourceOptions(random_weights=True, size=(side, side)))
     assert isinstance(source.network, nn.Module)
-    assert source.normalisation is not None
     randomize(source.network)
     try:
         with TemporaryDirectory() as folder:
@@ -123,7 +121,7 @@ def tried(name: str) -> Trial:
             f"refused: {' '.join(error.detail.split())}",
             seconds=time.perf_counter() - started,
         )
-    bounds = pixel_bounds(source.normalisation)
+    bounds = source.input.bounds
     inputs = torch.randn(BATCH, 3, side, side)
     errors, leaks = compared(model, bounds, inputs[:1])
     return Trial(

@@ -56,7 +56,7 @@ def lines(added: AddedModel) -> Iterator[str]:
     for *texts, leak in rows:
         cells = [text.ljust(width) for text, width in zip(texts, widths, strict=False)]
         yield "  ".join([*cells, leak.rjust(widths[-1])])
-    yield f"leak {added.leak:z.1%} of the relevance put in, for a random picture by the default rule"
+    yield f"leak {added.leak:z.1%} of the relevance put in, for a random input by the default rule"
     yield f"scores: graph and network differ by {added.score_error:.0e} of their norm"
     yield f"relevance: engine and {added.reference} differ by {added.relevance_error:.0e}"
     yield f"wrote {added.path} ({card.architecture}, {len(card.classes)} classes, version {card.version})"

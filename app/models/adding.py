@@ -5,12 +5,15 @@ A model is served only after all comparisons.
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from app.errors import SourceError
 from app.lrp.attribution import Batch, output_relevance
@@ -25,19 +28,18 @@ from app.lrp.reference_functions import reference_name
 from app.lrp.request import ExplanationRequest
 from app.models.card import ModelCard, valid_name
 from app.models.card_file import first_line, read_card
-from app.models.checkpoint import load_image, save_traced
+from app.models.checkpoint import load, save_traced
 from app.models.files import CARD
-from app.models.image_card import ImageCard, InputSize
-from app.models.local import pixel_bounds
 from app.models.sources.names import numbered
 from app.models.sources.protocol import SourceModel
+
+if TYPE_CHECKING:
+    from app.lrp.reference import Reference
 
 SCORE_TOLERANCE = 1e-4
 """Largest ‖difference‖ / ‖scores‖ of module and graph in float32."""
 RELEVANCE_TOLERANCE = 1e-6
 """Largest ‖difference‖ / ‖relevance‖ of engine and reference in float64."""
-ROWS = 2
-"""Random pictures for which scores are compared."""
 
 _PROBABILITIES = ("softmax", "sigmoid", "hardsigmoid")
 _MOVES = ("reshape", "permute", "slice", "select", "dropout", "identity")
@@ -52,7 +54,7 @@ class LayerReport:
     rule: str
     """By the default composite."""
     absorbed: float
-    """Share of the relevance put in at the output that it absorbs, for a random picture."""
+    """Share of the relevance put in at the output that it absorbs, for a random input."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def add(source: SourceModel, name: str, models: Path) -> AddedModel:
     check_name(name, models)
     unfinished = models / f".{name}.{os.getpid()}"
     try:
-        model, card = load_image(_stored(source, name, unfinished))
+        model, card = load(_stored(source, name, unfinished))
         added = _compared(source, model, card, models / name)
         (unfinished / name).rename(added.path)
         return added
@@ -108,22 +110,10 @@ def add(source: SourceModel, name: str, models: Path) -> AddedModel:
 def _stored(source: SourceModel, name: str, folder: Path) -> Path:
     """Write the model's folder into ``folder``, and return the card's path."""
     traced = _traced(source)
-    if source.normalisation is None:
-        raise SourceError(
-            "give --mean and --std, of each channel of pixels in 0…1, with which the network was trained: the "
-            "source does not state them"
-        )
+    fields = dict(source.input.card_fields)
+    fields |= {"architecture": source.architecture, "classes": _classes(source, traced)}
     try:
-        return save_traced(
-            traced,
-            folder,
-            name=name,
-            architecture=source.architecture,
-            classes=_classes(source, traced),
-            normalisation=source.normalisation,
-            input_size=source.input_size,
-            preprocessing=source.preprocessing,
-        )
+        return save_traced(traced, folder, name=name, **fields)
     except ValidationError as error:
         raise SourceError(first_line(error)) from None
 
@@ -131,7 +121,7 @@ def _stored(source: SourceModel, name: str, folder: Path) -> Path:
 def _traced(source: SourceModel) -> TracedModel:
     """Return the graph of the network, with weights in float32."""
     if isinstance(source.network, nn.Module):
-        traced = trace(source.network.float(), torch.zeros(ROWS, *source.input_size))
+        traced = trace(source.network.float(), source.input.example())
     else:
         traced = from_program(source.network)
     _check_output(traced.graph)
@@ -168,16 +158,19 @@ def _classes(source: SourceModel, traced: TracedModel) -> tuple[str, ...]:
     return classes
 
 
-def _compared(source: SourceModel, model: TracedModel, card: ImageCard, path: Path) -> AddedModel:
+def _compared(source: SourceModel, model: TracedModel, card: ModelCard, path: Path) -> AddedModel:
     """Return the report of a stored model; raises `SourceError` if it computes something else than the source."""
-    low, high = pixel_bounds(card.normalisation)
-    inputs = pictures(low, high, card.input_size)
-    score_error = _compare_scores(source, Engine(model, low, high), inputs)
-    exact, bounds, x = model.map_weights(_in_float64), (low.double(), high.double()), inputs[:1].double()
+    low, high = source.input.bounds
+    batches = source.input.random_batches()
+    engine = Engine(model, low, high)
+    score_error = max(_compare_scores(source, engine, batch) for batch in batches)
+    exact, bounds = model.map_weights(_in_float64), (low.double(), high.double())
     composite = resolve(kinds(model.graph), DEFAULT_RULE, {}, (), COMPOSITES)
     engine = Engine(exact, *bounds)
-    relevance_error = _compare_relevance(engine, exact, bounds, x, composite)
-    shares = engine.absorbed(x, composite, output_relevance([ExplanationRequest(composite)]))
+    explained = _in_float64(batches[-1])
+    alone = source.input.alone(explained)
+    relevance_error = _compare_relevance(engine, exact, bounds, explained, alone, composite)
+    shares = engine.absorbed(alone[0], composite, output_relevance([ExplanationRequest(composite)]))
     layers = tuple(
         LayerReport(node.name, node.op, as_text(rule), shares[node.name])
         for node, (_, rule) in zip(layer_nodes(model.graph), composite.layers, strict=True)
@@ -185,21 +178,16 @@ def _compared(source: SourceModel, model: TracedModel, card: ImageCard, path: Pa
     return AddedModel(path, card, layers, score_error, relevance_error, reference_name(model.graph))
 
 
-def pictures(low: Tensor, high: Tensor, size: InputSize) -> Tensor:
-    """Return random pictures as the network takes them, (ROWS, channels, height, width)."""
-    pixels = torch.rand(ROWS, *size, generator=torch.Generator().manual_seed(0))
-    return low + pixels * (high - low)
-
-
-def _compare_scores(source: SourceModel, engine: Engine, inputs: Tensor) -> float:
+def _compare_scores(source: SourceModel, engine: Engine, batch: Tensor) -> float:
+    """Return the difference of the scores of a batch to those of the network for its inputs without padding."""
     network = source.network
     module = network if isinstance(network, nn.Module) else network.module(check_guards=False)
     with torch.inference_mode():
-        own = module(inputs)  # (ROWS, classes)
-    scores = engine.run(Batch(inputs, (), ())).logits
+        own = torch.cat([module(inputs) for inputs in source.input.alone(batch)])  # (ROWS, classes)
+    scores = engine.run(Batch(batch, (), ())).logits
     error = _difference(scores, own)
     if not torch.isfinite(own).all():
-        raise SourceError("the network's scores for a random picture are not finite numbers")
+        raise SourceError("the network's scores for a random input are not finite numbers")
     if not error <= SCORE_TOLERANCE:
         raise SourceError(
             f"the graph's scores differ from the network's own by {error:.1e} of their norm, more than "
@@ -209,14 +197,19 @@ def _compare_scores(source: SourceModel, engine: Engine, inputs: Tensor) -> floa
 
 
 def _compare_relevance(
-    engine: Engine, model: TracedModel, bounds: tuple[Tensor, Tensor], x: Tensor, composite: Composite
+    engine: Engine,
+    model: TracedModel,
+    bounds: tuple[Tensor, Tensor],
+    batch: Tensor,
+    alone: Sequence[Tensor],
+    composite: Composite,
 ) -> float:
+    """Return the difference of the relevance of a batch to that of its inputs without padding."""
     from app.lrp.reference import Reference  # importing Zennit takes seconds
 
-    start = output_relevance([ExplanationRequest(composite)])
-    found, expected = (
-        one.attribute(x, composite, start).relevance for one in (engine, Reference(model, *bounds))
-    )
+    found, reference = _relevance(engine, batch, composite), Reference(model, *bounds)  # (ROWS, …)
+    rows = (_relevance(reference, inputs, composite) for inputs in alone)
+    expected = torch.cat([F.pad(R, (0, found.shape[-1] - R.shape[-1])) for R in rows])  # none of padding
     error = _difference(found, expected)
     if not error <= RELEVANCE_TOLERANCE:
         raise SourceError(
@@ -224,6 +217,12 @@ def _compare_relevance(
             f"than {RELEVANCE_TOLERANCE:.0e}: this is a defect of LRPServe"
         )
     return error
+
+
+def _relevance(explainer: "Engine | Reference", inputs: Tensor, composite: Composite) -> Tensor:
+    """Return the relevance of inputs, each for its predicted class."""
+    requests = [ExplanationRequest(composite)] * len(inputs)
+    return explainer.attribute(inputs, composite, output_relevance(requests)).relevance
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:

@@ -13,11 +13,12 @@ from torch.export import Dim
 from app.errors import GraphError, SourceError
 from app.lrp.attribution import Batch
 from app.lrp.engine.engine import Engine
-from app.models.adding import add, check_name, pictures
+from app.models.adding import add, check_name
 from app.models.card_file import read_card
 from app.models.checkpoint import load, load_image
 from app.models.image_card import Normalisation
 from app.models.local import pixel_bounds
+from app.models.sources.image_input import ImageInput
 from app.models.sources.protocol import SourceModel
 
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -41,7 +42,7 @@ class Residual(nn.Module):
 
 
 def source(network: nn.Module | torch.export.ExportedProgram, side: int = 8) -> SourceModel:
-    return SourceModel(network, "Residual", (3, side, side), None, NORMALISATION, None)
+    return SourceModel(network, "Residual", ImageInput((3, side, side), NORMALISATION), None)
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_layers_are_reported_with_their_rule_and_what_they_absorb(network: Resid
     assert (layers["first"].operation, layers["first"].rule) == ("conv2d", "flat")
     assert layers["second"].rule == "z_plus"
     assert layers["head"].rule == "epsilon(epsilon=1e-06)"
-    x = pictures(*pixel_bounds(NORMALISATION), (3, 8, 8))[:1]  # the picture that `add` takes
+    x = ImageInput((3, 8, 8), NORMALISATION).random_batches()[-1]  # the picture that `add` takes
     with torch.no_grad():
         logits = network(x)[0]
         bias = network.head.bias[logits.argmax()]
@@ -178,13 +179,13 @@ def test_a_wrong_number_of_classes_is_refused(network: Residual, tmp_path: Path)
 
 def test_an_unknown_normalisation_is_refused(network: Residual, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="give --mean and --std"):
-        add(replace(source(network), normalisation=None), "mine", tmp_path)
+        add(replace(source(network), input=ImageInput((3, 8, 8))), "mine", tmp_path)
 
 
 def test_a_normalisation_of_other_channels_is_refused(network: Residual, tmp_path: Path) -> None:
     grey = Normalisation(mean=(0.5,), std=(0.25,))
     with pytest.raises(SourceError, match="a mean and a std for each of 3 channels"):
-        add(replace(source(network), normalisation=grey), "mine", tmp_path)
+        add(replace(source(network), input=ImageInput((3, 8, 8), grey)), "mine", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
 from app.models.image_card import Normalisation, Preprocessing
+from app.models.sources.image_input import ImageInput
 from app.models.sources.names import imported
 from app.models.sources.protocol import SourceModel, SourceOptions
 from app.models.sources.weights import built
@@ -31,10 +32,12 @@ class EfficientNetLite0Source:
         return SourceModel(
             network,
             "EfficientNet-Lite0",
-            (3, height, width),
+            ImageInput(
+                (3, height, width),
+                Normalisation(mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+                Preprocessing(crop_pct=SIDE / (SIDE + 32), interpolation=Resampling.BICUBIC),
+            ),
             categories if count == len(categories) else None,
-            Normalisation(mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
-            Preprocessing(crop_pct=SIDE / (SIDE + 32), interpolation=Resampling.BICUBIC),
         )
 
 

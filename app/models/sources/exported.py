@@ -7,6 +7,7 @@ from torch.export.graph_signature import InputKind
 
 from app.errors import SourceError
 from app.models.sources.archive import read_program
+from app.models.sources.image_input import ImageInput
 from app.models.sources.protocol import SourceModel, SourceOptions
 from app.models.sources.weights import refuse_weights
 
@@ -34,4 +35,5 @@ class ExportedSource:
         if options.size not in (None, shape[2:]):
             raise SourceError(f"--size: the program takes {shape[2]}×{shape[3]} only")
         name = Path(argument).stem
-        return SourceModel(program, name, (1 if shape[1] == 1 else 3, shape[2], shape[3]), None, None, None)
+        pictures = ImageInput((1 if shape[1] == 1 else 3, shape[2], shape[3]))
+        return SourceModel(program, name, pictures, None)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
 from app.models.image_card import Normalisation, Preprocessing
+from app.models.sources.image_input import ImageInput
 from app.models.sources.names import imported, told_apart
 from app.models.sources.protocol import SourceModel, SourceOptions
 from app.models.sources.weights import refuse_weights
@@ -42,10 +43,12 @@ class HuggingFaceSource:
         return SourceModel(
             _network(folder),
             str(config["architectures"][0]),
-            (channels, *(options.size or size)),
+            ImageInput(
+                (channels, *(options.size or size)),
+                read_normalisation(processor, folder / PROCESSOR),
+                preprocessing,
+            ),
             _labels(config),
-            read_normalisation(processor, folder / PROCESSOR),
-            preprocessing,
         )
 
 

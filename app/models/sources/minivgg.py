@@ -2,6 +2,7 @@
 
 from app.errors import SourceError
 from app.models.architectures.minivgg import MiniVGG
+from app.models.sources.image_input import ImageInput
 from app.models.sources.protocol import SourceModel, SourceOptions
 from app.models.sources.weights import built
 
@@ -18,4 +19,4 @@ class MiniVGGSource:
         if options.size not in (None, MiniVGG.input_size[1:]):
             raise SourceError("--size: MiniVGG takes 32×32 only")
         network, _ = built(MiniVGG, 10, options, "minivgg")
-        return SourceModel(network, "MiniVGG", MiniVGG.input_size, None, None, None)
+        return SourceModel(network, "MiniVGG", ImageInput(MiniVGG.input_size), None)

@@ -1,14 +1,14 @@
-"""The interface of a source of networks, and what it is told and returns."""
+"""The interfaces of a source of networks and of what its network takes, and what a source is told and returns."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from app.modalities.image.spec import Resampling
-from app.models.image_card import InputSize, Normalisation, Preprocessing
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.export import ExportedProgram
 
 
@@ -30,19 +30,40 @@ class SourceOptions:
     interpolation: Resampling | None = None
 
 
+class SourceInput(Protocol):
+    """What a network takes, as far as its source states it."""
+
+    @property
+    def card_fields(self) -> Mapping[str, Any]:
+        """Fields of the card that describe it; raises `SourceError` if something is unknown."""
+
+    @property
+    def bounds(self) -> "tuple[Tensor, Tensor]":
+        """The smallest and the largest input, broadcastable to it."""
+
+    def with_options(self, options: SourceOptions) -> Self:
+        """Return it with ``options`` in place of what the source states; raises `SourceError`."""
+
+    def example(self) -> "Tensor":
+        """Return inputs to export the network with, (ROWS, …)."""
+
+    def random_batches(self) -> "Sequence[Tensor]":
+        """Return random inputs for which the graph is compared with the network; the last ones are explained."""
+
+    def alone(self, batch: "Tensor") -> "Sequence[Tensor]":
+        """Return the inputs of a batch in batches that need no padding."""
+
+
 @dataclass(frozen=True, eq=False)
 class SourceModel:
     """A network in evaluation mode, with what a card says about it."""
 
     network: "nn.Module | ExportedProgram"
-    """Returns logits (B, C) for pictures (B, channels, height, width)."""
+    """Returns logits (B, C)."""
     architecture: str
-    input_size: InputSize
+    input: SourceInput
     classes: tuple[str, ...] | None
     """``None``: they have no names."""
-    normalisation: Normalisation | None
-    """``None``: unknown."""
-    preprocessing: Preprocessing | None
 
 
 class Source(Protocol):
@@ -52,5 +73,5 @@ class Source(Protocol):
         """Return the network that ``argument``, the part of the source's name after the colon, names.
 
         The options that concern no weights, and are not needed to build the network, are applied later, by
-        `app.models.sources.options.applied`. Raises `SourceError`.
+        `app.models.sources.registry.load`. Raises `SourceError`.
         """

@@ -1,6 +1,7 @@
 """All sources by the word before the colon. A new one is one row."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from app.errors import SourceError
 from app.models.sources.efficientnet_lite0 import EfficientNetLite0Source
@@ -8,7 +9,6 @@ from app.models.sources.exported import ExportedSource
 from app.models.sources.huggingface import HuggingFaceSource
 from app.models.sources.minivgg import MiniVGGSource
 from app.models.sources.names import meant
-from app.models.sources.options import applied
 from app.models.sources.protocol import Source, SourceModel, SourceOptions
 from app.models.sources.timm import TimmSource
 from app.models.sources.torchvision import TorchvisionSource
@@ -37,4 +37,5 @@ def load(source: str, options: SourceOptions) -> SourceModel:
         raise SourceError(f"no source {source!r}; there are {', '.join(forms())}{meant(kind, list(SOURCES))}")
     if kind in _WITH_ARGUMENT and not argument:
         raise SourceError(f"{kind} needs more: {kind}:{_WITH_ARGUMENT[kind]}")
-    return applied(SOURCES[kind]().load(argument, options), options)
+    model = SOURCES[kind]().load(argument, options)
+    return replace(model, classes=options.classes or model.classes, input=model.input.with_options(options))

@@ -7,6 +7,7 @@ from torch import nn
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
 from app.models.image_card import Normalisation, Preprocessing
+from app.models.sources.image_input import ImageInput
 from app.models.sources.names import imported, meant, told_apart
 from app.models.sources.protocol import SourceModel, SourceOptions
 from app.models.sources.weights import built
@@ -35,10 +36,12 @@ class TimmSource:
         return SourceModel(
             network,
             argument,
-            (config["input_size"][0], *(options.size or config["input_size"][1:])),
+            ImageInput(
+                (config["input_size"][0], *(options.size or config["input_size"][1:])),
+                Normalisation(mean=config["mean"], std=config["std"]),
+                _preprocessing(config, argument),
+            ),
             _class_names(data, network) if count == published["num_classes"] else None,
-            Normalisation(mean=config["mean"], std=config["std"]),
-            _preprocessing(config, argument),
         )
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
 from app.models.image_card import Normalisation, Preprocessing
+from app.models.sources.image_input import ImageInput
 from app.models.sources.names import meant, told_apart
 from app.models.sources.protocol import SourceModel, SourceOptions
 from app.models.sources.weights import built
@@ -41,6 +42,7 @@ class TorchvisionSource:
         transforms, categories = published.transforms(), told_apart(published.meta["categories"])
         (crop,), (resize,) = transforms.crop_size, transforms.resize_size
         size = options.size or (crop, crop)
+        resized = {"crop_pct": crop / resize} if options.size else {"resize": resize}
 
         def build(count: int) -> nn.Module:
             network: nn.Module = models.get_model(
@@ -62,12 +64,12 @@ class TorchvisionSource:
         return SourceModel(
             network,
             argument,
-            (3, *size),
+            ImageInput(
+                (3, *size),
+                Normalisation(mean=transforms.mean, std=transforms.std),
+                Preprocessing(**resized, interpolation=Resampling(transforms.interpolation.value)),
+            ),
             categories if count == len(categories) else None,
-            Normalisation(mean=transforms.mean, std=transforms.std),
-            Preprocessing(crop_pct=crop / resize, interpolation=Resampling(transforms.interpolation.value))
-            if options.size
-            else Preprocessing(resize=resize, interpolation=Resampling(transforms.interpolation.value)),
         )
 
 

@@ -14,11 +14,17 @@ from app.errors import SourceError
 from app.modalities.image.spec import Resampling
 from app.models.image_card import Normalisation, Preprocessing
 from app.models.sources.huggingface import read_geometry, read_normalisation
+from app.models.sources.image_input import ImageInput
 from app.models.sources.names import told_apart
-from app.models.sources.protocol import SourceOptions
+from app.models.sources.protocol import SourceModel, SourceOptions
 from app.models.sources.registry import load
 
 RANDOM = SourceOptions(random_weights=True)
+
+
+def of_pictures(model: SourceModel) -> ImageInput:
+    assert isinstance(model.input, ImageInput)
+    return model.input
 
 
 def test_weights_of_torchvision_are_those_of_its_own_network(tmp_path: Path) -> None:
@@ -39,9 +45,13 @@ def test_torchvisions_preprocessing_is_that_of_the_weights_file_by_its_name(tmp_
     for name, resize in (("mine.pth", 256), (Path(weights.url).name, 232)):
         torch.save(saved, tmp_path / name)
         found = load("torchvision:resnet50", SourceOptions(weights=tmp_path / name))
-        assert found.preprocessing == Preprocessing(resize=resize, interpolation=Resampling.BILINEAR)
+        assert of_pictures(found).preprocessing == Preprocessing(
+            resize=resize, interpolation=Resampling.BILINEAR
+        )
     assert found.classes == tuple(weights.meta["categories"])
-    assert found.normalisation == Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    assert of_pictures(found).normalisation == Normalisation(
+        mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+    )
 
 
 def test_old_names_in_torchvisions_files_of_densenets_are_read(tmp_path: Path) -> None:
@@ -57,9 +67,10 @@ def test_old_names_in_torchvisions_files_of_densenets_are_read(tmp_path: Path) -
 
 def test_another_size_keeps_the_share_that_is_cropped() -> None:
     found = load("torchvision:squeezenet1_1", SourceOptions(random_weights=True, size=(64, 64)))
-    assert found.input_size == (3, 64, 64)
-    assert found.preprocessing is not None
-    resize = found.preprocessing.trained_resize(64, 64)
+    assert of_pictures(found).size == (3, 64, 64)
+    preprocessing = of_pictures(found).preprocessing
+    assert preprocessing is not None
+    resize = preprocessing.trained_resize(64, 64)
     assert (resize.height, resize.width) == (73, 73)  # 64 · 256 / 224
 
 
@@ -72,8 +83,10 @@ def test_options_take_the_place_of_what_the_source_states() -> None:
         size=(64, 64),
     )
     found = load("torchvision:squeezenet1_1", options)
-    assert found.normalisation == Normalisation(mean=(0.1, 0.2, 0.3), std=(0.229, 0.224, 0.225))
-    assert found.preprocessing == Preprocessing(resize=(70, 80), interpolation=Resampling.LANCZOS)
+    assert of_pictures(found).normalisation == Normalisation(mean=(0.1, 0.2, 0.3), std=(0.229, 0.224, 0.225))
+    assert of_pictures(found).preprocessing == Preprocessing(
+        resize=(70, 80), interpolation=Resampling.LANCZOS
+    )
 
 
 @pytest.mark.parametrize(("name", "label"), [("chelsea", "cat"), ("coffee", "espresso")])
@@ -83,14 +96,15 @@ def test_efficientnet_lite0_knows_a_cat_and_an_espresso(name: str, label: str) -
     found = load("efficientnet_lite0", SourceOptions())
     assert found.classes is not None
     assert isinstance(found.network, torch.nn.Module)
-    assert found.normalisation is not None
+    normalisation = of_pictures(found).normalisation
+    assert normalisation is not None
     transform = v2.Compose(
         [
             v2.Resize(256, v2.InterpolationMode.BICUBIC),
             v2.CenterCrop(224),
             v2.PILToTensor(),
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(found.normalisation.mean, found.normalisation.std),
+            v2.Normalize(normalisation.mean, normalisation.std),
         ]
     )
     with torch.no_grad():
@@ -191,8 +205,10 @@ def test_a_network_of_transformers_is_read_from_its_folder(tmp_path: Path) -> No
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
     found = load(f"huggingface:{tmp_path}", SourceOptions())
     assert found.classes == ("cat", "crane (1)", "crane (2)")
-    assert found.input_size == (3, 32, 32)
-    assert found.preprocessing == Preprocessing(resize=(32, 32), interpolation=Resampling.BILINEAR)
+    assert of_pictures(found).size == (3, 32, 32)
+    assert of_pictures(found).preprocessing == Preprocessing(
+        resize=(32, 32), interpolation=Resampling.BILINEAR
+    )
     x = torch.randn(2, 3, 32, 32)
     assert isinstance(found.network, torch.nn.Module)
     with torch.no_grad():
@@ -202,8 +218,8 @@ def test_a_network_of_transformers_is_read_from_its_folder(tmp_path: Path) -> No
 def test_a_network_of_timm_is_built_with_its_preprocessing() -> None:
     pytest.importorskip("timm", reason="timm is not installed")
     found = load("timm:test_vit", RANDOM)
-    assert found.input_size == (3, 160, 160)
-    assert found.preprocessing == Preprocessing(crop_pct=0.95, interpolation=Resampling.BICUBIC)
+    assert of_pictures(found).size == (3, 160, 160)
+    assert of_pictures(found).preprocessing == Preprocessing(crop_pct=0.95, interpolation=Resampling.BICUBIC)
     assert found.classes is not None
     assert found.classes[281] == "tabby, tabby cat"
     with pytest.raises(SourceError, match="timm has no network"):
