@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.models.card import ModelCard
+from app.models.image_card import ImageCard
 from app.settings import Settings
 
 STATED = {"resize": None, "crop_pct": 0.75, "interpolation": "bicubic"}
@@ -22,7 +22,7 @@ STATED = {"resize": None, "crop_pct": 0.75, "interpolation": "bicubic"}
 
 class TrainedModel(FakeModel):
     description = replace(
-        DESCRIPTION, card=ModelCard.model_validate(CARD.model_dump() | {"preprocessing": STATED})
+        DESCRIPTION, card=ImageCard.model_validate(CARD.model_dump() | {"preprocessing": STATED})
     )
 
 
