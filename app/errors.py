@@ -7,6 +7,8 @@ LRPServeError
 │   │   ├── UnreadableImageError
 │   │   ├── TooLargeError
 │   │   ├── UnknownModelError
+│   │   ├── UnreadableTableError
+│   │   ├── InvalidFeaturesError
 │   │   └── InvalidParameterError
 │   ├── UnavailableError       the same request may succeed later
 │   └── DeadlineError
@@ -20,6 +22,8 @@ LRPServeError
 Errors that only the HTTP interface raises are in `app.api.http.errors`; `app.api.http.problem_types` maps error
 types to HTTP statuses.
 """
+
+from collections.abc import Sequence
 
 
 class LRPServeError(Exception):
@@ -64,6 +68,28 @@ class InvalidParameterError(RequestError):
         super().__init__(f"{parameter}: {message}")
         self.parameter = parameter
         self.message = message
+
+
+class UnreadableTableError(RequestError):
+    """The bytes are not rows of a table, in JSON or CSV."""
+
+
+class InvalidFeaturesError(RequestError):
+    """Features of a row are missing, unknown, given twice, or do not have a value that the network takes.
+
+    ``problems`` has the name of each such feature and what is wrong with it; ``place`` is the row, empty if there
+    is only one.
+    """
+
+    def __init__(self, problems: Sequence[tuple[str, str]], place: str = "") -> None:
+        sentences = "; ".join(f"{name}: {message}" for name, message in problems)
+        super().__init__(f"{place}: {sentences}" if place else sentences)
+        self.problems = tuple(problems)
+        self.place = place
+
+    def at(self, place: str) -> "InvalidFeaturesError":
+        """Return the error of the row at ``place``, such as ``row 3``."""
+        return InvalidFeaturesError(self.problems, place)
 
 
 class UnavailableError(PublicError):

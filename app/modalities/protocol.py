@@ -26,6 +26,10 @@ class Map:
     """Caption of the relevance, such as ``why cat rather than dog?``."""
     metadata: Mapping[str, Any]
     """JSON that the figure's file contains."""
+    bias: float | None = None
+    """Relevance that biases and stabilizers absorbed."""
+    layer: str | None = None
+    """Layer whose input is attributed; ``None``: the network's input."""
 
 
 class Sample(Protocol):

@@ -45,6 +45,7 @@ class CategoryInput(CardPart):
     name: FeatureName
     categories: Annotated[tuple[str, ...], Field(min_length=2)]
     shares: tuple[Annotated[FiniteFloat, Field(ge=0, le=1)], ...]
+    imputes: bool = Field(default=False, description="Whether the shares replace a missing category.")
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:
@@ -57,7 +58,7 @@ class CategoryInput(CardPart):
     @property
     def spec(self) -> Category:
         """The feature, in terms of `app.modalities.table`."""
-        return Category(self.name, self.categories, self.shares)
+        return Category(self.name, self.categories, self.shares, self.imputes)
 
 
 class TableInput(CardPart):

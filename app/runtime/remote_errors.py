@@ -23,7 +23,8 @@ class ErrorData(NamedTuple):
     kind: str
     """Full name of its type; the receiver makes a `RemoteError` of a kind that it does not know."""
     text: str
-    attributes: dict[str, str]
+    attributes: dict[str, object]
+    """Texts, and tuples of such."""
 
 
 def pack(function: Callable[[], object]) -> bytes:
@@ -52,8 +53,12 @@ def _data(error: BaseException) -> ErrorData:
     """Return ``error`` as data. The text of other errors than the project's may quote a user's data: left out."""
     if not isinstance(error, (LRPServeError, NoMemoryError, ModelLostError)):
         return ErrorData(_name(RemoteError), text := _type_and_place(error), {"detail": text})
-    attributes = {name: value for name, value in vars(error).items() if isinstance(value, str)}
+    attributes = {name: value for name, value in vars(error).items() if _is_text(value)}
     return ErrorData(_name(type(error)), str(error), attributes)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, tuple) and all(map(_is_text, value)))
 
 
 def _restored(data: ErrorData) -> BaseException:

@@ -4,7 +4,13 @@ import pickle
 
 import pytest
 
-from app.errors import InvalidParameterError, LRPServeError, PublicError, RefusedToStartError
+from app.errors import (
+    InvalidFeaturesError,
+    InvalidParameterError,
+    LRPServeError,
+    PublicError,
+    RefusedToStartError,
+)
 from app.models.protocol import ModelLostError, NoMemoryError
 from app.runtime.remote_errors import ErrorData, RemoteError, pack, unpack
 
@@ -40,6 +46,7 @@ def test_a_result_arrives() -> None:
     [
         RefusedToStartError("no such card"),
         InvalidParameterError("epsilon", "must be positive"),
+        InvalidFeaturesError([("a", "is missing"), ("b", "is text")], "row 3"),
         TwoArgumentsError("this", "because"),
         ModelLostError("gone"),
         NoMemoryError(),

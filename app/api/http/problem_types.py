@@ -18,11 +18,13 @@ from app.errors import (
     DeadlineError,
     EmptyImageError,
     InternalError,
+    InvalidFeaturesError,
     InvalidParameterError,
     TooLargeError,
     UnavailableError,
     UnknownModelError,
     UnreadableImageError,
+    UnreadableTableError,
 )
 
 
@@ -53,8 +55,10 @@ PROBLEM_TYPES: Mapping[type[Exception], ProblemType] = {
     TooLargeError: ProblemType(413, "Content too large", "too-large"),
     UnsupportedMediaTypeError: ProblemType(415, "Unsupported media type", "unsupported-media-type"),
     InvalidParameterError: INVALID_PARAMETER,
+    InvalidFeaturesError: ProblemType(422, "Invalid features", "invalid-features"),
     RequestValidationError: INVALID_PARAMETER,
     UnreadableImageError: ProblemType(422, "Unreadable image", "unreadable-image"),
+    UnreadableTableError: ProblemType(422, "Unreadable table", "unreadable-table"),
     InternalError: ProblemType(500, "Internal error", "internal-error"),
     UnavailableError: ProblemType(503, "Service unavailable", "unavailable", {"Retry-After": "1"}),
     DeadlineError: ProblemType(504, "Gateway timeout", "deadline"),

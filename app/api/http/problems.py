@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from app.api.http.errors import MethodNotAllowedError, NotFoundError
 from app.api.http.problem_types import problem_type
 from app.api.http.root_path import local_path, prefix_of
-from app.errors import InternalError, InvalidParameterError, PublicError
+from app.errors import InternalError, InvalidFeaturesError, InvalidParameterError, PublicError
 from app.telemetry.logs import fields
 from app.telemetry.metrics import Metrics
 
@@ -141,6 +141,12 @@ def problem_of(error: Exception, request: Request) -> Problem:
         error = _of_routing(request, error)
     if isinstance(error, InvalidParameterError):
         errors = [ParameterProblem(loc=["query", error.parameter], msg=error.message)]
+        return _problem(type(error), error.detail, request_id, errors)
+    if isinstance(error, InvalidFeaturesError):
+        errors = [
+            ParameterProblem(loc=["body", *filter(None, [error.place]), name], msg=message)
+            for name, message in error.problems[:MAX_ERRORS]
+        ]
         return _problem(type(error), error.detail, request_id, errors)
     if isinstance(error, PublicError):
         return problem_of_public(error, request_id)

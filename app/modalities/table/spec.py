@@ -1,7 +1,8 @@
 """The input of a network that takes rows of a table, as its card describes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate, pairwise
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Category:
     categories: tuple[str, ...]
     shares: tuple[float, ...]
     """Share of each category in the training data, the mean of its column."""
+    imputes: bool = False
+    """Whether the shares replace a missing category."""
+    unit: None = field(default=None, init=False)
+    """Categories have none."""
 
     @property
     def columns(self) -> int:
@@ -53,6 +58,12 @@ class TableSpec:
     def columns(self) -> int:
         """Columns of the network's input."""
         return sum(feature.columns for feature in self.features)
+
+    @cached_property
+    def places(self) -> tuple[slice, ...]:
+        """Columns of each feature."""
+        ends = list(accumulate((feature.columns for feature in self.features), initial=0))
+        return tuple(slice(start, end) for start, end in pairwise(ends))
 
     @cached_property
     def by_name(self) -> dict[str, Feature]:
