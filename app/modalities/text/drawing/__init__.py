@@ -1,0 +1,1 @@
+"""Drawings of the relevance of words."""
