@@ -32,7 +32,8 @@ from app.api.http.limits import AdmissionControl, BodyLimits
 from app.api.http.middleware import CloseWhileDraining, HeadAsGet, JoinedHeaders, RequestContext
 from app.api.http.problems import Problem
 from app.api.http.root_path import RootPath
-from app.api.kinds import KINDS, KindOverHTTP
+from app.api.kinds.protocol import KindOverHTTP
+from app.api.kinds.registry import KINDS
 from app.api.placeholders import largest_picture
 from app.api.protocols import kserve_v1
 from app.api.protocols.kserve_v1 import Instances
@@ -138,9 +139,11 @@ def create_app(settings: Settings | None = None, models: Model | Sequence[Model]
     app.state.readiness = Readiness()  # the server reads it before the lifespan starts
     app.state.on_death = terminate
     app.state.on_warm = lambda: None
-    _add_routes(app, [KINDS[kind] for kind in service.defaults], locked=keys is not None)
+    kinds = [KINDS[kind] for kind in service.defaults]
+    _add_routes(app, kinds, locked=keys is not None)
     problems.install(app)
-    schemas: list[type[BaseModel]] = [Problem, Instances, InferenceRequest, RepositoryIndexRequest]
+    bodies = [body for kind in kinds for body in kind.bodies]
+    schemas: list[type[BaseModel]] = [Problem, Instances, InferenceRequest, RepositoryIndexRequest, *bodies]
     openapi.install(app, schemas, service.descriptions, service.defaults)
     _add_middleware(app, settings, keys, service)
     return app

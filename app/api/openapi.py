@@ -137,6 +137,22 @@ def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
+def one_of_bodies(content: Mapping[str, Sequence[type[BaseModel]]]) -> dict[str, Any]:
+    """The body of a route that parses it by hand: one of several models for each media type; of none, text."""
+    schemas: dict[str, Any] = {
+        media_type: {"anyOf": [{"$ref": SCHEMAS.format(model=model.__name__)} for model in models]}
+        if models
+        else {"type": "string"}
+        for media_type, models in content.items()
+    }
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {media_type: {"schema": schema} for media_type, schema in schemas.items()},
+        }
+    }
+
+
 def json_or_binary(model: type[BaseModel]) -> dict[str, Any]:
     """The same of a route that takes Triton's binary tensors, too."""
     body = json_body(model)

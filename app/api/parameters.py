@@ -16,7 +16,7 @@ from app.lrp.request import Start
 from app.lrp.rules import AttentionRule
 from app.lrp.samples import DEFAULT_NOISE, MAX_SAMPLES, MAX_SEED, MIN_SAMPLES, Sampling, Statistic
 from app.modalities.drawing.colormaps import COLORMAPS
-from app.modalities.drawing.style import Normalize, Sign
+from app.modalities.drawing.style import ColourStyle, Normalize, Sign
 from app.modalities.image.drawing.layout import MAX_INPUT_SIDE
 from app.modalities.image.drawing.style import (
     LARGEST,
@@ -258,6 +258,10 @@ class ExplanationParameters(ScoreParameters):
         """Return the parameters of rules that are given, by name."""
         given = {parameter.name: getattr(self, parameter.name) for parameter in rule_parameters()}
         return {name: value for name, value in given.items() if value is not None}
+
+    def colour_style(self) -> ColourStyle:
+        """Return how relevance becomes colours; raises `InvalidParameterError`."""
+        return ColourStyle(normalize=self.normalize, vmax=self.vmax, sign=self.sign, colormap=self.colormap)
 
     def common(self) -> ExplainOptions:
         """Return the options except rule and target; raises `InvalidParameterError`."""

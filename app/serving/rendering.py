@@ -130,6 +130,8 @@ def _map(report: AnyExplanation, relevance: npt.NDArray[Any]) -> Map:
         _caption(report.prediction),
         f"why {target.label}{rather_than}?{of_samples}",
         {**report.model_dump(mode="json"), "versions": _versions()},
+        bias=report.relevance.bias,
+        layer=report.layer,
     )
 
 

@@ -212,6 +212,7 @@ def _relevance_report(
         max=explanation.largest,
         shape=list(explanation.relevance.shape),
         leak=explanation.leak,
+        bias=explanation.bias,
         layers=[LayerSum(name=name, sum=total) for name, total in explanation.layer_sums],
         engine=engines.engine,
         verify=None if verified is None else _verification(explanation, verified, engines),

@@ -40,6 +40,12 @@ class Format(StrEnum):
 
 MAX_SCORES_IN_HEADER = 10
 """Classes in the header X-Scores: 1 000 of them would take 30 kB, more than many proxies allow."""
+HTML_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of a page that contains text which a client sent: nothing in it is run or loaded."""
 _MEDIA_TYPES = {
     Format.JSON: "application/json",
     Format.PNG: "image/png",
@@ -80,7 +86,8 @@ def explanation(explained: RenderedExplanation, form: Format, *, values: bool) -
     """Response of ``/explain``; JSON contains the map as nested numbers if ``values``."""
     if form is Format.JSON:
         return Representation(explained.answer(values=values).model_dump_json().encode())
-    return Representation(_body(explained, form), _headers(explained))
+    headers = _headers(explained)
+    return Representation(_body(explained, form), headers | HTML_HEADERS if form is Format.HTML else headers)
 
 
 def comparison(compared: RenderedComparison, form: Format, *, values: bool) -> Representation:
@@ -88,7 +95,7 @@ def comparison(compared: RenderedComparison, form: Format, *, values: bool) -> R
     if form is Format.PNG:
         return Representation(compared.sheet.png)
     if form is Format.HTML:
-        return Representation(compared.sheet.html.encode())
+        return Representation(compared.sheet.html.encode(), HTML_HEADERS)
     return Representation(compared.answer(values=values).model_dump_json().encode())
 
 

@@ -218,6 +218,10 @@ class RelevanceReport(Answer):
         "denominators. Null where `start` is under a hundredth of what was put in without regard to signs, as "
         "it may be with `versus`."
     )
+    bias: float = Field(
+        description="Relevance that biases, constants and stabilizers absorbed, computed on its own, not as "
+        "`start` − `sum`, which it is up to rounding."
+    )
     layers: list[LayerSum] = Field(
         description="From the first layer to the last; with samples, the means of their sums."
     )
@@ -298,6 +302,12 @@ class TokenRelevance(Answer):
     relevance: float = Field(examples=[0.81])
 
 
+class PredictTableAnswers(Answer):
+    """Predictions of several rows."""
+
+    results: list[PredictTableAnswer] = Field(description="In the order of the rows.")
+
+
 class ExplainTextAnswer(TextExplanationReport):
     """Scores of one text, and the relevance of its words."""
 
@@ -319,6 +329,12 @@ class ExplainTableAnswer(TableExplanationReport):
     features: list[FeatureRelevance] = Field(
         description="In the model's order; the columns of a category are summed."
     )
+
+
+class ExplainTableAnswers(Answer):
+    """Explanations of several rows."""
+
+    results: list[ExplainTableAnswer] = Field(description="In the order of the rows.")
 
 
 class CompareAnswer(PredictAnswer):

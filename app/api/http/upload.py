@@ -37,7 +37,7 @@ async def read_upload(request: Request) -> bytes:
 
     """
     refuse_compressed(request)
-    media_type = _media_type(request)
+    media_type = media_type_of(request)
     if media_type == "multipart/form-data":
         data = await _file_part(request)
     elif media_type.startswith("image/") or media_type == "application/octet-stream":
@@ -67,7 +67,7 @@ async def read_files(request: Request, max_files: int) -> list[NamedFile]:
     Raises the errors of `read_upload`, and `TooLargeError` for more than ``max_files`` parts.
     """
     refuse_compressed(request)
-    if _media_type(request) != "multipart/form-data":
+    if media_type_of(request) != "multipart/form-data":
         raise UnsupportedMediaTypeError("several pictures come as multipart/form-data, each a part 'file'")
     # The default max_files of Starlette, 1000, is above ours, so the error below can state our limit.
     async with _form(request, max_fields=MAX_PARTS) as form:
@@ -170,7 +170,8 @@ def _refuse_other_parts(form: FormData) -> None:
         )
 
 
-def _media_type(request: Request) -> str:
+def media_type_of(request: Request) -> str:
+    """Return the media type of a request's body, without its parameters; empty if there is none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

@@ -11,7 +11,7 @@ from app.api.dependencies import TicketDep, TimingsDep, pipeline_of
 from app.api.http.disconnect import while_connected
 from app.api.http.negotiation import choose
 from app.api.http.query import each_once
-from app.api.kinds import KindOverHTTP
+from app.api.kinds.protocol import KindOverHTTP
 from app.api.openapi import problems
 from app.api.parameters import ScoreParameters, SingleParameters
 from app.api.rule_parameters import query

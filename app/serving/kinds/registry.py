@@ -6,10 +6,16 @@ from typing import Any
 
 from app.modalities.image.modality import ImageModality
 from app.modalities.protocol import Modality
+from app.modalities.table.modality import TableModality
+from app.modalities.text.modality import TextModality
 from app.models.image_card import image_card
 from app.models.protocol import Description
+from app.models.table_card import table_card
+from app.models.text_card import TOKENIZER, text_card
 from app.serving.answers import Answers
 from app.serving.kinds.image import ImageAnswers
+from app.serving.kinds.table import TableAnswers
+from app.serving.kinds.text import TextAnswers
 from app.settings import Settings
 
 
@@ -25,7 +31,17 @@ def _image(described: Description, settings: Settings) -> ImageModality:
     return ImageModality(image_card(described.card).spec, settings.max_pixels)
 
 
+def _text(described: Description, _: Settings) -> TextModality:
+    return TextModality(text_card(described.card).spec(described.assets[TOKENIZER]))
+
+
+def _table(described: Description, _: Settings) -> TableModality:
+    return TableModality(table_card(described.card).spec)
+
+
 KINDS: Mapping[str, InputKind] = {
     "image": InputKind(_image, ImageAnswers()),
+    "text": InputKind(_text, TextAnswers()),
+    "table": InputKind(_table, TableAnswers()),
 }
 """By the ``kind`` on a model's card."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
+from pydantic import BaseModel
 
-from app.api.http.upload import read_upload, request_body
-from app.api.parameters import ExplainParameters, PredictParameters, ScoreParameters, SingleParameters
+from app.api.parameters import ScoreParameters, SingleParameters
 from app.models.card import Kind
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
-from app.serving.schemas import Answer, ExplainAnswer, ExplanationOf, PredictAnswer, PredictionOf
+from app.serving.schemas import Answer, ExplanationOf, PredictionOf
 from app.serving.timings import Timings
 
 
@@ -48,6 +48,8 @@ class KindOverHTTP:
     explanation: type[ExplanationOf[Any, Any]]
     forms: tuple[Format, ...]
     """Of explanations; the first one is the default."""
+    bodies: tuple[type[BaseModel], ...] = ()
+    """Models in ``body`` that OpenAPI must have."""
     predictions: type[Answer] | None = None
     """Answer to a request with several inputs, if there may be such."""
     explanations: type[Answer] | None = None
@@ -56,26 +58,3 @@ class KindOverHTTP:
     def name(self, verb: str) -> str:
         """Return the name of a route: the verb and the kind."""
         return verb + self.suffix.replace("/", "_")
-
-
-async def _read_picture(request: Request, _: Pipeline, __: Timings) -> Uploads:
-    return Uploads([await read_upload(request)])
-
-
-IMAGE = KindOverHTTP(
-    kind="image",
-    suffix="",
-    noun="a picture",
-    items="pictures",
-    parts="pixels",
-    relevance="a relevance heatmap",
-    read=_read_picture,
-    body=request_body(),
-    predict=PredictParameters,
-    explain=ExplainParameters,
-    prediction=PredictAnswer,
-    explanation=ExplainAnswer,
-    forms=(Format.JSON, Format.PNG, Format.NPY),
-)
-KINDS: Mapping[Kind, KindOverHTTP] = {"image": IMAGE}
-"""By the ``kind`` of a model's card."""

@@ -1,0 +1,1 @@
+"""Kinds of input over HTTP: one module for each, and a table of them."""
