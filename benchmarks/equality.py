@@ -23,8 +23,8 @@ from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import as_graph
+from app.models.bounds import pixel_bounds
 from app.models.checkpoint import load_image
-from app.models.local import pixel_bounds
 from app.settings import shipped_model
 from docs import blocks
 

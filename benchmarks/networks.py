@@ -32,9 +32,9 @@ from app.lrp.composites import resolve
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.kinds import kinds
 from app.lrp.graph.trace import trace
+from app.models.bounds import pixel_bounds
 from app.models.checkpoint import load, save_traced
 from app.models.image_card import Normalisation
-from app.models.local import pixel_bounds
 from app.models.sources.names import numbered
 from app.system import keep_freed_memory
 from benchmarks.relevance import medians

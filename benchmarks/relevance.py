@@ -25,8 +25,8 @@ from app.lrp.graph.kinds import kinds
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest
 from app.models.architectures.registry import as_graph
+from app.models.bounds import pixel_bounds
 from app.models.checkpoint import load_module
-from app.models.local import pixel_bounds
 from app.settings import shipped_model
 from app.system import keep_freed_memory
 from docs import blocks

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from app.errors import InvalidParameterError, RefusedToStartError
 from app.lrp.attribution import Attribution, Batch, SampledAttribution, SampledAttributions
@@ -22,9 +21,10 @@ from app.lrp.graph.traced import TracedModel
 from app.lrp.reference_functions import reference_name
 from app.lrp.samples import Samples, Statistic
 from app.lrp.statistics import statistic_of, statistics
+from app.models.bounds import pixel_bounds
 from app.models.card import GRAPH, ModelCard
 from app.models.checkpoint import load, load_assets
-from app.models.image_card import Normalisation, image_card
+from app.models.image_card import image_card
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.models.randomized import RandomizedEngines
 from app.system import available_cores, keep_freed_memory
@@ -187,13 +187,6 @@ def _layer(node: Node) -> LayerDescription:
         return LayerDescription(node.name, node.kind, node.description)
     attributes = ", ".join(f"{name}={value}" for name, value in node.attributes.items())
     return LayerDescription(node.name, node.op, f"{node.op}({attributes})")
-
-
-def pixel_bounds(normalisation: Normalisation) -> tuple[Tensor, Tensor]:
-    """Return black and white after normalisation, each (1, channels, 1, 1)."""
-    mean = torch.tensor(normalisation.mean).view(1, -1, 1, 1)
-    std = torch.tensor(normalisation.std).view(1, -1, 1, 1)
-    return (0 - mean) / std, (1 - mean) / std
 
 
 def pick_device(name: str) -> torch.device:

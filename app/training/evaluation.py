@@ -13,8 +13,8 @@ from app.lrp.engine.engine import Engine
 from app.lrp.graph.kinds import kinds
 from app.lrp.graph.traced import TracedModel
 from app.lrp.request import ExplanationRequest, Target
+from app.models.bounds import pixel_bounds
 from app.models.image_card import Normalisation
-from app.models.local import pixel_bounds
 from app.models.records import Measured
 from app.training.augment import normalise
 from app.training.data import LabelledImages

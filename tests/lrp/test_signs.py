@@ -23,8 +23,8 @@ from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.models.architectures.registry import as_graph
+from app.models.bounds import pixel_bounds
 from app.models.checkpoint import load_module
-from app.models.local import pixel_bounds
 from app.settings import shipped_model
 
 SIGNED = ["zero", "epsilon", "gamma"]

@@ -14,10 +14,10 @@ from app.errors import GraphError, SourceError
 from app.lrp.attribution import Batch
 from app.lrp.engine.engine import Engine
 from app.models.adding import add, check_name
+from app.models.bounds import pixel_bounds
 from app.models.card_file import read_card
 from app.models.checkpoint import load, load_image
 from app.models.image_card import Normalisation
-from app.models.local import pixel_bounds
 from app.models.sources.image_input import ImageInput
 from app.models.sources.protocol import SourceModel
 

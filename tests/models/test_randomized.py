@@ -13,8 +13,9 @@ from app.lrp.graph.kinds import kinds
 from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Target
+from app.models.bounds import pixel_bounds
 from app.models.checkpoint import load, load_image, load_module
-from app.models.local import LocalModel, pixel_bounds
+from app.models.local import LocalModel
 from app.models.protocol import Job
 from app.models.randomized import RandomizedEngines, randomized, weighted_layers
 from app.settings import shipped_model

@@ -19,8 +19,9 @@ from app.lrp.graph.kinds import kinds
 from app.lrp.request import ExplanationRequest, Target
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import as_graph
+from app.models.bounds import pixel_bounds
 from app.models.checkpoint import load_image, load_module
-from app.models.local import LocalModel, pixel_bounds
+from app.models.local import LocalModel
 from app.models.protocol import Job
 from app.models.randomized import SEED
 from app.quality.perturbation import group_sums, patch_groups, perturbation_curves

@@ -16,8 +16,8 @@ from app.lrp.engine.engine import Engine
 from app.lrp.graph.kinds import kinds
 from app.lrp.request import ExplanationRequest, Target
 from app.models.architectures.registry import as_graph
+from app.models.bounds import pixel_bounds
 from app.models.checkpoint import load, load_module
-from app.models.local import pixel_bounds
 from app.quality.perturbation import (
     Floats,
     group_sums,

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
+from app.models.bounds import pixel_bounds
 from app.models.image_card import InputSize, Normalisation, Preprocessing
-from app.models.local import pixel_bounds
 from app.models.sources.protocol import SourceOptions
 
 ROWS = 2
