@@ -1,36 +1,36 @@
 """A network on a device of this process, with its engine and its reference."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from app.errors import InvalidParameterError, RefusedToStartError
+from app.errors import GraphError, InvalidParameterError, RefusedToStartError
 from app.lrp.attribution import Attribution, Batch, SampledAttribution, SampledAttributions
 from app.lrp.composites import resolve
-from app.lrp.engine.engine import Engine
-from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.explanation import Explanation
+from app.lrp.graph.baseline import with_baseline
 from app.lrp.graph.graph import Node
 from app.lrp.graph.kinds import kinds, layer_nodes
 from app.lrp.graph.traced import TracedModel
 from app.lrp.reference_functions import reference_name
 from app.lrp.samples import Samples, Statistic
 from app.lrp.statistics import statistic_of, statistics
-from app.models.bounds import pixel_bounds
+from app.models.bounds import bounds_of
 from app.models.card import GRAPH, ModelCard
 from app.models.checkpoint import load, load_assets
-from app.models.image_card import image_card
+from app.models.explainer import BaselineExplainer, Explainer
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
-from app.models.randomized import RandomizedEngines
+from app.models.table_card import TableCard
 from app.system import available_cores, keep_freed_memory
 
-if TYPE_CHECKING:
-    from app.lrp.reference import Reference
+BASELINES_CACHED = 8
+"""Baselines whose engines are kept: the training mean, zero, and some that clients give."""
 
 
 class LocalModel:
@@ -49,15 +49,17 @@ class LocalModel:
         """
         self._model = model.map_weights(lambda tensor: tensor.to(device))
         self._device = device
-        low, high = pixel_bounds(image_card(card).normalisation)
+        low, high = bounds_of(card)
         self._bounds = low.to(device), high.to(device)
-        self._engine = self._compiled()
-        self._engines = RandomizedEngines(self._model, self._engine, self._bounds)
+        self._explainer = Explainer(self._model, self._bounds)
+        self._relative_to = lru_cache(BASELINES_CACHED)(self._compiled_relative_to)
         self._check_runs(card)
+        if isinstance(card, TableCard):
+            self._check_baselines(card)
         self.description = Description(
             card,
             str(device),
-            self._engine.name,
+            self._explainer.engine.name,
             reference_name(model.graph),
             kinds(model.graph),
             tuple(map(_layer, layer_nodes(model.graph))),
@@ -89,7 +91,7 @@ class LocalModel:
 
     def prepare_reference(self) -> None:
         """See `app.models.protocol.Model`."""
-        _ = self._reference
+        _ = self._explainer.reference
 
     def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
         """See `app.models.protocol.Model`; a network in this process is not lost between jobs."""
@@ -98,61 +100,73 @@ class LocalModel:
         """See `app.models.protocol.Model`; has no effect, since there is no process to end."""
 
     def _run(self, jobs: Sequence[Job]) -> list[JobResult]:
-        """Return one result for each job; those with the same random layers run as one batch."""
+        """Return one result for each job; those with the same baseline and random layers run as one batch."""
         results = {
             index: self._sampled(job, job.samples)
             for index, job in enumerate(jobs)
             if job.samples is not None
         }
         plain = {index: job for index, job in enumerate(jobs) if job.samples is None}
-        for depth in dict.fromkeys(job.randomized for job in plain.values()):
-            alike = {index: job for index, job in plain.items() if job.randomized == depth}
-            results |= zip(alike, self._explained(list(alike.values()), depth), strict=True)
+        keys = {index: (_bytes(job.baseline), job.randomized) for index, job in plain.items()}
+        for key in dict.fromkeys(keys.values()):
+            alike = {index: job for index, job in plain.items() if keys[index] == key}
+            results |= zip(alike, self._explained(list(alike.values())), strict=True)
         return [results[index] for index in range(len(jobs))]
 
-    def _explained(self, jobs: Sequence[Job], depth: int) -> list[JobResult]:
-        """Run one batch on the network with ``depth`` random layers."""
-        result = self._engines(depth).run(_batch(jobs, self._device))
+    def _explained(self, jobs: Sequence[Job]) -> list[JobResult]:
+        """Run one batch of jobs that have the same baseline and the same number of random layers."""
+        explainer = self._explainer_for(jobs[0])
+        result = explainer.randomized(jobs[0].randomized).run(self._batch(jobs, explainer))
         explanations = map(_explanation, result.attributions)
         return [
             JobResult(
                 logits,
                 tuple(next(explanations) for _ in job.requests),
-                self._verified(job) if job.verify else None,
+                self._verified(job, explainer) if job.verify else None,
+                baseline_logits=explainer.baseline_logits,
             )
             for job, logits in zip(jobs, result.logits.tolist(), strict=True)
         ]
 
     def _sampled(self, job: Job, samples: Samples) -> JobResult:
-        inputs = _batch([job], self._device).inputs  # (1, C, H, W)
-        result = self._engine.sample(inputs, job.requests, samples, job.max_rows)
+        explainer = self._explainer_for(job)
+        inputs = self._batch([job], explainer).inputs  # (1, …)
+        result = explainer.engine.sample(inputs, job.requests, samples, job.max_rows)
         verified = None
         if job.verify:
-            again = self._reference.sample(inputs, job.requests, samples, job.max_rows)
+            again = explainer.reference.sample(inputs, job.requests, samples, job.max_rows)
             verified = _statistics(again, samples.statistic)
         return JobResult(
             result.logits.tolist(),
             _statistics(result, samples.statistic),
             verified,
             result.sample_logits.float().numpy(),  # (samples, classes)
+            explainer.baseline_logits,
         )
 
-    def _verified(self, job: Job) -> tuple[Explanation, ...]:
-        result = self._reference.run(_batch([job], self._device))
+    def _verified(self, job: Job, explainer: Explainer) -> tuple[Explanation, ...]:
+        result = explainer.reference.run(self._batch([job], explainer))
         return tuple(map(_explanation, result.attributions))
 
-    def _compiled(self) -> "Engine | Reference":
-        """Return the engine, or the reference for a network that the engine cannot compile."""
-        try:
-            return Engine(self._model, *self._bounds)
-        except NotCompilableError:
-            return self._reference
+    def _batch(self, jobs: Sequence[Job], explainer: Explainer) -> Batch:
+        inputs = torch.from_numpy(np.stack([job.input for job in jobs])).to(self._device)  # (B, …)
+        requests = tuple(request for job in jobs for request in job.requests)
+        rows = tuple(row for row, job in enumerate(jobs) for _ in job.requests)
+        return Batch(explainer.inputs(inputs), requests, rows)
+
+    def _explainer_for(self, job: Job) -> Explainer:
+        key = _bytes(job.baseline)
+        return self._explainer if key is None else self._relative_to(key)
+
+    def _compiled_relative_to(self, key: bytes) -> BaselineExplainer:
+        baseline = torch.from_numpy(np.frombuffer(key, np.float32).copy()).to(self._device)
+        return BaselineExplainer(self._model, self._bounds, baseline)
 
     def _check_runs(self, card: ModelCard) -> None:
         """Raise `RefusedToStartError` if the graph cannot be run for an input of the card's size."""
         inputs = torch.from_numpy(card.example_input())[None]
         try:
-            logits = self._engine.run(Batch(inputs.to(self._device), (), ())).logits
+            logits = self._explainer.engine.run(Batch(inputs.to(self._device), (), ())).logits
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AssertionError) as error:
             # for attributes and shapes that do not fit
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -162,6 +176,13 @@ class LocalModel:
                 f"model {card.name}: its {GRAPH} gives scores {tuple(logits.shape)} for one input; its card has "
                 f"{len(card.classes)} classes"
             )
+
+    def _check_baselines(self, card: TableCard) -> None:
+        """Raise `RefusedToStartError` if rows of the table cannot be explained relative to a baseline."""
+        try:
+            with_baseline(self._model, torch.zeros(card.spec.columns))
+        except GraphError as error:
+            raise RefusedToStartError(f"model {card.name}: {error.detail}") from None
 
     def _check_tuned(self) -> None:
         """Raise `RefusedToStartError` if the card's composite cannot be used with the network."""
@@ -173,12 +194,6 @@ class LocalModel:
                 raise RefusedToStartError(
                     f"model {self.description.card.name}: composite {name!r} of its card: {error.message}"
                 ) from None
-
-    @cached_property
-    def _reference(self) -> "Reference":
-        from app.lrp.reference import Reference  # importing Zennit takes seconds
-
-        return Reference(self._model, *self._bounds)
 
 
 def _layer(node: Node) -> LayerDescription:
@@ -205,10 +220,9 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _batch(jobs: Sequence[Job], device: torch.device) -> Batch:
-    inputs = torch.from_numpy(np.stack([job.input for job in jobs])).to(device)  # (B, C, H, W)
-    requests = tuple(request for job in jobs for request in job.requests)
-    return Batch(inputs, requests, tuple(row for row, job in enumerate(jobs) for _ in job.requests))
+def _bytes(baseline: npt.NDArray[Any] | None) -> bytes | None:
+    """Return a baseline as a key."""
+    return None if baseline is None else baseline.astype(np.float32).tobytes()
 
 
 def _explanation(attribution: Attribution) -> Explanation:

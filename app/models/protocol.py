@@ -27,6 +27,10 @@ class Job:
     """Samples of all of ``requests``, of which there is at least one, instead of one explanation each."""
     max_rows: int = 32
     """Most rows of a batch in which samples are computed."""
+    baseline: npt.NDArray[Any] | None = None
+    """Input that ``input`` is compared with, (columns,): relevance is that of the difference. ``None``: it is that
+    of ``input`` itself.
+    """
     randomized: int = 0
     """Number of layers with weights, counted from the output, that have random parameters instead of the
     network's. They are the same ones each time.
@@ -45,6 +49,8 @@ class JobResult:
     """The same explanations by the reference; ``None`` unless requested."""
     sample_logits: npt.NDArray[Any] | None = None
     """Floating-point logits of each sample, (samples, classes); ``None`` without samples."""
+    baseline_logits: list[float] | None = None
+    """Logits of the job's baseline; ``None`` without one."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""What explains one network, for inputs as they are or relative to a baseline."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from app.lrp.attribution import Batch
+from app.lrp.engine.engine import Engine
+from app.lrp.engine.ops.affine import NotCompilableError
+from app.lrp.graph.baseline import with_baseline
+from app.lrp.graph.traced import TracedModel
+from app.models.bounds import Bounds
+from app.models.randomized import RandomizedEngines
+
+if TYPE_CHECKING:
+    from app.lrp.reference import Reference
+
+
+class Explainer:
+    """The engine of a network, its reference, and engines of the network with random layers."""
+
+    baseline_logits: list[float] | None = None
+    """Logits of the baseline; ``None`` without one."""
+
+    def __init__(self, model: TracedModel, bounds: Bounds) -> None:
+        """``bounds``: the smallest and the largest input."""
+        self._model, self._bounds = model, bounds
+        self.engine = self._compiled()
+        self.randomized = RandomizedEngines(model, self.engine, bounds)
+
+    @cached_property
+    def reference(self) -> "Reference":
+        """The reference, whose import takes seconds."""
+        from app.lrp.reference import Reference
+
+        return Reference(self._model, *self._bounds)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Return what the network is given for inputs ``x``, (B, …)."""
+        return x
+
+    def _compiled(self) -> "Engine | Reference":
+        """Return the engine, or the reference for a network that the engine cannot compile."""
+        try:
+            return Engine(self._model, *self._bounds)
+        except NotCompilableError:
+            return self.reference
+
+
+class BaselineExplainer(Explainer):
+    """An `Explainer` of inputs relative to a baseline, see `app.lrp.graph.baseline`."""
+
+    def __init__(self, model: TracedModel, bounds: Bounds, baseline: Tensor) -> None:
+        """``baseline``: an input, (columns,). Raises `GraphError` if the network's input cannot be shifted."""
+        low, high = bounds
+        super().__init__(with_baseline(model, baseline), (low - baseline, high - baseline))
+        self._baseline = baseline
+        (self.baseline_logits,) = self.engine.run(
+            Batch(self.inputs(baseline.unsqueeze(0)), (), ())
+        ).logits.tolist()
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """See `Explainer`."""
+        return x - self._baseline
