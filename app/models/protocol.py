@@ -28,8 +28,8 @@ class Job:
     max_rows: int = 32
     """Most rows of a batch in which samples are computed."""
     baseline: npt.NDArray[Any] | None = None
-    """Input that ``input`` is compared with, (columns,): relevance is that of the difference. ``None``: it is that
-    of ``input`` itself.
+    """Input that ``input`` is compared with, (columns,), so that relevance is that of their difference. ``None``:
+    relevance is that of ``input`` itself.
     """
     randomized: int = 0
     """Number of layers with weights, counted from the output, that have random parameters instead of the
