@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.lrp.graph.graph import BATCH, INPUT, Node, evaluated_shape
+from app.lrp.graph.graph import BATCH, INPUT, TOKENS, Node, evaluated, evaluated_shape
 from app.lrp.graph.traced import TracedModel
 
 Run = Callable[..., Tensor]
@@ -15,16 +15,22 @@ Run = Callable[..., Tensor]
 
 def interpreted(model: TracedModel, x: Tensor) -> Tensor:
     """Return the logits of a network, computed node by node, each value checked against its shape."""
-    values = {INPUT: x}
+    values, free = {INPUT: x}, {BATCH: len(x)}
+    if model.graph.is_of_tokens:
+        free[TOKENS] = x.shape[1]
     for node in model.graph:
         weights = {role: model.weights[name] for role, name in node.weights.items()}
         attributes = {
-            key: evaluated_shape(value, {BATCH: len(x)}) if key == "shape" else value
+            key: evaluated_shape(value, free)
+            if key == "shape"
+            else evaluated(value, free)
+            if key == "stop"
+            else value
             for key, value in node.attributes.items()
             if key not in ("gate", "attention")
         }
         output = run(node, [values[name] for name in node.inputs], weights, attributes)
-        assert output.shape == evaluated_shape(node.shape, {BATCH: len(x)}), node
+        assert output.shape == evaluated_shape(node.shape, free), node
         values[node.name] = output
     return values[model.graph.output.name]
 
@@ -58,6 +64,10 @@ SAME_NAME: dict[str, Run] = {
         name: getattr(torch, name)
         for name in ("sigmoid", "tanh", "exp", "abs", "sub", "div", "matmul", "clamp", "reshape", "pow")
     },
+    **{
+        name: getattr(torch, name)
+        for name in ("maximum", "minimum", "prelu", *("ge", "gt", "le", "lt", "eq", "ne"))
+    },
 }
 
 OTHERS: dict[str, Callable[[list[Tensor], dict[str, Tensor], dict[str, Any]], Tensor]] = {
@@ -65,6 +75,10 @@ OTHERS: dict[str, Callable[[list[Tensor], dict[str, Tensor], dict[str, Any]], Te
     "softmax": lambda x, _, a: x[0].softmax(a["axis"]),
     "add": lambda x, _, __: x[0] + x[1],
     "mul": lambda x, _, __: x[0] * x[1],
+    "where": lambda x, _, __: torch.where(x[0] != 0, x[1], x[2]),
+    "log_softmax": lambda x, _, a: x[0].log_softmax(a["axis"]),
+    "amax": lambda x, _, a: x[0].amax(a["axis"], a["keepdim"]),
+    "cumsum": lambda x, _, a: x[0].cumsum(a["axis"]),
     "mean": lambda x, _, a: x[0].mean(a["axes"], a["keepdim"]),
     "sum": lambda x, _, a: x[0].sum(a["axes"], a["keepdim"]),
     "permute": lambda x, _, a: x[0].permute(a["axes"]),

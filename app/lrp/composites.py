@@ -17,9 +17,10 @@ from app.lrp.overrides import check_count, overridden, parsed_rule
 from app.lrp.rules import CP, EPSILON, GAMMA, NORM, PASS, RULES, AssignedRule, AttentionRule, Rule
 from app.lrp.sources import KOHLBRENNER_2020, MONTAVON_2019
 
-Kind = Literal["convolution", "dense", "proportional", "attention", "other"]
-"""Kind of a layer; the first two have weights. ``attention``: softmax, and products of two values that both
-depend on the network's input.
+Kind = Literal["convolution", "dense", "proportional", "attention", "sequence", "other"]
+"""Kind of a layer; the first two have weights, for which a rule is chosen. ``attention``: softmax, and products
+of two values that both depend on the network's input. ``sequence``: embeddings, LSTM and GRU, which have their
+own rule.
 """
 Chain = Sequence[tuple[str, Kind]]
 """Names and kinds of the layers of a network, in the order in which they run."""
@@ -176,7 +177,7 @@ def resolve(
     with_weights = weighted(chain)
     without_weights = {"proportional": NORM, "attention": attention}
     assigned = {name: AssignedRule(without_weights.get(kind, PASS)) for name, kind in chain}
-    assigned |= _by_role(with_weights, _roles(chosen), values)
+    assigned |= _by_role(chain, _roles(chosen), values)
     assigned |= overridden((*_own_overrides(chosen), *overrides), list(with_weights))
     return Composite(rule, tuple(values.items()), tuple(assigned.items()))
 
@@ -224,14 +225,23 @@ def _roles(chosen: Rule | CompositeDefinition) -> Roles:
     return Roles(above, above, first_dense=chosen.name, first_convolution=chosen.name)
 
 
-def _by_role(weighted: Mapping[str, Kind], roles: Roles, values: Values) -> dict[str, AssignedRule]:
-    """Return the rule of each layer with weights; of ``values`` it gets those that it takes."""
+def _by_role(chain: Chain, roles: Roles, values: Values) -> dict[str, AssignedRule]:
+    """Return the rule of each layer with weights; of ``values`` it gets those that it takes.
+
+    The first one is that whose input is the network's: there is none above embeddings and recurrent layers.
+    """
     assigned: dict[str, AssignedRule] = {}
-    for name, kind in weighted.items():
+    is_first = True
+    for name, kind in chain:
+        if kind == "sequence":
+            is_first = False
+        if kind not in ("convolution", "dense"):
+            continue
         if kind == "convolution":
-            rule = roles.convolution if assigned else roles.first_convolution
+            rule = roles.first_convolution if is_first else roles.convolution
         else:
-            rule = roles.dense if assigned else roles.first_dense
+            rule = roles.first_dense if is_first else roles.dense
+        is_first = False
         own = {parameter.name: parameter.default for parameter in RULES[rule].parameters}
         taken = tuple((key, values.get(key, default)) for key, default in own.items())
         assigned[name] = AssignedRule(rule, taken)

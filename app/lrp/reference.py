@@ -51,8 +51,8 @@ class Reference:
     Networks with operations that Zennit has no rule for are explained in float64.
     """
 
-    def __init__(self, model: TracedModel, low: Tensor, high: Tensor) -> None:
-        """``low`` and ``high``: the smallest and largest input, broadcastable to it.
+    def __init__(self, model: TracedModel, low: Tensor | None = None, high: Tensor | None = None) -> None:
+        """``low`` and ``high``: the smallest and largest input, broadcastable to it, for inputs with bounds.
 
         Raises `GraphError` for an operation that it does not know.
         """
@@ -65,7 +65,7 @@ class Reference:
         self._modules = {node.name: NodeModule(node, weights) for node in model.graph if node.op in FUNCTIONS}
         floating = (tensor.dtype for tensor in weights.values() if tensor.is_floating_point())
         self._dtype = next(floating, torch.float64)
-        self._low, self._high = low, high
+        self._bounds = None if low is None or high is None else (low, high)
 
     @torch.inference_mode(False)
     @torch.enable_grad()
@@ -85,8 +85,8 @@ class Reference:
         composite.position(layer)  # raises for an unknown layer
         x = inputs.detach().clone().to(self._dtype).requires_grad_()
         assigned = dict(composite.layers)
-        with self._hooked(assigned, self._bounds(x)):
-            values, edges = self._run(self._graph.nodes, x, assigned, factors)
+        with self._hooked(assigned, self._bounds_of_first(x)):
+            values, edges = self._run(self._at(x).nodes, x, assigned, factors)
             logits = values[self._graph.output.name]
             put_in = start(logits.detach())
             at_input, relevances = _relevances(x, edges, logits, put_in)
@@ -127,7 +127,7 @@ class Reference:
     @torch.no_grad()
     def _logits(self, inputs: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        values, _ = self._run(self._graph.nodes, inputs.to(self._dtype), {}, {})
+        values, _ = self._run(self._at(inputs).nodes, inputs.to(self._dtype), {}, {})
         return values[self._graph.output.name]
 
     def _run(
@@ -137,34 +137,31 @@ class Reference:
         assigned: Mapping[str, AssignedRule],
         factors: Mapping[int, Tensor],
     ) -> tuple[Mapping[str, Tensor], Edges]:
-        """Return the outputs of the first nodes of the graph, and the inputs of each of them."""
-        symbols = self._symbols(x)
+        """Return the outputs of the graph's first nodes for the size of ``x``, and the inputs of each of them."""
         values, edges = {INPUT: x}, dict[str, tuple[Tensor, ...]]()
         for index, node in enumerate(nodes):
             inputs = tuple(values[name].view_as(values[name]) for name in node.inputs)
-            z = self._applied(node, assigned.get(node.name, AssignedRule(PASS)), inputs, symbols)
+            z = self._applied(node, assigned.get(node.name, AssignedRule(PASS)), inputs, len(x))
             values[node.name] = Dropped.apply(z, factors[index]) if index in factors else z
             edges[node.name] = inputs
         return values, edges
 
-    def _applied(
-        self, node: Node, rule: AssignedRule, inputs: tuple[Tensor, ...], symbols: Mapping[str, int]
-    ) -> Tensor:
+    def _applied(self, node: Node, rule: AssignedRule, inputs: tuple[Tensor, ...], batch: int) -> Tensor:
         """Return the output of a node."""
         if node.op in OWN_FUNCTIONS:
             weights = {role: self._weights[name] for role, name in node.weights.items()}
             return OWN_FUNCTIONS[node.op](node, rule, inputs, weights)
         if node.op in SUMS:
             inputs = (torch.stack(torch.broadcast_tensors(*inputs), -1),)
-        shape = node.attributes.get("shape")
-        sizes = {} if shape is None else {"shape": evaluated_shape(shape, symbols)}
+        sizes = {key: node.attributes[key] for key in ("shape", "stop") if key in node.attributes}
+        if "shape" in sizes:
+            sizes["shape"] = evaluated_shape(sizes["shape"], {BATCH: batch})
         z: Tensor = self._modules[node.name](*inputs, **sizes)
         return z
 
-    def _symbols(self, x: Tensor) -> dict[str, int]:
-        """Return the numbers of the symbols in the graph's sizes, for the network's input ``x``."""
-        sizes = zip(self._graph.input_shape, x.shape, strict=True)
-        return {BATCH: len(x), **{size: number for size, number in sizes if isinstance(size, str)}}
+    def _at(self, x: Tensor) -> Graph:
+        """Return the graph for the size of an input ``x``."""
+        return specialized(self._graph, x.shape[1:])
 
     def _by_row(
         self, relevances: Mapping[str, tuple[Tensor | None, ...]], x: Tensor
@@ -174,7 +171,7 @@ class Reference:
         ``relevances`` are those of the inputs of each node, shaped like them. The sums (B, layers) are over all
         inputs. The maps (B, …), by layer, are those of the first input that has relevance.
         """
-        graph = specialized(self._graph, x.shape[1:])
+        graph = self._at(x)
         layout = dict(zip((INPUT, *graph.by_name), layouts(graph), strict=True))
         sums, maps = [], {}
         for name in self._layers:
@@ -191,24 +188,29 @@ class Reference:
         """Return inputs (n, …) and factors of dropout nodes of the samples with these ``numbers``."""
         x = x.to(self._dtype)
         if samples.sampling is Sampling.NOISE:
-            return noisy(x, samples, numbers, self._high - self._low), {}
-        graph = specialized(self._graph, x.shape[1:])
+            assert self._bounds is not None, "noise is refused for inputs without bounds"
+            low, high = self._bounds
+            return noisy(x, samples, numbers, high - low), {}
+        graph = self._at(x)
         dropouts = active_dropouts(graph, layouts(graph))
         return x.expand(len(numbers), *x.shape[1:]), factors_of(dropouts, x, samples, numbers)
 
     @torch.no_grad()
-    def _bounds(self, x: Tensor) -> Bounds:
+    def _bounds_of_first(self, x: Tensor) -> Bounds | None:
         """Return the bounds of the input of the first layer with weights, for the network's input ``x``."""
-        low, high = (bound.to(x).expand_as(x) for bound in (self._low, self._high))
-        first = next((node for node in self._graph if node.op in WEIGHTED), None)
+        if self._bounds is None:
+            return None
+        low, high = (bound.to(x).expand_as(x) for bound in self._bounds)
+        nodes = self._at(x).nodes
+        first = next((node for node in nodes if node.op in WEIGHTED), None)
         if first is None:
             return low, high
-        below = self._graph.nodes[: self._graph.nodes.index(first)]
+        below = nodes[: nodes.index(first)]
         low, high = (self._run(below, bound, {}, {})[0][first.inputs[0]] for bound in (low, high))
         return low, high
 
     @contextmanager
-    def _hooked(self, assigned: Mapping[str, AssignedRule], bounds: Bounds) -> Iterator[None]:
+    def _hooked(self, assigned: Mapping[str, AssignedRule], bounds: Bounds | None) -> Iterator[None]:
         """Register the hooks of all nodes; they are removed on exit, also after an exception."""
         with ExitStack() as stack:
             for node in layer_nodes(self._graph):
@@ -257,7 +259,7 @@ def _alike(requests: Sequence[ExplanationRequest]) -> Iterable[list[int]]:
     return kinds.values()
 
 
-def _hooks(node: Node, rule: AssignedRule, bounds: Bounds) -> Iterable[Hook]:
+def _hooks(node: Node, rule: AssignedRule, bounds: Bounds | None) -> Iterable[Hook]:
     """Return the hook that makes a node follow ``rule``; none where relevance follows the gradient."""
     if rule.name == lrp_rules.NORM:
         return (zennit_rules.Norm(),)

@@ -174,4 +174,4 @@ def reference_name(graph: Graph) -> str:
 
 def stabilized(z: Tensor) -> Tensor:
     """Return s(z) = z + ε · sgn(z), sgn(0) = +1."""
-    return z + torch.where(z < 0, -STABILIZER, STABILIZER)
+    return z + STABILIZER * torch.where(z < 0, -1, 1).to(z)

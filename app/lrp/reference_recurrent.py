@@ -3,7 +3,7 @@
 The rules are those of Arras et al. 2017: gates get no relevance, sums divide it by LRP-ε.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -102,25 +102,38 @@ def gru_states(x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
 
 
 def recurrent(cell: Cell) -> Callable[[Node, AssignedRule, tuple[Tensor, ...], Mapping[str, Tensor]], Tensor]:
-    """Return the function of a node with this cell: (B, T, in) or (T, B, in) -> (…, directions · H)."""
+    """Return the function of a node with this cell: (B, T, in) or (T, B, in) -> (…, directions · H).
+
+    With a mask (B, T), each row runs to its own end alone, and its last output is that of all steps behind it.
+    """
 
     def output(
         node: Node, _: AssignedRule, inputs: tuple[Tensor, ...], weights: Mapping[str, Tensor]
     ) -> Tensor:
-        (x,), given = inputs, node.attributes
-        x = x.transpose(0, 1) if given["batch_first"] else x
-        for layer in range(given["num_layers"]):
-            states = [cell(x, _of(weights, f"_l{layer}"))]
-            if given["bidirectional"]:
-                states.append(cell(x.flip(0), _of(weights, f"_l{layer}_reverse")).flip(0))
-            x = torch.cat(states, 2)
-        return x.transpose(0, 1) if given["batch_first"] else x
+        x, axis = inputs[0], 0 if node.attributes["batch_first"] else 1
+        rows = [row.unsqueeze(1) for row in x.unbind(axis)]  # (T, 1, in) each
+        lengths = [len(row) for row in rows]
+        if len(inputs) > 1:
+            lengths = [max(1, int(own.count_nonzero())) for own in inputs[1]]
+        suffixes = ("", "_reverse") if node.attributes["bidirectional"] else ("",)
+        directions = [_of(weights, suffix) for suffix in suffixes]
+        outputs = [_row(cell, directions, x, end) for x, end in zip(rows, lengths, strict=True)]
+        return torch.cat(outputs, 1).transpose(0, 1) if axis == 0 else torch.cat(outputs, 1)
 
     return output
 
 
+def _row(cell: Cell, directions: Sequence[Mapping[str, Tensor]], x: Tensor, end: int) -> Tensor:
+    """Return the output of one row, (T, 1, in) -> (T, 1, directions · H), which ends after step ``end``."""
+    own = x[:end]
+    states = [cell(own, directions[0])]
+    states += [cell(own.flip(0), weights).flip(0) for weights in directions[1:]]
+    output = torch.cat(states, 2)
+    return torch.cat([output, output[-1:].expand(len(x) - end, -1, -1)])
+
+
 def _of(weights: Mapping[str, Tensor], suffix: str) -> dict[str, Tensor]:
-    """Return the weights of one layer in one direction; biases that there are not are 0."""
+    """Return the weights of one direction; biases that there are not are 0."""
     u = weights[f"weight_hh{suffix}"]
     return {
         "weight_ih": weights[f"weight_ih{suffix}"],
@@ -137,4 +150,4 @@ def _gated(gate: Tensor, signal: Tensor) -> Tensor:
 
 def _stabilized(z: Tensor) -> Tensor:
     """Return s(z) = z + ε · sgn(z), sgn(0) = +1."""
-    return z + torch.where(z < 0, -EPSILON, EPSILON)
+    return z + EPSILON * torch.where(z < 0, -1, 1).to(z)

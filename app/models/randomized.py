@@ -91,6 +91,13 @@ def _reset_norm(new: Mapping[str, Tensor]) -> None:
         tensor.fill_(1.0 if role in ("weight", "scale") else 0.0)
 
 
+def _reset_recurrent(new: Mapping[str, Tensor]) -> None:
+    """Initialise a layer as ``torch.nn.RNNBase.reset_parameters`` does."""
+    bound = 1 / math.sqrt(new["weight_hh"].shape[1])
+    for tensor in new.values():
+        nn.init.uniform_(tensor, -bound, bound)
+
+
 def _reset_embedding(new: Mapping[str, Tensor]) -> None:
     nn.init.normal_(new["weight"])
 
@@ -100,6 +107,7 @@ RESETS: Mapping[str, Callable[[Mapping[str, Tensor]], None]] = MappingProxyType(
         **dict.fromkeys(("conv1d", "conv2d", "linear"), _reset_layer),
         **dict.fromkeys(("batch_norm", "layer_norm", "group_norm", "rms_norm"), _reset_norm),
         "embedding": _reset_embedding,
+        **dict.fromkeys(("lstm", "gru"), _reset_recurrent),
     }
 )
 """Initialisation of the weights of an operation, by role and in place."""

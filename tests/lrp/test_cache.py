@@ -67,7 +67,7 @@ def test_a_sweep_of_a_parameter_leaves_the_default_and_stays_within_the_bound(
     monkeypatch.setattr(compilation, "MIN_WEIGHT_BYTES", 0)
     low, high = torch.full((1, 3, 1, 1), -2.0), torch.full((1, 3, 1, 1), 2.0)
     model = traced(MiniVGG(), *SHAPE)
-    network, chain = CompiledNetwork(model, low, high), kinds(model.graph)
+    network, chain = CompiledNetwork(model, (low, high)), kinds(model.graph)
     before = network.steps(resolve(chain, default, {}, ()), SHAPE, F32)
     for number in range(40):
         composite = resolve(chain, "gamma", {"gamma": 1 + number / 100}, ("features.*:zero",))
@@ -129,7 +129,7 @@ def test_all_weights_of_a_composite_are_kept_however_large_the_network(
 ) -> None:
     monkeypatch.setattr(compilation, "MIN_WEIGHT_BYTES", 0)
     model = traced(MiniVGG(), *SHAPE)
-    network = CompiledNetwork(model, torch.full((1, 3, 1, 1), -2.0), torch.full((1, 3, 1, 1), 2.0))
+    network = CompiledNetwork(model, (torch.full((1, 3, 1, 1), -2.0), torch.full((1, 3, 1, 1), 2.0)))
     resolved = resolve(kinds(model.graph), composite, {}, ())
     first, second = (network.steps(resolved, SHAPE, F32) for _ in range(2))
     assert all(a is b for a, b in zip(first, second, strict=True))

@@ -19,6 +19,7 @@ from app.lrp.rules import AssignedRule
 
 EPSILON = 1e-6
 N = 3  # rows
+F64 = torch.float64
 
 Inputs = tuple[Tensor, ...]
 Forward = Callable[..., Tensor]
@@ -100,6 +101,8 @@ class Case:
     """Inputs that get relevance."""
     constants: tuple[int, ...] = ()
     """Inputs that do not depend on the network's."""
+    clamped: tuple[int, ...] = ()
+    """Inputs that have zeros and no negative values."""
     rule: str = "pass"
     row_axes: tuple[int, ...] | None = None
     """Batch axis of each input, and of the output; none if all are 0."""
@@ -112,10 +115,11 @@ class Case:
     def operation(self) -> Operation:
         needed = tuple(index not in self.constants for index in range(len(self.shapes)))
         node = Node("node", self.op, tuple("abc"[: len(self.shapes)]), (), self.attributes)
-        return OPERATIONS[self.op](OperationContext(node, self.weights, AssignedRule(self.rule), needed))
+        return OPERATIONS[self.op](OperationContext(node, self.weights, AssignedRule(self.rule), needed, F64))
 
     def inputs(self) -> Inputs:
-        return tuple(drawn(*shape, seed=seed) for seed, shape in enumerate(self.shapes))
+        drawn_inputs = (drawn(*shape, seed=seed) for seed, shape in enumerate(self.shapes))
+        return tuple(x.clamp(min=0) if index in self.clamped else x for index, x in enumerate(drawn_inputs))
 
     def relevance(
         self, inputs: Inputs, R: Tensor, shapes: tuple[torch.Size, ...]
@@ -173,6 +177,13 @@ POINTWISE = (
     ),
     pointwise_case("silu", lambda x: x / (1 + (-x).exp())),
     pointwise_case("mish", lambda x: x * torch.tanh(torch.log1p(x.exp()))),
+    Case(
+        "prelu",
+        ((N, 4, 5),),
+        lambda x: torch.where(x > 0, x, 0.3 * x),
+        passed,
+        weights={"weight": torch.full((1,), 0.3, dtype=torch.double)},
+    ),
     pointwise_case("softplus", lambda x: torch.log1p(x.exp())),
     pointwise_case("sigmoid", lambda x: 1 / (1 + (-x).exp())),
     pointwise_case("hardsigmoid", lambda x: (x + 3).clamp(0, 6) / 6),
@@ -246,6 +257,39 @@ ARITHMETIC = (
     Case("div", (ROW, IMAGE), lambda a, b: a / b, passed),
     Case("div", (TOKENS, ()), lambda a, b: a / b, passed, constants=(1,)),
     Case("div", ((), TOKENS), lambda a, b: a / b, passed, receivers=(), constants=(0,)),
+    Case("maximum", (IMAGE, ROW), torch.maximum, adjoint, receivers=(0, 1)),
+    Case("minimum", (ROW, IMAGE), torch.minimum, adjoint, receivers=(0, 1)),
+    Case("minimum", (TOKENS, (4, 5)), torch.minimum, adjoint, constants=(1,)),
+)
+CHOICES = (
+    *(
+        Case(
+            "where",
+            (ROW, IMAGE, IMAGE),
+            lambda c, a, b: torch.where(c != 0, a, b),
+            adjoint,
+            receivers=receivers,
+            constants=tuple({0, 1, 2} - {*receivers}),
+            clamped=(0,),
+        )
+        for receivers in ((1, 2), (1,), (2,))
+    ),
+    Case(
+        "where",
+        ((4, 5), TOKENS, ()),
+        lambda c, a, b: torch.where(c != 0, a, b),
+        adjoint,
+        receivers=(1,),
+        constants=(0, 2),
+        clamped=(0,),
+    ),
+    *(
+        Case(
+            op, (TOKENS, TOKENS), lambda a, b, op=op: getattr(torch, op)(a, b).double(), adjoint, receivers=()
+        )
+        for op in ("ge", "gt", "le", "lt", "eq", "ne")
+    ),
+    Case("cumsum", (TOKENS,), lambda x: x.cumsum(1), adjoint, {"axis": 1}, receivers=(), constants=(0,)),
 )
 PRODUCTS_OF_MATRICES = (
     Case("matmul", (WEIGHTS, MATRIX), torch.matmul, half_proportional, receivers=(0, 1), rule="cp"),
@@ -288,6 +332,8 @@ REDUCTIONS = (
         for order, keepdim in ((2.0, True), (1.0, False), (3.0, False))
     ),
     Case("sum", (TOKENS,), lambda x: x.sum(2, True), proportional, {"axes": [-1], "keepdim": True}),
+    Case("amax", (TOKENS,), lambda x: x.amax(1), adjoint, {"axis": 1, "keepdim": False}),
+    Case("amax", (IMAGE,), lambda x: x.amax(-1, True), adjoint, {"axis": -1, "keepdim": True}),
 )
 MOVEMENT = (
     moved("identity", TOKENS, lambda x: x),
@@ -386,14 +432,18 @@ POOLING = (
         {"output_size": [2, 4]},
     ),
 )
-CASES = (*POINTWISE, *POOLING, *NORMS, *ARITHMETIC, *PRODUCTS_OF_MATRICES, *REDUCTIONS, *MOVEMENT)
+CASES = (*POINTWISE, *POOLING, *NORMS, *ARITHMETIC, *CHOICES, *PRODUCTS_OF_MATRICES, *REDUCTIONS, *MOVEMENT)
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def is_same_for_all_rows(case: Case, index: int) -> bool:
+    return index in case.constants and case.shapes[index][:1] != (N,)
 
 
 def selected(case: Case, inputs: Inputs, row: int) -> Inputs:
     axes = case.row_axes or (0,) * (len(inputs) + 1)
     return tuple(
-        x if index in case.constants else x.narrow(axis, row, 1)
+        x if is_same_for_all_rows(case, index) else x.narrow(axis, row, 1)
         for index, (x, axis) in enumerate(zip(inputs, axes[:-1], strict=True))
     )
 
@@ -452,7 +502,8 @@ def test_a_row_that_all_share_is_broadcast(case: Case) -> None:
     one = selected(case, case.inputs(), 1)
     axes = case.row_axes or (0,) * (len(one) + 1)
     all_rows = tuple(
-        x if index in case.constants else torch.cat([x] * N, axes[index]) for index, x in enumerate(one)
+        x if is_same_for_all_rows(case, index) else torch.cat([x] * N, axes[index])
+        for index, x in enumerate(one)
     )
     R = drawn(*case.definition(*all_rows).shape, seed=5)
     expected = case.relevance(all_rows, R, shapes_of(all_rows))
@@ -534,7 +585,9 @@ def test_masks_absorb_nothing() -> None:
 def test_constants_return_their_value_and_know_its_sign() -> None:
     for value, sign in ((torch.tensor([0.0, 1.0]), Sign.NONNEGATIVE), (torch.tensor([-1.0, 1.0]), Sign.ANY)):
         node = Node("node", "constant", (), (2,), {}, {"value": "value"})
-        constant = OPERATIONS["constant"](OperationContext(node, {"value": value}, AssignedRule("pass"), ()))
+        constant = OPERATIONS["constant"](
+            OperationContext(node, {"value": value}, AssignedRule("pass"), (), F64)
+        )
         assert constant.forward()[0] is value
         assert constant.sign is sign
 
@@ -552,7 +605,7 @@ def test_tokens_get_the_sum_over_the_dimensions_of_their_vectors() -> None:
     tokens, weight = torch.tensor([[3, 0, 3]]), drawn(4, 5, seed=1)
     node = Node("node", "embedding", ("input",), ("B", 3, 5))
     operation = OPERATIONS["embedding"](
-        OperationContext(node, {"weight": weight}, AssignedRule("pass"), (True,))
+        OperationContext(node, {"weight": weight}, AssignedRule("pass"), (True,), F64)
     )
     z, extra = operation.forward(tokens)
     assert torch.equal(z, weight[tokens])

@@ -21,8 +21,7 @@ NETWORKS: list[dict[str, Any]] = [
     {},
     {"bias": False},
     {"bidirectional": True},
-    {"num_layers": 2, "batch_first": True},
-    {"num_layers": 3, "bidirectional": True, "batch_first": True},
+    {"bidirectional": True, "batch_first": True},
 ]
 each_network = pytest.mark.parametrize("options", NETWORKS, ids=str)
 each_kind = pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
@@ -87,25 +86,14 @@ def gru_direction(w: list[Array], x: Array, R: Array) -> tuple[Array, Array]:
 def by_numpy(module: nn.LSTM | nn.GRU, x: Array, R: Array) -> Array:
     """Relevance of one sequence (T, in)."""
     direction = lstm_direction if isinstance(module, nn.LSTM) else gru_direction
-    inputs = [x]
     suffixes = ("", "_reverse") if module.bidirectional else ("",)
-    weights = [[weights_of(module, f"l{layer}{s}") for s in suffixes] for layer in range(module.num_layers)]
-    nothing = np.zeros((len(x), HIDDEN))
-    for layer in weights:
-        states = [
-            direction(w, inputs[-1][::s], nothing)[0][::s] for w, s in zip(layer, (1, -1), strict=False)
-        ]
-        inputs.append(np.concatenate(states, 1))
-    for layer, below in zip(weights[::-1], inputs[-2::-1], strict=True):
-        parts = np.split(R, len(layer), 1)
-        R = sum(
-            (
-                direction(w, below[::s], part[::s])[1][::s]
-                for w, s, part in zip(layer, (1, -1), parts, strict=False)
-            ),
-            start=np.zeros_like(below),
-        )
-    return R
+    return sum(
+        (
+            direction(weights_of(module, f"l0{suffix}"), x[::s], part[::s])[1][::s]
+            for suffix, s, part in zip(suffixes, (1, -1), np.split(R, len(suffixes), 1), strict=False)
+        ),
+        start=np.zeros_like(x),
+    )
 
 
 def weights_of(module: nn.Module, suffix: str) -> list[Array]:
@@ -136,10 +124,11 @@ def by_engine(
     module: nn.LSTM | nn.GRU, x: Tensor, R: Tensor, shape: torch.Size
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output, relevance, and what is absorbed."""
-    attributes = {name: getattr(module, name) for name in ("num_layers", "bidirectional", "batch_first")}
-    weights = {name: weight.detach() for name, weight in module.named_parameters()}
+    attributes = {name: getattr(module, name) for name in ("bidirectional", "batch_first")}
+    weights = {name.replace("_l0", ""): weight.detach() for name, weight in module.named_parameters()}
     node = Node("node", type(module).__name__.lower(), ("input",), (), attributes)
-    operation = OPERATIONS[node.op](OperationContext(node, weights, AssignedRule("pass"), (True,)))
+    context = OperationContext(node, weights, AssignedRule("pass"), (True,), x.dtype)
+    operation = OPERATIONS[node.op](context)
     with torch.inference_mode():
         forward = operation.forward(x)
         found = operation.relevance(R, Values(x, forward, shape))
@@ -170,7 +159,7 @@ def test_outputs_and_relevance(kind: type[nn.LSTM | nn.GRU], options: dict[str, 
 
 @each_kind
 def test_a_row_that_all_share_is_broadcast(kind: type[nn.LSTM | nn.GRU]) -> None:
-    module = network(kind, {"num_layers": 2, "bidirectional": True, "batch_first": True})
+    module = network(kind, {"bidirectional": True, "batch_first": True})
     x = torch.randn(1, T, WIDTH, dtype=torch.double)
     R = torch.randn(3, T, 2 * HIDDEN, dtype=torch.double)
     repeated = x.expand(3, -1, -1)

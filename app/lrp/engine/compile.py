@@ -29,8 +29,9 @@ from app.lrp.graph.symbols import specialized
 from app.lrp.graph.traced import TracedModel
 from app.lrp.rules import PASS, RULES, AssignedRule
 
-SHAPES_CACHED = 4
-"""Input shapes and precisions that are cached."""
+SHAPES_CACHED = 16
+"""Input shapes and precisions that are cached: the lengths that texts are padded to, up to 128 tokens."""
+Bounds = tuple[Tensor, Tensor]
 COMPOSITES_CACHED = 64
 """Composites whose steps are known; weights are not kept with them."""
 MIN_WEIGHT_BYTES, MAX_COPIES = 2**29, 4
@@ -77,10 +78,10 @@ class CompiledNetwork:
     Raises `NotCompilableError` for nodes that have no operation here.
     """
 
-    def __init__(self, model: TracedModel, low: Tensor, high: Tensor) -> None:
-        """``low`` and ``high``: the smallest and largest input, broadcastable to it."""
+    def __init__(self, model: TracedModel, bounds: Bounds | None) -> None:
+        """``bounds``: the smallest and largest input, broadcastable to it; ``None`` for inputs without bounds."""
         _check(model.graph)
-        self._model, self._low, self._high = model, low, high
+        self._model, self._bounds = model, bounds
         self.wiring = wiring_of(model.graph)
         count = SHAPES_CACHED * len(model.graph.nodes)
         self._graph = lru_cache(SHAPES_CACHED)(lambda shape: specialized(model.graph, shape))
@@ -99,8 +100,21 @@ class CompiledNetwork:
 
     @property
     def input_range(self) -> Tensor:
-        """Largest minus smallest input, broadcastable to it."""
-        return self._high - self._low
+        """See `Network`."""
+        low, high = self._known_bounds
+        return high - low
+
+    def precision(self, dtype: torch.dtype) -> torch.dtype:
+        """See `Network`."""
+        if dtype.is_floating_point:
+            return dtype
+        own = (weight.dtype for weight in self._model.weights.values() if weight.is_floating_point())
+        return next(own, torch.float32)
+
+    @property
+    def _known_bounds(self) -> Bounds:
+        assert self._bounds is not None, "rules that need bounds are refused for inputs without"
+        return self._bounds
 
     @torch.inference_mode()
     def steps(self, composite: Composite, shape: torch.Size, dtype: torch.dtype) -> Steps:
@@ -154,7 +168,8 @@ class CompiledNetwork:
         """Compile a node without weights of its own, or whose rule cannot be chosen."""
         node = self._graph(shape).nodes[index]
         needed = tuple(self.wiring.depends[value] for value in self.wiring.inputs[index])
-        return OPERATIONS[node.op](OperationContext(node, self._tensors(node, dtype), rule, needed))
+        tensors = self._tensors(node, dtype)
+        return OPERATIONS[node.op](OperationContext(node, tensors, rule, needed, dtype))
 
     def _compile_unweighted(
         self, index: int, rule: AssignedRule, shape: torch.Size, dtype: torch.dtype
@@ -173,13 +188,12 @@ class CompiledNetwork:
 
     def _facts(self, index: int, shape: torch.Size, dtype: torch.dtype) -> InputFacts:
         value = self.wiring.inputs[index][0]
-        return InputFacts(
-            self.layouts(shape)[value],
-            lambda: (
-                self._extreme(value, self._low, shape, dtype),
-                self._extreme(value, self._high, shape, dtype),
-            ),
-        )
+
+        def extremes() -> Bounds:
+            low, high = self._known_bounds
+            return self._extreme(value, low, shape, dtype), self._extreme(value, high, shape, dtype)
+
+        return InputFacts(self.layouts(shape)[value], extremes)
 
     def _extreme(self, value: int, edge: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """Return a value for the smallest or the largest input, (1, …).

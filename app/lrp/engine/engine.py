@@ -40,9 +40,10 @@ class Engine:
 
     name = "lrpserve"
 
-    def __init__(self, model: TracedModel, low: Tensor, high: Tensor) -> None:
-        """``low`` and ``high``: the smallest and largest input, broadcastable to it."""
-        self._network: Network = CompiledNetwork(model, low, high)
+    def __init__(self, model: TracedModel, low: Tensor | None = None, high: Tensor | None = None) -> None:
+        """``low`` and ``high``: the smallest and largest input, broadcastable to it, for inputs with bounds."""
+        bounds = None if low is None or high is None else (low, high)
+        self._network: Network = CompiledNetwork(model, bounds)
 
     def joined(self, upper: "Engine", first: str) -> "Engine":
         """Return an engine with the nodes of ``upper`` from the layer named ``first`` on.
@@ -63,7 +64,7 @@ class Engine:
         """
         composite.position(layer)  # raises if there is no such layer
         rows = range(len(inputs))
-        steps = self._network.steps(composite, inputs.shape[1:], inputs.dtype)
+        steps = self._steps(composite, inputs)
         forward = forward_pass(self._network, inputs, [steps])
         logits = forward.logits
         relevance = put_in = start(logits)
@@ -93,7 +94,7 @@ class Engine:
         That is, by name, the share of biases, constants and stabilizers. The sum over all layers is the leak.
         ``start`` is as in `attribute`.
         """
-        steps = self._network.steps(composite, x.shape[1:], x.dtype)
+        steps = self._steps(composite, x)
         forward = forward_pass(self._network, x, [steps])
         put_in = start(forward.logits)  # (1, C)
         total = put_in.sum()
@@ -106,8 +107,7 @@ class Engine:
     @torch.inference_mode()
     def run(self, batch: Batch) -> BatchAttributions:
         """Return everything that is requested of the inputs of ``batch``, by one forward pass."""
-        shape, dtype = batch.inputs.shape[1:], batch.inputs.dtype
-        steps = {r.composite: self._network.steps(r.composite, shape, dtype) for r in batch.requests}
+        steps = {r.composite: self._steps(r.composite, batch.inputs) for r in batch.requests}
         forward = forward_pass(self._network, batch.inputs, list(steps.values()))
         logits = forward.logits  # (B, C)
         if not batch.requests:
@@ -127,8 +127,7 @@ class Engine:
 
         Target and output relevance come from a pass without dropout and noise, and are those of all samples.
         """
-        shape, dtype = inputs.shape[1:], inputs.dtype
-        steps = {r.composite: self._network.steps(r.composite, shape, dtype) for r in requests}
+        steps = {r.composite: self._steps(r.composite, inputs) for r in requests}
         plain = forward_pass(self._network, inputs, list(steps.values()), keeps_all=True)
         put_in = output_relevance(requests)(plain.logits.expand(len(requests), -1))  # (requests, C)
         order = sorted_by_steps([steps[request.composite] for request in requests])
@@ -147,6 +146,9 @@ class Engine:
         names = self._network.wiring.layers
         maps = (SampledAttribution.of(names, *one) for one in zip(put_in.cpu(), found, strict=True))
         return SampledAttributions(plain.logits[0].cpu(), torch.cat(logits), tuple(maps))
+
+    def _steps(self, composite: Composite, inputs: Tensor) -> Steps:
+        return self._network.steps(composite, inputs.shape[1:], self._network.precision(inputs.dtype))
 
     def _attributions(
         self,

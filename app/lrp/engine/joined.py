@@ -35,6 +35,10 @@ class JoinedNetwork:
         """See `Network`."""
         return self.lower.input_range
 
+    def precision(self, dtype: torch.dtype) -> torch.dtype:
+        """See `Network`."""
+        return self.lower.precision(dtype)
+
     def layouts(self, shape: torch.Size) -> Sequence[Layout]:
         """See `Network`."""
         return self.lower.layouts(shape)

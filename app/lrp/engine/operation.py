@@ -42,8 +42,9 @@ class OperationContext:
     rule: AssignedRule
     """The node's rule; operations that have only one ignore it."""
     needed: tuple[bool, ...]
-    """For each input, whether relevance of it is needed. It is not for values that do not depend on the network's
-    input."""
+    """For each input, whether relevance of it is needed. It is not for values that carry none."""
+    dtype: torch.dtype
+    """Precision of what is computed."""
 
 
 class Values(Protocol):

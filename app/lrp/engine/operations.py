@@ -6,6 +6,7 @@ from app.lrp.engine.operation import Compile
 from app.lrp.engine.ops import (
     attention,
     embedding,
+    logic,
     movement,
     norms,
     passing,
@@ -20,6 +21,7 @@ from app.lrp.engine.ops import (
 OPERATIONS: Mapping[str, Compile] = {
     **attention.OPERATIONS,
     **embedding.OPERATIONS,
+    **logic.OPERATIONS,
     **movement.OPERATIONS,
     **norms.OPERATIONS,
     **passing.OPERATIONS,

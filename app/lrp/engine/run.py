@@ -168,7 +168,7 @@ def resumed(
     ``factors`` (B, …) multiply the output of the node of that index. Values that are not ``kept`` are freed when
     their last user has run.
     """
-    wiring, shape, dtype = begun.wiring, begun.shape, begun.inputs.dtype
+    wiring, shape, dtype = begun.wiring, begun.shape, network.precision(begun.inputs.dtype)
     run = begun.copy()
     for index in range(len(run.extras), len(wiring.inputs)):
         rectified = bool(steps) and all(_is_rectified(wiring, index, chain) for chain in steps)

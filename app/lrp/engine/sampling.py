@@ -28,6 +28,6 @@ def sampled_pass(
         inputs = noisy(plain.inputs, samples, numbers, network.input_range)
         return forward_pass(network, inputs, steps)
     dropouts = network.dropouts(plain.shape)
-    factors = factors_of(dropouts, plain.inputs, samples, numbers)
+    factors = factors_of(dropouts, plain.logits, samples, numbers)
     kept = range(len(plain.layouts))
     return resumed(network, plain.until(dropouts[0].index), steps, factors, kept)

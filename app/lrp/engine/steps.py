@@ -48,7 +48,10 @@ class Network(Protocol):
 
     @property
     def input_range(self) -> Tensor:
-        """Largest minus smallest input, broadcastable to it."""
+        """Largest minus smallest input, broadcastable to it; only for inputs with bounds."""
+
+    def precision(self, dtype: torch.dtype, /) -> torch.dtype:
+        """Return the precision for inputs of a type: the same, or that of the weights for numbers of tokens."""
 
     def layouts(self, shape: torch.Size, /) -> Sequence[Layout]:
         """Return the layouts of all values for inputs of ``shape``, without the batch axis."""

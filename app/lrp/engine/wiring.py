@@ -17,15 +17,15 @@ class Wiring:
     names: tuple[str, ...]
     """Of the nodes."""
     is_layer: tuple[bool, ...]
-    """Whether the node is a layer: those whose value depends on the network's input are."""
+    """Whether the node is a layer: those whose value carries relevance are."""
     inputs: tuple[tuple[int, ...], ...]
     """Values that each node reads."""
     users: tuple[tuple[int, ...], ...]
     """Nodes that read each value."""
     depends: tuple[bool, ...]
-    """Whether each value depends on the network's input."""
+    """Whether each value carries relevance, see `Graph.relevant`."""
     first: tuple[int, ...]
-    """Which of its inputs relevance at a node is of: the first that depends on the network's input."""
+    """Which of its inputs relevance at a node is of: the first that carries any."""
     rectifiers: Mapping[int, int]
     """Nodes with weights that only a ReLU reads, and that ReLU."""
 
@@ -47,9 +47,8 @@ def wiring_of(graph: Graph) -> Wiring:
     users = tuple(
         tuple(numbers[user.name] - 1 for user in graph_users) for graph_users in graph.users.values()
     )
-    depends = [True]
-    for read in inputs:
-        depends.append(any(depends[value] for value in read))
+    relevant = graph.relevant
+    depends = [name in relevant for name in numbers]
     rectifiers = {
         i: users[i + 1][0]
         for i, node in enumerate(graph)

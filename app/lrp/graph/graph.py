@@ -6,7 +6,7 @@ Operations and attributes have the names of PyTorch's operators wherever there i
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,8 @@ INPUT = "input"
 """Name of the network's input, which is no node."""
 BATCH = "B"
 """Symbol of the batch size."""
+TOKENS = "T"
+"""Symbol of the number of tokens, where the network's input is tokens: their numbers, (B, T)."""
 FORMAT = 1
 """Version of the JSON form."""
 
@@ -57,6 +59,15 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
         "pow": "exponent (a number).",
         "vector_norm": "The norm of order ord over axes. ord, axes, keepdim.",
         "softmax": "axis.",
+        **dict.fromkeys(
+            ("ge", "gt", "le", "lt", "eq", "ne"),
+            "Two inputs, broadcast: 1 where it holds, else 0, as numbers.",
+        ),
+        "where": "Three inputs, broadcast: the second where the first is not 0, else the third.",
+        "maximum": "Two inputs, broadcast.",
+        "minimum": "Two inputs, broadcast.",
+        "prelu": "Weights: weight, of each channel of axis 1 or one.",
+        "cumsum": "axis.",
         "add": "Two inputs, broadcast.",
         "sub": "Two inputs, broadcast: the first minus the second.",
         "mul": "Two inputs, broadcast. gate: index of the input that is a gate, if one is.",
@@ -72,6 +83,7 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
         "adaptive_max_pool2d": "output_size (list).",
         "mean": "axes, keepdim.",
         "sum": "axes, keepdim.",
+        "amax": "axis, keepdim.",
         "reshape": "shape, of sizes.",
         "permute": "axes.",
         "expand": "shape, of sizes.",
@@ -85,11 +97,17 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
         "identity": "",
         "constant": "No input. Weights: value.",
         "embedding": "Weights: weight (words, dimensions).",
-        "lstm": "Weights and attributes as of `torch.nn.LSTM`.",
-        "gru": "Weights and attributes as of `torch.nn.GRU`.",
+        **dict.fromkeys(
+            ("lstm", "gru"),
+            "One layer. A second input, the mask (B, T), is 1 for the steps of a row and 0 behind its end, where "
+            "the output stays as it is at the end. Weights: weight_ih, weight_hh, bias_ih, bias_hh; for the "
+            "other direction the same with _reverse. bidirectional, batch_first.",
+        ),
     }
 )
 """Operations that a graph may have: their inputs (one unless stated), weights and attributes."""
+COMPARISONS = frozenset({"ge", "gt", "le", "lt", "eq", "ne"})
+"""Operations whose outputs carry no relevance: what is computed from them alone, such as a mask, is constant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +166,20 @@ class Graph:
         return users
 
     @property
+    def is_of_tokens(self) -> bool:
+        """Whether the input is numbers of tokens, (B, T), of which the negative ones are padding on the right."""
+        return self.input_shape == (BATCH, TOKENS)
+
+    @property
+    def relevant(self) -> frozenset[str]:
+        """Values that carry relevance: those that depend on the input otherwise than by comparisons of it."""
+        found = {INPUT}
+        for node in self.nodes:
+            if node.op not in COMPARISONS and not found.isdisjoint(node.inputs):
+                found.add(node.name)
+        return frozenset(found)
+
+    @property
     def weight_names(self) -> tuple[str, ...]:
         """Names of all tensors that the graph reads, each once."""
         return tuple(dict.fromkeys(name for node in self.nodes for name in node.weights.values()))
@@ -167,6 +199,21 @@ def evaluated(size: Size, symbols: Mapping[str, int]) -> int:
 def evaluated_shape(shape: Shape, symbols: Mapping[str, int]) -> tuple[int, ...]:
     """Return a shape in numbers."""
     return tuple(evaluated(size, symbols) for size in shape)
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    """Return the size of an axis that holds several."""
+    parts = [part for size in sizes for part in str(size).split("*")]
+    factor = math.prod(int(part) for part in parts if part.isdigit())
+    symbols = sorted(part for part in parts if not part.isdigit())
+    if not symbols or factor == 0:
+        return factor
+    return "*".join([str(factor), *symbols] if factor > 1 else symbols)
+
+
+def has_symbol(size: Any, symbol: str) -> bool:
+    """Return whether a symbol is part of a size; false for anything that is no size."""
+    return isinstance(size, str) and _SIZE.fullmatch(size) is not None and symbol in size.split("*")
 
 
 def to_json(graph: Graph) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from app.lrp.composites import Chain, Kind
-from app.lrp.graph.graph import INPUT, Graph, Node
+from app.lrp.graph.graph import Graph, Node
 
 _KINDS: Mapping[str, Kind] = {
     "conv1d": "convolution",
@@ -26,16 +26,16 @@ _KINDS: Mapping[str, Kind] = {
     ),
     "matmul": "attention",
     "softmax": "attention",
+    "embedding": "sequence",
+    "lstm": "sequence",
+    "gru": "sequence",
 }
 
 
 def layer_nodes(graph: Graph) -> tuple[Node, ...]:
-    """Return the nodes that are layers: those whose value depends on the network's input."""
-    dependent = {INPUT}
-    for node in graph:
-        if not dependent.isdisjoint(node.inputs):
-            dependent.add(node.name)
-    return tuple(node for node in graph if node.name in dependent)
+    """Return the nodes that are layers: those whose value carries relevance."""
+    relevant = graph.relevant
+    return tuple(node for node in graph if node.name in relevant)
 
 
 def kinds(graph: Graph) -> Chain:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from app.lrp.graph.graph import BATCH, Graph, Node, Shape, Size, evaluated
+from app.lrp.graph.graph import BATCH, Graph, Node, Shape, Size, evaluated, has_symbol, product
 
 
 def specialized(graph: Graph, shape: Sequence[int]) -> Graph:
@@ -33,6 +33,8 @@ def _specialized(node: Node, symbols: Mapping[str, int]) -> Node:
     attributes = dict(node.attributes)
     if "shape" in attributes:
         attributes["shape"] = list(_shape(attributes["shape"], symbols))
+    if "stop" in attributes:
+        attributes["stop"] = _size(attributes["stop"], symbols)
     return replace(node, shape=_shape(node.shape, symbols), attributes=attributes)
 
 
@@ -42,7 +44,6 @@ def _shape(sizes: Sequence[Size], symbols: Mapping[str, int]) -> Shape:
 
 def _size(size: Size, symbols: Mapping[str, int]) -> Size:
     """Return a size as a number, or as a multiple of the batch."""
-    if not isinstance(size, str) or BATCH not in size.split("*"):
+    if not has_symbol(size, BATCH):
         return evaluated(size, symbols)
-    factor = evaluated(size, {**symbols, BATCH: 1})
-    return BATCH if factor == 1 else f"{factor}*{BATCH}"
+    return product((evaluated(size, {**symbols, BATCH: 1}), BATCH))

@@ -10,11 +10,13 @@ from app.errors import UnsupportedNetworkError
 from app.lrp.graph.graph import check
 from app.lrp.graph.passes.batch_norms import merge_batch_norms
 from app.lrp.graph.passes.expands import drop_expands
+from app.lrp.graph.passes.masks import mask_recurrent
 from app.lrp.graph.passes.moves import merge_moves
 from app.lrp.graph.passes.roles import mark_attention, mark_gates, turn_attention
+from app.lrp.graph.recurrent import recurrent_operators
 from app.lrp.graph.traced import Pass, TracedModel
-from app.lrp.graph.translate import translated
-from app.lrp.graph.values import shape_of
+from app.lrp.graph.translate import input_of, translated
+from app.lrp.graph.values import FreeSizes
 
 PASSES: tuple[Pass, ...] = (
     turn_attention,
@@ -23,6 +25,7 @@ PASSES: tuple[Pass, ...] = (
     drop_expands,
     mark_gates,
     mark_attention,
+    mask_recurrent,
 )
 """In the order in which they are applied."""
 
@@ -31,8 +34,10 @@ def trace(module: nn.Module, example_input: Tensor) -> TracedModel:
     """Return the graph and the weights of a network in evaluation mode.
 
     Args:
-        module: Returns logits (B, C) for one input (B, …), for any batch size B.
-        example_input: An input of the network; its batch size does not matter.
+        module: Returns logits (B, C) for one input (B, …), for any batch size B. For tokens, integers (B, T) of
+            which the negative ones are padding on the right, it does so for any number T of them.
+        example_input: An input of the network; its batch size does not matter. Of tokens it has as many as an
+            input may have: tables of positions and the like are kept for that many.
 
     Raises:
         UnsupportedNetworkError: The network cannot be exported, or has operations that are not supported.
@@ -48,13 +53,17 @@ def trace(module: nn.Module, example_input: Tensor) -> TracedModel:
 
 
 def exported(module: nn.Module, example_input: Tensor) -> ExportedProgram:
-    """Return the program of a network in evaluation mode, with a free batch axis."""
+    """Return the program of a network in evaluation mode, with a free batch axis, and a free number of tokens."""
     was_training = {part: part.training for part in module.modules()}
     rows = example_input[:1].expand(2, *example_input.shape[1:])  # one row would fix the batch size
+    free = {0: Dim.AUTO}
+    if _is_tokens(rows):
+        free[1] = Dim.AUTO
     try:
-        return torch.export.export(
-            module.eval(), (rows.contiguous(),), dynamic_shapes=({0: Dim.AUTO},), strict=False
-        )
+        with recurrent_operators():
+            return torch.export.export(
+                module.eval(), (rows.contiguous(),), dynamic_shapes=(free,), strict=False
+            )
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UnsupportedNetworkError(
@@ -80,13 +89,8 @@ def from_program(program: ExportedProgram) -> TracedModel:
 
 
 def _check_input(program: ExportedProgram) -> None:
-    names = program.graph_signature.user_inputs
-    inputs = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    if len(inputs) != 1 or not isinstance(inputs[0].meta["val"], Tensor):
-        raise UnsupportedNetworkError(
-            f"the network has {len(names)} inputs; it must have one, a tensor (B, …)"
-        )
-    batch, *sizes = shape_of(inputs[0].meta["val"].shape)
+    x = input_of(program).meta["val"]
+    batch, *sizes = FreeSizes(x.shape).shape_of(x.shape)
     if isinstance(batch, int):
         raise UnsupportedNetworkError(
             f"the network is exported with the fixed batch size {batch}; export it with a free one: "
@@ -94,8 +98,20 @@ def _check_input(program: ExportedProgram) -> None:
             "example has at least two rows. If that does not help, the module's code uses the number "
             f"{batch} where it must use x.shape[0]"
         )
-    if not all(isinstance(size, int) for size in sizes):
+    if _is_tokens(x):
+        if isinstance(sizes[0], int):
+            raise UnsupportedNetworkError(
+                f"the network is exported for {sizes[0]} tokens; it must take any number: the module's code uses "
+                f"the number {sizes[0]} where it must use x.shape[1], or the program was exported without a free "
+                "axis 1"
+            )
+    elif any(isinstance(size, str) for size in sizes):
         raise UnsupportedNetworkError("only the batch axis of the network's input may have a free size")
+
+
+def _is_tokens(x: Tensor) -> bool:
+    """Return whether an input is the numbers of tokens, (B, T)."""
+    return x.dim() == 2 and not x.is_floating_point()
 
 
 def _is_leaf(module: nn.Module | None) -> bool:

@@ -2,7 +2,8 @@
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,19 +17,16 @@ from app.errors import UnsupportedNetworkError
 from app.lrp.graph.assemble import assembled
 from app.lrp.graph.aten.call import Call
 from app.lrp.graph.aten.table import TRANSLATIONS
-from app.lrp.graph.graph import BATCH, Shape
+from app.lrp.graph.graph import BATCH, TOKENS, Shape, Size, evaluated, evaluated_shape, has_symbol
 from app.lrp.graph.memory import Memory, is_in_place
 from app.lrp.graph.traced import TracedModel
 from app.lrp.graph.values import (
     Constant,
+    FreeSizes,
     Origin,
     Signal,
     UntranslatableError,
     Value,
-    for_batch,
-    is_size,
-    shape_of,
-    size_of,
 )
 
 _FILLS_LIKE = frozenset({"new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like"})
@@ -37,6 +35,8 @@ _CHECKS = frozenset(
     {"_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size"}
 )
 """Operators without an output."""
+_ONE, _TWO, _FEWER = "tensor", "for_two", "for_fewer"
+"""Cases of the free sizes that constants are computed in, by the fields of `Constant`."""
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
 
 
@@ -53,6 +53,7 @@ class _Translator:
 
     def __init__(self, program: ExportedProgram) -> None:
         self.program = program
+        self.sizes = FreeSizes(input_of(program).meta["val"].shape)
         self.values: dict[fx.Node, Any] = {}
         self.memory = Memory()
         self.problems: list[str] = []
@@ -60,7 +61,7 @@ class _Translator:
 
     def run(self) -> TracedModel:
         """Translate all nodes and return the network."""
-        self.values |= _placeholders(self.program)
+        self.values |= _placeholders(self.program, self.sizes)
         for node in self.program.graph.nodes:
             if node.op == "call_function":
                 self._node(node)
@@ -74,6 +75,8 @@ class _Translator:
         if not isinstance(outputs, tuple) or len(outputs) != 1:
             raise UnsupportedNetworkError("the network must return one tensor, logits (B, C)")
         output = self.values[outputs[0]] if isinstance(outputs[0], fx.Node) else None
+        if isinstance(output, Signal) and output.op == "log_softmax" and output.attributes["axis"] == 1:
+            (output,) = output.inputs  # the same classes' probabilities, and logits that LRP can start from
         if not isinstance(output, Signal) or not output.op:
             raise UnsupportedNetworkError("what the network returns does not depend on its input")
         if len(output.shape) != 2 or output.shape[0] != BATCH or not isinstance(output.shape[1], int):
@@ -88,7 +91,7 @@ class _Translator:
             self.values[node] = self._translated(node)
         except UntranslatableError as problem:
             self.problems.append(f"{_operator(node)}: {problem}{_place(node)}")
-            self.values[node] = _placeholder_result(node)
+            self.values[node] = self._placeholder_result(node)
 
     def _translated(self, node: fx.Node) -> Any:
         value = node.meta.get("val")
@@ -99,17 +102,18 @@ class _Translator:
             self.memory.share(node, of)
             return self._item(node, self.values[of], index)
         if isinstance(value, int | float | bool | torch.SymInt | torch.SymBool | torch.SymFloat):
-            return size_of(value) if isinstance(value, int | torch.SymInt) else None
+            return self.sizes.size_of(value) if isinstance(value, int | torch.SymInt) else None
         if value is None:
             return self._without_output(node)
         if not isinstance(node.target, OpOverload):
             raise UntranslatableError("there is no operation for it")
         arguments = dict(fx.map_arg(bound(node), lambda of: self.values[of]))
+        shapes = tuple(self.sizes.shape_of(tensor.shape) for tensor in _tensors(value))
         if functional_name(node) in _FILLS_LIKE and isinstance(arguments["self"], Signal):
-            arguments["self"] = _unread(arguments["self"])
+            arguments["self"] = self._unread(arguments["self"])
         if not any(isinstance(leaf, Signal) for leaf in tree_leaves(arguments)):
-            return _evaluated(node, arguments)
-        result = self._call(node, arguments)
+            return self._evaluated(node, arguments, shapes)
+        result = self._call(node, arguments, shapes)
         self.memory.record(node, self.values, result)
         return result
 
@@ -117,24 +121,115 @@ class _Translator:
         if index < len(values):
             return values[index]
         if node.users:
-            raise UntranslatableError("only its first output is supported")
+            raise UntranslatableError(f"its output {index} is not supported")
         return None
 
     def _without_output(self, node: fx.Node) -> None:
         if not isinstance(node.target, OpOverload) or node.target._opname not in _CHECKS:
             raise UntranslatableError("there is no operation for it")
 
-    def _call(self, node: fx.Node, arguments: Mapping[str, Any]) -> Value | list[Value]:
+    def _call(
+        self, node: fx.Node, arguments: Mapping[str, Any], shapes: tuple[Shape, ...]
+    ) -> Value | list[Value]:
         name = functional_name(node)
         if name not in TRANSLATIONS:
             raise UntranslatableError("there is no operation for it")
         constants = [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Constant)]
         if not all(constant.has_equal_rows for constant in constants):
             raise UntranslatableError("it reads a constant that is not the same for all rows of a batch")
-        outputs = _tensors(node.meta["val"])
-        shapes = tuple(shape_of(tensor.shape) for tensor in outputs)
-        call = Call(arguments, shapes[0], shapes, outputs[0].dtype, _origin(node), self.nodes_of_constants)
+        if not all(constant.is_beginning for constant in constants):
+            raise UntranslatableError(
+                "it reads a constant that depends on the number of tokens otherwise than by its length"
+            )
+        dtype = _tensors(node.meta["val"])[0].dtype
+        tokens = self.sizes.tokens
+        call = Call(arguments, shapes[0], shapes, dtype, _origin(node), tokens, self.nodes_of_constants)
         return TRANSLATIONS[name](call)
+
+    def _evaluated(
+        self, node: fx.Node, arguments: Mapping[str, Any], shapes: Sequence[Shape]
+    ) -> Value | list[Value]:
+        """Return what a call computes from constants alone."""
+        first = next(iter(arguments.values()), None)
+        if is_in_place(node) and isinstance(first, Constant) and first.name:
+            raise UntranslatableError("it changes a parameter or buffer")
+        leaves = [*tree_leaves(arguments), *chain(*shapes)]
+        result = self._run(node, arguments, _ONE)
+        none: list[Tensor | None] = [None] * len(shapes)
+        for_two, for_fewer = (
+            [*_tensors(self._run(node, arguments, case))] if any(map(depends, leaves)) else none
+            for case, depends in ((_TWO, _depends_on_batch), (_FEWER, _depends_on_tokens))
+        )
+        constants = [
+            Constant(tensor, shape, for_two=two, for_fewer=fewer)
+            for tensor, shape, two, fewer in zip(_tensors(result), shapes, for_two, for_fewer, strict=True)
+        ]
+        return constants[0] if isinstance(result, Tensor) else list(constants)
+
+    def _run(self, node: fx.Node, arguments: Mapping[str, Any], case: str) -> Any:
+        """Return what a call computes in one case of the free sizes."""
+        values = [
+            (argument.kwarg_only, argument.name, self._concrete(arguments[argument.name], case))
+            for argument in overload(node)._schema.arguments
+        ]
+        positional = [value for keyword_only, _, value in values if not keyword_only]
+        keywords = {name: value for keyword_only, name, value in values if keyword_only}
+        with torch.no_grad():
+            return overload(node)(*positional, **keywords)
+
+    def _concrete(self, argument: Any, case: str) -> Any:
+        """Return an argument with tensors in place of constants, and sizes in numbers."""
+
+        def concrete(leaf: Any) -> Any:
+            if isinstance(leaf, Constant):
+                value: Tensor | None = getattr(leaf, case)
+                return leaf.tensor if value is None else value
+            is_size = has_symbol(leaf, BATCH) or has_symbol(leaf, TOKENS)
+            return evaluated(leaf, self._sizes_in(case)) if is_size else leaf
+
+        return tree_map(concrete, argument)
+
+    def _unread(self, signal: Signal) -> Constant:
+        """Return a tensor of the shape and type of a signal."""
+        one, two, fewer = (
+            torch.empty(evaluated_shape(signal.shape, self._sizes_in(case)), dtype=signal.dtype)
+            for case in (_ONE, _TWO, _FEWER)
+        )
+        return Constant(one, signal.shape, for_two=two, for_fewer=fewer)
+
+    def _sizes_in(self, case: str) -> Mapping[str, int]:
+        tokens = self.sizes.tokens
+        return {BATCH: 2 if case == _TWO else 1, TOKENS: (tokens + 1) // 2 if case == _FEWER else tokens}
+
+    def _placeholder_result(self, node: fx.Node) -> Any:
+        """Return signals in place of the outputs of an unsupported operation, to find all others too."""
+        value = node.meta.get("val")
+        if not isinstance(value, Tensor | tuple | list):
+            return None
+        signals = []
+        for tensor in _tensors(value):
+            shape = tuple(map(self._size_or_batch, tensor.shape))
+            signals.append(Signal("unsupported", (), shape, tensor.dtype, _origin(node)))
+        return signals[0] if isinstance(value, Tensor) else signals
+
+    def _size_or_batch(self, size: int | torch.SymInt) -> Size:
+        try:
+            return self.sizes.size_of(size)
+        except UntranslatableError:
+            return BATCH
+
+
+def input_of(program: ExportedProgram) -> fx.Node:
+    """Return the placeholder of the network's input; raises `UnsupportedNetworkError` if there are several."""
+    names = program.graph_signature.user_inputs
+    inputs: list[fx.Node] = [
+        node for node in program.graph.nodes if node.op == "placeholder" and node.name in names
+    ]
+    if len(inputs) != 1 or not isinstance(inputs[0].meta["val"], Tensor):
+        raise UnsupportedNetworkError(
+            f"the network has {len(names)} inputs; it must have one, a tensor (B, …)"
+        )
+    return inputs[0]
 
 
 def bound(node: fx.Node) -> dict[str, Any]:
@@ -156,7 +251,7 @@ def functional_name(node: fx.Node) -> str:
     return name.removesuffix("_") if is_in_place(node) else name
 
 
-def _placeholders(program: ExportedProgram) -> dict[fx.Node, Value]:
+def _placeholders(program: ExportedProgram, sizes: FreeSizes) -> dict[fx.Node, Value]:
     """Return what the inputs of a program are: parameters and other constants, and the network's input."""
     tensors = {**program.constants, **program.state_dict}
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
@@ -165,7 +260,7 @@ def _placeholders(program: ExportedProgram) -> dict[fx.Node, Value]:
         node = nodes[spec.arg.name]
         if spec.kind is InputKind.USER_INPUT:
             fake = node.meta["val"]
-            values[node] = Signal("", (), shape_of(fake.shape), fake.dtype, Origin())
+            values[node] = Signal("", (), sizes.shape_of(fake.shape), fake.dtype, Origin())
         elif isinstance(spec.target, str) and isinstance(tensors.get(spec.target), Tensor):
             tensor = tensors[spec.target].detach()
             name = "" if spec.kind is InputKind.CONSTANT_TENSOR else spec.target
@@ -173,81 +268,20 @@ def _placeholders(program: ExportedProgram) -> dict[fx.Node, Value]:
     return values
 
 
-def _evaluated(node: fx.Node, arguments: Mapping[str, Any]) -> Value | list[Value]:
-    """Return what a call computes from constants alone."""
-    first = next(iter(arguments.values()), None)
-    if is_in_place(node) and isinstance(first, Constant) and first.name:
-        raise UntranslatableError("it changes a parameter or buffer")
-    shapes = [shape_of(tensor.shape) for tensor in _tensors(node.meta["val"])]
-    leaves = [*tree_leaves(arguments), *(size for shape in shapes for size in shape)]
-    result = _run(node, arguments, 1)
-    for_two: list[Tensor | None] = [None] * len(shapes)
-    if any(map(_depends_on_batch, leaves)):
-        for_two = [*_tensors(_run(node, arguments, 2))]
-    constants = [
-        Constant(tensor, shape, for_two=other)
-        for tensor, shape, other in zip(_tensors(result), shapes, for_two, strict=True)
-    ]
-    return constants[0] if isinstance(result, Tensor) else list(constants)
-
-
-def _run(node: fx.Node, arguments: Mapping[str, Any], batch_size: int) -> Any:
-    """Return what a call computes for a batch size."""
-    schema = overload(node)._schema.arguments
-    values = [
-        (argument.kwarg_only, argument.name, _concrete(arguments[argument.name], batch_size))
-        for argument in schema
-    ]
-    positional = [value for keyword_only, _, value in values if not keyword_only]
-    keywords = {name: value for keyword_only, name, value in values if keyword_only}
-    with torch.no_grad():
-        return overload(node)(*positional, **keywords)
-
-
 def _depends_on_batch(leaf: Any) -> bool:
     if isinstance(leaf, Constant):
         return leaf.for_two is not None
-    return isinstance(leaf, str) and is_size(leaf)
+    return has_symbol(leaf, BATCH)
 
 
-def _unread(signal: Signal) -> Constant:
-    """Return a tensor of the shape and type of a signal."""
-    one, two = (torch.empty(for_batch(signal.shape, size), dtype=signal.dtype) for size in (1, 2))
-    return Constant(one, signal.shape, for_two=two)
-
-
-def _concrete(argument: Any, batch_size: int) -> Any:
-    """Return an argument with tensors in place of constants, and sizes in numbers."""
-
-    def concrete(leaf: Any) -> Any:
-        if isinstance(leaf, Constant):
-            return leaf.tensor if batch_size == 1 or leaf.for_two is None else leaf.for_two
-        return for_batch((leaf,), batch_size)[0] if isinstance(leaf, str) and is_size(leaf) else leaf
-
-    return tree_map(concrete, argument)
+def _depends_on_tokens(leaf: Any) -> bool:
+    if isinstance(leaf, Constant):
+        return leaf.for_fewer is not None
+    return has_symbol(leaf, TOKENS)
 
 
 def _tensors(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else [leaf for leaf in value if isinstance(leaf, Tensor)]
-
-
-def _placeholder_result(node: fx.Node) -> Any:
-    """Return signals in place of the outputs of an operation that is not supported, to find all others too."""
-    value = node.meta.get("val")
-    if not isinstance(value, Tensor | tuple | list):
-        return None
-    signals = []
-    for tensor in _tensors(value):
-        shape = tuple(_size_or_batch(size) for size in tensor.shape)
-        signals.append(Signal("unsupported", (), shape, tensor.dtype, _origin(node)))
-    return signals[0] if isinstance(value, Tensor) else signals
-
-
-def _size_or_batch(size: int | torch.SymInt) -> int | str:
-    try:
-        return size_of(size)
-    except UntranslatableError:
-        return BATCH
 
 
 def _origin(node: fx.Node) -> Origin:

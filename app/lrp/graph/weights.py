@@ -84,6 +84,22 @@ def _embedding(node: Node, _: Sequence[Shape]) -> Expected:
     return {"weight": (None, node.shape[-1])}
 
 
+def _recurrent(gates: int) -> Callable[[Node, Sequence[Shape]], Expected]:
+    def expected(node: Node, inputs: Sequence[Shape]) -> Expected:
+        directions = 2 if node.attributes["bidirectional"] else 1
+        hidden = _number(node.shape[-1]) // directions
+        rows = gates * hidden
+        shapes: dict[str, Sequence[Size | None]] = {
+            "weight_ih": (rows, inputs[0][-1]),
+            "weight_hh": (rows, hidden),
+            "bias_ih": (rows,),
+            "bias_hh": (rows,),
+        }
+        return {f"{role}{suffix}": shape for role, shape in shapes.items() for suffix in ("", "_reverse")}
+
+    return expected
+
+
 def _number(size: Size) -> int:
     if isinstance(size, str):
         raise TypeError(size)
@@ -102,6 +118,8 @@ EXPECTED: Mapping[str, Callable[[Node, Sequence[Shape]], Expected]] = MappingPro
         "constant": _constant,
         "index_select": _index,
         "embedding": _embedding,
+        "lstm": _recurrent(4),
+        "gru": _recurrent(3),
     }
 )
 """Shapes of the weights of a node, given those of its inputs, by operation."""

@@ -64,12 +64,24 @@ class Words(nn.Module):
         return y.mean(1)
 
 
-def test_values_that_do_not_depend_on_the_input_become_constants() -> None:
+def test_the_number_of_tokens_is_free() -> None:
     module, words = Words(), torch.tensor([[1, 2, 8], [0, 3, 3]])
     model = trace(module, words)
-    assert [node.name for node in model.graph] == ["words", "constant", "add", "mean"]
-    torch.testing.assert_close(model.weights["constant.value"], module.positions.weight.detach()[:3])
-    torch.testing.assert_close(interpreted(model, words), module(words).detach())
+    assert [node.name for node in model.graph] == ["words", "constant", "slice", "add", "mean"]
+    assert model.graph.by_name["add"].shape == ("B", "T", 3)
+    for tokens in (words, words[:1, :1], words[:, :2]):
+        torch.testing.assert_close(interpreted(model, tokens), module(tokens).detach())
+
+
+class Shifted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.arange(3.0).exp() * torch.ones(x.shape[0], 1)
+
+
+def test_values_that_do_not_depend_on_the_input_become_constants() -> None:
+    model = traced(Shifted(), 3)
+    assert [node.name for node in model.graph] == ["constant", "add"]
+    torch.testing.assert_close(model.weights["constant.value"], torch.arange(3.0).exp()[None])
 
 
 def test_tracing_leaves_the_module_as_it_was() -> None:

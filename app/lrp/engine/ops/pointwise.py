@@ -26,6 +26,11 @@ def _leaky_relu(context: OperationContext) -> Passing:
     return _through_zero(lambda x: F.leaky_relu(x, slope))
 
 
+def _parametric_relu(context: OperationContext) -> Passing:
+    weight = context.weights["weight"]
+    return _through_zero(lambda x: F.prelu(x, weight))
+
+
 def _elu(context: OperationContext) -> Passing:
     alpha = context.node.attributes["alpha"]
     return _through_zero(lambda x: F.elu(x, alpha))
@@ -62,6 +67,7 @@ OPERATIONS: Mapping[str, Compile] = {
     "hardswish": lambda _: _through_zero(F.hardswish),
     "tanh": lambda _: _through_zero(torch.tanh),
     "exp": lambda _: _positive(torch.exp),
+    "prelu": _parametric_relu,
     "abs": lambda _: Passing(torch.abs, Sign.NONNEGATIVE, AtZero.AS_OUTPUT),
     "clamp": _clamp,
     "pow": _pow,

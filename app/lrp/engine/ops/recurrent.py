@@ -4,61 +4,66 @@ The state of a cell is a sum of two products of a gate and a signal; its relevan
 That of the new signal splits by LRP-ε between the inputs of its pre-activation: x_t, and h of the step before.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
-from app.lrp.engine.ops.division import divided, stabilizer
+from app.lrp.engine.ops.division import stabilized, stabilizer
 
 EPSILON = 1e-3
 """ε of Arras et al. 2017. Denominators come close to 0 at some of many steps."""
 
 
 class Cell(Protocol):
-    """One layer in one direction. Sequences are (T, B, …), and begin with the state 0."""
+    """A layer in D directions. Sequences are (T, D, B, …), each as it runs; the state before them is 0."""
 
     def run(self, x: Tensor) -> Tensor:
-        """Return the states h, (T, B, in) -> (T, B, H)."""
+        """Return the states h, (T, D, B, in) -> (T, D, B, H)."""
 
     def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Redistribute relevance of the states ``h``, (T, n, H), to the inputs ``x``, (T, n, in).
+        """Redistribute relevance of the states ``h``, (T, D, n, H), to the inputs ``x``, (T, D, n, in).
 
-        Also return what biases and stabilizers absorb at each step, (T, n, 1).
+        Also return what biases and stabilizers absorb at each step, (T, D, n, 1).
         """
 
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Weights of a cell, those of its gates one below the other in PyTorch's order."""
+    """Weights of D directions, those of their gates next to each other in PyTorch's order."""
 
-    weight_ih: Tensor
-    """(gates · H, in)"""
-    weight_hh: Tensor
-    """(gates · H, H)"""
-    bias_ih: Tensor
-    """(gates · H,)"""
-    bias_hh: Tensor
-    """(gates · H,)"""
+    of_input: Tensor
+    """(D, in, gates · H)"""
+    of_state: Tensor
+    """(D, H, gates · H)"""
+    input_bias: Tensor
+    """(D, 1, gates · H)"""
+    state_bias: Tensor
+    """(D, 1, gates · H)"""
 
-    def tensors(self) -> list[Tensor]:
-        """Return them in the order in which PyTorch's functions take them."""
-        return [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+    def run(self, function: Callable[[Tensor, Tensor, list[Tensor]], Tensor], x: Tensor) -> Tensor:
+        """Return the states of PyTorch's ``function``, given a sequence, a first state and weights."""
+        zeros = x.new_zeros(1, x.shape[2], self.of_state.shape[1])
+        tensors = zip(
+            self.of_input.mT, self.of_state.mT, self.input_bias[:, 0], self.state_bias[:, 0], strict=True
+        )
+        states = [function(own, zeros, list(w)) for own, w in zip(x.unbind(1), tensors, strict=True)]
+        return torch.stack(states, 1)
 
     def of_gate(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return the weights of the input, (H, in), and of the state, (H, H)."""
-        rows = slice(index * self.weight_hh.shape[1], (index + 1) * self.weight_hh.shape[1])
-        return self.weight_ih[rows], self.weight_hh[rows]
+        """Return the weights of the input, (D, H, in), and of the state, (D, H, H), for a gate."""
+        hidden = self.of_state.shape[1]
+        rows = slice(index * hidden, (index + 1) * hidden)
+        return self.of_input[..., rows].mT, self.of_state[..., rows].mT
 
     def biases_of_gate(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return the biases beside the weights of the input and of the state, each (H,)."""
-        rows = slice(index * self.weight_hh.shape[1], (index + 1) * self.weight_hh.shape[1])
-        return self.bias_ih[rows], self.bias_hh[rows]
+        """Return the biases beside the weights of the input and of the state, each (D, 1, H)."""
+        hidden = self.of_state.shape[1]
+        rows = slice(index * hidden, (index + 1) * hidden)
+        return self.input_bias[..., rows], self.state_bias[..., rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,25 +74,24 @@ class LSTMCell:
 
     def run(self, x: Tensor) -> Tensor:
         """See `Cell`."""
-        zeros = x.new_zeros(1, x.shape[1], self.parameters.weight_hh.shape[1])
-        return torch.lstm(x, (zeros, zeros), self.parameters.tensors(), True, 1, 0.0, False, False, False)[0]
+        return self.parameters.run(_lstm, x)
 
     def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `Cell`."""
         p, before = self.parameters, _before(h)
-        i, f, g, _ = (F.linear(x, p.weight_ih, p.bias_ih) + F.linear(before, p.weight_hh, p.bias_hh)).chunk(
-            4, -1
-        )
+        z = (x @ p.of_input).add_(p.input_bias).add_(before @ p.of_state).add_(p.state_bias)
+        i, f, g, _ = z.chunk(4, -1)
         kept, new = f.sigmoid(), i.sigmoid() * g.tanh()
         c = _accumulated(kept, new)
-        kept = kept.mul_(_before(c))
+        kept *= _before(c)
+        new /= stabilized(g, EPSILON)
+        inverse = stabilized(c, EPSILON).reciprocal_()
         (W, U), bias = p.of_gate(2), sum(p.biases_of_gate(2))
-        of_state, of_memory = torch.zeros_like(R[0]), torch.zeros_like(R[0])  # (n, H)
+        of_state, of_memory = torch.zeros_like(R[0]), torch.zeros_like(R[0])  # (D, n, H)
         quotients, of_c = torch.empty_like(R), torch.empty_like(R)
         for t in reversed(range(len(R))):
-            of_memory = of_memory + of_state + R[t]
-            of_c[t] = q = divided(of_memory, c[t], EPSILON)
-            quotients[t] = divided(new[t] * q, g[t], EPSILON)
+            of_c[t] = q = (of_memory + of_state + R[t]) * inverse[t]
+            quotients[t] = new[t] * q
             of_memory = kept[t] * q
             of_state = before[t] * (quotients[t] @ U)
         absorbed = of_c * stabilizer(c, EPSILON) + quotients * (stabilizer(g, EPSILON) + bias)
@@ -102,92 +106,125 @@ class GRUCell:
 
     def run(self, x: Tensor) -> Tensor:
         """See `Cell`."""
-        zeros = x.new_zeros(1, x.shape[1], self.parameters.weight_hh.shape[1])
-        return torch.gru(x, zeros, self.parameters.tensors(), True, 1, 0.0, False, False, False)[0]
+        return self.parameters.run(_gru, x)
 
     def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `Cell`."""
         p, before = self.parameters, _before(h)
-        r, z, m = F.linear(x, p.weight_ih, p.bias_ih).chunk(3, -1)
-        r_before, z_before, m_before = F.linear(before, p.weight_hh, p.bias_hh).chunk(3, -1)
+        r, z, m = (x @ p.of_input).add_(p.input_bias).chunk(3, -1)
+        r_before, z_before, m_before = (before @ p.of_state).add_(p.state_bias).chunk(3, -1)
         reset, update = (r + r_before).sigmoid(), (z + z_before).sigmoid()
         m = m + reset * m_before
-        new, kept = (1 - update) * m.tanh(), update * before
+        new = ((1 - update) * m.tanh()).div_(stabilized(m, EPSILON))
+        kept, inverse = update * before, stabilized(h, EPSILON).reciprocal_()
         (W, U), (b, d) = p.of_gate(2), p.biases_of_gate(2)
-        of_state = torch.zeros_like(R[0])  # (n, H)
+        of_state = torch.zeros_like(R[0])  # (D, n, H)
         quotients, of_h = torch.empty_like(R), torch.empty_like(R)
         for t in reversed(range(len(R))):
-            of_h[t] = q = divided(of_state + R[t], h[t], EPSILON)
-            quotients[t] = divided(new[t] * q, m[t], EPSILON)
+            of_h[t] = q = (of_state + R[t]) * inverse[t]
+            quotients[t] = new[t] * q
             of_state = kept[t] * q + before[t] * ((reset[t] * quotients[t]) @ U)
-        bias = b + reset * d
-        absorbed = of_h * stabilizer(h, EPSILON) + quotients * (stabilizer(m, EPSILON) + bias)
+        absorbed = of_h * stabilizer(h, EPSILON) + quotients * (stabilizer(m, EPSILON) + b + reset * d)
         return x * (quotients @ W), absorbed.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)
-class Recurrent:
-    """Layers of cells. `forward` also returns the outputs of all layers but the last, next to each other."""
+class Steps:
+    """Which steps of each row of a batch are its own: those up to its last. Sequences are (T, B, …)."""
 
-    layers: Sequence[Sequence[Cell]]
-    """Cells of each layer: one, or one for each direction."""
-    widths: Sequence[int]
-    """Of the outputs of all layers but the last."""
+    number: Tensor
+    """(T, 1, 1), of each step."""
+    last: Tensor
+    """(1, B, 1), number of each row's last step; one for all rows is broadcast."""
+
+    def turned(self, x: Tensor) -> Tensor:
+        """Return the own steps of each row in reversed order, and the others behind; its own inverse."""
+        behind = self.number > self.last
+        return torch.take_along_dim(x, torch.where(behind, self.number, self.last - self.number), 0)
+
+    def held(self, x: Tensor) -> Tensor:
+        """Return ``x`` with the value of each row's last step in place of those behind it."""
+        return torch.take_along_dim(x, torch.minimum(self.number, self.last), 0)
+
+    def gathered(self, R: Tensor) -> Tensor:
+        """Return the relevance of ``x``, given that of `held`: the last step gets that of all behind it."""
+        of_last = R.masked_fill(self.number < self.last, 0).sum(0)  # (B, …)
+        own = torch.where(self.number < self.last, R, 0)
+        return torch.where(self.number == self.last, of_last, own)
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrent:
+    """A layer of one or two directions, (B, T, in) or (T, B, in), and the mask (B, T) if rows differ in length.
+
+    `forward` also returns the states of both directions as they ran, next to each other.
+    """
+
+    cell: Cell
+    directions: int
     batch_first: bool
+    has_mask: bool
     sign = Sign.ANY
     at_zero = AtZero.NONE
     conserves = False
     reads_inputs = True
-    reads_output = True
+    reads_output = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `app.lrp.engine.operation.Operation`: (B, T, in) or (T, B, in) -> (…, directions · H)."""
-        (x,) = inputs
-        outputs = [self._time_first(x)]
-        for cells in self.layers:
-            states = [turned(cell.run(turned(outputs[-1]))) for cell, turned in _directions(cells)]
-            outputs.append(torch.cat(states, -1))
-        below = torch.cat([outputs[0][..., :0], *outputs[1:-1]], -1)
-        return self._time_first(outputs[-1]), self._time_first(below)
+        x, steps = self._time_first(inputs[0]), self._steps(*inputs)
+        h = self.cell.run(self._apart([x] * self.directions, steps))
+        output = steps.held(torch.cat(self._together(h, steps), -1))
+        return self._time_first(output), self._time_first(torch.cat(h.unbind(1), -1))
 
     def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`: (…, directions · H) -> (…, in)."""
-        x, below, z = map(self._time_first, (values.inputs[0], values.extra, values.z))
-        values_of_layers = [x, *below.split(self.widths, -1), z]
-        R = self._time_first(R)
-        absorbed: list[Tensor] = []
-        for cells, x, h in reversed(
-            list(zip(self.layers, values_of_layers[:-1], values_of_layers[1:], strict=True))
-        ):
-            parts = zip(_directions(cells), R.chunk(len(cells), -1), h.chunk(len(cells), -1), strict=True)
-            found = [
-                tuple(map(turned, cell.relevance(turned(part), turned(x), turned(state))))
-                for (cell, turned), part, state in parts
-            ]
-            R = _total(of_input for of_input, _ in found)
-            absorbed += [of_cell for _, of_cell in found]
-        return Redistribution((self._time_first(R),), self._time_first(_total(absorbed)))
+        inputs, h = values.inputs, self._time_first(values.extra)
+        x, steps = self._time_first(inputs[0]), self._steps(*inputs)
+        of_states = steps.gathered(self._time_first(R)).chunk(self.directions, -1)
+        states = torch.stack(h.chunk(self.directions, -1), 1)
+        sequences = self._apart([x] * self.directions, steps)
+        found, absorbed = self.cell.relevance(self._apart(of_states, steps), sequences, states)
+        total = torch.stack(self._together(found, steps)).sum(0)
+        of_mask = (None,) if self.has_mask else ()
+        return Redistribution((self._time_first(total), *of_mask), self._time_first(absorbed.sum(1)))
+
+    def _steps(self, x: Tensor, mask: Tensor | None = None) -> Steps:
+        count = x.shape[1 if self.batch_first else 0]
+        number = torch.arange(count, device=x.device).view(-1, 1, 1)
+        if mask is None:
+            return Steps(number, number[-1:])
+        lengths = (mask != 0).sum(1).view(1, -1, 1)  # (B, T) -> (1, B, 1)
+        return Steps(number, (lengths - 1).clamp_(min=0))
+
+    def _apart(self, sequences: Sequence[Tensor], steps: Steps) -> Tensor:
+        """Return a sequence for each direction as they run, (T, B, …) each -> (T, D, B, …)."""
+        return torch.stack([*sequences[:1], *map(steps.turned, sequences[1:])], 1)
+
+    def _together(self, x: Tensor, steps: Steps) -> list[Tensor]:
+        """Return the sequences of all directions in the order of the input; the inverse of `_apart`."""
+        first, *others = x.unbind(1)
+        return [first, *map(steps.turned, others)]
 
     def _time_first(self, x: Tensor) -> Tensor:
         return x.transpose(0, 1) if self.batch_first else x  # its own inverse
 
 
-def _directions(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Callable[[Tensor], Tensor]]]:
-    """Return each cell, and a function that brings a sequence in its direction, and back."""
-    return zip(cells, (lambda x: x, lambda x: x.flip(0)), strict=False)
+def _lstm(x: Tensor, zeros: Tensor, weights: list[Tensor]) -> Tensor:
+    return torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, False, False, False)[0]
 
 
-def _total(tensors: Iterable[Tensor]) -> Tensor:
-    return reduce(torch.add, tensors)
+def _gru(x: Tensor, zeros: Tensor, weights: list[Tensor]) -> Tensor:
+    return torch.gru(x, zeros, weights, True, 1, 0.0, False, False, False)[0]
 
 
 def _before(states: Tensor) -> Tensor:
-    """Return the state before each step, (T, B, H)."""
+    """Return the state before each step, (T, …)."""
     return torch.cat((torch.zeros_like(states[:1]), states[:-1]))
 
 
 def _accumulated(kept: Tensor, new: Tensor) -> Tensor:
-    """Return c_t = kept_t ⊙ c_(t-1) + new_t, (T, B, H)."""
+    """Return c_t = kept_t ⊙ c_(t-1) + new_t, (T, …)."""
     c = new.clone()
     for t in range(1, len(c)):
         c[t].addcmul_(kept[t], c[t - 1])
@@ -198,22 +235,24 @@ def _compiled(cell: Callable[[Parameters], Cell]) -> Compile:
     def compile_(context: OperationContext) -> Recurrent:
         given = context.node.attributes
         directions = ("", "_reverse") if given["bidirectional"] else ("",)
-        layers = [
-            [cell(_parameters(context.weights, f"l{layer}{direction}")) for direction in directions]
-            for layer in range(given["num_layers"])
-        ]
-        width = len(directions) * context.weights["weight_hh_l0"].shape[1]
-        return Recurrent(layers, [width] * (len(layers) - 1), given["batch_first"])
+        parameters = _parameters(context.weights, directions)
+        has_mask = len(context.node.inputs) > 1
+        return Recurrent(cell(parameters), len(directions), given["batch_first"], has_mask)
 
     return compile_
 
 
-def _parameters(weights: Mapping[str, Tensor], suffix: str) -> Parameters:
-    weight_ih, weight_hh = weights[f"weight_ih_{suffix}"], weights[f"weight_hh_{suffix}"]
-    none = weight_hh.new_zeros(len(weight_hh))
-    return Parameters(
-        weight_ih, weight_hh, weights.get(f"bias_ih_{suffix}", none), weights.get(f"bias_hh_{suffix}", none)
+def _parameters(weights: Mapping[str, Tensor], directions: Sequence[str]) -> Parameters:
+    none = weights["weight_hh"].new_zeros(len(weights["weight_hh"]))
+    of_input, of_state = (
+        torch.stack([weights[f"{role}{direction}"] for direction in directions]).mT
+        for role in ("weight_ih", "weight_hh")
     )
+    input_bias, state_bias = (
+        torch.stack([weights.get(f"{role}{direction}", none) for direction in directions])[:, None]
+        for role in ("bias_ih", "bias_hh")
+    )
+    return Parameters(of_input, of_state, input_bias, state_bias)
 
 
 OPERATIONS: Mapping[str, Compile] = {"lstm": _compiled(LSTMCell), "gru": _compiled(GRUCell)}

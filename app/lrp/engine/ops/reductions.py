@@ -1,4 +1,7 @@
-"""Means, sums and norms over axes: relevance in proportion to the contributions, as in average pooling."""
+"""Means, sums, norms and maxima over axes.
+
+Relevance is in proportion to the contributions, as in average pooling; that of a maximum is all of the largest.
+"""
 
 import math
 from collections.abc import Mapping
@@ -82,6 +85,36 @@ class NormOverAxes(SumOverAxes):
         return ratios.pow_(self.order) * z * q
 
 
+@dataclass(frozen=True, eq=False)
+class Largest:
+    """The largest value of x along an axis, which gets all relevance. `forward` also returns its index."""
+
+    axis: int
+    keepdim: bool
+    sign = Sign.AS_INPUTS
+    at_zero = AtZero.AS_OUTPUT
+    conserves = True
+    reads_inputs = False
+    reads_output = False
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `app.lrp.engine.operation.Operation`."""
+        (x,) = inputs
+        largest, index = x.max(self.axis, self.keepdim)
+        return largest, index
+
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
+        """See `app.lrp.engine.operation.Backward`."""
+        index = values.extra.expand_as(R)
+        if not self.keepdim:
+            R, index = R.unsqueeze(self.axis), index.unsqueeze(self.axis)
+        return Redistribution((R.new_zeros(values.input_shape(0)).scatter_(self.axis, index, R),))
+
+
+def _largest(context: OperationContext) -> Largest:
+    return Largest(context.node.attributes["axis"], context.node.attributes["keepdim"])
+
+
 def _norm(context: OperationContext) -> NormOverAxes:
     attributes = context.node.attributes
     return NormOverAxes(tuple(attributes["axes"]), attributes["keepdim"], attributes["ord"])
@@ -95,4 +128,4 @@ def _mean(context: OperationContext) -> MeanOverAxes:
     return MeanOverAxes(tuple(context.node.attributes["axes"]), context.node.attributes["keepdim"])
 
 
-OPERATIONS: Mapping[str, Compile] = {"sum": _sum, "mean": _mean, "vector_norm": _norm}
+OPERATIONS: Mapping[str, Compile] = {"sum": _sum, "mean": _mean, "amax": _largest, "vector_norm": _norm}

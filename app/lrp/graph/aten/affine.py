@@ -74,15 +74,19 @@ def product(call: Call, first: Value, second: Value) -> Signal:
     """Return the matrix product of two values, at least one of which is a signal."""
     if min(len(first.shape), len(second.shape)) < 2:
         raise UntranslatableError("it multiplies by a vector")
-    if isinstance(second, Constant) and len(second.shape) == 2:  # (..., n, k) (k, m)
+    if isinstance(second, Constant) and len(second.shape) == 2 and not second.is_cut:  # (..., n, k) (k, m)
         weight = Constant(second.tensor.T, second.shape[::-1])
         return call.emit("linear", first, weights={"weight": weight})
-    if isinstance(first, Constant) and len(first.shape) == 2:  # (n, k) (..., k, m) = ((..., m, k) (k, n))ᵀ
+    if (
+        isinstance(first, Constant) and len(first.shape) == 2 and not first.is_cut
+    ):  # (n, k) (..., k, m) = ((..., m, k) (k, n))ᵀ
         turned = transposed(call, second)
         shape = *turned.shape[:-1], first.shape[0]
         return transposed(call, call.emit("linear", turned, shape=shape, weights={"weight": first}))
     if isinstance(first, Constant) or isinstance(second, Constant):
-        raise UntranslatableError("it multiplies by a constant with more than two axes")
+        raise UntranslatableError(
+            "it multiplies by a constant whose size is free, or with more than two axes"
+        )
     return call.emit("matmul", first, second)
 
 

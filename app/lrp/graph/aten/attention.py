@@ -7,17 +7,26 @@ from types import MappingProxyType
 import torch
 
 from app.lrp.graph.aten.affine import product, transposed
-from app.lrp.graph.aten.call import Call, Translation, axis_of, fixed
-from app.lrp.graph.values import Constant, Signal, UntranslatableError
+from app.lrp.graph.aten.call import Call, Translation, axis_of, fixed, unbatched
+from app.lrp.graph.graph import TOKENS, Size, evaluated
+from app.lrp.graph.values import Constant, Signal, UntranslatableError, Value
 
 
 def _softmax(call: Call) -> Signal:
+    return _over_axis(call, "softmax")
+
+
+def _log_softmax(call: Call) -> Signal:
+    return _over_axis(call, "log_softmax")
+
+
+def _over_axis(call: Call, op: str) -> Signal:
     x = call.x
     if call.dtype != x.dtype:
         raise UntranslatableError(f"it converts {x.dtype} to {call.dtype}")
     axis = axis_of(call["dim"], x.shape)
-    fixed(x.shape[axis])
-    return call.emit("softmax", x, axis=axis)
+    unbatched(x.shape[axis])
+    return call.emit(op, x, axis=axis)
 
 
 def _attention(call: Call) -> Signal:
@@ -29,31 +38,34 @@ def _attention(call: Call) -> Signal:
     scores = *query.shape[:-1], key.shape[-2]  # (..., n, m)
     x = call.emit("mul", query, call.number(scale), shape=query.shape)
     x = call.emit("matmul", x, transposed(call, key), shape=scores)
-    mask = _mask(call, int(fixed(query.shape[-2])), int(fixed(key.shape[-2])))
-    if mask is not None:
-        x = call.emit("add", x, mask, shape=scores)
+    x = _masked(call, x)
     x = call.emit("softmax", x, shape=scores, axis=len(scores) - 1)
     return product(call, x, value)
 
 
-def _mask(call: Call, queries: int, keys: int) -> Constant | None:
-    """Return what is added to the scores, if anything is."""
+def _masked(call: Call, scores: Signal) -> Signal:
+    """Return the scores with the mask, if there is one."""
+    mask: Value | None = call["attn_mask"]
     if call["is_causal"]:
-        kept = torch.ones(queries, keys, dtype=torch.bool).tril()
-    elif call["attn_mask"] is None:
-        return None
-    else:
-        mask = call["attn_mask"]
-        if not isinstance(mask, Constant):
-            raise UntranslatableError("its mask must not depend on the network's input")
-        if mask.tensor.dtype != torch.bool:
-            return mask
-        kept = mask.tensor
-    added = torch.zeros(kept.shape, dtype=call.dtype).masked_fill(~kept, -torch.inf)
-    return Constant(added, tuple(added.shape))
+        mask = _causal(call, *(unbatched(size) for size in scores.shape[-2:]))
+    if mask is None:
+        return scores
+    if mask.dtype == torch.bool:
+        return call.emit("where", mask, scores, call.number(-torch.inf), shape=scores.shape)
+    return call.emit("add", scores, mask, shape=scores.shape)
+
+
+def _causal(call: Call, queries: Size, keys: Size) -> Constant:
+    """Return a mask (queries, keys) that is true for keys up to the query's own position."""
+    rows, columns = (evaluated(size, {TOKENS: call.tokens}) for size in (queries, keys))
+    return Constant(torch.ones(rows, columns, dtype=torch.bool).tril(), (queries, keys))
 
 
 TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
-    {"softmax": _softmax, "scaled_dot_product_attention": _attention}
+    {
+        "softmax": _softmax,
+        "log_softmax": _log_softmax,
+        "scaled_dot_product_attention": _attention,
+    }
 )
 """By the operator's name."""

@@ -1,13 +1,13 @@
 """A call of an operator of ATen, as translations read it, and the signals that they create from it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from app.lrp.graph.graph import Shape, Size
-from app.lrp.graph.values import Constant, Origin, Signal, UntranslatableError, Value, for_batch
+from app.lrp.graph.graph import BATCH, TOKENS, Shape, Size, has_symbol
+from app.lrp.graph.values import Constant, Origin, Signal, UntranslatableError, Value
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,8 @@ class Call:
     dtype: torch.dtype
     """Of the output."""
     origin: Origin
+    tokens: int
+    """Largest number of tokens."""
     nodes_of_constants: dict[tuple[int, Shape], Signal]
     """Nodes that constants have got already, so that each gets one; shared by all calls."""
 
@@ -74,7 +76,7 @@ class Call:
     def constant(self, name: str) -> Constant:
         """Return an argument that must not depend on the network's input."""
         value = self[name]
-        if not isinstance(value, Constant) or value.is_batched:
+        if not isinstance(value, Constant) or value.is_batched or value.is_cut:
             raise UntranslatableError(f"its {name} must not depend on the network's input")
         return value
 
@@ -87,16 +89,22 @@ class Call:
         return Constant(torch.tensor(value, dtype=dtype or self.dtype), ())
 
     def _constant(self, value: Constant) -> Signal:
-        fixed = tuple(value.tensor.shape)
-        node = Signal("constant", (), fixed, value.tensor.dtype, self.origin, {}, {"value": value})
+        """Return a node with the value for a batch of one and most tokens, cut to their number and repeated."""
+        if value.tensor.dtype == torch.bool:  # truth is a number in graphs
+            value = replace(value, tensor=value.tensor.to(torch.int8))
+        shape: Shape = tuple(value.tensor.shape)
+        dtype = value.tensor.dtype
+        if any(size not in (BATCH, TOKENS) for size in value.shape if isinstance(size, str)):
+            raise UntranslatableError(f"a constant has the shape {list(value.shape)}")
+        node = Signal("constant", (), shape, dtype, self.origin, {}, {"value": value})
+        for axis, size in enumerate(value.shape):
+            if size == TOKENS:
+                shape = *shape[:axis], TOKENS, *shape[axis + 1 :]
+                attributes = {"axis": axis, "start": 0, "stop": TOKENS, "step": 1}
+                node = Signal("slice", (node,), shape, dtype, self.origin, attributes)
         if not value.is_batched:
             return node
-        if for_batch(value.shape, 1) != fixed or any(
-            isinstance(size, str) and for_batch((size,), 1) != (1,) for size in value.shape
-        ):
-            raise UntranslatableError(f"a constant has the shape {list(value.shape)}")
-        attributes = {"shape": list(value.shape)}
-        return Signal("expand", (node,), value.shape, value.tensor.dtype, self.origin, attributes)
+        return Signal("expand", (node,), value.shape, dtype, self.origin, {"shape": list(value.shape)})
 
 
 Translation = Callable[[Call], Value | list[Value]]
@@ -115,7 +123,15 @@ def axis_of(axis: int, shape: Shape) -> int:
 
 
 def fixed(size: Size) -> int:
+    """Return a size that must be a number."""
+    if isinstance(unbatched(size), str):
+        raise UntranslatableError("it changes an axis of free size")
+    assert isinstance(size, int)
+    return size
+
+
+def unbatched(size: Size) -> Size:
     """Return a size that must not depend on the batch size."""
-    if isinstance(size, str):
+    if has_symbol(size, BATCH):
         raise UntranslatableError("it changes the batch axis")
     return size

@@ -1,6 +1,5 @@
 """Sums of products of two values by Einstein's notation, as a matrix product."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -8,7 +7,8 @@ from types import MappingProxyType
 from app.lrp.graph.aten.affine import product
 from app.lrp.graph.aten.call import Call, Translation
 from app.lrp.graph.aten.shapes import reshaped
-from app.lrp.graph.graph import BATCH, Shape, Size, evaluated
+from app.lrp.graph.graph import Shape, Size
+from app.lrp.graph.graph import product as size_product
 from app.lrp.graph.values import Constant, Signal, UntranslatableError, Value, for_batch
 
 
@@ -45,17 +45,8 @@ def _einsum(call: Call) -> Signal:
 def _shape(shared: list[str], groups: Iterable[list[str]], sizes: Mapping[str, Size]) -> Shape:
     """Return the shape of matrices: one axis a shared letter, then one axis a group."""
     return *(sizes[letter] for letter in shared), *(
-        _product(sizes[letter] for letter in group) for group in groups
+        size_product(sizes[letter] for letter in group) for group in groups
     )
-
-
-def _product(sizes: Iterable[Size]) -> Size:
-    """Return the size of an axis that holds several."""
-    sizes = tuple(sizes)
-    factor = math.prod(evaluated(size, {BATCH: 1}) for size in sizes)
-    if not any(isinstance(size, str) for size in sizes):
-        return factor
-    return BATCH if factor == 1 else f"{factor}*{BATCH}"
 
 
 def _arranged(

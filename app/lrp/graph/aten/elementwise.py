@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import torch
-
 from app.lrp.graph.aten.call import Call, Translation
 from app.lrp.graph.aten.pooling import reduced_axes
+from app.lrp.graph.graph import BATCH, has_symbol
 from app.lrp.graph.values import Constant, Signal, UntranslatableError, Value
 
 
@@ -46,9 +45,11 @@ def _clamp(call: Call) -> Signal:
 
 def _clamped(call: Call, low: float | None, high: float | None) -> Signal:
     x = call.x
-    if (low, high) == (0, None):
+    if call.dtype.is_floating_point and (low, high) == (0, None):
         return call.emit("relu", x)
-    return call.emit("relu6", x) if (low, high) == (0, 6) else call.emit("clamp", x, min=low, max=high)
+    if call.dtype.is_floating_point and (low, high) == (0, 6):
+        return call.emit("relu6", x)
+    return call.emit("clamp", x, min=low, max=high)
 
 
 def _sum(op: str) -> Translation:
@@ -86,9 +87,14 @@ def operand(call: Call, name: str) -> Value:
     if not isinstance(value, Signal | Constant):
         return call.number(value)
     if isinstance(value, Constant) and value.is_batched and value.tensor.dim() <= len(call.shape):
-        axis = next(axis for axis, size in enumerate(value.shape) if isinstance(size, str))
-        return Constant(value.tensor, tuple(value.tensor.shape)) if value.tensor.shape[axis] == 1 else value
+        axis = next(axis for axis, size in enumerate(value.shape) if has_symbol(size, BATCH))
+        once = tuple(1 if index == axis else size for index, size in enumerate(value.shape))
+        return Constant(value.tensor, once) if value.tensor.shape[axis] == 1 else value
     return value
+
+
+def _parametric_relu(call: Call) -> Signal:
+    return call.emit("prelu", call.x, weights={"weight": call.constant("weight")})
 
 
 def _negative(call: Call) -> Signal:
@@ -107,32 +113,6 @@ def _root(exponent: float) -> Translation:
         return call.emit("pow", call.x, exponent=exponent)
 
     return translate
-
-
-def _masked_fill(call: Call) -> Signal:
-    mask, value = call.constant("mask"), call["value"]
-    fill = value.tensor if isinstance(value, Constant) else torch.tensor(value)
-    return _where(call, Constant(~mask.tensor, mask.shape), call["self"], fill.to(call.dtype))
-
-
-def _where_constant(call: Call) -> Signal:
-    mask, chosen, other = call.constant("condition"), call["self"], call["other"]
-    if isinstance(other, Signal) and not isinstance(chosen, Signal):
-        mask, chosen, other = Constant(~mask.tensor, mask.shape), other, chosen
-    if isinstance(other, Signal):
-        raise UntranslatableError("it chooses between two values that depend on the network's input")
-    fill = other.tensor if isinstance(other, Constant) else torch.tensor(other)
-    return _where(call, mask, chosen, fill.to(call.dtype))
-
-
-def _where(call: Call, mask: Constant, x: Value, fill: torch.Tensor) -> Signal:
-    """Return x · mask + fill · (1 - mask), without the products of infinite numbers and zeros."""
-    kept = mask.tensor.bool()
-    rest = torch.where(kept, torch.zeros((), dtype=call.dtype), fill)
-    if not fill.isneginf().all():  # -inf stays what it is, whatever is added to it
-        factor = kept.to(call.dtype)
-        x = call.emit("mul", x, Constant(factor, tuple(factor.shape)))
-    return call.emit("add", x, Constant(rest, tuple(rest.shape)))
 
 
 def _gated_linear_unit(call: Call) -> Signal:
@@ -181,14 +161,15 @@ TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
         "rsub": _reversed_difference,
         "mul": _product("mul"),
         "div": _product("div"),
+        "maximum": _product("maximum"),
+        "minimum": _product("minimum"),
         "neg": _negative,
+        "prelu": _parametric_relu,
         "pow": _power,
         "sqrt": _root(0.5),
         "rsqrt": _root(-0.5),
         "reciprocal": _root(-1.0),
         "square": _root(2.0),
-        "masked_fill": _masked_fill,
-        "where": _where_constant,
         "glu": _gated_linear_unit,
         "linalg_vector_norm": _vector_norm,
         "norm": _vector_norm,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from app.lrp.graph.aten.call import Call, Translation, axis_of, fixed, numbers
+from app.lrp.graph.aten.call import Call, Translation, axis_of, numbers, unbatched
 from app.lrp.graph.graph import Shape
 from app.lrp.graph.values import Signal, UntranslatableError, Value
 
@@ -65,11 +65,24 @@ def _reduction(op: str) -> Translation:
     return translate
 
 
+def _largest(call: Call) -> Signal:
+    axes = reduced_axes(call["dim"], call.x.shape)
+    if len(axes) != 1:
+        raise UntranslatableError("it must reduce one axis")
+    return call.emit("amax", call.x, axis=axes[0], keepdim=call["keepdim"])
+
+
+def _largest_with_index(call: Call) -> list[Value]:
+    if "dim" not in call:
+        raise UntranslatableError("it reduces the batch axis")
+    return [_largest(call)]
+
+
 def reduced_axes(axes: int | list[int], shape: Shape) -> list[int]:
     """Return the axes of a reduction in order, none of which may be that of the batch."""
     ordered = sorted(axis_of(axis, shape) for axis in numbers(axes, 1))
     for axis in ordered:
-        fixed(shape[axis])
+        unbatched(shape[axis])
     return ordered
 
 
@@ -84,6 +97,9 @@ TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
         "adaptive_max_pool2d": _adaptive_max_pool,
         "mean": _reduction("mean"),
         "sum": _reduction("sum"),
+        "amax": _largest,
+        "max": _largest_with_index,
+        "any": _largest,
     }
 )
 """By the operator's name."""

@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 import torch
 
-from app.lrp.graph.aten.call import Call, Translation, axis_of, fixed, numbers
+from app.lrp.graph.aten.call import Call, Translation, axis_of, fixed, numbers, unbatched
+from app.lrp.graph.aten.logic import truth
 from app.lrp.graph.graph import Shape
 from app.lrp.graph.values import Constant, Signal, UntranslatableError, Value
 
@@ -14,11 +15,15 @@ def _alias(call: Call) -> Signal:
     return call.x
 
 
-def _cast(call: Call) -> Signal:
+def _cast(call: Call) -> Value:
     x = call.x
-    if x.dtype != call.dtype:
+    if x.dtype == call.dtype:
+        return x
+    if call.dtype == torch.bool:
+        return truth(call, x)
+    if x.dtype.is_floating_point or (x.is_relevant and call.dtype.is_floating_point):
         raise UntranslatableError(f"it converts {x.dtype} to {call.dtype}")
-    return x
+    return call.emit("identity", x)
 
 
 def _dropout(call: Call) -> Signal:
@@ -141,9 +146,13 @@ def _split(call: Call) -> list[Value]:
 
 
 def selected(call: Call, x: Signal, axis: int, index: int) -> Signal:
-    """Return one index of ``x`` along an axis, without that axis."""
-    index %= fixed(x.shape[axis])
+    """Return one index of ``x`` along an axis, without that axis; from the end if it is negative."""
+    size = unbatched(x.shape[axis])
+    if isinstance(size, int):
+        index %= size
     shape = *x.shape[:axis], *x.shape[axis + 1 :]
+    if x.op == "cat" and x.attributes["axis"] == axis and all(part.shape[axis] == 1 for part in x.inputs):
+        return reshaped(call, x.inputs[index], shape)
     return call.emit("select", x, shape=shape, axis=axis, index=index)
 
 
@@ -199,13 +208,22 @@ def _pad(call: Call) -> Signal:
     return call.emit("pad", call.x, pad=pad, mode=mode, value=0.0 if value is None else float(value))
 
 
+def _cumulative_sum(call: Call) -> Signal:
+    x = call.x
+    axis = axis_of(call["dim"], x.shape)
+    unbatched(x.shape[axis])
+    if x.is_relevant:
+        raise UntranslatableError("it sums values that carry relevance")
+    return call.emit("cumsum", x, axis=axis)
+
+
 def _roll(call: Call) -> Signal:
     x = call.x
     axes = [axis_of(axis, x.shape) for axis in call["dims"]]
     if not axes:
         raise UntranslatableError("it names no axes")
     for axis in axes:
-        fixed(x.shape[axis])
+        unbatched(x.shape[axis])
     return call.emit("roll", x, shifts=list(call["shifts"]), axes=axes)
 
 
@@ -264,6 +282,7 @@ TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
         "pad": _pad,
         "constant_pad_nd": _pad,
         "roll": _roll,
+        "cumsum": _cumulative_sum,
         "pixel_shuffle": _pixel_shuffle,
     }
 )

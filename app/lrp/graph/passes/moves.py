@@ -36,6 +36,8 @@ def _merged(nodes: dict[str, Node], node: Node) -> Node:
 
 
 def _moves_nothing(model: TracedModel, node: Node) -> bool:
+    if node.op == "identity":
+        return True
     if node.op == "permute":
         return list(node.attributes["axes"]) == list(range(len(node.shape)))
     return node.op == "reshape" and node.shape == model.graph.shape_of(node.inputs[0])

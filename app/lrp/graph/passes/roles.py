@@ -60,12 +60,8 @@ def attention_weights(graph: Graph) -> set[str]:
 
 
 def _constants(graph: Graph) -> set[str]:
-    """Return the values that do not depend on the network's input."""
-    found: set[str] = set()
-    for node in graph:
-        if found.issuperset(node.inputs):
-            found.add(node.name)
-    return found
+    """Return the values that carry no relevance."""
+    return set(graph.by_name) - graph.relevant
 
 
 def _made_of(graph: Graph, is_source: Callable[[Node], bool], through: tuple[str, ...] | None) -> set[str]:
