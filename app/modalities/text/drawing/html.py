@@ -13,6 +13,8 @@ from app.modalities.text.drawing.figure import TextFigure
 from app.modalities.text.drawing.pieces import Colour, Kind, Piece, number, pieces_of
 
 LEGEND_COLOURS = 33
+OWN = ' dir="ltr"'
+"""Attribute of what has no say in the direction of a text with ``dir=auto``."""
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --ink: #1b1b1b; --faint: #595959; --line: #767676; }
 @media (prefers-color-scheme: dark) {
@@ -88,13 +90,13 @@ def _piece(piece: Piece) -> str:
             return text
         case Kind.CUT:
             return f'<span class="cut">{text}</span>'
-    kinds = ["word", _class_of(piece.background)]
-    kinds += ["special"] * (piece.kind is Kind.SPECIAL) + ["unknown"] * (not piece.known)
+    special = piece.kind is Kind.SPECIAL
+    kinds = ["word", _class_of(piece.background), *["special"] * special, *["unknown"] * (not piece.known)]
     said = number(piece.relevance) + ("" if piece.known else ", unknown word")
     visible = f'<span aria-hidden="true">↵</span>{text}' if piece.is_line_break else text
     return (
-        f'<data class="{" ".join(kinds)}" value="{piece.relevance:.9g}" title="{said}">{visible}'
-        f'<span class="number"> ({said})</span></data>'
+        f'<data class="{" ".join(kinds)}" value="{piece.relevance:.9g}" title="{said}"{OWN * special}>{visible}'
+        f'<span class="number"{OWN}> ({said})</span></data>'
     )
 
 
