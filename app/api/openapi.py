@@ -137,20 +137,16 @@ def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
-def one_of_bodies(content: Mapping[str, Sequence[type[BaseModel]]]) -> dict[str, Any]:
-    """The body of a route that parses it by hand: one of several models for each media type; of none, text."""
-    schemas: dict[str, Any] = {
-        media_type: {"anyOf": [{"$ref": SCHEMAS.format(model=model.__name__)} for model in models]}
-        if models
-        else {"type": "string"}
-        for media_type, models in content.items()
+def json_or_text(
+    models: Sequence[type[BaseModel]], example: Any, text: str, text_example: str
+) -> dict[str, Any]:
+    """The body of a route that parses it by hand: JSON of one of ``models``, or ``text``, a media type."""
+    schema = {"anyOf": [{"$ref": SCHEMAS.format(model=model.__name__)} for model in models]}
+    content = {
+        "application/json": {"schema": schema, "example": example},
+        text: {"schema": {"type": "string"}, "example": text_example},
     }
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {media_type: {"schema": schema} for media_type, schema in schemas.items()},
-        }
-    }
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def json_or_binary(model: type[BaseModel]) -> dict[str, Any]:

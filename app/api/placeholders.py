@@ -11,9 +11,11 @@ from typing import Any
 
 from app.api.http.problems import MAX_MESSAGE, shortened
 from app.lrp.composites import definitions, weighted
+from app.modalities.table.spec import Category
 from app.models.card import ModelCard
 from app.models.image_card import ImageCard
 from app.models.protocol import Description
+from app.models.table_card import TableCard
 
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 KINDS = ("image", "text", "table")
@@ -69,6 +71,7 @@ def facts(models: Sequence[Description], default: Description) -> dict[str, Any]
         "class_index": index,
         "other_class": card.classes[other_index],
         **_of_pictures(card),
+        **_of_tables(card),
         "layer": names[len(names) // 3],
         "first_layer": first.name,
         "first_layer_kind": first.kind,
@@ -87,6 +90,13 @@ def _of_pictures(card: ModelCard) -> dict[str, Any]:
         "input_shape": [-1, *card.input_size],
         "tensor_shape": f"[N, {channels}, {height}, {width}]",
     }
+
+
+def _of_tables(card: ModelCard) -> dict[str, Any]:
+    """Return an example of a row, as JSON and CSV; of a network that takes none, an empty one."""
+    features = card.spec.features if isinstance(card, TableCard) else ()
+    row = {one.name: one.categories[0] if isinstance(one, Category) else one.mean for one in features}
+    return {"row": row, "csv": f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"}
 
 
 def largest_picture(models: Sequence[Description]) -> str:

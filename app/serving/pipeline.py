@@ -219,7 +219,7 @@ class Pipeline:
 
 
 def _job(sample: Sample, requests: tuple[ExplanationRequest, ...], options: ExplainOptions) -> Job:
-    return Job(sample.input, requests, options.verify, options.samples)
+    return Job(sample.input, requests, options.verify, options.samples, baseline=sample.baseline)
 
 
 def _without_context(_: Renderer, function: Callable[[], T]) -> T:

@@ -114,6 +114,8 @@ class ReportWriter:
         if versus == target:
             raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
         relevance = _relevance_report(explanation, self._engines, verified, samples)
+        if result.baseline_logits is not None:
+            relevance = relevance.model_copy(update={"baseline": result.baseline_logits[target]})
         explained = [index for index in (target, versus) if index is not None]
         negative = [index for index in explained if result.logits[index] < 0]
         warnings = [

@@ -222,6 +222,12 @@ class RelevanceReport(Answer):
         description="Relevance that biases, constants and stabilizers absorbed, computed on its own, not as "
         "`start` − `sum`, which it is up to rounding."
     )
+    baseline: float | None = Field(
+        default=None,
+        description="With a `baseline`: the target's logit, or the predicted value, for it. In a network with ReLU "
+        "`sum` is not the difference to it.",
+        exclude_if=lambda baseline: baseline is None,
+    )
     layers: list[LayerSum] = Field(
         description="From the first layer to the last; with samples, the means of their sums."
     )

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 from app.api.http.errors import UnsupportedMediaTypeError
 from app.api.http.upload import UNDECLARED, media_type_of, refuse_compressed
 from app.api.kinds.protocol import KindOverHTTP, Uploads
-from app.api.openapi import one_of_bodies
-from app.api.parameters import FORM_OF_ANSWER, ScoreParameters, SingleParameters
+from app.api.openapi import json_or_text
+from app.api.parameters import FORM_OF_ANSWER, RuleName, ScoreParameters, SingleParameters
 from app.modalities.table.modality import TableOptions, baseline_of
 from app.modalities.table.parsing import MAX_ROWS, rows_of_csv, rows_of_json
 from app.serving.pipeline import Pipeline
@@ -29,7 +29,7 @@ FeatureValue = float | str | None
 class RowBody(BaseModel):
     """One row, by the names of its features."""
 
-    features: dict[str, FeatureValue] = Field(examples=["{{features}}"])
+    features: dict[str, FeatureValue]
 
 
 class RowsBody(BaseModel):
@@ -49,6 +49,12 @@ class PredictTableParameters(ScoreParameters):
 class ExplainTableParameters(SingleParameters):
     """Parameters of ``/explain/table``."""
 
+    rule: RuleName = Field(
+        "zero",
+        examples=["epsilon"],
+        description="A single rule for every weighted layer, or a composite; `GET /rules` explains them. Under "
+        "`zero`, relevance and `bias` add up to the prediction.",
+    )
     baseline: str = Field(
         "mean",
         examples=["zero"],
@@ -82,7 +88,7 @@ TABLE = KindOverHTTP(
     parts="features",
     relevance="the relevance of its features",
     read=_read,
-    body=one_of_bodies({"application/json": [RowBody, RowsBody], "text/csv": []}),
+    body=json_or_text([RowBody, RowsBody], {"features": "{{row}}"}, "text/csv", "{{csv}}"),
     predict=PredictTableParameters,
     explain=ExplainTableParameters,
     prediction=PredictTableAnswer,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.http.errors import UnsupportedMediaTypeError
 from app.api.http.upload import UNDECLARED, media_type_of, refuse_compressed
 from app.api.kinds.protocol import KindOverHTTP, Uploads
-from app.api.openapi import one_of_bodies
+from app.api.openapi import json_or_text
 from app.api.parameters import FORM_OF_ANSWER, ScoreParameters, SingleParameters
 from app.api.protocols.common import parsed
 from app.errors import TooLargeError
@@ -21,6 +21,7 @@ from app.serving.timings import Timings
 
 MAX_BYTES = 16 * MAX_CHARACTERS
 """Of a body: a character outside the basic plane takes 12 in JSON with escapes."""
+EXAMPLE = "a gorgeous, witty film"
 SEND_TEXT = 'send {"text": "…"} as application/json, or the text itself as text/plain'
 
 
@@ -29,7 +30,7 @@ class TextBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: str = Field(description=f"Up to {MAX_CHARACTERS} characters.", examples=["a gorgeous, witty film"])
+    text: str = Field(description=f"Up to {MAX_CHARACTERS} characters.", examples=[EXAMPLE])
 
 
 class PredictTextParameters(ScoreParameters):
@@ -81,7 +82,7 @@ TEXT = KindOverHTTP(
     parts="words",
     relevance="the relevance of its words",
     read=_read,
-    body=one_of_bodies({"application/json": [TextBody], "text/plain": []}),
+    body=json_or_text([TextBody], {"text": EXAMPLE}, "text/plain", EXAMPLE),
     predict=PredictTextParameters,
     explain=ExplainTextParameters,
     prediction=PredictTextAnswer,
