@@ -65,9 +65,10 @@ SAME_NAME: dict[str, Run] = {
         for name in ("sigmoid", "tanh", "exp", "abs", "sub", "div", "matmul", "clamp", "reshape", "pow")
     },
     **{
-        name: getattr(torch, name)
-        for name in ("maximum", "minimum", "prelu", *("ge", "gt", "le", "lt", "eq", "ne"))
+        name: lambda a, b, name=name: getattr(torch, name)(a, b).long()
+        for name in ("ge", "gt", "le", "lt", "eq", "ne")
     },
+    **{name: getattr(torch, name) for name in ("maximum", "minimum", "prelu")},
 }
 
 OTHERS: dict[str, Callable[[list[Tensor], dict[str, Tensor], dict[str, Any]], Tensor]] = {
