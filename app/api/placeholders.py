@@ -63,7 +63,9 @@ def facts(models: Sequence[Description], default: Description) -> dict[str, Any]
         "largest_size": largest_picture(models),
         "models": [one.card.name for one in models],
         **{f"{kind}_models": [one.card.name for one in models if one.card.kind == kind] for kind in KINDS},
-        "rules": list(dict.fromkeys(rule.name for one in models for rule in definitions(one.composites))),
+        "rules": list(
+            dict.fromkeys(rule.name for one in models for rule in definitions(one.composites, one.rules))
+        ),
         "version": card.version,
         "classes": shortened(", ".join(card.classes), MAX_MESSAGE),
         "last_index": count - 1,

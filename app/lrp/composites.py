@@ -14,7 +14,7 @@ from typing import Literal
 from app.errors import InvalidParameterError
 from app.lrp.definition import Definition, Parameter, Values
 from app.lrp.overrides import check_count, overridden, parsed_rule
-from app.lrp.rules import CP, EPSILON, GAMMA, NORM, PASS, RULES, AssignedRule, AttentionRule, Rule
+from app.lrp.rules import CP, EPSILON, GAMMA, NORM, PASS, RULES, AssignedRule, AttentionRule, Rule, Rules
 from app.lrp.sources import KOHLBRENNER_2020, MONTAVON_2019
 
 Kind = Literal["convolution", "dense", "proportional", "attention", "sequence", "other"]
@@ -156,6 +156,7 @@ def resolve(
     overrides: Sequence[str],
     composites: Composites = COMPOSITES,
     attention: AttentionRule = CP,
+    rules: Rules = RULES,
 ) -> Composite:
     """Return the rule of every layer of ``chain``.
 
@@ -166,19 +167,20 @@ def resolve(
         overrides: ``GLOB:RULE`` or ``GLOB:RULE(name=value, …)`` for names of layers; the last match counts.
         composites: composites that ``rule`` may name.
         attention: rule of attention.
+        rules: rules that ``rule`` and ``overrides`` may name.
 
     Raises:
         InvalidParameterError: if one of them is unknown, malformed or out of range.
 
     """
     check_count(overrides)
-    chosen = definition(rule, composites)
+    chosen = definition(rule, composites, rules)
     values = chosen.complete(parameters)
     with_weights = weighted(chain)
     without_weights = {"proportional": NORM, "attention": attention}
     assigned = {name: AssignedRule(without_weights.get(kind, PASS)) for name, kind in chain}
     assigned |= _by_role(chain, _roles(chosen), values)
-    assigned |= overridden((*_own_overrides(chosen), *overrides), list(with_weights))
+    assigned |= overridden((*_own_overrides(chosen), *overrides), list(with_weights), rules)
     return Composite(rule, tuple(values.items()), tuple(assigned.items()))
 
 
@@ -187,18 +189,39 @@ def has_attention(chain: Chain) -> bool:
     return any(kind == "attention" for _, kind in chain)
 
 
-def definition(name: str, composites: Composites = COMPOSITES) -> Rule | CompositeDefinition:
+def parametrized(chain: Chain) -> list[str]:
+    """Return the names of the layers that have parameters to be learnt, in the order in which they run."""
+    return [name for name, kind in chain if kind in ("convolution", "dense", "sequence")]
+
+
+def definition(
+    name: str, composites: Composites = COMPOSITES, rules: Rules = RULES
+) -> Rule | CompositeDefinition:
     """Return the rule or composite of that name; raises `InvalidParameterError`."""
-    found = composites.get(name) or RULES.get(name)
+    found = composites.get(name) or rules.get(name)
     if found is None:
-        known = f"the composites {', '.join(composites)} and the rules {', '.join(RULES)}"
-        raise InvalidParameterError("rule", f"there is no {name!r}; there are {known}")
+        known = f"the composites {', '.join(composites)} and the rules {', '.join(rules)}"
+        is_known = name in COMPOSITES or name in RULES
+        problem = f"{name!r} needs bounds of the input, which the model's does not have" if is_known else ""
+        raise InvalidParameterError("rule", f"{problem or f'there is no {name!r}'}; there are {known}")
     return found
 
 
-def definitions(composites: Composites = COMPOSITES) -> tuple[Rule | CompositeDefinition, ...]:
+def definitions(
+    composites: Composites = COMPOSITES, rules: Rules = RULES
+) -> tuple[Rule | CompositeDefinition, ...]:
     """Return all composites and rules, in the order in which they are listed."""
-    return (*composites.values(), *RULES.values())
+    return (*composites.values(), *rules.values())
+
+
+def without_bounds(composites: Composites, rules: Rules) -> tuple[Composites, Rules]:
+    """Return those that need no bounds of the input."""
+    kept = {name: rule for name, rule in rules.items() if not rule.needs_bounds}
+    return {
+        name: one
+        for name, one in composites.items()
+        if all(rule in kept for rule in vars(one.roles).values())
+    }, kept
 
 
 def meaning_of_signs(chosen: Rule | CompositeDefinition) -> str:

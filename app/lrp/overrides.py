@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fnmatch import translate
 
 from app.errors import InvalidParameterError
-from app.lrp.rules import RULES, AssignedRule, Rule
+from app.lrp.rules import RULES, AssignedRule, Rule, Rules
 
 MAX_OVERRIDES = 32
 """Of one explanation; a glob reaches many layers."""
@@ -25,16 +25,18 @@ def check_count(overrides: Sequence[str]) -> None:
         )
 
 
-def overridden(overrides: Sequence[str], weighted: Sequence[str]) -> dict[str, AssignedRule]:
+def overridden(
+    overrides: Sequence[str], weighted: Sequence[str], rules: Rules = RULES
+) -> dict[str, AssignedRule]:
     """Return the rules that ``overrides`` assign, by layer; of several that match a layer the last one counts.
 
-    ``weighted`` are the names of the layers with weights, in the order in which they run. Raises
-    `InvalidParameterError`.
+    ``weighted`` are the names of the layers with weights, in the order in which they run; ``rules`` are those
+    that may be named. Raises `InvalidParameterError`.
     """
     assigned: dict[str, AssignedRule] = {}
     for override in overrides:
         try:
-            assigned |= _parse(override, weighted)
+            assigned |= _parse(override, weighted, rules)
         except InvalidParameterError as error:
             raise InvalidParameterError("layers", f"{override!r}: {error.message}") from None
     return assigned
@@ -61,14 +63,14 @@ def as_text(rule: AssignedRule) -> str:
     return f"{rule.name}({parameters})" if parameters else rule.name
 
 
-def parsed_rule(override: str) -> Rule:
+def parsed_rule(override: str, rules: Rules = RULES) -> Rule:
     """Return the rule that an override names; raises `InvalidParameterError`."""
     name = _match(override)["rule"]
-    if name not in RULES:
-        raise InvalidParameterError(
-            "layers", f"there is no rule {name!r} for a layer; there are {', '.join(RULES)}"
-        )
-    return RULES[name]
+    if name not in rules:
+        needs = f"{name} needs bounds of the input, which the model's does not have"
+        problem = needs if name in RULES else f"there is no rule {name!r} for a layer"
+        raise InvalidParameterError("layers", f"{problem}; there are {', '.join(rules)}")
+    return rules[name]
 
 
 def _match(override: str) -> re.Match[str]:
@@ -83,9 +85,9 @@ def _match(override: str) -> re.Match[str]:
     return parsed
 
 
-def _parse(override: str, weighted: Sequence[str]) -> dict[str, AssignedRule]:
+def _parse(override: str, weighted: Sequence[str], rules: Rules) -> dict[str, AssignedRule]:
     """Return the layers that match one override, and its rule."""
-    parsed, rule = _match(override), parsed_rule(override)
+    parsed, rule = _match(override), parsed_rule(override, rules)
     names = _matching(parsed["glob"], weighted)
     if not names:
         message = f"no layer with weights matches; there are {', '.join(weighted)}"

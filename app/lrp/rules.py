@@ -7,7 +7,7 @@ Notation as in the papers: ``w`` (out, in, …) and ``b`` (out,) are a layer's w
 w⁻ = min(w, 0).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -62,6 +62,8 @@ class Rule(Definition):
     """Whether inputs that are zero get no relevance."""
     rule_above: str | None = None
     """For a rule of the first layer only: the rule of the other layers if it is chosen for all of them."""
+    needs_bounds: bool = False
+    """Whether it reads the smallest and the largest input, which numbers of tokens do not have."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,8 @@ BETA = Parameter(
     example=1.0,
 )
 
+Rules = Mapping[str, Rule]
+"""Rules by name."""
 RULES: dict[str, Rule] = {
     rule.name: rule
     for rule in (
@@ -282,6 +286,7 @@ RULES: dict[str, Rule] = {
             signed_denominator=False,
             reads_input=False,
             rule_above="z_plus",
+            needs_bounds=True,
         ),
         Rule(
             name="w_square",

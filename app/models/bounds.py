@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from app.errors import RefusedToStartError
 from app.modalities.table.spec import Category, Feature, TableSpec
 from app.models.card import ModelCard
 from app.models.image_card import ImageCard, Normalisation
@@ -13,13 +12,13 @@ Bounds = tuple[Tensor, Tensor]
 """The smallest and the largest input, broadcastable to a batch of inputs."""
 
 
-def bounds_of(card: ModelCard) -> Bounds:
-    """Return the bounds of the input of a network; raises `RefusedToStartError` for a kind without bounds."""
+def bounds_of(card: ModelCard) -> Bounds | None:
+    """Return the bounds of the input of a network; ``None`` for numbers of tokens, which have none."""
     if isinstance(card, ImageCard):
         return pixel_bounds(card.normalisation)
     if isinstance(card, TableCard):
         return column_bounds(card.spec)
-    raise RefusedToStartError(f"model {card.name} takes {card.kind}, which has no bounds")
+    return None
 
 
 def pixel_bounds(normalisation: Normalisation) -> Bounds:

@@ -62,6 +62,8 @@ class ModelCard(CardPart, ABC):
 
     meaning: ClassVar[frozenset[str]]
     """Fields on which scores and maps depend, beside the files."""
+    has_bounds: ClassVar[bool] = True
+    """Whether inputs are numbers with a smallest and a largest value, which some rules and noise need."""
 
     name: Name
     kind: Kind = Field(description="What the network takes.")

@@ -23,8 +23,8 @@ class Explainer:
     baseline_logits: list[float] | None = None
     """Logits of the baseline; ``None`` without one."""
 
-    def __init__(self, model: TracedModel, bounds: Bounds) -> None:
-        """``bounds``: the smallest and the largest input."""
+    def __init__(self, model: TracedModel, bounds: Bounds | None) -> None:
+        """``bounds``: the smallest and the largest input, if it has any."""
         self._model, self._bounds = model, bounds
         self.engine = self._compiled()
         self.randomized = RandomizedEngines(model, self.engine, bounds)
@@ -34,7 +34,7 @@ class Explainer:
         """The reference, whose import takes seconds."""
         from app.lrp.reference import Reference
 
-        return Reference(self._model, *self._bounds)
+        return Reference(self._model, *(self._bounds or ()))
 
     def inputs(self, x: Tensor) -> Tensor:
         """Return what the network is given for inputs ``x``, (B, …)."""
@@ -43,7 +43,7 @@ class Explainer:
     def _compiled(self) -> "Engine | Reference":
         """Return the engine, or the reference for a network that the engine cannot compile."""
         try:
-            return Engine(self._model, *self._bounds)
+            return Engine(self._model, *(self._bounds or ()))
         except NotCompilableError:
             return self.reference
 

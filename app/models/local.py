@@ -1,6 +1,7 @@
 """A network on a device of this process, with its engine and its reference."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -11,12 +12,13 @@ import numpy.typing as npt
 import torch
 
 from app.errors import GraphError, InvalidParameterError, RefusedToStartError
-from app.lrp.attribution import Attribution, Batch, SampledAttribution, SampledAttributions
+from app.lrp.attribution import Attribution, Batch, SampledAttribution, SampledAttributions, extremes
 from app.lrp.composites import resolve
 from app.lrp.explanation import Explanation
 from app.lrp.graph.baseline import with_baseline
 from app.lrp.graph.graph import Node
 from app.lrp.graph.kinds import kinds, layer_nodes
+from app.lrp.graph.symbols import most_tokens
 from app.lrp.graph.traced import TracedModel
 from app.lrp.reference_functions import reference_name
 from app.lrp.samples import Samples, Statistic
@@ -27,6 +29,8 @@ from app.models.checkpoint import load, load_assets
 from app.models.explainer import BaselineExplainer, Explainer
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.models.table_card import TableCard
+from app.models.text_card import TextCard
+from app.models.tokens import Lengths
 from app.system import available_cores, keep_freed_memory
 
 BASELINES_CACHED = 8
@@ -49,8 +53,9 @@ class LocalModel:
         """
         self._model = model.map_weights(lambda tensor: tensor.to(device))
         self._device = device
-        low, high = bounds_of(card)
-        self._bounds = low.to(device), high.to(device)
+        bounds = bounds_of(card)
+        self._bounds = None if bounds is None else (bounds[0].to(device), bounds[1].to(device))
+        self._lengths = Lengths(model.graph, card.text.max_tokens) if isinstance(card, TextCard) else None
         self._explainer = Explainer(self._model, self._bounds)
         self._relative_to = lru_cache(BASELINES_CACHED)(self._compiled_relative_to)
         self._check_runs(card)
@@ -117,11 +122,11 @@ class LocalModel:
         """Run one batch of jobs that have the same baseline and the same number of random layers."""
         explainer = self._explainer_for(jobs[0])
         result = explainer.randomized(jobs[0].randomized).run(self._batch(jobs, explainer))
-        explanations = map(_explanation, result.attributions)
+        attributions = iter(result.attributions)
         return [
             JobResult(
                 logits,
-                tuple(next(explanations) for _ in job.requests),
+                self._explanations(job, [next(attributions) for _ in job.requests]),
                 self._verified(job, explainer) if job.verify else None,
                 baseline_logits=explainer.baseline_logits,
             )
@@ -135,10 +140,10 @@ class LocalModel:
         verified = None
         if job.verify:
             again = explainer.reference.sample(inputs, job.requests, samples, job.max_rows)
-            verified = _statistics(again, samples.statistic)
+            verified = self._statistics(job, again, samples.statistic)
         return JobResult(
             result.logits.tolist(),
-            _statistics(result, samples.statistic),
+            self._statistics(job, result, samples.statistic),
             verified,
             result.sample_logits.float().numpy(),  # (samples, classes)
             explainer.baseline_logits,
@@ -146,24 +151,57 @@ class LocalModel:
 
     def _verified(self, job: Job, explainer: Explainer) -> tuple[Explanation, ...]:
         result = explainer.reference.run(self._batch([job], explainer))
-        return tuple(map(_explanation, result.attributions))
+        return self._explanations(job, result.attributions)
 
     def _batch(self, jobs: Sequence[Job], explainer: Explainer) -> Batch:
-        inputs = torch.from_numpy(np.stack([job.input for job in jobs])).to(self._device)  # (B, …)
+        rows_of_inputs = [job.input for job in jobs]
+        stacked = np.stack(rows_of_inputs) if self._lengths is None else self._lengths.batch(rows_of_inputs)
+        inputs = torch.from_numpy(stacked).to(self._device)  # (B, …)
         requests = tuple(request for job in jobs for request in job.requests)
         rows = tuple(row for row, job in enumerate(jobs) for _ in job.requests)
         return Batch(explainer.inputs(inputs), requests, rows)
+
+    def _explanations(self, job: Job, attributions: Sequence[Attribution]) -> tuple[Explanation, ...]:
+        """Return the explanations that a job requests."""
+        if self._lengths is not None:
+            pairs = zip(attributions, job.requests, strict=True)
+            maps = [self._lengths.cut(one.relevance, request.layer, len(job.input)) for one, request in pairs]
+            attributions = [
+                replace(one, relevance=relevance, extremes=extremes(relevance))
+                for one, relevance in zip(attributions, maps, strict=True)
+            ]
+        return tuple(map(_explanation, attributions))
+
+    def _statistics(
+        self, job: Job, result: SampledAttributions, statistic: Statistic
+    ) -> tuple[Explanation, ...]:
+        """Return a statistic of the samples of each explanation that a job requests."""
+        attributions = result.attributions
+        if self._lengths is not None:
+            pairs = zip(attributions, job.requests, strict=True)
+            attributions = tuple(
+                replace(one, relevance=self._lengths.cut(one.relevance, request.layer, len(job.input)))
+                for one, request in pairs
+            )
+        return tuple(_statistic(one, statistic) for one in attributions)
 
     def _explainer_for(self, job: Job) -> Explainer:
         key = _bytes(job.baseline)
         return self._explainer if key is None else self._relative_to(key)
 
     def _compiled_relative_to(self, key: bytes) -> BaselineExplainer:
+        assert self._bounds is not None, "only rows of tables have baselines"
         baseline = torch.from_numpy(np.frombuffer(key, np.float32).copy()).to(self._device)
         return BaselineExplainer(self._model, self._bounds, baseline)
 
     def _check_runs(self, card: ModelCard) -> None:
         """Raise `RefusedToStartError` if the graph cannot be run for an input of the card's size."""
+        most = most_tokens(self._model.graph)
+        if isinstance(card, TextCard) and most is not None and most < card.text.max_tokens:
+            raise RefusedToStartError(
+                f"model {card.name}: its {GRAPH} takes at most {most} tokens; max_tokens of its card is "
+                f"{card.text.max_tokens}"
+            )
         inputs = torch.from_numpy(card.example_input())[None]
         try:
             logits = self._explainer.engine.run(Batch(inputs.to(self._device), (), ())).logits
@@ -189,7 +227,7 @@ class LocalModel:
         chain, composites = self.description.chain, self.description.composites
         for name in composites:
             try:
-                resolve(chain, name, {}, (), composites)
+                resolve(chain, name, {}, (), composites, rules=self.description.rules)
             except InvalidParameterError as error:
                 raise RefusedToStartError(
                     f"model {self.description.card.name}: composite {name!r} of its card: {error.message}"
@@ -237,10 +275,6 @@ def _explanation(attribution: Attribution) -> Explanation:
         float(attribution.input_sums[0]),
         float(attribution.biases[0]),
     )
-
-
-def _statistics(result: SampledAttributions, statistic: Statistic) -> tuple[Explanation, ...]:
-    return tuple(_statistic(one, statistic) for one in result.attributions)
 
 
 def _statistic(attribution: SampledAttribution, statistic: Statistic) -> Explanation:

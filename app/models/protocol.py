@@ -9,9 +9,10 @@ import numpy.typing as npt
 from app.lrp.composites import Chain, Composites
 from app.lrp.explanation import Explanation
 from app.lrp.request import ExplanationRequest
+from app.lrp.rules import Rules
 from app.lrp.samples import Samples
 from app.models.card import ModelCard
-from app.models.tuned import composites_of
+from app.models.tuned import composites_of, rules_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,11 @@ class Description:
     def composites(self) -> Composites:
         """Composites that explanations of this model may name."""
         return composites_of(self.card)
+
+    @property
+    def rules(self) -> Rules:
+        """Rules that explanations of this model may name."""
+        return rules_of(self.card)
 
 
 class NoMemoryError(Exception):

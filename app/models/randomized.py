@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from app.lrp.composites import weighted
+from app.lrp.composites import parametrized
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.graph import Graph, Node
 from app.lrp.graph.kinds import kinds
@@ -29,10 +29,10 @@ class RandomizedEngines:
     """
 
     def __init__(
-        self, model: TracedModel, engine: "Engine | Reference", bounds: tuple[Tensor, Tensor]
+        self, model: TracedModel, engine: "Engine | Reference", bounds: tuple[Tensor, Tensor] | None
     ) -> None:
-        """``engine`` explains ``model``; ``bounds`` are the smallest and the largest input."""
-        self._model, self._engine, self._bounds = model, engine, bounds
+        """``engine`` explains ``model``; ``bounds`` are the smallest and the largest input, if it has any."""
+        self._model, self._engine, self._bounds = model, engine, bounds or ()
         self._weighted = weighted_layers(model.graph)
 
     def __call__(self, depth: int) -> "Engine | Reference":
@@ -49,8 +49,8 @@ class RandomizedEngines:
 
 
 def weighted_layers(graph: Graph) -> list[str]:
-    """Return the names of layers with weights, in the order in which they run."""
-    return list(weighted(kinds(graph)))
+    """Return the names of layers that have weights to be learnt, in the order in which they run."""
+    return parametrized(kinds(graph))
 
 
 def randomized(model: TracedModel, depth: int, seed: int) -> TracedModel:

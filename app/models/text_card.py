@@ -7,15 +7,13 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from app.errors import RefusedToStartError
-from app.lrp.graph.graph import BATCH, Shape
+from app.lrp.graph.graph import BATCH, TOKENS, Shape
 from app.modalities.text.spec import TextSpec
 from app.models.card import ModelCard
 from app.models.records import CardPart
 
 TOKENIZER = "tokenizer.json"
 """File name of a model's tokenizer, in the form of the library `tokenizers`."""
-TOKENS = "T"
-"""Symbol of the number of tokens in a graph."""
 MAX_TOKENS = 4096
 
 
@@ -31,6 +29,7 @@ class TextCard(ModelCard):
     """Card of a network that takes text."""
 
     meaning = frozenset({"text"})
+    has_bounds = False
 
     kind: Literal["text"]
     text: TextInput

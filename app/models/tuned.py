@@ -1,6 +1,7 @@
-"""The composites that can be chosen for one model: those for any network, and the one tuned for it."""
+"""The rules and composites that can be chosen for one model: those for any network, and the one tuned for it."""
 
-from app.lrp.composites import COMPOSITES, DEFAULT_RULE, CompositeDefinition, Composites
+from app.lrp.composites import COMPOSITES, DEFAULT_RULE, CompositeDefinition, Composites, without_bounds
+from app.lrp.rules import RULES, Rules
 from app.models.card import ModelCard
 from app.models.records import TunedComposite
 
@@ -8,9 +9,15 @@ TUNED = "tuned"
 """Name of the composite that `lrpserve tune` found for a model."""
 
 
+def rules_of(card: ModelCard) -> Rules:
+    """Return the rules that explanations of a model may name."""
+    return RULES if card.has_bounds else without_bounds(COMPOSITES, RULES)[1]
+
+
 def composites_of(card: ModelCard) -> Composites:
     """Return the composites that explanations of a model may name."""
-    return {**COMPOSITES, **({} if card.tuned is None else {TUNED: _definition(card.tuned)})}
+    known = COMPOSITES if card.has_bounds else without_bounds(COMPOSITES, RULES)[0]
+    return {**known, **({} if card.tuned is None else {TUNED: _definition(card.tuned)})}
 
 
 def _definition(tuned: TunedComposite) -> CompositeDefinition:

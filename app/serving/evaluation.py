@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.lrp.composites import weighted
+from app.lrp.composites import parametrized
 from app.lrp.explanation import Explanation
 from app.lrp.request import ExplanationRequest
 from app.models.image_card import ImageCard, image_card
@@ -164,7 +164,7 @@ class Evaluator:
     async def _randomization(
         self, request: ExplanationRequest, explanation: Explanation
     ) -> tuple[tuple[str, float | None], ...]:
-        layers = list(weighted(self._described.chain))[::-1]
+        layers = parametrized(self._described.chain)[::-1]
         results = await self._run(
             Job(self._x, (request,), randomized=depth) for depth in range(1, len(layers) + 1)
         )

@@ -55,10 +55,11 @@ class Pipeline:
         self.description = scheduler.description
         self.card = self.description.card
         self.composites = self.description.composites
+        self.rules = self.description.rules
         self._scheduler = scheduler
         self._renderers = renderers
         self._reports = reports
-        self._requests = RequestFactory(self.card, scheduler.resolve, self.composites)
+        self._requests = RequestFactory(self.card, scheduler.resolve, self.composites, self.rules)
         self._evaluations = evaluations
         self._evaluating = Admission(evaluations.max_evaluations, metrics)
         self._metrics = metrics

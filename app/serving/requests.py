@@ -8,7 +8,7 @@ from typing import Any
 from app.errors import InvalidParameterError
 from app.lrp.composites import COMPOSITES, DEFAULT_RULE, Composite, Composites, definition
 from app.lrp.request import ExplanationRequest, Start, Target
-from app.lrp.rules import AttentionRule
+from app.lrp.rules import RULES, AttentionRule, Rules
 from app.lrp.samples import DEFAULT_NOISE, Samples, Sampling, Statistic
 from app.models.card import ModelCard
 from app.models.image_card import image_card
@@ -117,12 +117,18 @@ class EvaluateOptions:
 class RequestFactory:
     """Makes explanation requests for the network of a card."""
 
-    def __init__(self, card: ModelCard, resolve: Resolve, composites: Composites = COMPOSITES) -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        resolve: Resolve,
+        composites: Composites = COMPOSITES,
+        rules: Rules = RULES,
+    ) -> None:
         self._card = card
         self._classes = classes = card.classes
         self._output = card.output
         self._dropout = card.dropout
-        self._composites = composites
+        self._composites, self._rules = composites, rules
         self._resolve = resolve
         numbers = {str(index): index for index in range(len(classes))}
         self._indices = numbers | {label: index for index, label in enumerate(classes)}
@@ -163,7 +169,7 @@ class RequestFactory:
         options, rules = compared.options, compared.rules or tuple(self._composites)
         targets = self._targets(compared)
         known = {
-            rule: {parameter.name for parameter in definition(rule, self._composites).parameters}
+            rule: {parameter.name for parameter in definition(rule, self._composites, self._rules).parameters}
             for rule in rules
         }
         _check_comparison(options, rules, targets, known)
@@ -203,14 +209,23 @@ class RequestFactory:
         return patch
 
     def _check_sampling(self, samples: Samples | None) -> None:
-        if samples is None or samples.sampling is not Sampling.DROPOUT or any(self._dropout or ()):
+        if samples is None:
+            return
+        if samples.sampling is Sampling.NOISE:
+            if not self._card.has_bounds:
+                raise InvalidParameterError(
+                    "sampling", "noise cannot be added to tokens; use sampling=dropout"
+                )
+            return
+        if any(self._dropout or ()):
             return
         reason = (
             "the model's card does not state the dropout probabilities that it was trained with"
             if self._dropout is None
             else "the model was trained without dropout, so that its samples would be equal"
         )
-        raise InvalidParameterError("sampling", f"{reason}; use sampling=noise")
+        advice = "use sampling=noise" if self._card.has_bounds else "leave samples out"
+        raise InvalidParameterError("sampling", f"{reason}; {advice}")
 
     def _targets(self, compared: CompareOptions) -> tuple[str | None, ...]:
         """Labels of the compared classes; ``None`` is the predicted one."""

@@ -76,10 +76,10 @@ class Scheduler:
             turns=self._turns,
         )
         model.watch(self._turns.lose)
-        composites = self.description.composites
+        composites, rules = self.description.composites, self.description.rules
         self._resolved = lru_cache(MAX_CACHED_COMPOSITES)(
             lambda rule, parameters, overrides, attention: resolve(
-                self.description.chain, rule, dict(parameters), overrides, composites, attention or CP
+                self.description.chain, rule, dict(parameters), overrides, composites, attention or CP, rules
             )
         )
 

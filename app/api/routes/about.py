@@ -18,7 +18,6 @@ from app.api.schemas import (
     about_rule,
     model_entry,
 )
-from app.lrp.rules import RULES
 from app.modalities.drawing.colormaps import COLORMAPS, legend
 
 COUNTED = 'lrpserve_batch_size_count{model="{{name}}"} 17.0'
@@ -61,7 +60,7 @@ async def list_rules(pipeline: PipelineDep, _: Annotated[ModelParameter, Query()
     """What `rule=` may be, which parameters each takes, and when to use it."""
     return [
         *(about_rule("composite", info) for info in pipeline.composites.values()),
-        *(about_rule("rule", info) for info in RULES.values()),
+        *(about_rule("rule", info) for info in pipeline.rules.values()),
     ]
 
 

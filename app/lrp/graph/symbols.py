@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from app.lrp.graph.graph import BATCH, Graph, Node, Shape, Size, evaluated, has_symbol, product
+from app.lrp.graph.graph import BATCH, TOKENS, Graph, Node, Shape, Size, evaluated, has_symbol, product
 
 
 def specialized(graph: Graph, shape: Sequence[int]) -> Graph:
@@ -16,6 +16,22 @@ def specialized(graph: Graph, shape: Sequence[int]) -> Graph:
         return graph
     nodes = tuple(_specialized(node, symbols) for node in graph)
     return Graph(_shape(graph.input_shape, symbols), nodes)
+
+
+def most_tokens(graph: Graph) -> int | None:
+    """Return the largest number of tokens that the tables of ``graph`` are made for; ``None``: any."""
+    sizes = (
+        graph.shape_of(node.inputs[0])[node.attributes["axis"]]
+        for node in graph
+        if node.op == "slice" and node.attributes["stop"] == TOKENS
+    )
+    return min((size for size in sizes if isinstance(size, int)), default=None)
+
+
+def row_shape(shape: Shape) -> Shape:
+    """Return the shape of one row of a value: without the batch, whose axis is dropped if it is nothing else."""
+    sizes = ([part for part in str(size).split("*") if part != BATCH] for size in shape)
+    return tuple(product(parts) for parts in sizes if parts)
 
 
 def _symbols(sizes: Shape, shape: Sequence[int]) -> dict[str, int]:
