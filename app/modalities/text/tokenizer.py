@@ -99,11 +99,20 @@ class TextTokenizer:
         return ids
 
     def _unknown(self, model: Any) -> int | None:
-        if isinstance(number := model.get("unk_id"), int):
-            return number
-        if not (name := model.get("unk_token")):
-            return None
-        found: int | None = self._tokenizer.token_to_id(name)
-        if found is None:
+        name = model.get("unk_token")
+        number: int | None = self._tokenizer.token_to_id(name) if name else model.get("unk_id")
+        if name and number is None:
             raise RefusedToStartError(f"the tokenizer's vocabulary lacks its unknown token {name!r}")
-        return found
+        if number is None and not self._has_all_bytes():
+            raise RefusedToStartError(
+                "the tokenizer has neither an unknown token nor one for each byte, so it passes over letters "
+                "that it does not know; add an unknown token"
+            )
+        return number
+
+    def _has_all_bytes(self) -> bool:
+        from tokenizers.pre_tokenizers import ByteLevel
+
+        vocabulary = set(self._tokenizer.get_vocab())
+        fallback = {f"<0x{byte:02X}>" for byte in range(256)}
+        return vocabulary >= set(ByteLevel.alphabet()) or vocabulary >= fallback

@@ -50,14 +50,14 @@ def tokens_of(text: str, encoded: Encoded) -> tuple[Token, ...]:
 
 
 def unread(text: str, tokens: Iterable[Token]) -> str:
-    """Return the characters before the end of the last token that are in no token, each once.
+    """Return the letters, digits and symbols before the end of the last token that are in none, each once.
 
-    Some tokenizers pass over what their vocabulary lacks.
+    Some tokenizers delete them. That others delete punctuation or accents is nothing to be told of each text.
     """
     missing, end = "", 0
     for token in tokens:
         missing, end = missing + text[end : token.start], max(end, token.end)
-    return "".join(dict.fromkeys(letter for letter in missing if unicodedata.category(letter)[0] in "LNPS"))
+    return "".join(dict.fromkeys(letter for letter in missing if unicodedata.category(letter)[0] in "LNS"))
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ SIZE, SMALL = 20, 15
 MARGIN = 24
 WIDTH, NARROW = 860, 460
 """Of a text alone, and of one beside others."""
-MAX_LINES = 400
-"""Of all rows together."""
+MAX_LINES = 160
+"""Of all rows together: the longest text that is read, in one map."""
 BAR = (256, 14)
 INK: Colour = (27, 27, 27)
 FAINT: Colour = (89, 89, 89)
@@ -54,17 +54,17 @@ def picture(figures: Sequence[TextFigure], metadata: Mapping[str, Any]) -> bytes
     whole = columns * (width + MARGIN) - MARGIN
     placed = _stacked(_plain(figures[0].captions.prediction, SIZE, whole), MARGIN, MARGIN, whole)
     legend = placed[-1].bottom
-    top, left_out = legend + BAR[1] + 3 * SMALL, 0
+    top, room, is_whole = legend + BAR[1] + 3 * SMALL, MAX_LINES // len(rows), True
     for row in rows:
         blocks = []
         for column, figure in enumerate(row):
-            lines = list(lines_of(pieces_of(figure), SIZE, width))
-            shown = [*_heading(figure, width), *lines[: MAX_LINES // len(rows)]]
-            left_out = max(left_out, len(lines) - MAX_LINES // len(rows))
+            lines = list(islice(lines_of(pieces_of(figure), SIZE, width), room + 1))
+            is_whole = is_whole and len(lines) <= room
+            shown = [*_heading(figure, width), *lines[:room]]
             blocks += _stacked(shown, MARGIN + column * (width + MARGIN), top, width)
         top = max(one.bottom for one in blocks) + MARGIN // 2
         placed += blocks
-    notes = _notes(figures[0], [box for one in placed for box in one.line.boxes], left_out)
+    notes = _notes(figures[0], [box for one in placed for box in one.line.boxes], is_whole=is_whole)
     placed += _stacked([line for note in notes for line in _plain(note, SMALL, whole)], MARGIN, top, whole)
     sheet = Image.new("RGB", (whole + 2 * MARGIN, max(one.bottom for one in placed) + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
@@ -95,7 +95,7 @@ def _leading(size: int) -> int:
     return round(1.7 * size)
 
 
-def _notes(figure: TextFigure, boxes: Sequence[Box], left_out: int) -> list[str]:
+def _notes(figure: TextFigure, boxes: Sequence[Box], *, is_whole: bool) -> list[str]:
     """Return what a reader must know of what is drawn."""
     notes = []
     if not all(token.known for token in figure.tokens):
@@ -107,8 +107,8 @@ def _notes(figure: TextFigure, boxes: Sequence[Box], left_out: int) -> list[str]
         named = ", ".join(f"U+{ord(letter):04X}" for letter in missing[:MAX_NAMED])
         more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
         notes.append(f"Drawn as ?, as no font on this machine has them: {named}{more}.")
-    if left_out > 0:
-        notes.append(f"Not drawn: {left_out} more lines.")
+    if not is_whole:
+        notes.append("The rest of the text is not drawn.")
     return notes
 
 

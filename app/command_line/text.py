@@ -1,0 +1,63 @@
+"""Texts with the relevance of their words in a terminal."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.color import Color
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from app.modalities.text.drawing.figure import TextFigure
+from app.modalities.text.drawing.pieces import Colour, Kind, Piece, number, pieces_of
+
+LARGEST = 10
+"""Words that are listed with their numbers."""
+LEGEND_CELLS = 33
+SUMMED = "all others"
+
+
+def print_text(figure: TextFigure, console: Console | None = None) -> None:
+    """Print a text with coloured words, the scale, and the words with the largest relevance of either sign.
+
+    Without colours, as with NO_COLOR or into a file, the numbers remain.
+    """
+    console = console or Console(highlight=False)
+    pieces = pieces_of(figure)
+    console.print(Text.assemble(*map(_coloured, pieces)), overflow="fold")
+    if console.is_terminal and not console.no_color:
+        console.print(_legend(figure))
+    console.print(_largest([piece for piece in pieces if piece.scored]))
+
+
+def _coloured(piece: Piece) -> tuple[str, Style]:
+    if not piece.scored:
+        return piece.text, Style(dim=piece.kind is Kind.CUT)
+    text = f" {piece.text} " if piece.kind is Kind.SPECIAL else piece.text
+    style = Style(color=_color(piece.ink), bgcolor=_color(piece.background), underline=not piece.known)
+    return text, style
+
+
+def _legend(figure: TextFigure) -> Text:
+    values = np.linspace(figure.vmin, figure.vmax, LEGEND_CELLS)
+    bar = [(" ", Style(bgcolor=_color(colour))) for colour in figure.scale.colours(values).tolist()]
+    return Text.assemble(f"{number(figure.vmin)} ", *bar, f" {number(figure.vmax)}")
+
+
+def _largest(pieces: Sequence[Piece]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("word", overflow="fold")
+    table.add_column("relevance", justify="right", no_wrap=True)
+    ranked = sorted(pieces, key=lambda piece: -abs(piece.relevance))
+    for piece in ranked[:LARGEST]:
+        note = "" if piece.known else " (unknown)"
+        table.add_row(Text(piece.text.strip() or repr(piece.text)) + note, number(piece.relevance))
+    if others := ranked[LARGEST:]:
+        table.add_row(Text(SUMMED, Style(dim=True)), number(sum(piece.relevance for piece in others)))
+    return table
+
+
+def _color(colour: Colour) -> Color:
+    return Color.from_rgb(*colour)
