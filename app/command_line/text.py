@@ -26,6 +26,8 @@ def print_text(figure: TextFigure, console: Console | None = None) -> None:
     """
     console = console or Console(highlight=False)
     pieces = pieces_of(figure)
+    captions = figure.captions
+    console.print(Text(f"{captions.prediction}, {captions.question} Rule {captions.rule}", Style(bold=True)))
     console.print(Text.assemble(*map(_coloured, pieces)), overflow="fold")
     if console.is_terminal and not console.no_color:
         console.print(_legend(figure))

@@ -106,7 +106,8 @@ def _notes(figure: TextFigure, boxes: Sequence[Box], *, is_whole: bool) -> list[
     if missing:
         named = ", ".join(f"U+{ord(letter):04X}" for letter in missing[:MAX_NAMED])
         more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
-        notes.append(f"Drawn as ?, as no font on this machine has them: {named}{more}.")
+        lacking = "no font" if features.check("raqm") else "no font, or no libraqm for right-to-left text,"
+        notes.append(f"Drawn as ?, as this machine has {lacking} for: {named}{more}.")
     if not is_whole:
         notes.append("The rest of the text is not drawn.")
     return notes
