@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from app.modalities.text.drawing.fonts import RIGHT_TO_LEFT, Run, runs_of
+from app.modalities.drawing.fonts import RIGHT_TO_LEFT, Run, runs_of
 from app.modalities.text.drawing.pieces import Kind, Piece
 
 BREAK = r"\r\n|[\n\r\x85\u2028\u2029]"

@@ -1,4 +1,4 @@
-"""Fonts for texts in pictures: those of the machine, and for each letter the first that has it."""
+"""Fonts for what is written in pictures: those of the machine, and for each letter the first that has it."""
 
 import unicodedata
 from collections.abc import Sequence
