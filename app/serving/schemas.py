@@ -224,8 +224,8 @@ class RelevanceReport(Answer):
     )
     baseline: float | None = Field(
         default=None,
-        description="With a `baseline`: the target's logit, or the predicted value, for it. In a network with ReLU "
-        "`sum` is not the difference to it.",
+        description="With a `baseline`: the target's logit, or the predicted value, for it. In a network with "
+        "ReLU `sum` is not the difference to it.",
         exclude_if=lambda baseline: baseline is None,
     )
     layers: list[LayerSum] = Field(
