@@ -10,8 +10,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from app.modalities.text.drawing.figure import TextFigure
 from app.modalities.text.drawing.pieces import Colour, Kind, Piece, number, pieces_of
+from app.modalities.text.drawing.scored import ScoredText
 
 LARGEST = 10
 """Words that are listed with their numbers."""
@@ -19,7 +19,7 @@ LEGEND_CELLS = 33
 SUMMED = "all others"
 
 
-def print_text(figure: TextFigure, console: Console | None = None) -> None:
+def print_text(figure: ScoredText, console: Console | None = None) -> None:
     """Print a text with coloured words, the scale, and the words with the largest relevance of either sign.
 
     Without colours, as with NO_COLOR or into a file, the numbers remain.
@@ -42,7 +42,7 @@ def _coloured(piece: Piece) -> tuple[str, Style]:
     return text, style
 
 
-def _legend(figure: TextFigure) -> Text:
+def _legend(figure: ScoredText) -> Text:
     values = np.linspace(figure.vmin, figure.vmax, LEGEND_CELLS)
     bar = [(" ", Style(bgcolor=_color(colour))) for colour in figure.scale.colours(values).tolist()]
     return Text.assemble(f"{number(figure.vmin)} ", *bar, f" {number(figure.vmax)}")

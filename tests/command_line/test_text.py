@@ -10,25 +10,25 @@ from app.command_line.text import LARGEST, print_text
 from app.modalities.drawing.colormaps import COLORMAPS
 from app.modalities.drawing.scale import Scale
 from app.modalities.drawing.style import Sign
-from app.modalities.text.drawing.figure import ScoredToken, TextCaptions, TextFigure
+from app.modalities.text.drawing.scored import ScoredText, ScoredToken, TextCaptions
 
 RED, BLUE = "48;2;103;0;31", "48;2;5;48;97"
 """Backgrounds of the ends of the scale."""
 
 
-def figure(count: int = 2) -> TextFigure:
+def figure(count: int = 2) -> ScoredText:
     """A text of ``count`` words, whose relevance is 1, −1, 1, …"""
     words = [
         ScoredToken("ab", 3 * place, 3 * place + 2, place != 1, (-1.0) ** place) for place in range(count)
     ]
     text = "ab " * count
     scale = Scale(-1, 1, COLORMAPS["RdBu_r"], absolute=False)
-    return TextFigure(
-        text, tuple(words), scale, Sign.ALL, TextCaptions("good 93%", "why good?", "epsilon"), {}
+    return ScoredText(
+        text, tuple(words), scale, Sign.ALL, TextCaptions("good 93%", "why good?", "epsilon"), cut=0
     )
 
 
-def printed(shown: TextFigure, **options: bool) -> str:
+def printed(shown: ScoredText, **options: bool) -> str:
     file = io.StringIO()
     console = Console(file=file, width=60, color_system="truecolor", highlight=False, **options)  # type: ignore[arg-type]
     print_text(shown, console)
@@ -58,5 +58,5 @@ def test_without_colours_the_text_and_the_numbers_remain(monkeypatch: pytest.Mon
 
 
 def test_what_looks_like_markup_is_text() -> None:
-    shown = TextFigure("[red]x[/red]", (), figure().scale, Sign.ALL, figure().captions, {})
+    shown = ScoredText("[red]x[/red]", (), figure().scale, Sign.ALL, figure().captions, cut=0)
     assert printed(shown).splitlines()[1] == "[red]x[/red]"

@@ -13,7 +13,8 @@ from app.errors import InternalError, InvalidParameterError
 from app.modalities.drawing.scale import of_sign, scale_of_values
 from app.modalities.drawing.style import ColourStyle
 from app.modalities.protocol import Map
-from app.modalities.text.drawing.figure import ScoredToken, TextCaptions, TextFigure, TextSheet
+from app.modalities.text.drawing.figure import TextFigure, TextSheet
+from app.modalities.text.drawing.scored import ScoredToken, TextCaptions
 from app.modalities.text.reading import read
 from app.modalities.text.spec import TextSpec
 from app.modalities.text.tokenizer import Ids, TextTokenizer
@@ -94,8 +95,8 @@ class TextModality:
                 scale,
                 options.style.sign,
                 TextCaptions(one.prediction, one.question, one.rule),
-                one.metadata,
                 sample.cut,
+                one.metadata,
             )
             for one, tokens in zip(maps, scored, strict=True)
         ]

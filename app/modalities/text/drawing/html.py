@@ -9,8 +9,8 @@ from itertools import groupby
 import numpy as np
 
 from app.modalities.drawing.scale import Scale, labelled_ticks
-from app.modalities.text.drawing.figure import TextFigure
 from app.modalities.text.drawing.pieces import Colour, Kind, Piece, number, pieces_of
+from app.modalities.text.drawing.scored import ScoredText
 
 LEGEND_COLOURS = 33
 OWN = ' dir="ltr"'
@@ -44,7 +44,7 @@ h1, h2, h3 { overflow-wrap: anywhere; }
 """
 
 
-def page(figures: Sequence[TextFigure]) -> str:
+def page(figures: Sequence[ScoredText]) -> str:
     """Return a page with all of ``figures``, of one text and on one scale: a section for each rule."""
     drawn = [(figure, pieces_of(figure)) for figure in figures]
     first = figures[0]
@@ -74,7 +74,7 @@ def page(figures: Sequence[TextFigure]) -> str:
 """
 
 
-def _section(rule: str, maps: Sequence[tuple[TextFigure, Sequence[Piece]]]) -> str:
+def _section(rule: str, maps: Sequence[tuple[ScoredText, Sequence[Piece]]]) -> str:
     texts = "".join(
         f"<div>\n<h3>{escape(figure.captions.question)}</h3>\n"
         f'<p class="text" dir="auto" lang="">{"".join(map(_piece, pieces))}</p>\n</div>\n'

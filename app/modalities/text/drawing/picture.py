@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 from app.modalities.drawing.png import CHUNK, as_json, encode
 from app.modalities.drawing.scale import Scale, labelled_ticks
-from app.modalities.text.drawing.figure import TextFigure
 from app.modalities.text.drawing.lines import Box, Line, lines_of
 from app.modalities.text.drawing.pieces import Colour, Kind, Piece, pieces_of
+from app.modalities.text.drawing.scored import ScoredText
 
 SIZE, SMALL = 20, 15
 """Letters of the text and of captions, in pixels."""
@@ -43,7 +43,7 @@ class Placed:
         return self.top + _leading(self.line.size)
 
 
-def picture(figures: Sequence[TextFigure], metadata: Mapping[str, Any]) -> bytes:
+def picture(figures: Sequence[ScoredText], metadata: Mapping[str, Any]) -> bytes:
     """Return a PNG of all of ``figures``, of one text and on one scale: a row for each rule.
 
     ``metadata`` are JSON in its iTXt chunk ``lrp``.
@@ -74,7 +74,7 @@ def picture(figures: Sequence[TextFigure], metadata: Mapping[str, Any]) -> bytes
     return encode(np.asarray(sheet), sheet.size, {CHUNK: as_json(metadata)})
 
 
-def _heading(figure: TextFigure, width: int) -> list[Line]:
+def _heading(figure: ScoredText, width: int) -> list[Line]:
     captions = figure.captions
     return [*_plain(captions.question, SIZE, width), *_plain(f"Rule {captions.rule}", SMALL, width)]
 
@@ -95,7 +95,7 @@ def _leading(size: int) -> int:
     return round(1.7 * size)
 
 
-def _notes(figure: TextFigure, boxes: Sequence[Box], *, is_whole: bool) -> list[str]:
+def _notes(figure: ScoredText, boxes: Sequence[Box], *, is_whole: bool) -> list[str]:
     """Return what a reader must know of what is drawn."""
     notes = []
     if not all(token.known for token in figure.tokens):

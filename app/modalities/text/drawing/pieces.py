@@ -7,7 +7,7 @@ from enum import Enum, auto
 import numpy as np
 
 from app.modalities.drawing.scale import of_sign
-from app.modalities.text.drawing.figure import TextFigure
+from app.modalities.text.drawing.scored import ScoredText
 
 Colour = tuple[int, int, int]
 BLACK: Colour = (0, 0, 0)
@@ -51,7 +51,7 @@ class Piece:
         return self.kind is Kind.WORD and not self.text.strip() and any(c in LINE_BREAKS for c in self.text)
 
 
-def pieces_of(figure: TextFigure) -> list[Piece]:
+def pieces_of(figure: ScoredText) -> list[Piece]:
     """Return the pieces of a figure's text: their texts joined, without special tokens, are the text.
 
     Tokens that share characters, such as the bytes of one letter, are one piece with the sum of their relevance.
@@ -95,7 +95,7 @@ def ink_on(background: Colour) -> Colour:
     return BLACK if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else WHITE
 
 
-def _coloured(pieces: Sequence[Piece], figure: TextFigure) -> list[Piece]:
+def _coloured(pieces: Sequence[Piece], figure: ScoredText) -> list[Piece]:
     values = np.array([piece.relevance for piece in pieces], np.float64)
     colours = figure.scale.colours(of_sign(values, figure.sign)).tolist()
     return [
