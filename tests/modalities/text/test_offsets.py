@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_tokenizers import CLS, SEP, UNK, byte_level, modality, pieces, vocabulary, word_level, word_piece
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
@@ -34,6 +34,7 @@ def places(sample: TextSample) -> list[tuple[str, int, int, int | None]]:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@settings(deadline=None)
 @given(TEXTS)
 @example(" \u0301")
 @example("  a film")
@@ -57,6 +58,7 @@ def test_every_token_is_the_text_at_its_place(kind: TextModality, text: str) -> 
             word, start = token.word, token.start
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_words_of_a_tokenizer_of_words_are_those_between_white_space(text: str) -> None:
     words = text.split()
@@ -69,6 +71,7 @@ def test_words_of_a_tokenizer_of_words_are_those_between_white_space(text: str) 
     assert [token.known for token in sample.tokens] == [number != UNK for number in sample.input]
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_the_tokens_of_all_bytes_are_all_of_the_text(text: str) -> None:
     if not text.strip():
