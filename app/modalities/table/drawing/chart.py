@@ -1,15 +1,15 @@
 """The chart of one map: a bar for each feature, for and against."""
 
 from dataclasses import dataclass
+from math import ceil
 
 from PIL import Image, ImageDraw
 
 from app.modalities.drawing.scale import Scale
 from app.modalities.drawing.style import ColourStyle
-from app.modalities.image.drawing.captions import shortened
 from app.modalities.table.drawing.axis import GAP, Axis, number_room
 from app.modalities.table.drawing.bars import Bar, shown
-from app.modalities.table.drawing.lettering import FRAME, GREY, INK, MARGIN, font
+from app.modalities.table.drawing.lettering import FRAME, GREY, INK, MARGIN, shortened, width_of, write
 
 LETTERS = 15
 """Size of the letters in pixels."""
@@ -33,12 +33,12 @@ class Chart:
 
     def draw(self, scale: Scale, style: ColourStyle) -> Image.Image:
         """Return the drawing: captions, a row for each bar, the axis below."""
-        letters, bars = font(LETTERS), shown(self.bars, style.sign)
+        bars = shown(self.bars, style.sign)
         values = [bar.value + MARK * bar.is_marked for bar in bars]
-        names = int(max((letters.getlength(bar.name) for bar in bars), default=0))
-        numbers = int(max(map(letters.getlength, values), default=0))
+        names = ceil(max((width_of(bar.name, LETTERS) for bar in bars), default=0))
+        numbers = ceil(max((width_of(value, LETTERS) for value in values), default=0))
         name_room, value_room = min(names, LARGEST_NAME), min(numbers, LARGEST_VALUE)
-        room = number_room([bars], letters)
+        room = number_room([bars], LETTERS)
         right_of_values = MARGIN + name_room + MARGIN + value_room
         axis = Axis(scale, right_of_values + MARGIN + room, AXIS)
         width = axis.left + AXIS + room + MARGIN
@@ -48,8 +48,8 @@ class Chart:
         sheet = Image.new("RGB", (width, bottom + (1 + len(footnotes)) * LINE + MARGIN), "white")
         draw = ImageDraw.Draw(sheet)
         for line, caption in enumerate((self.prediction, self.question)):
-            text = shortened(caption, letters, width - 2 * MARGIN)
-            draw.text((MARGIN, MARGIN + line * LINE), text, (INK, GREY)[line], letters)
+            text = shortened(caption, LETTERS, width - 2 * MARGIN)
+            write(draw, (MARGIN, MARGIN + line * LINE), text, LETTERS, (INK, GREY)[line], "la")
         axis.draw_grid(draw, top, bottom)
         y = top
         for bar, value in zip(bars, values, strict=True):
@@ -57,15 +57,15 @@ class Chart:
                 draw.line((MARGIN, y + GAP / 2, width - MARGIN, y + GAP / 2), FRAME)
                 y += GAP
             middle = y + LINE / 2
-            draw.text((MARGIN, middle), shortened(bar.name, letters, name_room), INK, letters, anchor="lm")
-            cut = shortened(value, letters, value_room)
-            draw.text((right_of_values, middle), cut, GREY, letters, anchor="rm")
-            axis.draw_bar(draw, bar, y + (LINE - BAR) // 2, BAR, letters)
+            write(draw, (MARGIN, middle), shortened(bar.name, LETTERS, name_room), LETTERS, INK, "lm")
+            cut = shortened(value, LETTERS, value_room)
+            write(draw, (right_of_values, middle), cut, LETTERS, GREY, "rm")
+            axis.draw_bar(draw, bar, y + (LINE - BAR) // 2, BAR, LETTERS)
             y += LINE
         axis.draw_zero(draw, top, bottom)
-        axis.draw_ticks(draw, bottom + GAP, letters)
+        axis.draw_ticks(draw, bottom + GAP, LETTERS)
         for line, text in enumerate(footnotes, 1):
-            draw.text((MARGIN, bottom + line * LINE + GAP), text, GREY, letters)
+            write(draw, (MARGIN, bottom + line * LINE + GAP), text, LETTERS, GREY, "la")
         return sheet
 
 

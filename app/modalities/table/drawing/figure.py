@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from app.modalities.drawing.png import CHUNK, as_json, encode
+from app.modalities.drawing.png import CHUNK, as_json, encode_drawing
 from app.modalities.drawing.scale import Scale
 from app.modalities.drawing.style import ColourStyle
 from app.modalities.table.scores import ScoredFeature
@@ -41,7 +41,7 @@ class TableFigure:
     def png(self) -> bytes:
         """The drawing as PNG."""
         image = self.content.draw(self.scale, self.style)
-        return encode(np.asarray(image), image.size, {CHUNK: as_json(self.metadata)})
+        return encode_drawing(np.asarray(image), {CHUNK: as_json(self.metadata)})
 
     @property
     def width(self) -> int:
