@@ -123,6 +123,10 @@ def train(
         typer.Option(help="Pictures: folder or zip of train/<class>/*.png; default: download CIFAR-10."),
     ] = None,
     test_data: Annotated[Path | None, typer.Option(help="The test pictures, if they are elsewhere.")] = None,
+    target: Annotated[str | None, typer.Option(help="Of a table: the column to predict.")] = None,
+    impute: Annotated[
+        bool, typer.Option("--impute", help="Of a table: replace missing values by means.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder for the model's folder; default the run's.")
     ] = None,
@@ -152,6 +156,8 @@ def train(
         start=start,
         seed=seed,
         device=str(pick_device(device)),
+        target=target,
+        impute=impute,
     )
     typer.echo(f"wrote {run_training(recipe, options)}")
 

@@ -9,7 +9,7 @@ from app.lrp.rules import ATTENTION_RULES, AttentionRule, Rule
 from app.models.card import Kind, Output
 from app.models.image_card import ImageCard, Normalisation, Preprocessing
 from app.models.protocol import Description
-from app.models.records import TrainingRecord
+from app.models.records import Measured, MeasuredValues, TrainingRecord
 from app.models.table_card import TableCard, TableInput
 from app.models.text_card import TextCard, TextInput
 
@@ -85,7 +85,8 @@ class AboutModel(BaseModel):
     attention: list[AttentionRule] = Field(
         description="What `attention=` may be; empty for a network without attention."
     )
-    accuracy: float | None = Field(description="Share of the test pictures that it gets right, if measured.")
+    accuracy: float | None = Field(description="Share of the test inputs that it gets right, if measured.")
+    mean_absolute_error: float | None = Field(description="Of a value, on test rows, if measured.")
     training: TrainingRecord | None
     device: str
     limits: Limits
@@ -166,7 +167,8 @@ def about_model(described: Description, limits: Limits) -> AboutModel:
         sha256=card.sha256,
         dropout=None if card.dropout is None else list(card.dropout),
         attention=list(ATTENTION_RULES) if has_attention(described.chain) else [],
-        accuracy=test.accuracy if test else None,
+        accuracy=test.accuracy if isinstance(test, Measured) else None,
+        mean_absolute_error=test.mean_absolute_error if isinstance(test, MeasuredValues) else None,
         training=card.training,
         device=described.device,
         limits=limits,

@@ -25,6 +25,15 @@ class Measured(CardPart):
     )
 
 
+class MeasuredValues(CardPart):
+    """Errors of a predicted value on one set of rows, in the value's unit."""
+
+    count: int
+    mean_absolute_error: float
+    root_mean_squared_error: float
+    r2: float = Field(description="Coefficient of determination: 1 − the share of the variance that is left.")
+
+
 class EpochRecord(CardPart):
     """Results of one epoch: mean loss, accuracies in 0…1, learning rate at its end, duration in seconds."""
 
@@ -48,8 +57,11 @@ class TrainingRecord(CardPart):
         description="Model and version whose weights training started from; null: random weights.",
     )
     history: tuple[EpochRecord, ...]
-    validation: Measured
-    test: Measured
+    validation: Measured | MeasuredValues
+    test: Measured | MeasuredValues
+    others: dict[str, Measured | MeasuredValues] = Field(
+        default={}, description="Other methods, trained on the same rows, on the test rows."
+    )
     versions: dict[str, str]
     date: str = Field(description="Day of the export, ISO 8601.")
 

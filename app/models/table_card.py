@@ -8,7 +8,7 @@ from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from app.errors import RefusedToStartError
 from app.lrp.graph.graph import BATCH, Shape
-from app.modalities.table.spec import Category, Number, TableSpec
+from app.modalities.table.spec import Category, Feature, Number, TableSpec
 from app.models.card import ModelCard
 from app.models.records import CardPart
 
@@ -106,3 +106,25 @@ def table_card(card: ModelCard) -> TableCard:
     if not isinstance(card, TableCard):
         raise RefusedToStartError(f"model {card.name} takes {card.kind}; this works with tables only")
     return card
+
+
+def feature_input(feature: Feature) -> NumberInput | CategoryInput:
+    """Return a feature as the card has it, with statistics of nine digits."""
+    if isinstance(feature, Category):
+        shares = tuple(map(_rounded, feature.shares))
+        return CategoryInput(
+            name=feature.name, categories=feature.categories, shares=shares, imputes=feature.imputes
+        )
+    return NumberInput(
+        name=feature.name,
+        unit=feature.unit,
+        mean=_rounded(feature.mean),
+        std=_rounded(feature.std),
+        min=feature.minimum,
+        max=feature.maximum,
+        imputes=feature.imputes,
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.9g}")

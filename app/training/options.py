@@ -28,6 +28,10 @@ class TrainOptions:
     """Seed of all random numbers."""
     device: str
     """Device to train on: ``cpu``, ``cuda`` or ``cuda:N``."""
+    target: str | None = None
+    """Column of a table that is predicted."""
+    impute: bool = False
+    """Whether means replace missing values of a table."""
 
     def refuse(self, recipe: str, *options: str) -> None:
         """Raise `DataError` if one of ``options``, names of fields, is given."""

@@ -69,6 +69,7 @@ def split_loader(data: Path | None, test_data: Path | None, cache: Path) -> Spli
 
 def train_images(recipe: Recipe, options: TrainOptions) -> Path:
     """Train a network on pictures by ``options`` and return the path of its card. Raises as `train` does."""
+    options.refuse(recipe.name, "target", "impute")
     run = options.runs / recipe.name
     return train(
         recipe,

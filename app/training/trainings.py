@@ -8,6 +8,8 @@ from app.errors import DataError
 from app.training import recipe as image
 from app.training.options import TrainOptions
 from app.training.run import train_images
+from app.training.table import recipe as table
+from app.training.table.run import train_table
 
 Training = Callable[[TrainOptions], Path]
 """Trains a model, writes its folder and returns the path of its card."""
@@ -17,6 +19,7 @@ def trainings() -> dict[str, Training]:
     """Return how each recipe is trained, by the recipe's name."""
     return {
         **{name: partial(train_images, recipe) for name, recipe in image.RECIPES.items()},
+        **{name: partial(train_table, recipe) for name, recipe in table.RECIPES.items()},
     }
 
 

@@ -9,6 +9,7 @@ from synthetic_data import TINY, write_data
 
 from app.errors import DataError
 from app.models.checkpoint import load, load_image
+from app.models.records import Measured
 from app.settings import shipped_model
 from app.training.augment import Batches
 from app.training.data import LabelledImages, compute_normalisation, load_split
@@ -55,6 +56,7 @@ def test_training_writes_accurate_weights_a_card_and_plots(tmp_path: Path) -> No
     assert card.training.recipe["batch_size"] == LONGER.batch_size
     assert card.dropout == (LONGER.dropout or (0.35, 0.35, 0.45))
     assert [record.side for record in card.training.history] == [16, 16, 16, 16, 32]
+    assert isinstance(card.training.test, Measured)
     assert (card.training.validation.count, card.training.test.count) == (4, 20)
     assert card.training.test.accuracy >= 0.9
     measured = evaluate(model, load_split(data, "test"), card.normalisation, card.classes)
@@ -77,6 +79,7 @@ def test_a_conserving_training_starts_from_a_card_and_loses_no_relevance(tmp_pat
     first = run(data, tmp_path / "first", LONGER)
     card = load(run(data, tmp_path / "second", CONSERVING_STRIPES, start=first))[1]
     assert card.training is not None
+    assert isinstance(card.training.test, Measured)
     assert card.training.started_from == f"stripes@{load(first)[1].version}"
     assert card.training.test.accuracy >= 0.9
     assert card.training.test.median_leak == pytest.approx(0, abs=0.01)
