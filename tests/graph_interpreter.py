@@ -88,6 +88,7 @@ OTHERS: dict[str, Callable[[list[Tensor], dict[str, Tensor], dict[str, Any]], Te
         x[0].movedim(a["axis"], 0)[a["start"] : a["stop"] : a["step"]].movedim(0, a["axis"])
     ),
     "select": lambda x, _, a: x[0].select(a["axis"], a["index"]),
+    "gather": lambda x, _, a: torch.take_along_dim(x[0], x[1], a["axis"]),
     "index_select": lambda x, w, a: x[0].index_select(a["axis"], w["index"]),
     "cat": lambda x, _, a: torch.cat(x, a["axis"]),
     "pad": lambda x, _, a: F.pad(x[0], a["pad"], a["mode"], a["value"]),

@@ -126,8 +126,10 @@ def _softmax(node: Node, rule: AssignedRule, inputs: tuple[Tensor, ...], _: Mapp
 
 
 def _matmul(node: Node, rule: AssignedRule, inputs: tuple[Tensor, ...], _: Mapping[str, Tensor]) -> Tensor:
-    constant_weights = rule.name != ATTNLRP and node.attributes.get("attention", False)
-    shares = (0.0, 1.0) if constant_weights else (0.5, 0.5)
+    has_constant_weights = rule.name != ATTNLRP and node.attributes.get("attention", False)
+    receives = [value.requires_grad for value in inputs]
+    receives[0] &= not has_constant_weights
+    shares = tuple(has_share / max(sum(receives), 1) for has_share in receives)
     return MatrixProduct.apply(*inputs, shares)  # type: ignore[no-any-return]
 
 

@@ -81,6 +81,11 @@ def _slice(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tensor
     return x[tuple(index)]
 
 
+def _gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    sizes = [*x.shape[:axis], index.shape[axis], *x.shape[axis + 1 :]]
+    return x.gather(axis, index.expand(sizes))
+
+
 FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "conv1d": F.conv1d,
@@ -136,6 +141,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "slice": _slice,
         "select": lambda x, axis, index: x.select(axis, index),
         "index_select": lambda x, axis, index: x.index_select(axis, index),
+        "gather": _gather,
         "cat": lambda *values, axis: torch.cat(values, axis),
         "pad": F.pad,
         "roll": lambda x, shifts, axes: x.roll(shifts, axes),

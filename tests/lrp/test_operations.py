@@ -312,6 +312,7 @@ PRODUCTS_OF_MATRICES = (
         rule="cp",
     ),
     Case("matmul", ((N, 2, 3, 4), (N, 1, 4, 5)), torch.matmul, half_proportional, receivers=(0, 1)),
+    Case("matmul", (WEIGHTS, MATRIX), torch.matmul, proportional, receivers=(0,), constants=(1,)),
     Case("softmax", (TOKENS,), softmax, softmax_relevance, {"axis": 2}, rule="attnlrp"),
     Case("softmax", (TOKENS,), softmax, softmax_relevance, {"axis": -1}, rule="attnlrp"),
     Case("softmax", (TOKENS,), softmax, softmax_relevance, {"axis": 2}, rule="cp", receivers=()),
@@ -351,6 +352,15 @@ MOVEMENT = (
     moved("select", TOKENS, lambda x: x[:, 0], axis=1, index=0),
     moved("select", TOKENS, lambda x: x[:, :, -1], axis=-1, index=-1),
     Case("index_select", (TOKENS,), lambda x: x[:, INDEX], adjoint, {"axis": 1}, {"index": INDEX}),
+    Case(
+        "gather",
+        (TOKENS, (1, 4, 3)),
+        lambda x, index: torch.stack([x[:, t, index[0, t].long()] for t in range(4)], 1),
+        adjoint,
+        {"axis": 2},
+        constants=(1,),
+        clamped=(1,),
+    ),
     moved("roll", IMAGE, lambda x: torch.roll(x, (1, -1), (2, 3)), shifts=[1, -1], axes=[2, 3]),
     moved("pad", IMAGE, lambda x: F.pad(x, (1, 2)), pad=[1, 2], mode="constant", value=None),
     moved(

@@ -72,8 +72,7 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
         "sub": "Two inputs, broadcast: the first minus the second.",
         "mul": "Two inputs, broadcast. gate: index of the input that is a gate, if one is.",
         "div": "Two inputs, broadcast: the first divided by the second.",
-        "matmul": "Two inputs, both of which depend on the network's input. attention: true if the first one is "
-        "the output of a softmax.",
+        "matmul": "Two inputs. attention: true if the first one is the output of a softmax.",
         "max_pool1d": "kernel_size, stride, padding, dilation (lists), ceil_mode.",
         "max_pool2d": "kernel_size, stride, padding, dilation (lists), ceil_mode.",
         "avg_pool1d": "kernel_size, stride, padding (lists), ceil_mode, count_include_pad.",
@@ -90,6 +89,7 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
         "slice": "axis, start, stop, step.",
         "select": "axis, index.",
         "index_select": "axis. Weights: index.",
+        "gather": "Two inputs: values, and indices along an axis, which are broadcast along the others. axis.",
         "cat": "Any number of inputs. axis.",
         "pad": "pad (as `torch.nn.functional.pad` takes it), mode, value.",
         "roll": "shifts, axes.",

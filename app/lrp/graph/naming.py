@@ -8,7 +8,7 @@ from app.lrp.graph.values import Signal
 
 _LAYOUT = frozenset(
     {
-        *("reshape", "permute", "expand", "slice", "select", "index_select", "cat", "pad", "roll"),
+        *("reshape", "permute", "expand", "slice", "select", "index_select", "gather", "cat", "pad", "roll"),
         *("dropout", "constant"),
     }
 )

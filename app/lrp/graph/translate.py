@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -57,7 +57,7 @@ class _Translator:
         self.values: dict[fx.Node, Any] = {}
         self.memory = Memory()
         self.problems: list[str] = []
-        self.nodes_of_constants: dict[tuple[int, Shape], Signal] = {}
+        self.nodes_of_constants: dict[Hashable, Signal] = {}
 
     def run(self) -> TracedModel:
         """Translate all nodes and return the network."""

@@ -1,6 +1,7 @@
 """Values of a network while it is translated: signals depend on the network's input, constants do not."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -39,6 +40,14 @@ class Constant:
     """Its value for fewer tokens, if their number is used to compute it."""
 
     @property
+    def key(self) -> Hashable:
+        """Equal for constants that can be one node: the same one, or tables of equal numbers."""
+        if self.name or self.tensor.dim() == 0:
+            return id(self), self.shape
+        content = self.tensor.contiguous().view(torch.uint8).numpy().tobytes()
+        return self.shape, self.tensor.shape, self.tensor.dtype, hashlib.sha256(content).digest()
+
+    @property
     def is_batched(self) -> bool:
         """Whether the shape depends on the batch size."""
         return any(has_symbol(size, BATCH) for size in self.shape)
@@ -58,8 +67,8 @@ class Constant:
         """Whether the value for a batch of two repeats that for a batch of one."""
         if self.for_two is None:
             return True
-        same = all(a in (b, 1) for a, b in zip(self.tensor.shape, self.for_two.shape, strict=True))
-        return same and torch.equal(self.tensor.expand_as(self.for_two), self.for_two)
+        times = [b // max(a, 1) for a, b in zip(self.tensor.shape, self.for_two.shape, strict=True)]
+        return torch.equal(self.tensor.repeat(times), self.for_two)
 
     @property
     def is_beginning(self) -> bool:

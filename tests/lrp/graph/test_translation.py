@@ -11,6 +11,7 @@ from torch import Tensor
 
 MATRIX = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 INDEX = torch.tensor([3, 0, 0])
+GRID = torch.tensor([[0, 1, 2, 3], [3, 3, 3, 0], [1, 0, 1, 0]])
 
 
 def constant(x: Tensor) -> Tensor:
@@ -41,6 +42,14 @@ CALLS: tuple[tuple[Callable[[Tensor], Tensor], list[str]], ...] = (
     (lambda x: x - constant(x)[0], ["constant", "sub"]),
     (lambda x: x @ constant(x), ["linear"]),
     (lambda x: constant(x)[:3, :3] @ x, ["permute", "linear", "permute"]),
+    (lambda x: x @ constant(x).expand(x.shape[0], -1, -1), ["constant", "expand", "matmul"]),
+    (
+        lambda x: torch.bmm(
+            x.unsqueeze(1).repeat(1, 2, 1, 1).flatten(0, 1),
+            torch.stack((constant(x), constant(x).T)).repeat(x.shape[0], 1, 1),
+        ).reshape(-1, 2, 3, 4),
+        ["reshape", "expand", "reshape", "constant", "reshape", "expand", "reshape", "matmul", "reshape"],
+    ),
     (lambda x: x @ x.mT, ["permute", "matmul"]),
     (lambda x: torch.bmm(x, x.transpose(-1, -2)), ["permute", "matmul"]),
     (
@@ -69,6 +78,8 @@ CALLS: tuple[tuple[Callable[[Tensor], Tensor], list[str]], ...] = (
     (lambda x: x[:, :, INDEX], ["index_select"]),
     (lambda x: x[..., INDEX.reshape(3, 1)], ["index_select", "reshape"]),
     (lambda x: x.index_select(2, INDEX), ["index_select"]),
+    (lambda x: x.gather(2, INDEX.expand(x.shape[0], 3, 3)), ["constant", "gather"]),
+    (lambda x: x.gather(-1, GRID.expand(x.shape[0], -1, -1)), ["constant", "gather"]),
     (lambda x: torch.mul(*x.split([1, 3], 2)), ["slice", "slice", "mul"]),
     (lambda x: x.chunk(2, 2)[1], ["slice"]),
     (lambda x: x.unbind(1)[2], ["select"]),

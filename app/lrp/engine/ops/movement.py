@@ -79,6 +79,34 @@ class Concatenation:
 
 
 @dataclass(frozen=True, eq=False)
+class Gather:
+    """Values at indices along an axis; the indices are constants that are broadcast along the others."""
+
+    axis: int
+    sign = Sign.AS_INPUTS
+    at_zero = AtZero.AS_OUTPUT
+    conserves = True
+    reads_inputs = True
+    reads_output = False
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
+        """See `app.lrp.engine.operation.Operation`."""
+        x, index = inputs
+        return x.gather(self.axis, self._broadcast(index, x.shape)), None
+
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
+        """See `app.lrp.engine.operation.Backward`."""
+        shape, index = values.input_shape(0), values.inputs[1]
+        relevance = _zeros(R, shape).scatter_add_(self.axis, self._broadcast(index, shape), R)
+        return Redistribution((relevance, None))
+
+    def _broadcast(self, index: Tensor, shape: torch.Size) -> Tensor:
+        sizes = list(shape)
+        sizes[self.axis] = index.shape[self.axis]
+        return index.long().expand(sizes)
+
+
+@dataclass(frozen=True, eq=False)
 class Constant:
     """A tensor that does not depend on the network's input."""
 
@@ -218,6 +246,7 @@ OPERATIONS: Mapping[str, Compile] = {
     "slice": _slice,
     "select": _select,
     "index_select": _index_select,
+    "gather": lambda context: Gather(context.node.attributes["axis"]),
     "roll": _roll,
     "pad": _pad,
     "cat": _concatenation,

@@ -83,10 +83,6 @@ def product(call: Call, first: Value, second: Value) -> Signal:
         turned = transposed(call, second)
         shape = *turned.shape[:-1], first.shape[0]
         return transposed(call, call.emit("linear", turned, shape=shape, weights={"weight": first}))
-    if isinstance(first, Constant) or isinstance(second, Constant):
-        raise UntranslatableError(
-            "it multiplies by a constant whose size is free, or with more than two axes"
-        )
     return call.emit("matmul", first, second)
 
 

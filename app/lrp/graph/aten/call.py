@@ -1,6 +1,6 @@
 """A call of an operator of ATen, as translations read it, and the signals that they create from it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,8 +25,8 @@ class Call:
     origin: Origin
     tokens: int
     """Largest number of tokens."""
-    nodes_of_constants: dict[tuple[int, Shape], Signal]
-    """Nodes that constants have got already, so that each gets one; shared by all calls."""
+    nodes_of_constants: dict[Hashable, Signal]
+    """Nodes of constants by `Constant.key`, so that each gets one; shared by all calls."""
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -56,7 +56,7 @@ class Call:
         """Return ``value`` as the output of a node."""
         if isinstance(value, Signal):
             return value
-        key = id(value), value.shape
+        key = value.key
         if key not in self.nodes_of_constants:
             self.nodes_of_constants[key] = self._constant(value)
         return self.nodes_of_constants[key]
@@ -94,7 +94,7 @@ class Call:
             value = replace(value, tensor=value.tensor.to(torch.int8))
         shape: Shape = tuple(value.tensor.shape)
         dtype = value.tensor.dtype
-        if any(size not in (BATCH, TOKENS) for size in value.shape if isinstance(size, str)):
+        if any(has_symbol(size, TOKENS) and size != TOKENS for size in value.shape):
             raise UntranslatableError(f"a constant has the shape {list(value.shape)}")
         node = Signal("constant", (), shape, dtype, self.origin, {}, {"value": value})
         for axis, size in enumerate(value.shape):
@@ -102,9 +102,23 @@ class Call:
                 shape = *shape[:axis], TOKENS, *shape[axis + 1 :]
                 attributes = {"axis": axis, "start": 0, "stop": TOKENS, "step": 1}
                 node = Signal("slice", (node,), shape, dtype, self.origin, attributes)
-        if not value.is_batched:
-            return node
-        return Signal("expand", (node,), value.shape, dtype, self.origin, {"shape": list(value.shape)})
+        return _repeated(node, value.shape)
+
+
+def _repeated(node: Signal, shape: Shape) -> Signal:
+    """Return a constant for all rows of a batch, which are the same: (…, n, …) -> (…, n · B, …)."""
+    axis = next((axis for axis, size in enumerate(shape) if has_symbol(size, BATCH)), None)
+    if axis is None:
+        return node
+    if shape[axis] == BATCH:
+        return _moved("expand", node, shape)
+    before, after = shape[:axis], shape[axis + 1 :]
+    apart = _moved("reshape", node, (*before, 1, node.shape[axis], *after))
+    return _moved("reshape", _moved("expand", apart, (*before, BATCH, node.shape[axis], *after)), shape)
+
+
+def _moved(op: str, x: Signal, shape: Shape) -> Signal:
+    return Signal(op, (x,), shape, x.dtype, x.origin, {"shape": list(shape)})
 
 
 Translation = Callable[[Call], Value | list[Value]]

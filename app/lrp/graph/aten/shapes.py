@@ -1,6 +1,7 @@
 """Operations that move values, and leave them as they are."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import torch
@@ -188,6 +189,27 @@ def _indexed(call: Call, x: Signal, axis: int, index: Constant) -> Signal:
     return reshaped(call, taken, call.shape)
 
 
+def _gather(call: Call) -> Signal:
+    axis = axis_of(call["dim"], call.x.shape)
+    index = call["index"]
+    if not isinstance(index, Constant):
+        raise UntranslatableError("its index depends on the network's input")
+    index = _without_repetition(index, axis)
+    if index.is_batched:
+        raise UntranslatableError("its index is not the same for all rows of a batch")
+    return call.emit("gather", call.x, index, axis=axis)
+
+
+def _without_repetition(value: Constant, kept: int) -> Constant:
+    """Return a constant with a size of 1 along axes that repeat it, except the axis ``kept``."""
+    tensor, shape = value.tensor, value.shape
+    for axis in range(tensor.dim()):
+        first = tensor.narrow(axis, 0, 1)
+        if axis != kept and torch.equal(first.expand_as(tensor), tensor):
+            tensor, shape = first, (*shape[:axis], 1, *shape[axis + 1 :])
+    return replace(value, tensor=tensor, shape=shape)
+
+
 def _cat(call: Call) -> Signal:
     values = [value for value in call["tensors"] if 0 not in value.shape]
     axis = axis_of(call["dim"], call.shape)
@@ -276,6 +298,7 @@ TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
         "unbind": _unbind,
         "index": _index,
         "index_select": _index_select,
+        "gather": _gather,
         "cat": _cat,
         "concat": _cat,
         "stack": _stack,
