@@ -154,7 +154,7 @@ def randomize(network: nn.Module) -> None:
 
 
 def compared(
-    model: TracedModel, bounds: tuple[Tensor, Tensor], x: Tensor
+    model: TracedModel, bounds: tuple[Tensor, ...], x: Tensor
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return the error of the engine's relevance against the reference, and the leak, in float64, by rule."""
     exact, x = model.map_weights(_in_float64), x.double()
@@ -172,7 +172,7 @@ def compared(
 
 
 def measured(
-    network: nn.Module, model: TracedModel, bounds: tuple[Tensor, Tensor], inputs: Tensor
+    network: nn.Module, model: TracedModel, bounds: tuple[Tensor, ...], inputs: Tensor
 ) -> dict[str, float]:
     """Return the processor time of a batch of explanations in forward passes of ``network``, by rule.
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
 from app.models.adding import AddedModel, add, check_name
-from app.models.image_card import Preprocessing, image_card
+from app.models.card import ModelCard
+from app.models.image_card import ImageCard, Preprocessing
 from app.models.sources.names import read_classes
 from app.models.sources.protocol import SourceOptions
 from app.models.sources.registry import load
+from app.models.text_card import TextCard
 
 NO_WEIGHTS = "none"
 """Value of ``--weights`` for random weights."""
@@ -50,7 +52,7 @@ def add_model(
 def lines(added: AddedModel) -> Iterator[str]:
     """Return what is known of an added model: what it takes, one line for each layer, and what was compared."""
     card = added.card
-    yield from _input_lines(added)
+    yield from _input_lines(card)
     rows = [_COLUMNS, *((one.name, one.operation, one.rule, _percent(one.absorbed)) for one in added.layers)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for *texts, leak in rows:
@@ -59,19 +61,25 @@ def lines(added: AddedModel) -> Iterator[str]:
     yield f"leak {added.leak:z.1%} of the relevance put in, for a random input by the default rule"
     yield f"scores: graph and network differ by {added.score_error:.0e} of their norm"
     yield f"relevance: engine and {added.reference} differ by {added.relevance_error:.0e}"
-    yield f"wrote {added.path} ({card.architecture}, {len(card.classes)} classes, version {card.version})"
+    yield f"wrote {added.path} ({card.architecture}, {_counted(card)}, version {card.version})"
 
 
-def _input_lines(added: AddedModel) -> Iterator[str]:
-    card = image_card(added.card)
+def _input_lines(card: ModelCard) -> Iterator[str]:
+    """Return what a network takes and gives."""
+    if isinstance(card, ImageCard):
+        yield from _picture_lines(card)
+    if isinstance(card, TextCard):
+        yield f"input: text of at most {card.text.max_tokens} tokens, special ones included"
+    yield f"{card.output}: {card.classes[0]}{f' … {card.classes[-1]}' if card.classes[1:] else ''}"
+
+
+def _picture_lines(card: ImageCard) -> Iterator[str]:
     channels, height, width = card.input_size
     normalisation, how = card.normalisation, card.preprocessing
     colours = "RGB" if channels == 3 else "greyscale"
     yield f"input: {height}×{width}, {colours}; {_resized(how, height, width)}"
     for name, values in (("mean", normalisation.mean), ("std", normalisation.std)):
         yield f"{name}: {', '.join(f'{value:.4g}' for value in values)}"
-    first, *_, last = added.card.classes
-    yield f"classes: {first} … {last}"
 
 
 def _resized(how: Preprocessing | None, height: int, width: int) -> str:
@@ -83,6 +91,11 @@ def _resized(how: Preprocessing | None, height: int, width: int) -> str:
         return f"pictures are stretched to {resize.height}×{resize.width} ({how.interpolation})"
     side = f"{resize.height}" if resize.height == resize.width else f"{resize.height}×{resize.width} at least"
     return f"pictures are resized to a shorter side of {side} ({how.interpolation}), then cropped"
+
+
+def _counted(card: ModelCard) -> str:
+    """Return how many outputs there are, in words."""
+    return "one value" if card.output == "value" else f"{len(card.classes)} {card.output}"
 
 
 def _percent(share: float) -> str:

@@ -5,7 +5,7 @@ A model is served only after all comparisons.
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +26,9 @@ from app.lrp.graph.traced import TracedModel
 from app.lrp.overrides import as_text
 from app.lrp.reference_functions import reference_name
 from app.lrp.request import ExplanationRequest
-from app.models.card import ModelCard, valid_name
+from app.models.card import ModelCard, Output, valid_name
 from app.models.card_file import first_line, read_card
-from app.models.checkpoint import load, save_traced
+from app.models.checkpoint import load, not_finite, save_traced
 from app.models.files import CARD
 from app.models.sources.names import numbered
 from app.models.sources.protocol import SourceModel
@@ -42,6 +42,7 @@ RELEVANCE_TOLERANCE = 1e-6
 """Largest ‖difference‖ / ‖relevance‖ of engine and reference in float64."""
 
 _PROBABILITIES = ("softmax", "sigmoid", "hardsigmoid")
+_NOUNS: Mapping[Output, str] = {"classes": "class", "labels": "label", "value": "value"}
 _MOVES = ("reshape", "permute", "slice", "select", "dropout", "identity")
 
 
@@ -110,10 +111,14 @@ def add(source: SourceModel, name: str, models: Path) -> AddedModel:
 def _stored(source: SourceModel, name: str, folder: Path) -> Path:
     """Write the model's folder into ``folder``, and return the card's path."""
     traced = _traced(source)
-    fields = dict(source.input.card_fields)
-    fields |= {"architecture": source.architecture, "classes": _classes(source, traced)}
+    fields = {
+        "architecture": source.architecture,
+        "classes": _classes(source, traced),
+        "output": source.output,
+        **source.input.card_fields,
+    }
     try:
-        return save_traced(traced, folder, name=name, **fields)
+        return save_traced(traced, folder, name=name, assets=source.input.assets, **fields)
     except ValidationError as error:
         raise SourceError(first_line(error)) from None
 
@@ -125,9 +130,8 @@ def _traced(source: SourceModel) -> TracedModel:
     else:
         traced = from_program(source.network)
     _check_output(traced.graph)
-    for name, tensor in traced.weights.items():
-        if not torch.isfinite(tensor).all():
-            raise SourceError(f"{name} holds values that are not finite numbers")
+    for name in not_finite(traced):
+        raise SourceError(f"{name} holds values that are not finite numbers")
     return traced.map_weights(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
 
 
@@ -146,25 +150,26 @@ def _check_output(graph: Graph) -> None:
 
 
 def _classes(source: SourceModel, traced: TracedModel) -> tuple[str, ...]:
+    """Return the names of the outputs; raises `SourceError` if there are too few outputs or other names."""
     count = traced.graph.output.shape[1]
     assert isinstance(count, int)
-    if count < 2:
+    if count < 2 and source.output == "classes":
         raise SourceError(
             f"the network has {count} output; it must have one for each of at least two classes"
         )
-    classes = source.classes or numbered(count)
+    classes = source.classes or numbered(_NOUNS[source.output], count)
     if len(classes) != count:
-        raise SourceError(f"--classes: {len(classes)} names, but the network has {count} classes")
+        raise SourceError(f"--classes: {len(classes)} names, but the network has {count} {source.output}")
     return classes
 
 
 def _compared(source: SourceModel, model: TracedModel, card: ModelCard, path: Path) -> AddedModel:
     """Return the report of a stored model; raises `SourceError` if it computes something else than the source."""
-    low, high = source.input.bounds
+    bounds = source.input.bounds
     batches = source.input.random_batches()
-    engine = Engine(model, low, high)
+    engine = Engine(model, *bounds)
     score_error = max(_compare_scores(source, engine, batch) for batch in batches)
-    exact, bounds = model.map_weights(_in_float64), (low.double(), high.double())
+    exact, bounds = model.map_weights(_in_float64), tuple(map(_in_float64, bounds))
     composite = resolve(kinds(model.graph), DEFAULT_RULE, {}, (), COMPOSITES)
     engine = Engine(exact, *bounds)
     explained = _in_float64(batches[-1])
@@ -199,7 +204,7 @@ def _compare_scores(source: SourceModel, engine: Engine, batch: Tensor) -> float
 def _compare_relevance(
     engine: Engine,
     model: TracedModel,
-    bounds: tuple[Tensor, Tensor],
+    bounds: Sequence[Tensor],
     batch: Tensor,
     alone: Sequence[Tensor],
     composite: Composite,

@@ -1,7 +1,7 @@
 """Loading and saving of networks: a folder of weights, their model card and, if it has its own, the graph."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -217,11 +217,15 @@ def _check_tensors(graph: Graph, tensors: dict[str, Tensor], path: Path) -> None
         check_weights(graph, {name: tensor.shape for name, tensor in tensors.items()})
     except GraphError as error:
         raise RefusedToStartError(f"{path}: not the weights of this card's network: {error.detail}") from None
-    for node in graph:
-        for name in node.weights.values():
-            is_valid = _is_mask if node.op == "constant" else torch.isfinite
-            if not is_valid(tensors[name]).all():
-                raise RefusedToStartError(f"{path}: {name} holds values that are not finite numbers")
+    for name in not_finite(TracedModel(graph, tensors)):
+        raise RefusedToStartError(f"{path}: {name} holds values that are not finite numbers")
+
+
+def not_finite(model: TracedModel) -> Iterator[str]:
+    """Return the names of tensors that hold values that are not finite numbers; constants may be masks."""
+    for node in model.graph:
+        is_valid = _is_mask if node.op == "constant" else torch.isfinite
+        yield from (name for name in node.weights.values() if not is_valid(model.weights[name]).all())
 
 
 def _is_mask(tensor: Tensor) -> Tensor:

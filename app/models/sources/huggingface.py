@@ -1,160 +1,35 @@
-"""The source ``huggingface:FOLDER``: networks for pictures that transformers' ``save_pretrained`` wrote.
+"""The source ``huggingface:FOLDER``: what transformers' ``save_pretrained`` wrote of a network."""
 
-Preprocessing is read from the files, not from the classes of transformers, which resize with another library.
-"""
-
-import json
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
-
-from torch import Tensor, nn
 
 from app.errors import SourceError
-from app.modalities.image.spec import Resampling
-from app.models.image_card import Normalisation, Preprocessing
-from app.models.sources.image_input import ImageInput
-from app.models.sources.names import imported, told_apart
+from app.models.sources.huggingface_files import CONFIG, read_json
+from app.models.sources.huggingface_images import image_model
+from app.models.sources.huggingface_text import text_model
 from app.models.sources.protocol import SourceModel, SourceOptions
 from app.models.sources.weights import refuse_weights
 
-CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
-_FILTERS = {0: Resampling.NEAREST, 1: Resampling.LANCZOS, 2: Resampling.BILINEAR, 3: Resampling.BICUBIC}
-"""Pillow's numbers of filters."""
-_UNMASKED = "sdpa_without_masks"
-"""Name under which attention is registered for which transformers creates no masks: patches are never padded, and
-masks that are always true would be exported with a size that depends on the batch.
-"""
-_CONVNEXT_STRETCHES_FROM = 384
-"""Side from which on transformers' ConvNeXt resizes to the input's size instead of cropping."""
+TASKS: Mapping[str, Callable[..., SourceModel]] = {
+    "ForImageClassification": image_model,
+    "ForSequenceClassification": text_model,
+}
+"""By the end of the name of the network's class."""
 
 
 class HuggingFaceSource:
-    """Networks for image classification; see `app.models.sources.protocol.Source`."""
+    """Networks for the classification of images and texts; see `app.models.sources.protocol.Source`."""
 
     def load(self, argument: str, options: SourceOptions) -> SourceModel:
         """Return the network in the folder ``argument``."""
         folder = Path(argument)
         refuse_weights(options, f"huggingface:{argument}")
-        config, processor = _read(folder / CONFIG), _read(folder / PROCESSOR)
-        size, preprocessing = read_geometry(processor, folder / PROCESSOR)
-        channels: Literal[1, 3] = 1 if config.get("num_channels", 3) == 1 else 3
-        return SourceModel(
-            _network(folder),
-            str(config["architectures"][0]),
-            ImageInput(
-                (channels, *(options.size or size)),
-                read_normalisation(processor, folder / PROCESSOR),
-                preprocessing,
-            ),
-            _labels(config),
-        )
-
-
-def _network(folder: Path) -> nn.Module:
-    """Return the network, which returns logits only."""
-    transformers = imported("transformers", "huggingface")
-    attention = imported("transformers.integrations.sdpa_attention", "huggingface")
-    transformers.AttentionInterface.register(_UNMASKED, attention.sdpa_attention_forward)
-    try:
-        network, found = transformers.AutoModelForImageClassification.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            attn_implementation=_UNMASKED,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise SourceError(f"{folder}: transformers cannot load it ({str(error).splitlines()[0]})") from None
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if found[what]:
-            raise SourceError(
-                f"{folder}: not the weights of this network; {what.replace('_', ' ')}: {found[what]}"
-            )
-    whole = network.forward
-
-    def forward(pixel_values: Tensor) -> Tensor:
-        logits: Tensor = whole(pixel_values=pixel_values).logits
-        return logits
-
-    network.forward = forward  # a module around it would stand in front of the name of every layer
-    result: nn.Module = network.eval()
-    return result
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except OSError as error:
+        config = read_json(folder / CONFIG)
+        architecture = str((config.get("architectures") or [""])[0])
+        for end, model_of in TASKS.items():
+            if architecture.endswith(end):
+                return model_of(folder, architecture, config, options)
         raise SourceError(
-            f"{path}: cannot be read ({error.strerror}); name the folder that save_pretrained wrote, "
-            "of the network and of its image processor"
-        ) from None
-    except ValueError as error:
-        raise SourceError(f"{path}: not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise SourceError(f"{path}: not a JSON object")
-    if path.name == CONFIG and not str((content.get("architectures") or [""])[0]).endswith(
-        "ForImageClassification"
-    ):
-        raise SourceError(f"{path}: architectures must name a network ForImageClassification")
-    return content
-
-
-def _labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    labels = config.get("id2label") or {}
-    names = [labels.get(str(index)) for index in range(len(labels))]
-    return told_apart(map(str, names)) if names and all(names) else None
-
-
-def read_normalisation(processor: Mapping[str, Any], path: Path) -> Normalisation | None:
-    """Return mean and standard deviation of pixels in 0…1; ``None`` if the processor states none."""
-    if not processor.get("do_normalize", True):
-        return Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    if "image_mean" not in processor or "image_std" not in processor:
-        return None
-    if not math.isclose(processor.get("rescale_factor", 1 / 255), 1 / 255) or processor.get("rescale_offset"):
-        raise SourceError(f"{path}: only pixels in 0…1 before the normalisation can be served")
-    mean, std = tuple(processor["image_mean"]), tuple(processor["image_std"])
-    if processor.get("include_top") and processor.get("image_processor_type", "").startswith("EfficientNet"):
-        std = tuple(value**2 for value in std)  # it divides a second time
-    return Normalisation(mean=mean, std=std)
-
-
-def read_geometry(processor: Mapping[str, Any], path: Path) -> tuple[tuple[int, int], Preprocessing | None]:
-    """Return height and width of the input, and how pictures are resized to it."""
-    resampling = _FILTERS.get(processor.get("resample", 2))
-    if resampling is None:
-        raise SourceError(
-            f"{path}: resample {processor['resample']} is no filter of Pillow that can be served"
+            f"{folder / CONFIG}: architectures must name a network {' or '.join(TASKS)}, not "
+            f"{architecture or 'none'}"
         )
-    size, crop = _sides(processor.get("size")), _sides(processor.get("crop_size"))
-    crops = crop is not None and processor.get("do_center_crop", True)
-    if size is None:
-        raise SourceError(f"{path}: size must be height and width, or shortest_edge")
-    if "crop_pct" in processor and not isinstance(size, tuple):  # ConvNeXt
-        if size >= _CONVNEXT_STRETCHES_FROM:
-            return (size, size), Preprocessing(resize=(size, size), interpolation=resampling)
-        resized = int(size / processor["crop_pct"])
-        return (size, size), Preprocessing(resize=resized, interpolation=resampling)
-    target = crop if crops else size
-    square = target if isinstance(target, tuple) else None
-    if square is None:
-        raise SourceError(f"{path}: pictures of one size are needed, but crop_size gives none")
-    if not processor.get("do_resize", True):
-        return square, None
-    return square, Preprocessing(resize=size, interpolation=resampling)
-
-
-def _sides(size: Any) -> int | tuple[int, int] | None:
-    """Return a length of the shorter side, or height and width."""
-    match size:
-        case {"height": int(height), "width": int(width)}:
-            return height, width
-        case {"shortest_edge": int(side)}:
-            return side
-        case int(side):  # as transformers wrote it once
-            return side, side
-    return None

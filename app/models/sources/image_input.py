@@ -37,7 +37,12 @@ class ImageInput:
         }
 
     @property
-    def bounds(self) -> tuple[Tensor, Tensor]:
+    def assets(self) -> Mapping[str, bytes]:
+        """See `app.models.sources.protocol.SourceInput`: there are none."""
+        return {}
+
+    @property
+    def bounds(self) -> tuple[Tensor, ...]:
         """See `app.models.sources.protocol.SourceInput`: black and white."""
         return pixel_bounds(self._known_normalisation)
 
@@ -51,7 +56,7 @@ class ImageInput:
 
     def example(self) -> Tensor:
         """See `app.models.sources.protocol.SourceInput`."""
-        return torch.zeros(ROWS, *self.size)
+        return torch.zeros(1, *self.size)
 
     def random_batches(self) -> Sequence[Tensor]:
         """See `app.models.sources.protocol.SourceInput`; one picture is explained."""

@@ -37,9 +37,9 @@ def told_apart(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name if counts[name] == 1 else f"{name} ({index})" for index, name in enumerate(listed))
 
 
-def numbered(count: int) -> tuple[str, ...]:
-    """Return names for classes of which nothing is known."""
-    return tuple(f"class_{index}" for index in range(count))
+def numbered(noun: str, count: int) -> tuple[str, ...]:
+    """Return names for outputs of which nothing is known, such as ``class_0``; ``noun`` if there is only one."""
+    return (noun,) if count == 1 else tuple(f"{noun}_{index}" for index in range(count))
 
 
 def meant(name: str, known: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from app.modalities.image.spec import Resampling
+from app.models.card import Output
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,14 +39,18 @@ class SourceInput(Protocol):
         """Fields of the card that describe it; raises `SourceError` if something is unknown."""
 
     @property
-    def bounds(self) -> "tuple[Tensor, Tensor]":
-        """The smallest and the largest input, broadcastable to it."""
+    def assets(self) -> Mapping[str, bytes]:
+        """Files of the model by name, besides those of its graph and weights."""
+
+    @property
+    def bounds(self) -> "tuple[Tensor, ...]":
+        """The smallest and the largest input, broadcastable to it; nothing for inputs without bounds."""
 
     def with_options(self, options: SourceOptions) -> Self:
         """Return it with ``options`` in place of what the source states; raises `SourceError`."""
 
     def example(self) -> "Tensor":
-        """Return inputs to export the network with, (ROWS, …)."""
+        """Return an input to export the network with, (1, …), the longest one."""
 
     def random_batches(self) -> "Sequence[Tensor]":
         """Return random inputs for which the graph is compared with the network; the last ones are explained."""
@@ -63,7 +68,9 @@ class SourceModel:
     architecture: str
     input: SourceInput
     classes: tuple[str, ...] | None
-    """``None``: they have no names."""
+    """Names of the outputs; ``None``: they have none."""
+    output: Output = "classes"
+    """What the logits mean."""
 
 
 class Source(Protocol):

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 from app.errors import SourceError
 from app.modalities.image.spec import Resampling
 from app.models.image_card import Normalisation, Preprocessing
-from app.models.sources.huggingface import read_geometry, read_normalisation
+from app.models.sources.huggingface_images import read_geometry, read_normalisation
 from app.models.sources.image_input import ImageInput
 from app.models.sources.names import told_apart
 from app.models.sources.protocol import SourceModel, SourceOptions
@@ -190,7 +190,8 @@ def test_names_of_classes_that_occur_twice_are_told_apart() -> None:
 
 
 def test_a_network_of_transformers_is_read_from_its_folder(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    import transformers
+
     config = transformers.ViTConfig(
         hidden_size=16,
         num_hidden_layers=1,
@@ -216,7 +217,6 @@ def test_a_network_of_transformers_is_read_from_its_folder(tmp_path: Path) -> No
 
 
 def test_a_network_of_timm_is_built_with_its_preprocessing() -> None:
-    pytest.importorskip("timm", reason="timm is not installed")
     found = load("timm:test_vit", RANDOM)
     assert of_pictures(found).size == (3, 160, 160)
     assert of_pictures(found).preprocessing == Preprocessing(crop_pct=0.95, interpolation=Resampling.BICUBIC)
