@@ -36,9 +36,9 @@ from app.api.kinds.protocol import KindOverHTTP
 from app.api.kinds.registry import KINDS
 from app.api.placeholders import largest_picture
 from app.api.protocols import kserve_v1
-from app.api.protocols.kserve_v1 import Instances
+from app.api.protocols.kinds.registry import KINDS as KINDS_IN_PROTOCOLS
 from app.api.protocols.open_inference import routes as open_inference
-from app.api.protocols.open_inference.schemas import InferenceRequest, RepositoryIndexRequest
+from app.api.protocols.open_inference.schemas import RepositoryIndexRequest
 from app.api.routes import about, batch, compare, evaluate, explain, health, page, redoc, swagger
 from app.api.schemas import Limits
 from app.models.protocol import Model
@@ -142,8 +142,10 @@ def create_app(settings: Settings | None = None, models: Model | Sequence[Model]
     kinds = [KINDS[kind] for kind in service.defaults]
     _add_routes(app, kinds, locked=keys is not None)
     problems.install(app)
-    bodies = [body for kind in kinds for body in kind.bodies]
-    schemas: list[type[BaseModel]] = [Problem, Instances, InferenceRequest, RepositoryIndexRequest, *bodies]
+    bodies: list[type[BaseModel]] = [body for kind in kinds for body in kind.bodies]
+    for in_protocols in (KINDS_IN_PROTOCOLS[kind.kind] for kind in kinds):
+        bodies += [in_protocols.instances, in_protocols.request]
+    schemas: list[type[BaseModel]] = [Problem, RepositoryIndexRequest, *bodies]
     openapi.install(app, schemas, service.descriptions, service.defaults)
     _add_middleware(app, settings, keys, service)
     return app
@@ -236,6 +238,7 @@ def _add_routes(app: FastAPI, kinds: Sequence[KindOverHTTP], *, locked: bool) ->
 
     If ``locked``, OpenAPI describes all but the probes as requiring a key.
     """
+    names = [kind.kind for kind in kinds]
     own = (
         explain.create_router(kinds),
         *(
@@ -247,7 +250,10 @@ def _add_routes(app: FastAPI, kinds: Sequence[KindOverHTTP], *, locked: bool) ->
     )
     for routers, unauthorized in (
         (own, openapi.problems(401)),
-        ((kserve_v1.router, open_inference.router), openapi.protocol_errors(401)),
+        (
+            (kserve_v1.create_router(names), open_inference.create_router(names)),
+            openapi.protocol_errors(401),
+        ),
     ):
         for router in routers:
             app.include_router(

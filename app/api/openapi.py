@@ -137,21 +137,36 @@ def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
+def one_of_bodies(content: Mapping[str, Sequence[type[BaseModel]]]) -> dict[str, Any]:
+    """The body of a route that parses it by hand: one of several models for each media type; of none, text."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {media_type: {"schema": _any_of(models)} for media_type, models in content.items()},
+        }
+    }
+
+
 def json_or_text(
     models: Sequence[type[BaseModel]], example: Any, text: str, text_example: str
 ) -> dict[str, Any]:
-    """The body of a route that parses it by hand: JSON of one of ``models``, or ``text``, a media type."""
-    schema = {"anyOf": [{"$ref": SCHEMAS.format(model=model.__name__)} for model in models]}
-    content = {
-        "application/json": {"schema": schema, "example": example},
-        text: {"schema": {"type": "string"}, "example": text_example},
-    }
-    return {"requestBody": {"required": True, "content": content}}
+    """The same: JSON of one of ``models``, or ``text``, a media type, with an example of each."""
+    body = one_of_bodies({"application/json": models, text: []})
+    content = body["requestBody"]["content"]
+    content["application/json"]["example"], content[text]["example"] = example, text_example
+    return body
 
 
-def json_or_binary(model: type[BaseModel]) -> dict[str, Any]:
-    """The same of a route that takes Triton's binary tensors, too."""
-    body = json_body(model)
+def _any_of(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    references: list[dict[str, Any]] = [{"$ref": SCHEMAS.format(model=model.__name__)} for model in models]
+    if len(references) == 1:
+        return references[0]
+    return {"anyOf": references} if references else {"type": "string"}
+
+
+def json_or_binary(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """The body of a route that parses it by hand: one of ``models``, or Triton's binary tensors."""
+    body = one_of_bodies({"application/json": models})
     body["requestBody"]["content"][BINARY] = {
         "schema": {"type": "string", "format": "binary", "description": PARTS}
     }

@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 
 from app.modalities.protocol import Floats
-from app.serving.answers import AnyPrediction, RenderedComparison, RenderedExplanation
+from app.serving.answers import RenderedComparison, RenderedExplanation
 from app.serving.chart import draw_chart, panels_of
 from app.serving.evaluation_schemas import EvaluateAnswer
 from app.serving.schemas import Value
@@ -72,16 +72,6 @@ class Parts:
     png: bytes
 
 
-@dataclass(frozen=True)
-class Tensors:
-    """Output tensors of the Open Inference Protocol for one picture; scores in the order of the classes."""
-
-    logits: list[float]
-    probabilities: list[float]
-    relevance: Floats | None = None
-    heatmap_png: bytes | None = None
-
-
 def explanation(explained: RenderedExplanation, form: Format, *, values: bool) -> Representation:
     """Response of ``/explain``; JSON contains the map as nested numbers if ``values``."""
     if form is Format.JSON:
@@ -112,24 +102,20 @@ def evaluation(answer: EvaluateAnswer, form: Format) -> Representation:
     return Representation(draw_chart(panels_of(answer), target.probability, caption + said))
 
 
-def parts(explained: RenderedExplanation, *, values: bool, warnings: Sequence[str] = ()) -> Parts:
-    """Parts of a response with several explanations; ``warnings`` are added to the explanation's own."""
+def parts(explained: RenderedExplanation, *, values: bool) -> Parts:
+    """Parts of a response with several explanations."""
+    return Parts(*documents(explained, values=values), explained.figure.png)
+
+
+def documents(
+    explained: RenderedExplanation, *, values: bool, warnings: Sequence[str] = ()
+) -> tuple[bytes, bytes]:
+    """JSON of an explanation and of the prediction in it; ``warnings`` are added to the explanation's own."""
     answer = explained.answer(values=values)
     if warnings:
         answer = answer.model_copy(update={"warnings": [*answer.warnings, *warnings]})
     prediction = answer.model_dump_json(include=set(explained.answers.prediction.model_fields))
-    return Parts(answer.model_dump_json().encode(), prediction.encode(), explained.figure.png)
-
-
-def tensors(explained: RenderedExplanation) -> Tensors:
-    """Scores, relevance and heatmap as tensors."""
-    return Tensors(*scores(explained.report), explained.relevance, explained.figure.png)
-
-
-def scores(answer: AnyPrediction) -> tuple[list[float], list[float]]:
-    """Logits and probabilities, in the order of the classes."""
-    ordered = sorted(answer.scores, key=lambda score: score.index)
-    return [score.logit for score in ordered], [score.probability for score in ordered]
+    return answer.model_dump_json().encode(), prediction.encode()
 
 
 def _body(explained: RenderedExplanation, form: Format) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.api.protocols.kserve_v1 import Instances
+from app.api.protocols.instances import Instances
 from app.api.protocols.open_inference.schemas import InferenceRequest
 
 NETWORK, EXPLAINED = "minivgg-cifar10", "minivgg-cifar10-lrp"

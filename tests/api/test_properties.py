@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.api.parameters import ExplainParameters
-from app.api.protocols.common import picture
+from app.api.protocols.kinds.image import picture
 from app.api.rule_parameters import with_rule_parameters
 from app.errors import RequestError
 from app.modalities.image.decoding import FORMATS, decode

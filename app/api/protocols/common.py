@@ -1,9 +1,5 @@
 """Parsing and checks shared by the serving protocols KServe V1 and Open Inference V2."""
 
-import base64
-import binascii
-import math
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,15 +12,14 @@ from pydantic import BaseModel, Field, ValidationError, WrapValidator
 from app.api.http.errors import BadRequestError
 from app.api.http.problems import MESSAGES, location, message_of, shortened
 from app.api.http.query import REPEATABLE
-from app.api.parameters import ExplainParameters
+from app.api.parameters import SingleParameters
 from app.api.rule_parameters import with_rule_parameters
-from app.api.schemas import Limits
 from app.errors import InvalidParameterError, LRPServeError, TooLargeError, UnknownModelError
-from app.models.card import ModelCard
-from app.models.image_card import image_card
+from app.models.card import Kind
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
+Parameters = TypeVar("Parameters", bound=SingleParameters)
 Version = Annotated[
     str,
     Path(
@@ -46,41 +41,50 @@ Scalar = Annotated[str | bool | int | float, WrapValidator(_one_message)]
 Names = Annotated[list[str], Field(fail_fast=True)]
 Option = Annotated[str | bool | int | float | Names, WrapValidator(_one_message)]
 
-WHITESPACE = b" \t\r\n"
-URL_SAFE = bytes.maketrans(b"-_", b"+/")
-DATA_URL = re.compile(rb"data:[^,]{0,200};base64,", re.IGNORECASE)
-MAX_NAMES_PER_PICTURE = 100
-"""Colons in a request's JSON for each picture that it may have; all options and overrides fit."""
 MAX_IGNORED = 20
-"""Unknown names among the options of one picture or request."""
+"""Unknown names among the options of one input or request."""
 MAX_NAME_LENGTH = 60
 """Characters of an unknown name that are sent back; a longer one is not compared with names of options."""
 SIMILARITY = 0.75
 """`difflib` ratio from which an unknown name is taken for a misspelt option."""
 STATUSES = (400, 404, 408, 413, 415, 422, 503, 504)
-"""Statuses that a request with pictures may get besides 200."""
+"""Statuses that a request with inputs may get besides 200."""
 
 
 @dataclass(frozen=True)
 class Expected:
     """What a request may have; it is sent to the process that parses the request."""
 
-    pictures: int
-    """Most pictures of a request."""
-    input_size: tuple[int, ...]
+    kind: Kind
+    """What the model takes."""
+    item: str
+    """One input in messages, such as ``picture``."""
+    items: int
+    """Most inputs of a request."""
+    values: int
+    """Numbers, lists and objects in the JSON of one input, at most half of the limit; and its commas."""
+    names: int
+    """Colons in the JSON of one input at most."""
+    shape: tuple[int, ...]
+    """Of a tensor of one input; () where it has no fixed one."""
     options: frozenset[str]
-    """Names of the options of `/explain`."""
+    """Names of the options of an explanation."""
 
-    def parse(self, kind: type[Body], content: bytes) -> Body:
-        """Parse a request's JSON.
+    def check(self, content: bytes) -> None:
+        """Raise `TooLargeError` for more values or names in the JSON than a request can have.
 
-        Raises `BadRequestError` that names the first invalid member without quoting it. Raises `TooLargeError`
-        for more values or names than a request can have: 8 MiB of ``[],`` would take seconds and a gigabyte, and
-        so would the errors for as many unknown names. Counting commas, brackets and colons takes a millisecond.
+        8 MiB of ``[],`` would take seconds and a gigabyte to parse, and so would the errors for as many unknown
+        names. Counting commas, brackets and colons takes a millisecond.
         """
-        _check_number(content, b",[{", 2 * self.pictures * math.prod(self.input_size), "values")
-        _check_number(content, b":", self.pictures * MAX_NAMES_PER_PICTURE, "names")
-        return parsed(kind, content, self)
+        self._check_number(content, b",[{", 2 * self.items * self.values, "values")
+        self._check_number(content, b":", self.items * self.names, "names")
+
+    def check_count(self, count: int, name: str) -> None:
+        """Raise `BadRequestError` for a request without inputs, `TooLargeError` for too many."""
+        if not count:
+            raise BadRequestError(f"{name} is empty; send at least one {self.item}")
+        if count > self.items:
+            raise TooLargeError(f"{name} has {count} {self.item}s; send at most {self.items} at once")
 
     def options_of(self, members: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of ``members`` that are options."""
@@ -114,24 +118,29 @@ class Expected:
             return None
         return next(iter(get_close_matches(name.lower(), self.options, 1, SIMILARITY)), None)
 
+    def _check_number(self, content: bytes, signs: bytes, most: int, what: str) -> None:
+        if sum(content.count(sign) for sign in signs) > most:
+            raise TooLargeError(f"the JSON has more than {most} {what}; send fewer {self.item}s at once")
+
 
 def parsed(kind: type[Body], content: bytes, context: Expected | None = None) -> Body:
     """Parse JSON; raises `BadRequestError` that names the first invalid member without quoting it."""
+    return validated(lambda: kind.model_validate_json(content, context=context))
+
+
+def validated(validate: Callable[[], Body]) -> Body:
+    """Return ``validate()``; raises `BadRequestError` that names the first invalid member without quoting it."""
     try:
-        return kind.model_validate_json(content, context=context)
+        return validate()
     except ValidationError as error:
         name, words = _first(error)
         raise BadRequestError(f"{name}: {words}" if name else words) from None
 
 
-def expected_for(card: ModelCard, limits: Limits) -> Expected:
-    """Return what requests to the model of ``card`` may have."""
-    options = with_rule_parameters(ExplainParameters).model_fields
-    return Expected(limits.max_pictures, image_card(card).input_size, frozenset(options))
-
-
-def parse_options(given: Mapping[str, Any], without: Collection[str] = ()) -> ExplainParameters:
-    """Parse options of `/explain` in JSON.
+def parse_options(
+    parameters: type[Parameters], given: Mapping[str, Any], without: Collection[str] = ()
+) -> Parameters:
+    """Parse options of an explanation in JSON as ``parameters``, which are those of HTTP.
 
     ``without`` names those that this protocol does not have. Raises `InvalidParameterError`.
     """
@@ -143,30 +152,9 @@ def parse_options(given: Mapping[str, Any], without: Collection[str] = ()) -> Ex
         for name, value in given.items()
     }
     try:
-        return with_rule_parameters(ExplainParameters).model_validate(as_query)
+        return with_rule_parameters(parameters).model_validate(as_query)
     except ValidationError as error:
         raise InvalidParameterError(*_first(error)) from None
-
-
-def picture(element: bytes) -> bytes:
-    """Decode a picture file in base64: standard or URL-safe, with or without padding, or as a ``data:`` URL.
-
-    Bytes that are not base64 are returned unchanged: they are the file itself.
-    """
-    url = DATA_URL.match(element)
-    text = element[url.end() if url else 0 :].translate(URL_SAFE, WHITESPACE).rstrip(b"=")
-    try:
-        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
-        return element
-
-
-def check_count(pictures: int, most: int, name: str) -> None:
-    """Raise `BadRequestError` for a request without pictures, `TooLargeError` for too many."""
-    if not pictures:
-        raise BadRequestError(f"{name} is empty; send at least one picture")
-    if pictures > most:
-        raise TooLargeError(f"{name} has {pictures} pictures; send at most {most} at once")
 
 
 def results_or_error(outcomes: Sequence[T | Exception], name: str) -> list[T]:
@@ -186,11 +174,6 @@ def _result(outcome: T | Exception, place: str) -> T:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
-
-
-def _check_number(content: bytes, signs: bytes, most: int, what: str) -> None:
-    if sum(content.count(sign) for sign in signs) > most:
-        raise TooLargeError(f"the JSON has more than {most} {what}; send fewer pictures at once")
 
 
 def _first(error: ValidationError) -> tuple[str, str]:

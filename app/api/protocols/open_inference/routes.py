@@ -1,11 +1,11 @@
 """The Open Inference Protocol, V2: ``/v2``, metadata and ``infer``, with Triton's binary tensors.
 
 It has no verb for explanations, so there are two models for each network: the network, and the same with ``-lrp``
-behind its name, which has relevance and heatmaps among its outputs.
+behind its name, which has relevance and drawings of it among its outputs.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
@@ -28,14 +28,15 @@ from app.api.openapi import (
 from app.api.protocols.common import (
     STATUSES,
     Version,
-    expected_for,
     known,
     parse_options,
     parsed,
 )
+from app.api.protocols.kinds.protocol import explained, score_metadata, scores
+from app.api.protocols.kinds.registry import KINDS
+from app.api.protocols.open_inference.requests import Asked, read
 from app.api.protocols.open_inference.schemas import (
     InferenceReady,
-    InferenceRequest,
     InferenceResponse,
     ModelMetadata,
     RepositoryIndexRequest,
@@ -44,18 +45,23 @@ from app.api.protocols.open_inference.schemas import (
     ServerMetadata,
     TensorMetadata,
 )
-from app.api.protocols.open_inference.tensors import Asked, read, write
+from app.api.protocols.open_inference.tensors import Value, write
 from app.api.routes.health import refuse_unready
 from app.errors import InvalidParameterError, TooLargeError
-from app.models.card import TWIN_SUFFIX
-from app.models.image_card import image_card
+from app.models.card import TWIN_SUFFIX, Kind
+from app.serving.answers import RenderedExplanation
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import Upload
-from app.serving.representations import Tensors, scores, tensors
 from app.serving.requests import ExplainOptions, places_of
 from app.serving.timings import Timings
 
-router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], dependencies=[Depends(none_at_all)])
+ROUTER: Mapping[str, Any] = {
+    "prefix": "/v2",
+    "tags": ["Open Inference Protocol"],
+    "dependencies": [Depends(none_at_all)],
+}
+router = APIRouter(**ROUTER)
+"""The routes that are the same for all kinds of input."""
 
 PLATFORM = "pytorch_safetensors"
 JSON_LENGTHS = re.compile("[0-9]{1,18}")
@@ -87,7 +93,8 @@ async def read_request(request: Request, limits: LimitsDep, pipeline: Served, ti
     length = request.headers.get(JSON_LENGTH, str(len(body)))
     if not JSON_LENGTHS.fullmatch(length) or int(length) > len(body):
         raise BadRequestError(f"{JSON_LENGTH} is not a part of the body's {len(body)} bytes")
-    return await pipeline.read(timings, read, body, int(length), expected_for(pipeline.card, limits))
+    expected = KINDS[pipeline.card.kind].expected(pipeline.card, limits)
+    return await pipeline.read(timings, read, body, int(length), expected)
 
 
 VERSION_SERVED = [Depends(served_version)]
@@ -170,26 +177,20 @@ async def config() -> None:
     responses=protocol_errors(404, 422), response_model_exclude_defaults=True,
 )  # fmt: skip
 async def metadata(pipeline: Served, model: ModelName) -> ModelMetadata:
-    """Inputs and outputs. An image may be sent as BYTES and as UINT8, too: see the input's parameters."""
-    card = image_card(pipeline.card)
-    image, classes = [-1, *card.input_size], [-1, len(card.classes)]
-    channels = card.input_size[0]
-    others = ("BYTES [-1]", f"UINT8 [-1,{channels},-1,-1]", f"UINT8 [-1,-1,-1,{channels}]")
-    outputs = {"logits": ("FP32", classes), "probabilities": ("FP32", classes)}
-    if model.endswith(TWIN_SUFFIX):
-        outputs |= {"relevance": ("FP32", image), "heatmap_png": ("BYTES", [-1])}
+    """Inputs and outputs. The input's parameters say more of it: other datatypes, or the columns of a table."""
+    card, kind = pipeline.card, KINDS[pipeline.card.kind]
+    outputs = kind.outputs if model.endswith(TWIN_SUFFIX) else {}
     return ModelMetadata(
         name=model,
         versions=[card.version],
         platform=PLATFORM,
-        inputs=[
-            TensorMetadata(
-                name="image", datatype="FP32", shape=image, parameters={"alternatives": "; ".join(others)}
-            )
-        ],
+        inputs=[kind.metadata(card)],
         outputs=[
-            TensorMetadata(name=name, datatype=datatype, shape=shape)
-            for name, (datatype, shape) in outputs.items()
+            *score_metadata(card),
+            *(
+                TensorMetadata(name=name, datatype=output.datatype, shape=[-1, *output.shape(card)])
+                for name, output in outputs.items()
+            ),
         ],
     )
 
@@ -210,18 +211,6 @@ async def ready(readiness: ReadinessDep, model: ModelName) -> InferenceReady:
     return InferenceReady(name=model, ready=True)
 
 
-@router.post(
-    VERSIONS + "/infer", name="v2_model_version_infer",
-    summary="The same of one version", dependencies=VERSION_SERVED,
-    response_model=InferenceResponse, responses={**protocol_errors(*STATUSES), **BINARY_ANSWER},
-    openapi_extra=json_or_binary(InferenceRequest),
-)  # fmt: skip
-@router.post(
-    "/models/{model}/infer", name="v2_model_infer",
-    summary="Open Inference Protocol: scores, relevance and heatmaps of pictures",
-    response_model=InferenceResponse,
-    responses={**protocol_errors(*STATUSES), **BINARY_ANSWER}, openapi_extra=json_or_binary(InferenceRequest),
-)  # fmt: skip
 async def infer(
     model: ModelName,
     asked: Annotated[Asked, Depends(read_request)],
@@ -229,23 +218,29 @@ async def infer(
     run_all: Annotated[RunAll, Depends()],
     timings: TimingsDep,
 ) -> Response:
-    """`image` is FP32 {{tensor_shape}} in 0…1, or BYTES [N]: picture files, base64 in JSON, or UINT8 of any size.
+    """The metadata list the input and the outputs of each model.
 
-    With Triton's binary tensors, BYTES are the files themselves, and so is `heatmap_png`.
+    `image` is FP32 {{tensor_shape}} in 0…1, or BYTES [N]: picture files, base64 in JSON, or UINT8 of any size.
+    `text` is BYTES [N], the texts themselves. `features` is FP32 [N, columns]: numbers in their units, and 1 or 0
+    for each category. With Triton's binary tensors, BYTES are the files themselves, and so is `heatmap_png`.
     """
+    kind = KINDS[pipeline.card.kind]
     described = await metadata(pipeline, model)
     wanted = _wanted(asked.outputs, [output.name for output in described.outputs])
-    options = replace(parse_options(asked.options, NOT_HERE).options(), top_k=len(pipeline.card.classes))
-    places = len(asked.images)
+    parameters = parse_options(kind.over_http.explain, asked.options, NOT_HERE)
+    options = replace(parameters.options(), top_k=len(pipeline.card.classes))
+    places = len(asked.uploads)
     if model.endswith(TWIN_SUFFIX):
-        work = [partial(_explain, pipeline, options, image) for image in asked.images]
-        places = places_of([options.samples] * len(asked.images))
+        names = frozenset(output.name for output in wanted)
+        work = [partial(_explain, pipeline, options, names, upload) for upload in asked.uploads]
+        places = places_of([options.samples] * len(asked.uploads))
         ignored = asked.ignored
     else:
         pipeline.check(options)
-        work = [partial(_predict, pipeline, options.input, image) for image in asked.images]
-        ignored = [name for name in asked.options if name != "fit"] + asked.ignored
-    inferred = await run_all.or_fail(work, "image", places)
+        work = [partial(_predict, pipeline, options.input, upload) for upload in asked.uploads]
+        used = kind.over_http.predict.model_fields
+        ignored = [name for name in asked.options if name not in used] + asked.ignored
+    inferred = await run_all.or_fail(work, asked.input, places)
     answer = InferenceResponse(
         model_name=model,
         model_version=pipeline.card.version,
@@ -259,12 +254,42 @@ async def infer(
     return Response(body, media_type=BINARY, headers={JSON_LENGTH: str(json_length)})
 
 
-async def _predict(pipeline: Pipeline, options: Any, image: Upload, timings: Timings) -> Tensors:
-    return Tensors(*scores(await pipeline.predict(image, options, len(pipeline.card.classes), timings)))
+def create_router(kinds: Sequence[Kind]) -> APIRouter:
+    """Return the routes; OpenAPI describes requests with these ``kinds`` of input."""
+    verbs = APIRouter(**ROUTER)
+    described: dict[str, Any] = {
+        "response_model": InferenceResponse,
+        "responses": {**protocol_errors(*STATUSES), **BINARY_ANSWER},
+        "openapi_extra": json_or_binary([KINDS[kind].request for kind in kinds]),
+    }
+    verbs.post(
+        VERSIONS + "/infer", name="v2_model_version_infer",
+        summary="The same of one version", dependencies=VERSION_SERVED, **described,
+    )(infer)  # fmt: skip
+    verbs.post(
+        "/models/{model}/infer", name="v2_model_infer",
+        summary="Open Inference Protocol: scores, relevance and drawings of it for several inputs", **described,
+    )(infer)  # fmt: skip
+    whole = APIRouter()
+    whole.include_router(router)
+    whole.include_router(verbs)
+    return whole
 
 
-async def _explain(pipeline: Pipeline, options: ExplainOptions, image: Upload, timings: Timings) -> Tensors:
-    return await pipeline.explain(image, options, timings, tensors)
+async def _predict(pipeline: Pipeline, options: Any, upload: Upload, timings: Timings) -> Mapping[str, Value]:
+    return scores(await pipeline.predict(upload, options, len(pipeline.card.classes), timings))
+
+
+async def _explain(
+    pipeline: Pipeline, options: ExplainOptions, names: frozenset[str], upload: Upload, timings: Timings
+) -> Mapping[str, Value]:
+    write_tensors = partial(_tensors, pipeline.card.kind, names)
+    return await pipeline.explain(upload, options, timings, write_tensors)
+
+
+def _tensors(kind: Kind, names: frozenset[str], explanation: RenderedExplanation) -> Mapping[str, Value]:
+    """The outputs of one input that have these ``names``, and its scores; runs in another process."""
+    return explained(explanation, KINDS[kind].outputs, names)
 
 
 def _wanted(asked: Sequence[RequestOutput], offered: Sequence[str]) -> Sequence[RequestOutput]:

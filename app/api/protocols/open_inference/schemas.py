@@ -1,6 +1,6 @@
 """JSON of the Open Inference Protocol: requests, answers and metadata."""
 
-from typing import Any, Literal, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -35,13 +35,15 @@ class _Message(BaseModel):
 
 
 class TensorMetadata(_Message):
-    """One input or output; -1 is the number of pictures."""
+    """One input or output; -1 is the number of inputs, or a size that depends on them."""
 
     name: str = Field(examples=["image"])
     datatype: str = Field(examples=["FP32"])
     shape: list[int] = Field(examples=["{{input_shape}}"])
     parameters: dict[str, str] = Field(
-        {}, description="`alternatives`: other datatypes and shapes that an input may have."
+        {},
+        description="Of an input: `alternatives`, other datatypes and shapes that it may have; `columns` and "
+        "`units`, of the features of a table, as JSON.",
     )
 
 
@@ -95,24 +97,17 @@ class InputParameters(_Message):
     )
 
 
-class RequestInput(_Message):
-    """Pictures: their pixels, or their files."""
+class InputTensor(_Message):
+    """A tensor of inputs; each kind of input has a subclass, with its name, datatypes and shapes."""
 
-    name: Literal["image"]
-    shape: list[NonNegativeInt] = Field(
-        min_length=1,
-        max_length=4,
-        description="{{tensor_shape}} of FP32, [N] or [N, 1] of BYTES, "
-        "[N, channels, H, W] or [N, H, W, channels] of UINT8.",
-        examples=[[1]],
-    )
-    datatype: Literal["FP32", "BYTES", "UINT8"]
+    name: str
+    shape: list[NonNegativeInt]
+    datatype: str
     parameters: InputParameters = InputParameters()
-    data: list[Any] | None = Field(
-        None,
-        description="FP32: pixels in 0…1; BYTES: picture files, base64; UINT8: pixels in 0…255.",
-        examples=[["iVBORw0KGgo…"]],
-    )
+    data: list[Any] | None = None
+
+
+TensorT = TypeVar("TensorT", bound=InputTensor)
 
 
 class OutputParameters(_Message):
@@ -138,7 +133,7 @@ class RequestOutput(_Message):
 
 
 class RequestParameters(_Message):
-    """The options of `/explain`; others are ignored, and listed in the response."""
+    """The options of an explanation; others are ignored, and listed in the response."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Any]
@@ -154,13 +149,18 @@ class RequestParameters(_Message):
         return self
 
 
-class InferenceRequest(_Message):
-    """Pictures, what is wanted of them, and the options of `/explain` as parameters."""
+class InferenceRequest(_Message, Generic[TensorT]):
+    """Inputs, what is wanted of them, and the options of an explanation as parameters."""
 
     id: str | None = None
     parameters: RequestParameters = Field(RequestParameters(), examples=[{"target": "{{class}}"}])
-    inputs: list[RequestInput] = Field(min_length=1, max_length=1)
+    inputs: list[TensorT] = Field(min_length=1, max_length=1)
     outputs: list[RequestOutput] = Field([], max_length=4, description="None: all.")
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Return the name in OpenAPI, such as ``TextInferenceRequest``."""
+        return f"{params[0].__name__.removesuffix('RequestInput')}{cls.__name__}"
 
 
 class ResponseOutput(_Message):
