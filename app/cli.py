@@ -117,16 +117,27 @@ def serve(
 
 @cli.command()
 def train(
-    recipe: Annotated[str, typer.Option(help="Pictures: best, conserving or talk.")] = "best",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="Pictures: best, conserving, talk. Text: words-lstm, words-transformer. Tables: concrete, table."
+        ),
+    ] = "best",
     data: Annotated[
         Path | None,
-        typer.Option(help="Pictures: folder or zip of train/<class>/*.png; default: download CIFAR-10."),
+        typer.Option(
+            help="Pictures: folder or zip of train/<class>/*.png, default CIFAR-10, downloaded. Text: folder of "
+            "train.tsv and test.tsv. Tables: CSV file."
+        ),
     ] = None,
     test_data: Annotated[Path | None, typer.Option(help="The test pictures, if they are elsewhere.")] = None,
     target: Annotated[str | None, typer.Option(help="Of a table: the column to predict.")] = None,
     impute: Annotated[
         bool, typer.Option("--impute", help="Of a table: replace missing values by means.")
     ] = False,
+    data_name: Annotated[
+        str | None, typer.Option(help="What the data are, for the model's card; default their file's name.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for the model's folder; default the run's.")
     ] = None,
@@ -149,6 +160,7 @@ def train(
     options = TrainOptions(
         data=data,
         test_data=test_data,
+        data_name=data_name,
         output=output,
         runs=runs,
         name=name,

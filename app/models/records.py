@@ -38,7 +38,7 @@ class EpochRecord(CardPart):
     """Results of one epoch: mean loss, accuracies in 0…1, learning rate at its end, duration in seconds."""
 
     epoch: int
-    side: int
+    side: int | None = Field(default=None, description="Side of the images in pixels; null: no images.")
     loss: float
     train_accuracy: float
     validation_accuracy: float

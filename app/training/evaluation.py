@@ -62,14 +62,14 @@ def leaks(model: TracedModel, data: LabelledImages, normalisation: Normalisation
     engine, composite = engine_of(model, normalisation), resolve(kinds(model.graph), rule, {}, [])
     return torch.cat(
         [
-            _leaks(engine.attribute(normalise(images, normalisation), composite, put_in))
+            leaks_of(engine.attribute(normalise(images, normalisation), composite, put_in))
             for images in data.images.split(LEAK_BATCH_SIZE)
             for put_in in [output_relevance([ExplanationRequest(composite, Target())] * len(images))]
         ]
     )
 
 
-def _leaks(attribution: Attribution) -> Tensor:
+def leaks_of(attribution: Attribution) -> Tensor:
     """Return the leak of each image (B,)."""
     return (1 - attribution.input_sums / attribution.output_relevance.sum(1)).double().cpu()
 

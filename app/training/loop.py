@@ -31,8 +31,8 @@ from app.training.network import (
 )
 from app.training.recipe import Recipe
 from app.training.rms_norm import limit_biases
+from app.training.run_folder import CHECKPOINT
 
-CHECKPOINT = "checkpoint.pt"
 FIRST_IMAGES = 2_000
 """Number of images on which the initialisation depends."""
 

@@ -27,7 +27,9 @@ class TrainOptions:
     seed: int
     """Seed of all random numbers."""
     device: str
-    """Device to train on: ``cpu``, ``cuda`` or ``cuda:N``."""
+    """Device to train on: ``cpu``, ``cuda`` or ``cuda:N``; recipes for text train on the CPU."""
+    data_name: str | None = None
+    """What the data are, for the card; ``None``: the name of ``data``."""
     target: str | None = None
     """Column of a table that is predicted."""
     impute: bool = False

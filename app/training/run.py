@@ -5,7 +5,6 @@ import datetime
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -14,7 +13,6 @@ from app.errors import DataError
 from app.lrp.graph.rates import dropout_rates
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import as_graph
-from app.models.card import valid_name
 from app.models.checkpoint import load_module, save
 from app.models.image_card import Normalisation
 from app.models.records import Measured, TrainingRecord
@@ -29,10 +27,11 @@ from app.training.data import (
     load_split,
 )
 from app.training.evaluation import evaluate
-from app.training.loop import CHECKPOINT, Trainer, TrainingResult
+from app.training.loop import Trainer, TrainingResult
 from app.training.options import TrainOptions
 from app.training.plots import confusion_matrix, learning_curve
 from app.training.recipe import Recipe
+from app.training.run_folder import check_before_training
 
 LIBRARIES = ("lrpserve", "torch", "numpy")
 SHIPPED = "minivgg-cifar10"
@@ -77,7 +76,8 @@ def train_images(recipe: Recipe, options: TrainOptions) -> Path:
         run,
         options.output or run,
         name=options.name or SHIPPED,
-        data_name=options.data.name if options.data else "CIFAR-10 through torchvision",
+        data_name=options.data_name
+        or (options.data.name if options.data else "CIFAR-10 through torchvision"),
         resume=options.resume,
         seed=options.seed,
         device=options.device,
@@ -121,7 +121,7 @@ def train(
             training starts; or the test images cannot be read.
 
     """
-    _check_before_training(run, name, resume)
+    check_before_training(run, name, resume)
     images = load("train")
     if len(images) < HELD_OUT_ONE_IN:
         raise DataError(f"{len(images)} training pictures: at least {HELD_OUT_ONE_IN} are needed")
@@ -171,17 +171,6 @@ def _find_test_data(data: Path) -> Path:
     if has_split(data, "test"):
         return data
     raise DataError(f"{data} holds no test/<class>/*.png: name the test pictures with --test-data")
-
-
-def _check_before_training(run: Path, name: str, resume: bool) -> None:
-    try:
-        valid_name(name)
-    except ValueError as error:
-        raise DataError(f"name {name!r}: {error}") from None
-    if find_spec("matplotlib") is None:
-        raise DataError("the plots need matplotlib: pip install matplotlib")
-    if not resume and (run / CHECKPOINT).exists():
-        raise DataError(f"{run} holds a training already: go on with --resume, or name another --runs folder")
 
 
 def _train_with_progress(

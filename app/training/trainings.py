@@ -10,6 +10,8 @@ from app.training.options import TrainOptions
 from app.training.run import train_images
 from app.training.table import recipe as table
 from app.training.table.run import train_table
+from app.training.text import recipe as text
+from app.training.text.run import train_text
 
 Training = Callable[[TrainOptions], Path]
 """Trains a model, writes its folder and returns the path of its card."""
@@ -20,6 +22,7 @@ def trainings() -> dict[str, Training]:
     return {
         **{name: partial(train_images, recipe) for name, recipe in image.RECIPES.items()},
         **{name: partial(train_table, recipe) for name, recipe in table.RECIPES.items()},
+        **{name: partial(train_text, recipe) for name, recipe in text.RECIPES.items()},
     }
 
 

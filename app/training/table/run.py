@@ -60,7 +60,7 @@ def train_table(recipe: TableRecipe, options: TrainOptions) -> Path:
     record = TrainingRecord(
         recipe=recipe.as_json(),
         seed=options.seed,
-        data=recipe.attribution if options.data is None and recipe.attribution else path.name,
+        data=options.data_name or (recipe.attribution if options.data is None else None) or path.name,
         history=(),
         validation=measured(output.of(outputs), data.train.targets, data.classes),
         test=on_test,
