@@ -57,7 +57,7 @@ class Parameters:
         """Return the weights of the input, (D, H, in), and of the state, (D, H, H), for a gate."""
         hidden = self.of_state.shape[1]
         rows = slice(index * hidden, (index + 1) * hidden)
-        return self.of_input[..., rows].mT, self.of_state[..., rows].mT
+        return self.of_input[..., rows].mT.contiguous(), self.of_state[..., rows].mT.contiguous()
 
     def biases_of_gate(self, index: int) -> tuple[Tensor, Tensor]:
         """Return the biases beside the weights of the input and of the state, each (D, 1, H)."""
@@ -79,7 +79,7 @@ class LSTMCell:
     def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `Cell`."""
         p, before = self.parameters, _before(h)
-        z = (x @ p.of_input).add_(p.input_bias).add_(before @ p.of_state).add_(p.state_bias)
+        z = _product(x, p.of_input).add_(p.input_bias).add_(_product(before, p.of_state)).add_(p.state_bias)
         i, f, g, _ = z.chunk(4, -1)
         kept, new = f.sigmoid(), i.sigmoid() * g.tanh()
         c = _accumulated(kept, new)
@@ -93,9 +93,9 @@ class LSTMCell:
             of_c[t] = q = (of_memory + of_state + R[t]) * inverse[t]
             quotients[t] = new[t] * q
             of_memory = kept[t] * q
-            of_state = before[t] * (quotients[t] @ U)
+            of_state = before[t] * quotients[t].bmm(U)
         absorbed = of_c * stabilizer(c, EPSILON) + quotients * (stabilizer(g, EPSILON) + bias)
-        return x * (quotients @ W), absorbed.sum(-1, keepdim=True)
+        return x * _product(quotients, W), absorbed.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +111,8 @@ class GRUCell:
     def relevance(self, R: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `Cell`."""
         p, before = self.parameters, _before(h)
-        r, z, m = (x @ p.of_input).add_(p.input_bias).chunk(3, -1)
-        r_before, z_before, m_before = (before @ p.of_state).add_(p.state_bias).chunk(3, -1)
+        r, z, m = _product(x, p.of_input).add_(p.input_bias).chunk(3, -1)
+        r_before, z_before, m_before = _product(before, p.of_state).add_(p.state_bias).chunk(3, -1)
         reset, update = (r + r_before).sigmoid(), (z + z_before).sigmoid()
         m = m + reset * m_before
         new = ((1 - update) * m.tanh()).div_(stabilized(m, EPSILON))
@@ -123,9 +123,9 @@ class GRUCell:
         for t in reversed(range(len(R))):
             of_h[t] = q = (of_state + R[t]) * inverse[t]
             quotients[t] = new[t] * q
-            of_state = kept[t] * q + before[t] * ((reset[t] * quotients[t]) @ U)
+            of_state = kept[t] * q + before[t] * (reset[t] * quotients[t]).bmm(U)
         absorbed = of_h * stabilizer(h, EPSILON) + quotients * (stabilizer(m, EPSILON) + b + reset * d)
-        return x * (quotients @ W), absorbed.sum(-1, keepdim=True)
+        return x * _product(quotients, W), absorbed.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +216,16 @@ def _lstm(x: Tensor, zeros: Tensor, weights: list[Tensor]) -> Tensor:
 
 def _gru(x: Tensor, zeros: Tensor, weights: list[Tensor]) -> Tensor:
     return torch.gru(x, zeros, weights, True, 1, 0.0, False, False, False)[0]
+
+
+def _product(x: Tensor, w: Tensor) -> Tensor:
+    """Return x · w for each direction, (T, D, n, a) and (D, a, b) -> (T, D, n, b).
+
+    The operator ``@`` would copy w for each step.
+    """
+    rows = x.transpose(0, 1).flatten(1, 2)  # (D, T · n, a)
+    product: Tensor = rows.bmm(w).unflatten(1, (len(x), -1))
+    return product.transpose(0, 1)
 
 
 def _before(states: Tensor) -> Tensor:
