@@ -241,11 +241,9 @@ def _add_routes(app: FastAPI, kinds: Sequence[KindOverHTTP], *, locked: bool) ->
     names = [kind.kind for kind in kinds]
     own = (
         explain.create_router(kinds),
-        *(
-            (compare.create_router(), batch.create_router(), evaluate.router)
-            if KINDS["image"] in kinds
-            else ()
-        ),
+        compare.create_router(kinds),
+        batch.create_router(kinds),
+        *((evaluate.router,) if KINDS["image"] in kinds else ()),
         about.router,
     )
     for routers, unauthorized in (

@@ -1,4 +1,4 @@
-"""Several pictures of one request, computed concurrently so that they fill one batch."""
+"""Several inputs of one request, computed concurrently so that they fill batches."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,11 @@ T = TypeVar("T")
 
 
 class RunAll:
-    """Runs the items of one request concurrently; a dependency of routes that take several pictures."""
+    """Runs the items of one request concurrently; a dependency of routes that take several inputs.
+
+    Of a request that needs more places in the queue than there are, only so many items run at the same time as
+    there are places for: the others would wait beyond their deadlines.
+    """
 
     def __init__(self, request: Request, ticket: TicketDep, timings: TimingsDep) -> None:
         self._request = request
@@ -31,9 +35,9 @@ class RunAll:
         default one for each item. Raises `UnavailableError` without running any if they are not free, and
         `ClientDisconnect`.
         """
-        self._ticket.acquire_weight(places or len(items))
+        turns = self._turns(len(items), places)
         timings = [Timings() for _ in items]
-        running = (item(timing) for item, timing in zip(items, timings, strict=True))
+        running = (_in_turn(turns, item, timing) for item, timing in zip(items, timings, strict=True))
         results = await while_connected(self._request, asyncio.gather(*running, return_exceptions=True))
         self._timings.longest_of(timings)
         return [_unless_fatal(result) for result in results]
@@ -47,9 +51,12 @@ class RunAll:
         project's own, `UnavailableError` without running any if there are not places for all, and
         `ClientDisconnect`.
         """
-        self._ticket.acquire_weight(places or len(items))
+        turns = self._turns(len(items), places)
         timings = [Timings() for _ in items]
-        tasks = [asyncio.ensure_future(item(timing)) for item, timing in zip(items, timings, strict=True)]
+        tasks = [
+            asyncio.ensure_future(_in_turn(turns, item, timing))
+            for item, timing in zip(items, timings, strict=True)
+        ]
         try:
             running = asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             done, _ = await while_connected(self._request, running)
@@ -64,6 +71,17 @@ class RunAll:
                     result.detail = f"{name}[{index}]: {result.detail}"
                 raise result
         return [task.result() for task in tasks]
+
+    def _turns(self, count: int, places: int | None) -> asyncio.Semaphore:
+        """Take the places, and return what lets as many of ``count`` items run as have one."""
+        places = places or count
+        self._ticket.acquire_weight(places)
+        return asyncio.Semaphore(max(1, self._ticket.held * count // places))
+
+
+async def _in_turn(turns: asyncio.Semaphore, item: Callable[[Timings], Awaitable[T]], timings: Timings) -> T:
+    async with turns:
+        return await item(timings)
 
 
 def _unless_fatal(result: T | BaseException) -> T | Exception:

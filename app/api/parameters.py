@@ -132,6 +132,12 @@ class ScoreParameters(BaseModel):
         f"{DEFAULT_TOP_K} of more than {MANY_CLASSES}.",
     )
 
+    @property
+    def form(self) -> str | None:
+        """Form of the answer that ``format`` names."""
+        form: str | None = getattr(self, "format", None)
+        return form
+
     def input_options(self) -> Any:
         """Return the options of the kind of input; raises `InvalidParameterError`."""
         return None
@@ -293,12 +299,6 @@ class SingleParameters(ExplanationParameters):
         description="Contrast: relevance of `target` minus relevance of this class, as `{{other_class}}`. "
         "`start` is then `logit` by default, so that the map explains the difference of the two logits.",
     )
-
-    @property
-    def form(self) -> str | None:
-        """Form of the answer that ``format`` names."""
-        form: str | None = getattr(self, "format", None)
-        return form
 
     def options(self) -> ExplainOptions:
         """Return the options of an explanation; raises `InvalidParameterError`."""

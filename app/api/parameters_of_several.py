@@ -8,6 +8,7 @@ from pydantic import Field
 from app.api.parameters import (
     FORM_OF_ANSWER,
     AttentionName,
+    ExplanationParameters,
     MapParameters,
     Name,
     PredictParameters,
@@ -66,8 +67,8 @@ class EvaluateParameters(PredictParameters):
         )
 
 
-class CompareParameters(MapParameters):
-    """Parameters of ``/compare``."""
+class ComparisonParameters(ExplanationParameters):
+    """Parameters of endpoints that compare explanations of one input, of any kind."""
 
     rule: list[RuleName] = Field(
         [],
@@ -94,6 +95,16 @@ class CompareParameters(MapParameters):
         description="Relevance put in at the output. The logit, else a class that the network hardly considers "
         "would get as much as the one that it chose.",
     )
+
+    def comparison(self) -> CompareOptions:
+        """Return the options of a comparison; raises `InvalidParameterError`."""
+        options = replace(self.common(), versus=self.versus)
+        return CompareOptions(options, tuple(self.rule), tuple(self.target))
+
+
+class CompareParameters(ComparisonParameters, MapParameters):
+    """Parameters of ``/compare``."""
+
     default_side: ClassVar[int] = SIDE_OF_SEVERAL
     size: Annotated[str, Field(json_schema_extra=sides("model"))] | None = Field(
         None,
@@ -108,5 +119,4 @@ class CompareParameters(MapParameters):
         """Return the options of a comparison; raises `InvalidParameterError`."""
         if self.size == "input":
             raise InvalidParameterError("size", "input is for one map; give model or a side in pixels")
-        options = replace(self.common(), versus=self.versus)
-        return CompareOptions(options, tuple(self.rule), tuple(self.target))
+        return super().comparison()

@@ -65,11 +65,12 @@ class Representation:
 
 @dataclass(frozen=True)
 class Parts:
-    """JSON of an explanation and of the prediction in it, and the heatmap as a PNG file."""
+    """JSON of an explanation and of the prediction in it, and the drawing as a PNG file."""
 
     explanation: bytes
     prediction: bytes
-    png: bytes
+    png: bytes | None
+    """``None`` where it is not asked for."""
 
 
 def explanation(explained: RenderedExplanation, form: Format, *, values: bool) -> Representation:
@@ -102,9 +103,9 @@ def evaluation(answer: EvaluateAnswer, form: Format) -> Representation:
     return Representation(draw_chart(panels_of(answer), target.probability, caption + said))
 
 
-def parts(explained: RenderedExplanation, *, values: bool) -> Parts:
-    """Parts of a response with several explanations."""
-    return Parts(*documents(explained, values=values), explained.figure.png)
+def parts(explained: RenderedExplanation, *, values: bool, drawn: bool) -> Parts:
+    """Parts of a response with several explanations; if ``drawn``, the drawing is one of them."""
+    return Parts(*documents(explained, values=values), explained.figure.png if drawn else None)
 
 
 def documents(

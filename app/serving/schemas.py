@@ -382,3 +382,35 @@ class BatchAnswer(Answer):
     """Explanations of several pictures."""
 
     results: list[BatchResult] = Field(description="In the order of the files.")
+
+
+class BatchTextResult(Answer):
+    """Explanation of one text of a batch, or what is wrong with it."""
+
+    index: int = Field(ge=0, description="Its place among the texts as sent, from 0.")
+    explanation: ExplainTextAnswer | None = None
+    problem: dict[str, object] | None = Field(
+        default=None, description="RFC 9457 problem, as a request with this text alone gets."
+    )
+
+
+class BatchTextAnswer(Answer):
+    """Explanations of several texts."""
+
+    results: list[BatchTextResult] = Field(description="In the order of the texts.")
+
+
+class BatchTableResult(Answer):
+    """Explanation of one row of a batch, or what is wrong with it."""
+
+    index: int = Field(ge=0, description="Its place among the rows as sent, from 0.")
+    explanation: ExplainTableAnswer | None = None
+    problem: dict[str, object] | None = Field(
+        default=None, description="RFC 9457 problem, as a request with this row alone gets."
+    )
+
+
+class BatchTableAnswer(Answer):
+    """Explanations of several rows."""
+
+    results: list[BatchTableResult] = Field(description="In the order of the rows.")

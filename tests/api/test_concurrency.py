@@ -1,4 +1,4 @@
-"""Several pictures of one request, where one fails."""
+"""Several inputs of one request."""
 
 import asyncio
 from typing import Any
@@ -58,3 +58,23 @@ def test_results_come_in_the_order_of_the_items() -> None:
         return await running().or_fail([lambda _: after(5), lambda _: after(1), lambda _: after(3)], "image")
 
     assert asyncio.run(asyncio.wait_for(scene(), 60)) == [5, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("items", "places", "at_once"), [(5, None, 5), (100, None, 8), (4, 16, 2), (2, 64, 1)]
+)
+def test_no_more_items_run_than_have_places(items: int, places: int | None, at_once: int) -> None:
+    now, most = 0, 0
+
+    async def counted() -> None:
+        nonlocal now, most
+        now += 1
+        most = max(now, most)
+        await asyncio.sleep(0)
+        now -= 1
+
+    async def scene() -> None:
+        await running()([lambda _: counted()] * items, places)
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+    assert most == at_once

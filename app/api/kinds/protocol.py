@@ -7,7 +7,10 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 
+from app.api.http.errors import BadRequestError
 from app.api.parameters import ScoreParameters, SingleParameters
+from app.api.parameters_of_several import ComparisonParameters
+from app.api.schemas import Limits
 from app.models.card import Kind
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
@@ -22,6 +25,41 @@ class Uploads:
     items: Sequence[Any]
     several: bool = False
     """Whether the answer is a list, even if there is one item."""
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One input of several that are explained each by itself."""
+
+    names: Mapping[str, str | int]
+    """Members of its result that tell it from the others."""
+    stem: str
+    """Of the name of its drawing in an archive."""
+    data: Any
+    """What the modality decodes, or the `PublicError` of an input that cannot be read."""
+
+
+@dataclass(frozen=True)
+class BatchOverHTTP:
+    """Uploads, parameters and answer of ``/explain/batch`` for one kind of input."""
+
+    form: str
+    """How inputs are sent, in descriptions."""
+    read: Callable[[Request, Pipeline, Limits, Timings], Awaitable[Sequence[BatchItem]]]
+    body: Mapping[str, Any]
+    """OpenAPI of the body."""
+    parameters: type[SingleParameters]
+    answer: type[Answer]
+
+
+@dataclass(frozen=True)
+class ComparisonOverHTTP:
+    """Parameters and answer of ``/compare`` for one kind of input."""
+
+    parameters: type[ComparisonParameters]
+    answer: type[PredictionOf[Any, Any]]
+    forms: tuple[Format, ...]
+    """Of the answer; the first one is the default, the others are one drawing of all explanations."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +86,24 @@ class KindOverHTTP:
     explanation: type[ExplanationOf[Any, Any]]
     forms: tuple[Format, ...]
     """Of explanations; the first one is the default."""
+    batch: BatchOverHTTP
+    compare: ComparisonOverHTTP
     bodies: tuple[type[BaseModel], ...] = ()
-    """Models in ``body`` that OpenAPI must have."""
+    """Models in the bodies that OpenAPI must have."""
     predictions: type[Answer] | None = None
     """Answer to a request with several inputs, if there may be such."""
     explanations: type[Answer] | None = None
     """As ``predictions``."""
+
+    async def read_one(self, request: Request, pipeline: Pipeline, timings: Timings) -> Any:
+        """Return the only input of a request.
+
+        Raises `BadRequestError` for several, and what `read` raises.
+        """
+        items = (await self.read(request, pipeline, timings)).items
+        if len(items) > 1:
+            raise BadRequestError(f"{len(items)} {self.items} arrived; this address takes one at a time")
+        return items[0]
 
     def name(self, verb: str) -> str:
         """Return the name of a route: the verb and the kind."""

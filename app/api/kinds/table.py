@@ -1,20 +1,30 @@
 """Rows of tables over HTTP."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import Request
 from pydantic import BaseModel, Field
 
 from app.api.http.errors import UnsupportedMediaTypeError
 from app.api.http.upload import UNDECLARED, media_type_of, refuse_compressed
-from app.api.kinds.protocol import KindOverHTTP, Uploads
+from app.api.kinds.protocol import BatchItem, BatchOverHTTP, ComparisonOverHTTP, KindOverHTTP, Uploads
 from app.api.openapi import json_or_text
-from app.api.parameters import FORM_OF_ANSWER, RuleName, ScoreParameters, SingleParameters
+from app.api.parameters import (
+    FORM_OF_ANSWER,
+    ExplanationParameters,
+    RuleName,
+    ScoreParameters,
+    SingleParameters,
+)
+from app.api.parameters_of_several import ComparisonParameters, JsonOrPng
+from app.api.schemas import Limits
 from app.modalities.table.modality import TableOptions, baseline_of
 from app.modalities.table.parsing import MAX_ROWS, rows_of_csv, rows_of_json
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
 from app.serving.schemas import (
+    BatchTableAnswer,
+    CompareTableAnswer,
     ExplainTableAnswer,
     ExplainTableAnswers,
     PredictTableAnswer,
@@ -24,6 +34,14 @@ from app.serving.timings import Timings
 
 SEND_ROW = 'send {"features": {…}} or {"rows": [{…}, …]} as application/json, or a table as text/csv'
 FeatureValue = float | str | None
+Baseline = Annotated[
+    str,
+    Field(
+        examples=["zero"],
+        description="Row that a row is compared with: `mean` of the training data, `zero`, or a row as JSON. The "
+        "first layer attributes the difference to it.",
+    ),
+]
 
 
 class RowBody(BaseModel):
@@ -38,6 +56,10 @@ class RowsBody(BaseModel):
     rows: list[dict[str, FeatureValue]] = Field(min_length=1, max_length=MAX_ROWS)
 
 
+BODY = json_or_text([RowBody, RowsBody], {"features": "{{row}}"}, "text/csv", "{{csv}}")
+"""OpenAPI of the body."""
+
+
 class PredictTableParameters(ScoreParameters):
     """Parameters of ``/predict/table``."""
 
@@ -46,8 +68,18 @@ class PredictTableParameters(ScoreParameters):
         return TableOptions()
 
 
-class ExplainTableParameters(SingleParameters):
-    """Parameters of ``/explain/table``."""
+class DrawnTableParameters(ExplanationParameters):
+    """Parameters of endpoints that respond with the relevance of features."""
+
+    baseline: Baseline = "mean"
+
+    def input_options(self) -> TableOptions:
+        """Return the baseline and how rows are drawn; raises `InvalidParameterError`."""
+        return TableOptions(baseline_of(self.baseline), self.colour_style())
+
+
+class SingleTableParameters(SingleParameters, DrawnTableParameters):
+    """Parameters of endpoints that return one explanation for each row."""
 
     rule: RuleName = Field(
         "zero",
@@ -55,17 +87,24 @@ class ExplainTableParameters(SingleParameters):
         description="A single rule for every weighted layer, or a composite; `GET /rules` explains them. Under "
         "`zero`, relevance and `bias` add up to the prediction.",
     )
-    baseline: str = Field(
-        "mean",
-        examples=["zero"],
-        description="Row that a row is compared with: `mean` of the training data, `zero`, or a row as JSON. The "
-        "first layer attributes the difference to it.",
-    )
+
+
+class ExplainTableParameters(SingleTableParameters):
+    """Parameters of ``/explain/table``."""
+
     format: Literal["json", "png", "npy"] | None = Field(None, examples=["png"], description=FORM_OF_ANSWER)
 
-    def input_options(self) -> TableOptions:
-        """Return the baseline and how rows are drawn; raises `InvalidParameterError`."""
-        return TableOptions(baseline_of(self.baseline), self.colour_style())
+
+class BatchTableParameters(SingleTableParameters):
+    """Parameters of ``/explain/batch/table``."""
+
+    format: Literal["json", "zip"] | None = Field(None, examples=["zip"], description=FORM_OF_ANSWER)
+
+
+class CompareTableParameters(ComparisonParameters, DrawnTableParameters):
+    """Parameters of ``/compare/table``."""
+
+    format: JsonOrPng = None
 
 
 async def _read(request: Request, pipeline: Pipeline, timings: Timings) -> Uploads:
@@ -80,6 +119,11 @@ async def _read(request: Request, pipeline: Pipeline, timings: Timings) -> Uploa
     return Uploads(found.rows, found.several)
 
 
+async def _read_several(request: Request, pipeline: Pipeline, _: Limits, timings: Timings) -> list[BatchItem]:
+    rows = (await _read(request, pipeline, timings)).items
+    return [BatchItem({"index": index}, "row", row) for index, row in enumerate(rows)]
+
+
 TABLE = KindOverHTTP(
     kind="table",
     suffix="/table",
@@ -88,13 +132,17 @@ TABLE = KindOverHTTP(
     parts="features",
     relevance="the relevance of its features",
     read=_read,
-    body=json_or_text([RowBody, RowsBody], {"features": "{{row}}"}, "text/csv", "{{csv}}"),
+    body=BODY,
     predict=PredictTableParameters,
     explain=ExplainTableParameters,
     prediction=PredictTableAnswer,
     explanation=ExplainTableAnswer,
     bodies=(RowBody, RowsBody),
     forms=(Format.JSON, Format.PNG, Format.NPY),
+    batch=BatchOverHTTP(
+        'as `{"rows": [{…}, …]}` or as CSV', _read_several, BODY, BatchTableParameters, BatchTableAnswer
+    ),
+    compare=ComparisonOverHTTP(CompareTableParameters, CompareTableAnswer, (Format.JSON, Format.PNG)),
     predictions=PredictTableAnswers,
     explanations=ExplainTableAnswers,
 )

@@ -1,27 +1,30 @@
 """Texts over HTTP."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from app.api.http.errors import UnsupportedMediaTypeError
 from app.api.http.upload import UNDECLARED, media_type_of, refuse_compressed
-from app.api.kinds.protocol import KindOverHTTP, Uploads
-from app.api.openapi import json_or_text
-from app.api.parameters import FORM_OF_ANSWER, ScoreParameters, SingleParameters
+from app.api.kinds.protocol import BatchItem, BatchOverHTTP, ComparisonOverHTTP, KindOverHTTP, Uploads
+from app.api.openapi import json_body, json_or_text
+from app.api.parameters import FORM_OF_ANSWER, ExplanationParameters, ScoreParameters, SingleParameters
+from app.api.parameters_of_several import ComparisonParameters
 from app.api.protocols.common import parsed
-from app.errors import TooLargeError
+from app.api.schemas import Limits
+from app.errors import InvalidParameterError, RequestError, TooLargeError
 from app.modalities.text.modality import TextOptions, Unit
 from app.modalities.text.reading import MAX_CHARACTERS
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
-from app.serving.schemas import ExplainTextAnswer, PredictTextAnswer
+from app.serving.schemas import BatchTextAnswer, CompareTextAnswer, ExplainTextAnswer, PredictTextAnswer
 from app.serving.timings import Timings
 
 MAX_BYTES = 16 * MAX_CHARACTERS
 """Of a body: a character outside the basic plane takes 12 in JSON with escapes."""
 EXAMPLE = "a gorgeous, witty film"
+SEND_TEXTS = 'send {"texts": ["…", …]} as application/json'
 SEND_TEXT = 'send {"text": "…"} as application/json, or the text itself as text/plain'
 
 
@@ -33,6 +36,18 @@ class TextBody(BaseModel):
     text: str = Field(description=f"Up to {MAX_CHARACTERS} characters.", examples=[EXAMPLE])
 
 
+class TextsBody(BaseModel):
+    """Several texts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    texts: list[Annotated[object, WithJsonSchema({"type": "string"})]] = Field(
+        min_length=1,
+        description=f"Up to {MAX_CHARACTERS} characters each.",
+        examples=[[EXAMPLE, "a dull one"]],
+    )
+
+
 class PredictTextParameters(ScoreParameters):
     """Parameters of ``/predict/text``."""
 
@@ -41,8 +56,8 @@ class PredictTextParameters(ScoreParameters):
         return TextOptions()
 
 
-class ExplainTextParameters(SingleParameters):
-    """Parameters of ``/explain/text``."""
+class DrawnTextParameters(ExplanationParameters):
+    """Parameters of endpoints that respond with the relevance of words."""
 
     unit: Unit = Field(
         Unit.WORD,
@@ -50,13 +65,30 @@ class ExplainTextParameters(SingleParameters):
         description="What has a relevance of its own: a `word`, that is the sum of its parts, or each `token` of "
         "the model.",
     )
-    format: Literal["json", "html", "png", "npy"] | None = Field(
-        None, examples=["html"], description=FORM_OF_ANSWER
-    )
 
     def input_options(self) -> TextOptions:
         """Return how texts are drawn; raises `InvalidParameterError`."""
         return TextOptions(self.unit, self.colour_style())
+
+
+class ExplainTextParameters(SingleParameters, DrawnTextParameters):
+    """Parameters of ``/explain/text``."""
+
+    format: Literal["json", "html", "png", "npy"] | None = Field(
+        None, examples=["html"], description=FORM_OF_ANSWER
+    )
+
+
+class BatchTextParameters(SingleParameters, DrawnTextParameters):
+    """Parameters of ``/explain/batch/text``."""
+
+    format: Literal["json", "zip"] | None = Field(None, examples=["zip"], description=FORM_OF_ANSWER)
+
+
+class CompareTextParameters(ComparisonParameters, DrawnTextParameters):
+    """Parameters of ``/compare/text``."""
+
+    format: Literal["json", "html", "png"] | None = Field(None, examples=["html"], description=FORM_OF_ANSWER)
 
 
 async def _read(request: Request, _: Pipeline, __: Timings) -> Uploads:
@@ -74,6 +106,23 @@ async def _read(request: Request, _: Pipeline, __: Timings) -> Uploads:
     return Uploads([body])
 
 
+async def _read_several(request: Request, _: Pipeline, limits: Limits, __: Timings) -> list[BatchItem]:
+    refuse_compressed(request)
+    media_type, body = media_type_of(request), await request.body()
+    if media_type not in ("application/json", *UNDECLARED):
+        raise UnsupportedMediaTypeError(f"{media_type} is no list of texts; {SEND_TEXTS}")
+    texts = parsed(TextsBody, body).texts
+    if len(texts) > limits.max_pictures:
+        raise TooLargeError(
+            f"{len(texts)} texts are over {limits.max_pictures}; send them in several requests"
+        )
+    return [BatchItem({"index": index}, "text", _text(text)) for index, text in enumerate(texts)]
+
+
+def _text(value: object) -> str | RequestError:
+    return value if isinstance(value, str) else InvalidParameterError("text", "is not a string; send text")
+
+
 TEXT = KindOverHTTP(
     kind="text",
     suffix="/text",
@@ -87,6 +136,12 @@ TEXT = KindOverHTTP(
     explain=ExplainTextParameters,
     prediction=PredictTextAnswer,
     explanation=ExplainTextAnswer,
-    bodies=(TextBody,),
+    bodies=(TextBody, TextsBody),
     forms=(Format.JSON, Format.HTML, Format.PNG, Format.NPY),
+    batch=BatchOverHTTP(
+        'as `{"texts": ["…", …]}`', _read_several, json_body(TextsBody), BatchTextParameters, BatchTextAnswer
+    ),
+    compare=ComparisonOverHTTP(
+        CompareTextParameters, CompareTextAnswer, (Format.JSON, Format.HTML, Format.PNG)
+    ),
 )
