@@ -243,7 +243,7 @@ def _add_routes(app: FastAPI, kinds: Sequence[KindOverHTTP], *, locked: bool) ->
         explain.create_router(kinds),
         compare.create_router(kinds),
         batch.create_router(kinds),
-        *((evaluate.router,) if KINDS["image"] in kinds else ()),
+        evaluate.create_router(kinds),
         about.router,
     )
     for routers, unauthorized in (

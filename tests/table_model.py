@@ -1,4 +1,4 @@
-"""A real linear network of three numbers and one category with two values, for three classes or one value."""
+"""Real linear networks of three numbers and a category with two values: three classes or labels, or one value."""
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ def columns_of(row: dict[str, float | str]) -> np.ndarray:
     return np.concatenate([numbers, [row["kind"] == one for one in CATEGORIES]])
 
 
-def table_model(output: Output = "classes") -> LocalModel:
+def table_model(output: Output = "classes", name: str = "rows") -> LocalModel:
     """Return the network; with the output ``value``, that of the first class."""
     classes = CLASSES if output != "value" else ("strength",)
     network = nn.Linear(WEIGHTS.shape[1], len(classes))
@@ -44,13 +44,13 @@ def table_model(output: Output = "classes") -> LocalModel:
     card = TableCard.model_validate(
         {
             "kind": "table",
-            "name": "rows",
+            "name": name,
             "architecture": "linear",
             "output": output,
             "classes": classes,
             "unit": "MPa" if output == "value" else None,
             "table": {"features": features},
-            "files": {"rows.safetensors": "0" * 64},
+            "files": {f"{name}.safetensors": "0" * 64},
         }
     )
     return LocalModel(traced(network.eval(), WEIGHTS.shape[1]), card, torch.device("cpu"))

@@ -13,6 +13,7 @@ from app.api.parameters import (
     Name,
     PredictParameters,
     RuleName,
+    ScoreParameters,
     TargetName,
     sides,
 )
@@ -28,8 +29,8 @@ SIDE_OF_SEVERAL = 128
 JsonOrPng = Annotated[Literal["json", "png"] | None, Field(examples=["png"], description=FORM_OF_ANSWER)]
 
 
-class EvaluateParameters(PredictParameters):
-    """Parameters of ``/evaluate``."""
+class EvaluationParameters(ScoreParameters):
+    """Parameters of endpoints that evaluate explanations of one input, of any kind."""
 
     rule: list[RuleName] = Field(
         [],
@@ -39,6 +40,21 @@ class EvaluateParameters(PredictParameters):
     )
     attention: AttentionName = None
     target: TargetName = None
+
+    def options(self) -> EvaluateOptions:
+        """Return the options of an evaluation; raises `InvalidParameterError`."""
+        return EvaluateOptions(
+            rules=tuple(self.rule),
+            attention=self.attention,
+            target=self.target,
+            input=self.input_options(),
+            top_k=self.top_k,
+        )
+
+
+class EvaluateParameters(EvaluationParameters, PredictParameters):
+    """Parameters of ``/evaluate``."""
+
     patch: int | None = Field(
         None,
         ge=1,
@@ -56,15 +72,7 @@ class EvaluateParameters(PredictParameters):
 
     def options(self) -> EvaluateOptions:
         """Return the options of an evaluation."""
-        return EvaluateOptions(
-            rules=tuple(self.rule),
-            attention=self.attention,
-            target=self.target,
-            patch=self.patch,
-            replacement=self.replacement,
-            input=self.input_options(),
-            top_k=self.top_k,
-        )
+        return replace(super().options(), patch=self.patch, replacement=self.replacement)
 
 
 class ComparisonParameters(ExplanationParameters):

@@ -19,6 +19,7 @@ from app.command_line.console import complain, message
 from app.command_line.inputs import SUFFIXES
 from app.errors import DataError, LRPServeError
 from app.quality.intervals import Interval, mean, ratio_of_means
+from app.serving.answers import AnyEvaluation
 from app.serving.chart import Panel, draw_chart
 from app.serving.evaluation_schemas import CurvesReport, EvaluateAnswer, OrderReport, RuleEvaluationReport
 from app.serving.pipeline import Pipeline
@@ -205,5 +206,6 @@ def _reader(archive: zipfile.ZipFile, name: str) -> Callable[[], bytes]:
     return lambda: archive.read(name)
 
 
-def _itself(answer: EvaluateAnswer) -> EvaluateAnswer:
+def _itself(answer: AnyEvaluation) -> EvaluateAnswer:
+    assert isinstance(answer, EvaluateAnswer)
     return answer

@@ -7,10 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from app.serving.evaluation_schemas import EvaluationOf
 from app.serving.schemas import Answer, ExplanationOf, PredictionOf
 
 AnyPrediction = PredictionOf[Any, Any]
 AnyExplanation = ExplanationOf[Any, Any]
+AnyEvaluation = EvaluationOf[Any, Any]
 
 
 class Answers(Protocol):
@@ -23,6 +25,10 @@ class Answers(Protocol):
     @property
     def report(self) -> type[AnyExplanation]:
         """Class of explanations without their drawings."""
+
+    @property
+    def evaluation(self) -> type[AnyEvaluation]:
+        """Class of evaluations."""
 
     def input_report(self, sample: Any) -> Answer:
         """Return what an answer says of its input."""

@@ -37,6 +37,7 @@ def create_pipeline(
         Scheduler(model, limits=limits, metrics=metrics, turns=turns),
         renderers,
         create_reports(model.description, settings),
+        KINDS[model.description.card.kind].removal(model.description.card),
         metrics=metrics,
         evaluations=evaluations,
     )

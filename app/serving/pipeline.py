@@ -9,13 +9,13 @@ from typing import Any, ParamSpec, TypeVar
 
 from app.errors import DeadlineError, RequestError, UnavailableError
 from app.lrp.request import ExplanationRequest
-from app.modalities.protocol import Floats, Sample
+from app.modalities.protocol import Sample
 from app.models.protocol import Job, JobResult
 from app.runtime.executor import Executor, Timed
 from app.serving.admission import Admission
-from app.serving.answers import AnyPrediction, RenderedComparison, RenderedExplanation
-from app.serving.evaluation import Evaluation, EvaluationRequest, Evaluator
-from app.serving.evaluation_schemas import EvaluateAnswer
+from app.serving.answers import AnyEvaluation, AnyPrediction, RenderedComparison, RenderedExplanation
+from app.serving.evaluation import Evaluation, Evaluator
+from app.serving.removal import Removal
 from app.serving.rendering import Renderer, Upload
 from app.serving.reports import ReportWriter
 from app.serving.requests import CompareOptions, EvaluateOptions, ExplainOptions, RequestFactory
@@ -48,6 +48,7 @@ class Pipeline:
         scheduler: Scheduler,
         renderers: Executor[Renderer],
         reports: ReportWriter,
+        removal: Removal,
         *,
         metrics: ModelMetrics,
         evaluations: EvaluationLimits,
@@ -59,6 +60,7 @@ class Pipeline:
         self._scheduler = scheduler
         self._renderers = renderers
         self._reports = reports
+        self._removal = removal
         self._requests = RequestFactory(self.card, scheduler.resolve, self.composites, self.rules)
         self._evaluations = evaluations
         self._evaluating = Admission(evaluations.max_evaluations, metrics)
@@ -118,16 +120,16 @@ class Pipeline:
         data: Upload,
         options: EvaluateOptions,
         timings: Timings,
-        write: Callable[[EvaluateAnswer], T],
+        write: Callable[[AnyEvaluation], T],
     ) -> T:
         """Measure how good explanations of ``data`` are; return ``write(evaluation)``.
 
         The model runs it in the background, while no other request waits. Raises `UnavailableError` while too
         many evaluations run, and `DeadlineError` for one that takes too long. ``write`` as in `explain`.
         """
-        request = self._requests.evaluation(options)
+        requests = self._evaluated(options)
         sample = await self._decode(data, options.input, timings)
-        evaluation = await self._evaluate(sample.input, request, timings)
+        evaluation = await self._evaluate(sample, requests, options, timings)
         work = self._renderers.call(Renderer.evaluate, sample, evaluation, options.top_k, write)
         return await _timed("render", work, timings)
 
@@ -157,7 +159,7 @@ class Pipeline:
 
     def check_evaluation(self, options: EvaluateOptions) -> None:
         """Raise `InvalidParameterError` for options that fit no input of this model."""
-        self._requests.evaluation(options)
+        self._evaluated(options)
 
     async def warm_up(self) -> None:
         """Explain an example, so that the first request does not pay for lazy initialisation."""
@@ -186,21 +188,34 @@ class Pipeline:
             self._metrics.refused("deadline")
             raise
 
-    async def _evaluate(self, x: Floats, request: EvaluationRequest, timings: Timings) -> Evaluation:
+    def _evaluated(self, options: EvaluateOptions) -> tuple[ExplanationRequest, ...]:
+        """Return the explanations to evaluate; raises `InvalidParameterError` for any of the options."""
+        self._removal.check(options)
+        return self._requests.evaluation(options)
+
+    async def _evaluate(
+        self,
+        sample: Sample,
+        requests: tuple[ExplanationRequest, ...],
+        options: EvaluateOptions,
+        timings: Timings,
+    ) -> Evaluation:
         if not self._evaluating.occupy(1):
             self._metrics.refused("queue_full")
             raise UnavailableError(
                 f"{self._evaluating.occupied} evaluations run already; try again in a moment"
             )
         started, deadline_s = time.perf_counter(), self._evaluations.deadline_s
-        evaluator = Evaluator(self._run_in_background, self.description, x, request)
+        parts = self._removal.parts(sample, options)
+        evaluator = Evaluator(self._run_in_background, self.description, sample, parts, requests)
         try:
             async with asyncio.timeout(deadline_s):
                 return await evaluator.evaluate()
         except TimeoutError:
             self._metrics.refused("deadline")
             raise DeadlineError(
-                f"took longer than {deadline_s:g} s and was ended; evaluate fewer rules or larger patches"
+                f"took longer than {deadline_s:g} s and was ended; evaluate fewer rules, larger patches "
+                "of a picture, or a shorter text"
             ) from None
         finally:
             self._evaluating.free(1)

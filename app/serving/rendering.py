@@ -13,9 +13,14 @@ import numpy.typing as npt
 from app.lrp.request import ExplanationRequest
 from app.modalities.protocol import Map, Modality, Sample
 from app.models.protocol import JobResult
-from app.serving.answers import AnyExplanation, AnyPrediction, RenderedComparison, RenderedExplanation
+from app.serving.answers import (
+    AnyEvaluation,
+    AnyExplanation,
+    AnyPrediction,
+    RenderedComparison,
+    RenderedExplanation,
+)
 from app.serving.evaluation import Evaluation
-from app.serving.evaluation_schemas import EvaluateAnswer
 from app.serving.reports import ReportWriter
 from app.serving.requests import ExplainOptions
 from app.serving.schemas import Prediction, Value
@@ -84,7 +89,7 @@ class Renderer:
         sample: Sample,
         evaluation: Evaluation,
         top_k: int | None,
-        write: Callable[[EvaluateAnswer], T],
+        write: Callable[[AnyEvaluation], T],
     ) -> T:
         """Return ``write`` of the report on an evaluation."""
         logits = evaluation.logits

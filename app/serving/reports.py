@@ -15,11 +15,10 @@ from app.modalities.protocol import Sample
 from app.models.card import ModelCard
 from app.models.protocol import JobResult
 from app.quality.perturbation import Curves
-from app.serving.answers import Answers, AnyExplanation, AnyPrediction
+from app.serving.answers import Answers, AnyEvaluation, AnyExplanation, AnyPrediction
 from app.serving.evaluation import Evaluation, RuleEvaluation
 from app.serving.evaluation_schemas import (
     CurvesReport,
-    EvaluateAnswer,
     LayerSimilarity,
     OrderReport,
     RuleEvaluationReport,
@@ -132,17 +131,17 @@ class ReportWriter:
             relevance=relevance,
         )
 
-    def evaluation(self, predicted: AnyPrediction, evaluation: Evaluation) -> EvaluateAnswer:
+    def evaluation(self, predicted: AnyPrediction, evaluation: Evaluation) -> AnyEvaluation:
         """Report how good the explanations of what was ``predicted`` are; it has the scores of all classes."""
-        return EvaluateAnswer(
+        answer = self.answers.evaluation
+        scores = {score.index: score for score in predicted.scores}
+        return answer(
             **dict(predicted),
-            target=next(score for score in predicted.scores if score.index == evaluation.target),
-            patch=evaluation.request.patch,
-            patches=evaluation.random.groups,
-            replacement=evaluation.request.replacement,
+            target=scores.get(evaluation.target, predicted.prediction),
+            **evaluation.facts,
             evaluations=[_rule_evaluation(one) for one in evaluation.rules],
             random=_order_report(evaluation.random),
-            occlusion=_order_report(evaluation.occlusion),
+            **{answer.ceiling_name: _order_report(evaluation.ceiling)},
         )
 
     def _class(self, index: int) -> ClassReference:

@@ -12,9 +12,8 @@ from enum import StrEnum
 import numpy as np
 
 from app.modalities.protocol import Floats
-from app.serving.answers import RenderedComparison, RenderedExplanation
-from app.serving.chart import draw_chart, panels_of
-from app.serving.evaluation_schemas import EvaluateAnswer
+from app.serving.answers import AnyEvaluation, RenderedComparison, RenderedExplanation
+from app.serving.chart import draw_evaluation
 from app.serving.schemas import Value
 
 
@@ -90,17 +89,11 @@ def comparison(compared: RenderedComparison, form: Format, *, values: bool) -> R
     return Representation(compared.answer(values=values).model_dump_json().encode())
 
 
-def evaluation(answer: EvaluateAnswer, form: Format) -> Representation:
+def evaluation(answer: AnyEvaluation, form: Format) -> Representation:
     """Response of ``/evaluate``: JSON, or the curves as a chart."""
     if form is Format.JSON:
         return Representation(answer.model_dump_json().encode())
-    target, best = answer.target, answer.prediction
-    caption = (
-        f"probability of {target.label} while {answer.patches} patches of {answer.patch} by {answer.patch} "
-        f"pixels are replaced ({answer.replacement})"
-    )
-    said = "" if target.index == best.index else f"; predicted: {best.label}"
-    return Representation(draw_chart(panels_of(answer), target.probability, caption + said))
+    return Representation(draw_evaluation(answer))
 
 
 def parts(explained: RenderedExplanation, *, values: bool, drawn: bool) -> Parts:

@@ -11,9 +11,7 @@ from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES, AttentionRule, Rules
 from app.lrp.samples import DEFAULT_NOISE, Samples, Sampling, Statistic
 from app.models.card import ModelCard
-from app.models.image_card import image_card
-from app.quality.perturbation import Replacement, default_patch, patch_sides
-from app.serving.evaluation import EvaluationRequest
+from app.quality.perturbation import Replacement
 
 ALL = "all"
 """As a target of a comparison: every class."""
@@ -107,8 +105,9 @@ class EvaluateOptions:
     attention: AttentionRule | None = None
     target: str | None = None
     patch: int | None = None
-    """Side of a patch in pixels of the network's input; ``None``: see `default_patch`."""
+    """Of pictures: side of a patch in pixels of the network's input; ``None``: see `default_patch`."""
     replacement: Replacement = Replacement.MEAN
+    """Of pictures."""
     input: Any = None
     """As in `ExplainOptions`."""
     top_k: int | None = None
@@ -188,25 +187,14 @@ class RequestFactory:
             for target in targets
         )
 
-    def evaluation(self, options: EvaluateOptions) -> EvaluationRequest:
-        """Return the request of an evaluation; raises `InvalidParameterError`."""
+    def evaluation(self, options: EvaluateOptions) -> tuple[ExplanationRequest, ...]:
+        """Return the explanations to evaluate; raises `InvalidParameterError`."""
         rules = options.rules or tuple(self._composites)
         _refuse_twice("rule", rules)
-        explanations = tuple(
+        return tuple(
             self.explanation(ExplainOptions(rule=rule, attention=options.attention, target=options.target))
             for rule in rules
         )
-        return EvaluationRequest(explanations, self._patch(options.patch), options.replacement)
-
-    def _patch(self, patch: int | None) -> int:
-        _, height, width = image_card(self._card).input_size
-        if patch is None:
-            return default_patch(height, width)
-        sides = patch_sides(height, width)
-        if patch not in sides:
-            known = f"{width}×{height} pixels; use one of {', '.join(map(str, sides))}"
-            raise InvalidParameterError("patch", f"{patch} does not divide the network's {known}")
-        return patch
 
     def _check_sampling(self, samples: Samples | None) -> None:
         if samples is None:

@@ -1,9 +1,9 @@
-"""Several texts or rows in one request, and several rules for one: batches and comparisons."""
+"""Texts and rows in batches, under several rules, and evaluated."""
 
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -13,10 +13,11 @@ from fake_text_model import FakeTextModel, ids_of, logits_of, relevance_of
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from PIL import Image
 from starlette.testclient import TestClient
-from table_model import MEANS, ROW, STDS, WEIGHTS, table_model
+from table_model import BIASES, MEANS, ROW, SHARES, STDS, WEIGHTS, columns_of, table_model
 
 from app.lrp.composites import COMPOSITES
 from app.main import create_app
+from app.models.protocol import Model
 from app.settings import Settings
 
 ATTEMPTS = 100_000
@@ -25,8 +26,14 @@ TEXT = "a good film"
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    """A service with a bag of words and a linear model of rows, and no model of pictures."""
-    with TestClient(create_app(Settings(), [FakeTextModel(), table_model()])) as client:
+    """A service with a bag of words and linear models of rows, and no model of pictures."""
+    models: list[Model] = [
+        FakeTextModel(),
+        table_model(),
+        table_model("value", "number"),
+        table_model("labels", "labels"),
+    ]
+    with TestClient(create_app(Settings(default_model="rows"), models)) as client:
         assert any(client.get("/readyz").status_code == 200 for _ in range(ATTEMPTS))
         yield client
 
@@ -185,6 +192,136 @@ def test_a_comparison_takes_one_row(client: TestClient) -> None:
     assert "2 rows" in response.json()["detail"]
 
 
+Curve = Callable[[Sequence[int]], float]
+
+
+def expected_curves(scores: Any, after: Curve) -> dict[str, list[float]]:
+    """Follow the definition: what ``after`` says when the first 1, 2, … parts of each order are removed."""
+    orders = {name: sorted(range(len(scores)), key=lambda i: sign * scores[i])
+              for name, sign in (("most_relevant_first", -1), ("least_relevant_first", 1))}  # fmt: skip
+    return {
+        name: [after(order[:removed]) for removed in range(1, len(order) + 1)]
+        for name, order in orders.items()
+    }
+
+
+def assert_curves(order: Any, expected: dict[str, list[float]]) -> None:
+    for name, values in expected.items():
+        assert order["curves"][name] == pytest.approx(values, rel=1e-4, abs=1e-6)
+    most, least = expected.values()
+    first = max(1, len(most) // 2)
+    gap = np.mean(np.subtract(least[:first], most[:first]))
+    assert order["gap"] == pytest.approx(gap, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text", ["a good bad film good", "not bad", "good", "a film a film bad strange not good end"]
+)
+def test_words_are_deleted_in_the_order_of_their_relevance(client: TestClient, text: str) -> None:
+    answer = ok(ask(client, "/evaluate/text", {"text": text}, rule="zero", target="positive"))
+    ids = ids_of(text)
+
+    def probability(removed: Sequence[int]) -> float:
+        kept = np.delete(ids, list(removed))
+        exponentials = np.exp(logits_of(kept if len(kept) else ids_of("?")))
+        return float(exponentials[1] / exponentials.sum())
+
+    start = np.array([0.0, np.sign(logits_of(ids)[1])])
+    (evaluated,) = answer["evaluations"]
+    assert answer["words"] == len(ids)
+    assert_curves(evaluated, expected_curves(relevance_of(ids, start), probability))
+    alone = [probability([]) - probability([word]) for word in range(len(ids))]
+    assert_curves(answer["leave_one_out"], expected_curves(alone, probability))
+    predicted = logits_of(ids).argmax()
+    order = np.argsort(-relevance_of(ids, start), kind="stable")
+    changed = [
+        removed
+        for removed in range(1, len(ids) + 1)
+        if logits_of(np.delete(ids, order[:removed]) if removed < len(ids) else ids_of("?")).argmax()
+        != predicted
+    ]
+    assert evaluated["flips_after"] == (changed[0] if changed else None)
+    assert evaluated["sensitivity"] is None
+    assert [one["layer"] for one in evaluated["randomization"]] == ["vote"]
+
+
+def contributions(kind: int, baseline: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What each feature of the row adds to an output of the linear model, compared with ``baseline``, (4,)."""
+    parts = WEIGHTS[kind] * (columns_of(ROW) - baseline)
+    return np.array([*parts[:3], parts[3:].sum()])
+
+
+MEAN_ROW = np.array([0.0, 0.0, 0.0, *SHARES])
+ZERO_ROW = np.array([*(-MEANS / STDS), 0.0, 0.0])
+
+
+@pytest.mark.parametrize(("query", "baseline"), [({}, MEAN_ROW), ({"baseline": "zero"}, ZERO_ROW)])
+def test_features_are_set_to_the_baseline_and_curves_follow_the_value(
+    client: TestClient, query: dict[str, str], baseline: np.ndarray[Any, Any]
+) -> None:
+    answer = ok(ask(client, "/evaluate/table", {"features": ROW}, rule="zero", model="number", **query))
+    parts, start = contributions(0, baseline), WEIGHTS[0] @ columns_of(ROW) + BIASES[0]
+    (evaluated,) = answer["evaluations"]
+    expected = expected_curves(parts, lambda removed: float(start - parts[list(removed)].sum()))
+    assert answer["target"] == answer["prediction"]
+    assert answer["target"]["value"] == pytest.approx(start)
+    assert answer["features"] == len(parts)
+    assert_curves(evaluated, expected)
+    assert_curves(answer["leave_one_out"], expected)  # each feature adds its part, whatever the others are
+    assert expected["most_relevant_first"][-1] == pytest.approx(WEIGHTS[0] @ baseline + BIASES[0])
+    assert evaluated["flips_after"] is None
+    largest = np.linalg.norm(0.02 * 4 * WEIGHTS[0, :3])  # the training data's range is four deviations wide
+    relevance = WEIGHTS[0] * (columns_of(ROW) - baseline)
+    assert 0 < evaluated["sensitivity"] <= largest / np.linalg.norm(relevance)
+    sizes = np.sort(np.abs(parts))
+    assert evaluated["sparseness"] == pytest.approx((2 * np.arange(1, 5) - 5) @ sizes / (4 * sizes.sum()))
+    ((layer, similarity),) = [tuple(one.values()) for one in evaluated["randomization"]]
+    assert layer == "linear"
+    assert -1 <= similarity < 1
+
+
+def test_curves_of_a_label_follow_its_sigmoid_and_its_decision(client: TestClient) -> None:
+    query = {"rule": "zero", "target": "second", "model": "labels"}
+    row = {**ROW, "a": 0.5, "b": 3.0, "kind": "fine"}
+    answer = ok(ask(client, "/evaluate/table", {"features": row}, **query))
+    columns = columns_of(row)
+    parts = WEIGHTS[1] * (columns - MEAN_ROW)
+    parts, start = np.array([*parts[:3], parts[3:].sum()]), WEIGHTS[1] @ columns + BIASES[1]
+
+    def logit(removed: Sequence[int]) -> float:
+        return float(start - parts[list(removed)].sum())
+
+    assert start > 0
+    (evaluated,) = answer["evaluations"]
+    assert_curves(evaluated, expected_curves(parts, lambda removed: 1 / (1 + np.exp(-logit(removed)))))
+    order = np.argsort(-parts, kind="stable")
+    changed = [removed for removed in range(1, 5) if logit(order[:removed].tolist()) < 0]
+    assert evaluated["flips_after"] == (changed[0] if changed else None)
+
+
+def test_rules_and_targets_of_an_evaluation_default_as_for_pictures(client: TestClient) -> None:
+    known = {"text": FakeTextModel().description.composites, "table": COMPOSITES}
+    bodies: dict[str, Any] = {"text": {"text": TEXT}, "table": {"features": ROW}}
+    for kind, body in bodies.items():
+        answer = ok(ask(client, f"/evaluate/{kind}", body))
+        assert [one["rule"]["name"] for one in answer["evaluations"]] == list(known[kind])
+        assert answer["target"]["label"] == answer["prediction"]["label"]
+        again = ok(ask(client, f"/evaluate/{kind}", body, rule="gamma"))
+        assert answer["random"] == again["random"]
+
+
+def test_the_chart_of_an_evaluation_has_both_curves(client: TestClient) -> None:
+    queries: dict[str, Any] = {
+        "text": ({"text": TEXT}, {}),
+        "table": ({"features": ROW}, {"model": "number", "target": "strength"}),
+    }
+    for kind, (body, query) in queries.items():
+        response = ask(client, f"/evaluate/{kind}", body, "image/png", rule="zero", **query)
+        with Image.open(io.BytesIO(response.content)) as chart:
+            colours = {colour for _, colour in chart.convert("RGB").getcolors(2**24) or []}
+        assert {(178, 24, 43), (33, 102, 172)} <= colours
+
+
 @pytest.mark.parametrize(
     ("path", "query", "parameter"),
     [
@@ -193,6 +330,10 @@ def test_a_comparison_takes_one_row(client: TestClient) -> None:
         ("/compare/text", {"target": ["positive", "1"]}, "target"),
         ("/compare/table", {"unit": "word"}, "unit"),
         ("/compare/table", {"baseline": "median"}, "baseline"),
+        ("/evaluate/text", {"patch": 4}, "patch"),
+        ("/evaluate/text", {"samples": 4}, "samples"),
+        ("/evaluate/table", {"replacement": "blur"}, "replacement"),
+        ("/evaluate/table", {"baseline": "median"}, "baseline"),
         ("/explain/batch/text", {"fit": "crop"}, "fit"),
         ("/explain/batch/table", {"format": "html"}, "format"),
         ("/explain/batch/table", {"target": "fourth"}, "target"),
@@ -217,5 +358,7 @@ def test_openapi_of_a_service_without_pictures_is_valid(client: TestClient) -> N
     schema = client.get("/openapi.json").json()
     assert [error.message for error in OpenAPIV31SpecValidator(schema).iter_errors()] == []
     assert "{{" not in json.dumps(schema)
-    paths = {path for path in schema["paths"] if path.startswith(("/compare", "/explain/batch"))}
-    assert paths == {f"/{verb}/{kind}" for verb in ("compare", "explain/batch") for kind in ("text", "table")}
+    paths = {path for path in schema["paths"] if path.startswith(("/compare", "/explain/batch", "/evaluate"))}
+    assert paths == {
+        f"/{verb}/{kind}" for verb in ("compare", "explain/batch", "evaluate") for kind in ("text", "table")
+    }

@@ -6,10 +6,18 @@ from pathlib import PurePath
 from fastapi import Request
 
 from app.api.http.upload import files_body, read_files, read_upload, request_body
-from app.api.kinds.protocol import BatchItem, BatchOverHTTP, ComparisonOverHTTP, KindOverHTTP, Uploads
+from app.api.kinds.protocol import (
+    BatchItem,
+    BatchOverHTTP,
+    ComparisonOverHTTP,
+    EvaluationOverHTTP,
+    KindOverHTTP,
+    Uploads,
+)
 from app.api.parameters import BatchParameters, ExplainParameters, PredictParameters
-from app.api.parameters_of_several import CompareParameters
+from app.api.parameters_of_several import CompareParameters, EvaluateParameters
 from app.api.schemas import Limits
+from app.serving.evaluation_schemas import EvaluateAnswer
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
 from app.serving.schemas import BatchAnswer, CompareAnswer, ExplainAnswer, PredictAnswer
@@ -46,4 +54,7 @@ IMAGE = KindOverHTTP(
     forms=(Format.JSON, Format.PNG, Format.NPY),
     batch=BatchOverHTTP("as parts `file`", _read_files, files_body(), BatchParameters, BatchAnswer),
     compare=ComparisonOverHTTP(CompareParameters, CompareAnswer, (Format.JSON, Format.PNG)),
+    evaluate=EvaluationOverHTTP(
+        EvaluateParameters, EvaluateAnswer, "Patches of the picture are replaced one after another"
+    ),
 )

@@ -9,9 +9,10 @@ from pydantic import BaseModel
 
 from app.api.http.errors import BadRequestError
 from app.api.parameters import ScoreParameters, SingleParameters
-from app.api.parameters_of_several import ComparisonParameters
+from app.api.parameters_of_several import ComparisonParameters, EvaluationParameters
 from app.api.schemas import Limits
 from app.models.card import Kind
+from app.serving.answers import AnyEvaluation
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
 from app.serving.schemas import Answer, ExplanationOf, PredictionOf
@@ -63,6 +64,16 @@ class ComparisonOverHTTP:
 
 
 @dataclass(frozen=True)
+class EvaluationOverHTTP:
+    """Parameters and answer of ``/evaluate`` for one kind of input."""
+
+    parameters: type[EvaluationParameters]
+    answer: type[AnyEvaluation]
+    removal: str
+    """What is done to the input, in descriptions."""
+
+
+@dataclass(frozen=True)
 class KindOverHTTP:
     """Addresses, uploads, parameters and answers of one kind of input."""
 
@@ -88,6 +99,7 @@ class KindOverHTTP:
     """Of explanations; the first one is the default."""
     batch: BatchOverHTTP
     compare: ComparisonOverHTTP
+    evaluate: EvaluationOverHTTP
     bodies: tuple[type[BaseModel], ...] = ()
     """Models in the bodies that OpenAPI must have."""
     predictions: type[Answer] | None = None

@@ -7,7 +7,14 @@ from pydantic import BaseModel, Field
 
 from app.api.http.errors import UnsupportedMediaTypeError
 from app.api.http.upload import UNDECLARED, media_type_of, refuse_compressed
-from app.api.kinds.protocol import BatchItem, BatchOverHTTP, ComparisonOverHTTP, KindOverHTTP, Uploads
+from app.api.kinds.protocol import (
+    BatchItem,
+    BatchOverHTTP,
+    ComparisonOverHTTP,
+    EvaluationOverHTTP,
+    KindOverHTTP,
+    Uploads,
+)
 from app.api.openapi import json_or_text
 from app.api.parameters import (
     FORM_OF_ANSWER,
@@ -16,10 +23,11 @@ from app.api.parameters import (
     ScoreParameters,
     SingleParameters,
 )
-from app.api.parameters_of_several import ComparisonParameters, JsonOrPng
+from app.api.parameters_of_several import ComparisonParameters, EvaluationParameters, JsonOrPng
 from app.api.schemas import Limits
 from app.modalities.table.modality import TableOptions, baseline_of
 from app.modalities.table.parsing import MAX_ROWS, rows_of_csv, rows_of_json
+from app.serving.evaluation_schemas import EvaluateTableAnswer
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
 from app.serving.schemas import (
@@ -101,6 +109,17 @@ class BatchTableParameters(SingleTableParameters):
     format: Literal["json", "zip"] | None = Field(None, examples=["zip"], description=FORM_OF_ANSWER)
 
 
+class EvaluateTableParameters(EvaluationParameters):
+    """Parameters of ``/evaluate/table``."""
+
+    baseline: Baseline = "mean"
+    format: JsonOrPng = None
+
+    def input_options(self) -> TableOptions:
+        """Return the baseline; raises `InvalidParameterError`."""
+        return TableOptions(baseline_of(self.baseline))
+
+
 class CompareTableParameters(ComparisonParameters, DrawnTableParameters):
     """Parameters of ``/compare/table``."""
 
@@ -141,6 +160,11 @@ TABLE = KindOverHTTP(
     forms=(Format.JSON, Format.PNG, Format.NPY),
     batch=BatchOverHTTP(
         'as `{"rows": [{…}, …]}` or as CSV', _read_several, BODY, BatchTableParameters, BatchTableAnswer
+    ),
+    evaluate=EvaluationOverHTTP(
+        EvaluateTableParameters,
+        EvaluateTableAnswer,
+        "Features are set to those of the `baseline` one after another",
     ),
     compare=ComparisonOverHTTP(CompareTableParameters, CompareTableAnswer, (Format.JSON, Format.PNG)),
     predictions=PredictTableAnswers,

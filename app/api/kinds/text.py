@@ -7,15 +7,23 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from app.api.http.errors import UnsupportedMediaTypeError
 from app.api.http.upload import UNDECLARED, media_type_of, refuse_compressed
-from app.api.kinds.protocol import BatchItem, BatchOverHTTP, ComparisonOverHTTP, KindOverHTTP, Uploads
+from app.api.kinds.protocol import (
+    BatchItem,
+    BatchOverHTTP,
+    ComparisonOverHTTP,
+    EvaluationOverHTTP,
+    KindOverHTTP,
+    Uploads,
+)
 from app.api.openapi import json_body, json_or_text
 from app.api.parameters import FORM_OF_ANSWER, ExplanationParameters, ScoreParameters, SingleParameters
-from app.api.parameters_of_several import ComparisonParameters
+from app.api.parameters_of_several import ComparisonParameters, EvaluationParameters, JsonOrPng
 from app.api.protocols.common import parsed
 from app.api.schemas import Limits
 from app.errors import InvalidParameterError, RequestError, TooLargeError
 from app.modalities.text.modality import TextOptions, Unit
 from app.modalities.text.reading import MAX_CHARACTERS
+from app.serving.evaluation_schemas import EvaluateTextAnswer
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
 from app.serving.schemas import BatchTextAnswer, CompareTextAnswer, ExplainTextAnswer, PredictTextAnswer
@@ -85,6 +93,16 @@ class BatchTextParameters(SingleParameters, DrawnTextParameters):
     format: Literal["json", "zip"] | None = Field(None, examples=["zip"], description=FORM_OF_ANSWER)
 
 
+class EvaluateTextParameters(EvaluationParameters):
+    """Parameters of ``/evaluate/text``."""
+
+    format: JsonOrPng = None
+
+    def input_options(self) -> TextOptions:
+        """Return the defaults: the text is not drawn."""
+        return TextOptions()
+
+
 class CompareTextParameters(ComparisonParameters, DrawnTextParameters):
     """Parameters of ``/compare/text``."""
 
@@ -140,6 +158,11 @@ TEXT = KindOverHTTP(
     forms=(Format.JSON, Format.HTML, Format.PNG, Format.NPY),
     batch=BatchOverHTTP(
         'as `{"texts": ["…", …]}`', _read_several, json_body(TextsBody), BatchTextParameters, BatchTextAnswer
+    ),
+    evaluate=EvaluationOverHTTP(
+        EvaluateTextParameters,
+        EvaluateTextAnswer,
+        "Words are deleted one after another, so that the text becomes shorter",
     ),
     compare=ComparisonOverHTTP(
         CompareTextParameters, CompareTextAnswer, (Format.JSON, Format.HTML, Format.PNG)
