@@ -12,7 +12,7 @@ PEERS := afternoon litserve torchserve bentoml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-networks check fix soak audit train bench bench-networks bench-service docs image container-test clean
+.PHONY: help serve test test-networks check fix soak audit train bench bench-networks bench-service docs concrete image container-test clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ docs: $(VENV)/test.stamp  ## Draw the documentation's pictures, and write its ta
 
 deception: $(VENV)/test.stamp  ## Make the pictures of docs/deception.md again (minutes)
 	$(BIN)/python -m docs.make_deception
+
+concrete: $(VENV)/test.stamp  ## Compute the figures of docs/tables.md again (minutes)
+	$(BIN)/python -m docs.make_concrete
 
 image:  ## Build the image; IMAGE=name, IMAGE_ARGS='--build-arg TORCH_INDEX=...' for torch's CPU wheels
 	docker build $(IMAGE_ARGS) --tag $(IMAGE) \
