@@ -10,7 +10,7 @@ class CardPart(BaseModel):
 
 
 class Measured(CardPart):
-    """Accuracy and calibration on one set of pictures. Rows of ``confusion`` are the true classes."""
+    """Accuracy and calibration on one set of inputs. Rows of ``confusion`` are the true classes."""
 
     count: int
     accuracy: float
@@ -20,7 +20,7 @@ class Measured(CardPart):
     negative_log_likelihood: float
     median_leak: float | None = Field(
         default=None,
-        description="Median over the pictures of the share of relevance that does not reach the pixels, for the "
+        description="Median over the inputs of the share of relevance that does not reach the input, for the "
         "predicted class under the default rule; null: not measured.",
     )
 
