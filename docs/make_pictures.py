@@ -71,9 +71,9 @@ class PhotoExplainer:
 
     def sheet(self, photo: Image.Image, comparison: CompareOptions) -> bytes:
         """Return the sheet of a comparison as PNG."""
-        return asyncio.run(
-            self._pipeline.compare(_encode_png(photo), comparison, Timings(), identity)
-        ).sheet.png
+        compared = asyncio.run(self._pipeline.compare(_encode_png(photo), comparison, Timings(), identity))
+        png: bytes = compared.sheet.png
+        return png
 
     def map_tile(self, photo: Image.Image, options: ExplainOptions, title: str) -> Tile:
         """Draw a heatmap on its own scale, with its largest relevance and its leak as caption."""
@@ -175,7 +175,7 @@ def _layers(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
 
 def _layer_sums(explainer: PhotoExplainer, photo: Image.Image) -> dict[str, str]:
     """Table of the relevance at each layer's input, from the output to the pixels."""
-    explained = explainer.explain(photo, ExplainOptions()).report
+    explained = explainer.explain(photo, ExplainOptions(input=ImageOptions())).report
     relevance, rules = explained.relevance, {layer.name: layer.rule for layer in explained.rule.layers}
     rows = [
         [f"`{total.name}`", rules[total.name], f"{total.sum:.3f}"]
@@ -188,7 +188,7 @@ def _layer_sums(explainer: PhotoExplainer, photo: Image.Image) -> dict[str, str]
 
 def _rules(explainer: PhotoExplainer, photo: Image.Image) -> Image.Image:
     """Draw the heatmap of every composite and rule, each on its own scale."""
-    seen = _network_input(explainer.explain(photo, ExplainOptions()))
+    seen = _network_input(explainer.explain(photo, ExplainOptions(input=ImageOptions())))
     tiles = [explainer.map_tile(photo, ExplainOptions(rule=name), name) for name in (*COMPOSITES, *RULES)]
     return _grid([Tile(seen, ("the picture", "as the network sees it")), *tiles], 5)
 
@@ -212,7 +212,9 @@ def _correlation(explainer: PhotoExplainer, cat: Image.Image, coffee: Image.Imag
     for name in (*COMPOSITES, *RULES):
         cases = ((cat, "cat"), (cat, "frog"), (coffee, None))
         maps = [
-            explainer.explain(photo, ExplainOptions(rule=name, target=target)).relevance.sum(0).ravel()
+            explainer.explain(photo, ExplainOptions(rule=name, target=target, input=ImageOptions()))
+            .relevance.sum(0)
+            .ravel()
             for photo, target in cases
         ]
         (_, classes, pictures), *_ = np.corrcoef(maps)

@@ -71,7 +71,7 @@ def predict(
     inputs = find(paths, recursive=recursive)
 
     def predicted(picture: Input) -> None:
-        work = pipeline.predict(picture.read(), parameters.fit, parameters.top_k, Timings())
+        work = pipeline.predict(picture.read(), parameters.input_options(), parameters.top_k, Timings())
         answer = asyncio.run(work)
         scores = ", ".join(f"{score.label} {score.probability:.1%}" for score in answer.scores)
         line = json.dumps({"file": str(picture), **answer.model_dump(mode="json")})
