@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from app.errors import GraphError, InvalidParameterError, RefusedToStartError
 from app.lrp.attribution import Attribution, Batch, SampledAttribution, SampledAttributions, extremes
@@ -23,6 +24,7 @@ from app.lrp.graph.traced import TracedModel
 from app.lrp.reference_functions import reference_name
 from app.lrp.samples import Samples, Statistic
 from app.lrp.statistics import statistic_of, statistics
+from app.modalities.text.spec import PADDING
 from app.models.bounds import bounds_of
 from app.models.card import GRAPH, ModelCard
 from app.models.checkpoint import load, load_assets
@@ -30,11 +32,14 @@ from app.models.explainer import BaselineExplainer, Explainer
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.models.table_card import TableCard
 from app.models.text_card import TextCard
-from app.models.tokens import Lengths
+from app.models.tokens import Lengths, vocabulary_size
 from app.system import available_cores, keep_freed_memory
 
 BASELINES_CACHED = 8
 """Baselines whose engines are kept: the training mean, zero, and some that clients give."""
+
+PADDING_TOLERANCE = 1e-3
+"""Difference of the scores of a text with and without padding, as a share of their norm, that is rounding."""
 
 
 class LocalModel:
@@ -196,15 +201,10 @@ class LocalModel:
 
     def _check_runs(self, card: ModelCard) -> None:
         """Raise `RefusedToStartError` if the graph cannot be run for an input of the card's size."""
-        most = most_tokens(self._model.graph)
-        if isinstance(card, TextCard) and most is not None and most < card.text.max_tokens:
-            raise RefusedToStartError(
-                f"model {card.name}: its {GRAPH} takes at most {most} tokens; max_tokens of its card is "
-                f"{card.text.max_tokens}"
-            )
-        inputs = torch.from_numpy(card.example_input())[None]
         try:
-            logits = self._explainer.engine.run(Batch(inputs.to(self._device), (), ())).logits
+            logits = self._logits(torch.from_numpy(card.example_input())[None])
+            if isinstance(card, TextCard):
+                self._check_lengths(card)
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AssertionError) as error:
             # for attributes and shapes that do not fit
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -214,6 +214,26 @@ class LocalModel:
                 f"model {card.name}: its {GRAPH} gives scores {tuple(logits.shape)} for one input; its card has "
                 f"{len(card.classes)} classes"
             )
+
+    def _check_lengths(self, card: TextCard) -> None:
+        """Raise `RefusedToStartError` unless rows of up to the card's length share batches with longer ones."""
+        most, graph = card.text.max_tokens, self._model.graph
+        longest = most_tokens(graph)
+        if longest is not None and longest < most:
+            raise RefusedToStartError(
+                f"model {card.name}: its {GRAPH} takes at most {longest} tokens; max_tokens of its card is {most}"
+            )
+        row = torch.arange(min(most, 8)) % vocabulary_size(self._model)
+        padded = torch.nn.functional.pad(row, (0, min(most - len(row), 8)), value=PADDING)
+        alone, beside = self._logits(row[None]), self._logits(padded[None])
+        if (alone - beside).norm() > PADDING_TOLERANCE * alone.norm():
+            raise RefusedToStartError(
+                f"model {card.name}: scores of a text change with padding behind it, {PADDING}; the network must "
+                "mask all tokens below 0"
+            )
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        return self._explainer.engine.run(Batch(inputs.to(self._device), (), ())).logits
 
     def _check_baselines(self, card: TableCard) -> None:
         """Raise `RefusedToStartError` if rows of the table cannot be explained relative to a baseline."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from app.lrp.graph.graph import INPUT, TOKENS, Graph, Shape
 from app.lrp.graph.symbols import row_shape
+from app.lrp.graph.traced import TracedModel
 from app.modalities.text.spec import PADDING
 
 FINE_STEP, COARSE_STEP, COARSE_FROM = 8, 16, 64
@@ -43,3 +44,10 @@ class Lengths:
     def _padded(self, length: int) -> int:
         step = FINE_STEP if length <= COARSE_FROM else COARSE_STEP
         return min(self._max_tokens, -(-length // step) * step)
+
+
+def vocabulary_size(model: TracedModel) -> int:
+    """Return how many numbers of tokens the network knows, from 0; 1 if it has no embedding of them."""
+    relevant = model.graph.relevant
+    embeddings = (node for node in model.graph if node.op == "embedding" and node.inputs[0] in relevant)
+    return min((len(model.weights[node.weights["weight"]]) for node in embeddings), default=1)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.errors import InvalidParameterError, RefusedToStartError
+from app.errors import GraphError, InvalidParameterError, RefusedToStartError
 from app.lrp.composites import definitions, resolve
 from app.lrp.explanation import Explanation
 from app.lrp.graph.trace import trace
 from app.lrp.graph.traced import TracedModel
+from app.lrp.graph.weights import check_weights
 from app.lrp.request import ExplanationRequest, Target
 from app.lrp.samples import Samples, Sampling
 from app.models.card_file import card_of
@@ -159,6 +160,34 @@ def test_rules_that_need_bounds_are_not_listed() -> None:
     names = [one.name for one in definitions(described.composites, described.rules)]
     assert {"epsilon", "flat", "epsilon_plus_flat"} <= {*names}
     assert not {"z_box", "epsilon_gamma_box"} & {*names}
+
+
+class Unmasked(nn.Module):
+    """The mean of all words, padding included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(WORDS, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        mean: Tensor = self.words(ids.clamp(min=0)).mean(1)
+        return mean
+
+
+def test_a_network_whose_scores_depend_on_padding_is_refused() -> None:
+    model = trace(Unmasked(), torch.zeros(1, MOST, dtype=torch.long))
+    with pytest.raises(RefusedToStartError, match="scores of a text change with padding"):
+        LocalModel(model, CARD, CPU)
+
+
+@pytest.mark.parametrize("role", ["weight_ih", "weight_hh", "bias_ih", "bias_hh"])
+def test_weights_of_a_recurrent_layer_have_the_shapes_of_its_states(role: str) -> None:
+    graph, weights = network().graph, network().weights
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    check_weights(graph, shapes)
+    name = graph.by_name["cells"].weights[role]
+    with pytest.raises(GraphError, match=f"{name} has the shape"):
+        check_weights(graph, {**shapes, name: (3, *shapes[name][1:])})
 
 
 def test_a_table_of_positions_that_is_too_short_for_the_card_is_refused() -> None:

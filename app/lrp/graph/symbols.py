@@ -23,7 +23,7 @@ def most_tokens(graph: Graph) -> int | None:
     sizes = (
         graph.shape_of(node.inputs[0])[node.attributes["axis"]]
         for node in graph
-        if node.op == "slice" and node.attributes["stop"] == TOKENS
+        if node.op == "slice" and node.attributes.get("stop") == TOKENS
     )
     return min((size for size in sizes if isinstance(size, int)), default=None)
 
@@ -49,7 +49,7 @@ def _specialized(node: Node, symbols: Mapping[str, int]) -> Node:
     attributes = dict(node.attributes)
     if "shape" in attributes:
         attributes["shape"] = list(_shape(attributes["shape"], symbols))
-    if "stop" in attributes:
+    if isinstance(attributes.get("stop"), str):
         attributes["stop"] = _size(attributes["stop"], symbols)
     return replace(node, shape=_shape(node.shape, symbols), attributes=attributes)
 

@@ -175,7 +175,11 @@ class _Translator:
         positional = [value for keyword_only, _, value in values if not keyword_only]
         keywords = {name: value for keyword_only, name, value in values if keyword_only}
         with torch.no_grad():
-            return overload(node)(*positional, **keywords)
+            try:
+                return overload(node)(*positional, **keywords)
+            except (RuntimeError, IndexError) as error:
+                reason = " ".join(str(error).split())
+                raise UntranslatableError(f"it cannot be computed for other sizes ({reason})") from error
 
     def _concrete(self, argument: Any, case: str) -> Any:
         """Return an argument with tensors in place of constants, and sizes in numbers."""
