@@ -183,3 +183,8 @@ def test_a_table_that_cannot_be_learned_from_is_refused(
     with pytest.raises(DataError) as refused:
         train_table(TINY, options(tmp_path, data=data, **chosen))
     assert said in refused.value.detail
+
+
+def test_the_target_of_a_recipe_cannot_be_replaced(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no use for --target"):
+        train_table(CONCRETE, options(tmp_path, target="Age"))

@@ -39,7 +39,7 @@ def train_table(recipe: TableRecipe, options: TrainOptions) -> Path:
     after training; the errors on them are printed, beside those of other methods. Raises `DataError` for options
     that the recipe has no use for, and for a table that cannot be used.
     """
-    options.refuse(recipe.name, "test_data", "resume", "start")
+    options.refuse(recipe.name, "test_data", "resume", "start", *(("target",) if recipe.target else ()))
     check_scikit_learn()
     path = options.data or recipe.data
     if path is None:
