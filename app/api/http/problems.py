@@ -35,6 +35,7 @@ MAX_NAME, MAX_MESSAGE, MAX_DETAIL = 100, 500, 1000
 MESSAGES: Mapping[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
+    "dict_type": "must be an object",
     "enum": "must be {expected}",
     "extra_forbidden": "no such parameter; /docs lists all parameters",
     "finite_number": "must be a finite number",

@@ -48,10 +48,10 @@ class RowsRequestInput(InputTensor):
         min_length=1,
         max_length=2,
         description="[N, columns]; the model's metadata list the columns.",
-        examples=[[1, 8]],
+        examples=[[1, 3]],
     )
     datatype: Literal["FP32"]
-    data: list[Any] | None = Field(None, description="Numbers, nested or flat.", examples=[[[540, 0, 0]]])
+    data: list[Any] | None = Field(None, description="Numbers, nested or flat.", examples=[[[540.0, 28.0, 1.0]]])
 
 
 def _instances(model: type[Instances[Any]], content: bytes, expected: Expected) -> Instances[Any]:
