@@ -131,46 +131,35 @@ def _add_examples(paths: dict[str, Any], recorded: Mapping[str, Any]) -> None:
         answer["content"]["application/json"]["example"] = example
 
 
-def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """The body of a route that parses it by hand."""
-    schema = {"$ref": SCHEMAS.format(model=model.__name__)}
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
-
-
-def one_of_bodies(content: Mapping[str, Sequence[type[BaseModel]]]) -> dict[str, Any]:
-    """The body of a route that parses it by hand: one of several models for each media type; of none, text."""
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {media_type: {"schema": _any_of(models)} for media_type, models in content.items()},
-        }
-    }
+def json_body(*models: type[BaseModel], required: bool = True) -> dict[str, Any]:
+    """The body of a route that parses it by hand: JSON of one of ``models``."""
+    content = {"application/json": {"schema": _any_of(models)}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def json_or_text(
     models: Sequence[type[BaseModel]], example: Any, text: str, text_example: str
 ) -> dict[str, Any]:
     """The same: JSON of one of ``models``, or ``text``, a media type, with an example of each."""
-    body = one_of_bodies({"application/json": models, text: []})
+    body = json_body(*models)
     content = body["requestBody"]["content"]
-    content["application/json"]["example"], content[text]["example"] = example, text_example
+    content["application/json"]["example"] = example
+    content[text] = {"schema": {"type": "string"}, "example": text_example}
     return body
 
 
-def _any_of(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
-    references: list[dict[str, Any]] = [{"$ref": SCHEMAS.format(model=model.__name__)} for model in models]
-    if len(references) == 1:
-        return references[0]
-    return {"anyOf": references} if references else {"type": "string"}
-
-
 def json_or_binary(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
-    """The body of a route that parses it by hand: one of ``models``, or Triton's binary tensors."""
-    body = one_of_bodies({"application/json": models})
+    """The same: JSON of one of ``models``, or Triton's binary tensors."""
+    body = json_body(*models)
     body["requestBody"]["content"][BINARY] = {
         "schema": {"type": "string", "format": "binary", "description": PARTS}
     }
     return {**body, "parameters": [{"name": JSON_LENGTH, "in": "header", "required": False, **_LENGTH}]}
+
+
+def _any_of(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    references = [{"$ref": SCHEMAS.format(model=model.__name__)} for model in models]
+    return references[0] if len(references) == 1 else {"anyOf": references}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from app.api.dependencies import (
 )
 from app.api.http.query import none_at_all
 from app.api.http.upload import refuse_compressed
-from app.api.openapi import one_of_bodies, protocol_errors
+from app.api.openapi import json_body, protocol_errors
 from app.api.parameters import SingleParameters
 from app.api.protocols.common import STATUSES, Expected, parse_options, results_or_error
 from app.api.protocols.instances import AnyInstance
@@ -150,7 +150,7 @@ def create_router(kinds: Sequence[Kind]) -> APIRouter:
     """Return the routes; OpenAPI describes requests with these ``kinds`` of input."""
     served = [KINDS[kind] for kind in kinds]
     verbs = APIRouter(**ROUTER)
-    body = one_of_bodies({"application/json": [kind.instances for kind in served]})
+    body = json_body(*(kind.instances for kind in served))
     predictions = _one_of([kind.over_http.prediction for kind in served])
     explanations = _one_of([kind.over_http.explanation for kind in served])
     verbs.post(

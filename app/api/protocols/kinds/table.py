@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, WithJsonSchema, model_validator
+from pydantic import Field, NonNegativeInt, WithJsonSchema, model_validator
 
 from app.api.kinds.table import TABLE
 from app.api.protocols.common import Expected, parsed, validated
@@ -23,9 +23,9 @@ FEATURE_VALUE = {"type": ["number", "string", "null"]}
 class RowInstance(AnyInstance):
     """One row by the names of its features, and the options of `/explain/table`; or the features alone."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"features": "{{features}}"}]})
-
-    features: dict[str, Annotated[Any, WithJsonSchema(FEATURE_VALUE)]]
+    features: dict[str, Annotated[Any, WithJsonSchema(FEATURE_VALUE)]] = Field(
+        description="A number, in its unit, or a category by the name of each feature."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -51,7 +51,9 @@ class RowsRequestInput(InputTensor):
         examples=[[1, 3]],
     )
     datatype: Literal["FP32"]
-    data: list[Any] | None = Field(None, description="Numbers, nested or flat.", examples=[[[540.0, 28.0, 1.0]]])
+    data: list[Any] | None = Field(
+        None, description="Numbers, nested or flat.", examples=[[[540.0, 28.0, 1.0]]]
+    )
 
 
 def _instances(model: type[Instances[Any]], content: bytes, expected: Expected) -> Instances[Any]:

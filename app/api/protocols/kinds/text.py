@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from app.api.kinds.text import TEXT
 from app.api.protocols.common import Expected
@@ -25,11 +25,7 @@ from app.serving.answers import RenderedExplanation
 class TextInstance(AnyInstance):
     """One text, and the options of `/explain/text`; or a text alone."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"text": "a gorgeous, witty film", "target": "{{class}}"}]}
-    )
-
-    text: str = Field(description=f"Up to {MAX_CHARACTERS} characters.")
+    text: str = Field(description=f"Up to {MAX_CHARACTERS} characters.", examples=["a gorgeous, witty film"])
 
     @model_validator(mode="before")
     @classmethod
