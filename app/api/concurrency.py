@@ -13,12 +13,15 @@ from app.serving.timings import Timings
 
 T = TypeVar("T")
 
+MAX_AT_ONCE = 64
+"""Items of one request that run at the same time: two batches of the default size. More would only wait."""
+
 
 class RunAll:
     """Runs the items of one request concurrently; a dependency of routes that take several inputs.
 
-    Of a request that needs more places in the queue than there are, only so many items run at the same time as
-    there are places for: the others would wait beyond their deadlines.
+    At most `MAX_AT_ONCE` items run at the same time, and no more than have places in the queue: of 1 000 rows the
+    last ones would wait beyond their deadlines.
     """
 
     def __init__(self, request: Request, ticket: TicketDep, timings: TimingsDep) -> None:
@@ -76,7 +79,7 @@ class RunAll:
         """Take the places, and return what lets as many of ``count`` items run as have one."""
         places = places or count
         self._ticket.acquire_weight(places)
-        return asyncio.Semaphore(max(1, self._ticket.held * count // places))
+        return asyncio.Semaphore(min(MAX_AT_ONCE, max(1, self._ticket.held * count // places)))
 
 
 async def _in_turn(turns: asyncio.Semaphore, item: Callable[[Timings], Awaitable[T]], timings: Timings) -> T:

@@ -144,6 +144,10 @@ class RequestFactory:
         self._check_sampling(options.samples)
         target = None if options.target is None else self._index("target", options.target)
         versus = None if options.versus is None else self._index("versus", options.versus)
+        if versus is not None and self._output == "value":
+            raise InvalidParameterError(
+                "versus", "is for classes; this model predicts one value: leave it out"
+            )
         if versus is not None and versus == target:
             raise InvalidParameterError("versus", "is the target itself; name another class")
         self._check_start(options.start)

@@ -334,6 +334,7 @@ def test_the_chart_of_an_evaluation_has_both_curves(client: TestClient) -> None:
         ("/evaluate/text", {"samples": 4}, "samples"),
         ("/evaluate/table", {"replacement": "blur"}, "replacement"),
         ("/evaluate/table", {"baseline": "median"}, "baseline"),
+        ("/compare/table", {"versus": "strength", "model": "number"}, "versus"),
         ("/explain/batch/text", {"fit": "crop"}, "fit"),
         ("/explain/batch/table", {"format": "html"}, "format"),
         ("/explain/batch/table", {"target": "fourth"}, "target"),
