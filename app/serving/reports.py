@@ -275,7 +275,8 @@ def _relevance_warnings(relevance: RelevanceReport) -> list[str]:
     found = []
     if max(relevance.max, -relevance.min) <= NEGLIGIBLE * max(1.0, abs(relevance.start)):
         found.append("the map is all but zero: nothing to see does not mean nothing mattered")
-    if relevance.leak is not None and abs(relevance.leak) > 0.5:
+    # relative to a baseline, biases have their share by definition: it has the baseline's part of the output
+    if relevance.baseline is None and relevance.leak is not None and abs(relevance.leak) > 0.5:
         found.append(
             f"leak {relevance.leak:.2f}: over half of the relevance did not reach the input as it was put "
             "in; see relevance.layers for where it changed"
