@@ -22,7 +22,7 @@ from app.modalities.table.decoding import decode
 from app.modalities.table.modality import TableModality, TableOptions
 from app.modalities.table.parsing import Cell
 from app.modalities.table.spec import Number, TableSpec
-from app.models.bounds import bounds_of
+from app.models.bounds import column_bounds
 from app.models.checkpoint import load
 from app.models.local import LocalModel
 from app.models.protocol import Job, JobResult
@@ -68,7 +68,7 @@ def shapley(predict: Predict, row: Array, background: Array) -> Array:
 class Mixes:
     """Mixes as the network takes them, (n, features), with their features."""
 
-    rows: list[Mapping[str, Cell]]
+    rows: Sequence[Mapping[str, Cell]]
     inputs: Array32
 
     @classmethod
@@ -89,7 +89,7 @@ class Concrete:
         assert card.training is not None
         assert CONCRETE.data is not None
         self.card, self.record, self.modality = card, card.training, TableModality(card.spec)
-        self._logits = logits_of(Engine(traced, *bounds_of(card)))
+        self._logits = logits_of(Engine(traced, *column_bounds(card.spec)))
         table = read_table(CONCRETE.data, CONCRETE.target, imputes=False)
         fold = folds(groups(table, CONCRETE.alike), CONCRETE.members, CONCRETE.test_share, self.record.seed)
         self.train, self.test = (

@@ -35,7 +35,7 @@ from app.lrp.rules import RULES
 from app.models.tuned import TUNED
 from app.settings import Settings
 from benchmarks import equality, trial
-from docs import blocks, make_networks, make_pictures, make_tables
+from docs import blocks, make_concrete, make_networks, make_pictures, make_tables
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -338,12 +338,19 @@ def test_every_picture_is_made_by_the_command_and_shown(tmp_path: Path) -> None:
     printed = make_pictures.draw(tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}
     existing = {path.name for path in (ROOT / "docs" / "images").iterdir()}
-    made_apart = {"page.png", "deception.png"}  # a photo of a browser; `make deception`, which takes minutes
+    # a photo of a browser; `make concrete` and `make deception`, which take minutes
+    made_apart = {"page.png", "concrete.png", "deception.png"}
     assert existing - made_apart == drawn
     texts = "".join(page.read_text() for page in PAGES)
     assert {name for name in drawn if f"images/{name})" not in texts} == set()
     for page, texts_ in printed.items():
         assert {name: blocks.read(page)[name] for name in texts_} == texts_
+
+
+def test_ranges_and_errors_of_concrete_are_those_of_its_card() -> None:
+    concrete, written = make_concrete.Concrete(), blocks.read(make_concrete.PAGE)
+    assert written["ranges"] == make_concrete.ranges(concrete)
+    assert written["errors"] == make_concrete.errors(concrete)
 
 
 @pytest.mark.parametrize("page", make_tables.tables())
