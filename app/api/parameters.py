@@ -82,9 +82,10 @@ AttentionName = Annotated[
     AttentionRule | None,
     Field(
         examples=["cp"],
-        description="Rule of attention, for models that have it (`GET /models/NAME`). `cp`, the default: weights "
-        "of attention are constants, and relevance goes to the values (Ali et al. 2022). `attnlrp`: half of it "
-        "goes to the weights (Achtibat et al. 2024).",
+        description="Rule of attention and of layer norms, for models that have them (`GET /models/NAME`). `cp`, "
+        "the default: weights of attention and deviations are constants, and relevance goes to the values (Ali "
+        "et al. 2022). `attnlrp`: half of it goes to the weights, and all of it passes norms unchanged (Achtibat et "
+        "al. 2024).",
     ),
 ]
 

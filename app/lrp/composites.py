@@ -18,9 +18,9 @@ from app.lrp.rules import CP, EPSILON, GAMMA, NORM, PASS, RULES, AssignedRule, A
 from app.lrp.sources import KOHLBRENNER_2020, MONTAVON_2019
 
 Kind = Literal["convolution", "dense", "proportional", "attention", "sequence", "other"]
-"""Kind of a layer; the first two have weights, for which a rule is chosen. ``attention``: softmax, and products
-of two values that both depend on the network's input. ``sequence``: embeddings, LSTM and GRU, which have their
-own rule.
+"""Kind of a layer; the first two have weights, for which a rule is chosen. ``attention``: softmax, products
+of two values that both depend on the network's input, and layer and group norms. ``sequence``: embeddings, LSTM
+and GRU, which have their own rule.
 """
 Chain = Sequence[tuple[str, Kind]]
 """Names and kinds of the layers of a network, in the order in which they run."""

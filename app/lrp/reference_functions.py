@@ -103,6 +103,28 @@ class Embedding(torch.autograd.Function):
         return R.sum(-1), None
 
 
+class Normalized(torch.autograd.Function):
+    """Layer or group norm. Its deviation is a constant (Ali et al. 2022), or relevance passes it unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, norm: Callable[[Tensor], Tensor], passes: bool) -> Tensor:
+        """Return ``norm(x)``, whose gradient is that with a constant deviation."""
+        ctx.save_for_backward(x)
+        ctx.norm, ctx.passes = norm, passes
+        return norm(x)
+
+    @staticmethod
+    def backward(ctx: Any, R: Tensor) -> tuple[Tensor, None, None]:
+        """Return R if it ``passes``, else x · ∂z/∂x · R / s(z)."""
+        if ctx.passes:
+            return R, None, None
+        with torch.enable_grad():
+            x = ctx.saved_tensors[0].detach().requires_grad_()
+            z = ctx.norm(x)
+            (gradient,) = torch.autograd.grad(z, x, R / stabilized(z.detach()))
+        return x.detach() * gradient, None, None
+
+
 class Dropped(torch.autograd.Function):
     """Dropout, which multiplies units by 0 or 1 / (1 - p), and whose relevance passes unchanged."""
 
@@ -150,6 +172,35 @@ def _embedding(
     return Embedding.apply(*inputs, weights["weight"])  # type: ignore[no-any-return]
 
 
+def _layer_norm(
+    node: Node, rule: AssignedRule, inputs: tuple[Tensor, ...], weights: Mapping[str, Tensor]
+) -> Tensor:
+    axes = tuple(range(-len(node.attributes["normalized_shape"]), 0))
+
+    def norm(x: Tensor) -> Tensor:
+        z = _standardised(x, axes, node.attributes["eps"])
+        return z * weights.get("weight", 1) + weights.get("bias", 0)
+
+    return Normalized.apply(*inputs, norm, rule.name == ATTNLRP)  # type: ignore[no-any-return]
+
+
+def _group_norm(
+    node: Node, rule: AssignedRule, inputs: tuple[Tensor, ...], weights: Mapping[str, Tensor]
+) -> Tensor:
+    def norm(x: Tensor) -> Tensor:
+        groups = x.unflatten(1, (node.attributes["num_groups"], -1)).flatten(2)  # (B, C, …) -> (B, groups, N)
+        z = _standardised(groups, (2,), node.attributes["eps"]).reshape(x.shape).movedim(1, -1)
+        return (z * weights.get("weight", 1) + weights.get("bias", 0)).movedim(-1, 1)
+
+    return Normalized.apply(*inputs, norm, rule.name == ATTNLRP)  # type: ignore[no-any-return]
+
+
+def _standardised(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    """Return x less its mean, divided by its deviation, which is a constant."""
+    variance = x.detach().var(axes, unbiased=False, keepdim=True)
+    return (x - x.mean(axes, keepdim=True)) / (variance + eps) ** 0.5
+
+
 OWN_FUNCTIONS: Mapping[str, OwnFunction] = MappingProxyType(
     {
         "softmax": _softmax,
@@ -157,6 +208,8 @@ OWN_FUNCTIONS: Mapping[str, OwnFunction] = MappingProxyType(
         "mul": _mul,
         "div": _div,
         "embedding": _embedding,
+        "layer_norm": _layer_norm,
+        "group_norm": _group_norm,
         "lstm": recurrent(lstm_states),
         "gru": recurrent(gru_states),
     }

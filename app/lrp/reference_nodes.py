@@ -31,11 +31,9 @@ PASSING = (
     "abs",
     "clamp",
     "pow",
-    "layer_norm",
-    "group_norm",
     "rms_norm",
 )
-"""Functions of single values and normalisations, which pass relevance on unchanged. All others without a
+"""Functions of single values and RMS norm, which pass relevance on unchanged. All others without a
 rule move elements, and relevance follows these: it is their gradient.
 """
 
@@ -92,8 +90,6 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "conv2d": F.conv2d,
         "linear": F.linear,
         "batch_norm": _batch_norm,
-        "layer_norm": F.layer_norm,
-        "group_norm": F.group_norm,
         "rms_norm": F.rms_norm,
         "relu": F.relu,
         "relu6": F.relu6,

@@ -30,14 +30,18 @@ NORM = "norm"
 is shared in proportion to the contributions.
 """
 CP: Literal["cp"] = "cp"
-"""Rule of attention: its weights are constants, and all relevance goes to the values (conservative propagation,
-Ali et al. 2022). Other products of two values give each factor half.
+"""Conservative propagation (Ali et al. 2022): weights of attention are constants, and all relevance goes to the
+values; other products of two values give each factor half. Deviations in layer and group norms are constants.
 """
 ATTNLRP: Literal["attnlrp"] = "attnlrp"
-"""Rule of attention: each factor of a product gets half, and softmax x · (R − s·ΣR) (Achtibat et al. 2024)."""
+"""Achtibat et al. 2024: each factor of a product gets half, and softmax x · (R − s·ΣR); relevance passes layer
+and group norms unchanged.
+"""
 AttentionRule = Literal["cp", "attnlrp"]
 ATTENTION_RULES: tuple[AttentionRule, ...] = get_args(AttentionRule)
-"""Rules of softmax and of products of two values that both depend on the network's input."""
+"""Rules of softmax, of products of two values that both depend on the network's input, and of layer and group
+norms.
+"""
 
 PARTITION_TOLERANCE = 1e-9
 """Largest |α − β − 1| that counts as zero; the difference of two decimal fractions is never off by more."""

@@ -57,8 +57,21 @@ def halves(
     return first, second
 
 
+def centring(
+    x: Tensor, _: Tensor, R: Tensor, eps: float, *, normalized_shape: Sequence[int], **__: Any
+) -> Tensor:
+    """The LN-rule of Ali et al. 2022: the deviation is a constant, which R / s(z) cancels but for ε."""
+    assert len(normalized_shape) == 1
+    q = R / stabilized(x - x.mean(-1, keepdim=True), eps)
+    return x * (q - q.mean(-1, keepdim=True))
+
+
 OUR_SUMS: Rules = {"AddBackward": sum_by_contributions, "MeanBackward": mean_by_contributions}
-ATTENTION: Mapping[str, Rules] = {CP: CPLRP, ATTNLRP: {**PASSING_SOFTMAX, "bilinear": halves}}
+OUR_NORMS: Rules = {"NativeLayerNormBackward": centring}
+ATTENTION: Mapping[str, Rules] = {
+    CP: {**CPLRP, **OUR_NORMS},
+    ATTNLRP: {**PASSING_SOFTMAX, "bilinear": halves},
+}
 CONVOLUTIONS: Mapping[str, Rules] = {"epsilon": {}, "epsilon_plus": {"ConvolutionBackward": "zplus"}}
 
 

@@ -149,8 +149,9 @@ def moved(op: str, of: tuple[int, ...], definition: Forward, **attributes: Any) 
 
 
 def centred(x: Tensor, *axes: int) -> Tensor:
+    """Divide by the deviation, which is a constant for Jacobians (Ali et al. 2022)."""
     x = x - x.mean(axes, keepdim=True)
-    return x / (x.square().mean(axes, keepdim=True) + 1e-5).sqrt()
+    return x / (x.square().mean(axes, keepdim=True) + 1e-5).sqrt().detach()
 
 
 def softmax(x: Tensor) -> Tensor:
@@ -195,32 +196,30 @@ POINTWISE = (
     pointwise_case("clamp", lambda x: x.where(x > 0.1, 0.1), min=0.1, max=None),
     pointwise_case("pow", lambda x: x * x, exponent=2),
 )
-NORMS = (
-    Case(
+CENTRING: tuple[tuple[str, Forward, dict[str, Any], Mapping[str, Tensor]], ...] = (
+    (
         "layer_norm",
-        (TOKENS,),
         lambda x: centred(x, 2) * GAIN["weight"] + GAIN["bias"],
-        passed,
         {"normalized_shape": [5], "eps": 1e-5},
         GAIN,
     ),
-    Case(
-        "layer_norm",
-        (TOKENS,),
-        lambda x: centred(x, 1, 2),
-        passed,
-        {"normalized_shape": [4, 5], "eps": 1e-5},
-    ),
-    Case(
+    ("layer_norm", lambda x: centred(x, 1, 2), {"normalized_shape": [4, 5], "eps": 1e-5}, {}),
+    (
         "group_norm",
-        (TOKENS,),
         lambda x: (
             centred(x.reshape(-1, 2, 10), 2).view_as(x) * GAIN_OF_CHANNELS["weight"]
             + GAIN_OF_CHANNELS["bias"]
         ),
-        passed,
         {"num_groups": 2, "eps": 1e-5},
         {role: weight.flatten() for role, weight in GAIN_OF_CHANNELS.items()},
+    ),
+    ("group_norm", lambda x: centred(x.reshape(-1, 4, 5), 2), {"num_groups": 4, "eps": 1e-5}, {}),
+)
+NORMS = (
+    *(
+        Case(op, (TOKENS,), definition, oracle, attributes, weights, rule=rule)
+        for op, definition, attributes, weights in CENTRING
+        for rule, oracle in (("cp", proportional), ("attnlrp", passed))
     ),
     Case(
         "rms_norm",

@@ -23,7 +23,7 @@ from app.lrp.graph.graph import INPUT, Graph, Node
 from app.lrp.graph.kinds import kinds
 from app.lrp.graph.traced import TracedModel
 from app.lrp.reference import Reference
-from app.lrp.rules import ATTENTION_RULES, RULES, AttentionRule
+from app.lrp.rules import ATTENTION_RULES, ATTNLRP, CP, RULES, AttentionRule
 
 F64 = torch.float64
 LOW, HIGH = -2.0, 2.5
@@ -300,6 +300,14 @@ def epsilon_rule(x: Tensor, w: Tensor, R: Tensor) -> Tensor:
     return x * ((R / stabilized(x @ w.T)) @ w)
 
 
+def centring_rule(x: Tensor, z: Tensor, R: Tensor, eps: float, weight: Tensor | float = 1) -> Tensor:
+    """The LN-rule of Ali et al. 2022 as a matrix: z = weight * (I - 1/N) x / σ + shift, with a constant σ."""
+    count = x.shape[-1]
+    sigma = (x.var(-1, unbiased=False, keepdim=True) + eps).sqrt()
+    matrix = torch.eye(count, dtype=x.dtype) - 1 / count
+    return x * ((weight * R / stabilized(z) / sigma) @ matrix)
+
+
 def attention_by_hand(model: Attention, x: Tensor, R: Tensor, rule: str) -> Tensor:
     """LRP of `Attention` with ε of 1e-6, in the formulas of the papers."""
     q, k, v = (layer(x) for layer in (model.q, model.k, model.v))
@@ -310,8 +318,9 @@ def attention_by_hand(model: Attention, x: Tensor, R: Tensor, rule: str) -> Tens
     normed = model.norm(mixed)
     mean = normed.mean(1)
     R = epsilon_rule(mean, model.head.weight, R)
-    R = normed / 4 * (R / stabilized(mean))[:, None]  # through the mean, and unchanged through the norm
+    R = normed / 4 * (R / stabilized(mean))[:, None]  # under attnlrp also that of the norm's input
     if rule == "cp":
+        R = centring_rule(mixed, normed, R, model.norm.eps)
         return epsilon_rule(x, model.v.weight, v * (weights.mT @ (R / stabilized(mixed))))
     ratio = R / stabilized(2 * mixed)
     of_weights, of_v = weights * (ratio @ v.mT), v * (weights.mT @ ratio)
@@ -349,15 +358,41 @@ def test_the_relevance_of_a_word_is_the_sum_over_its_dimensions() -> None:
 
 
 @pytest.mark.parametrize("affine", [True, False])
-@pytest.mark.parametrize("kind", [nn.GroupNorm, nn.LayerNorm, nn.RMSNorm])
-def test_relevance_passes_norms_of_each_input(kind: Callable[..., nn.Module], *, affine: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "attention"),
+    [(nn.GroupNorm, ATTNLRP), (nn.LayerNorm, ATTNLRP), (nn.RMSNorm, ATTNLRP), (nn.RMSNorm, CP)],
+)
+def test_relevance_passes_norms_of_each_input(
+    kind: Callable[..., nn.Module], attention: AttentionRule, *, affine: bool
+) -> None:
     norm = nn.GroupNorm(2, 4, affine=affine) if kind is nn.GroupNorm else kind(6, elementwise_affine=affine)
     model = traced(nn.Sequential(nn.Conv1d(3, 4, 1, bias=False), norm, nn.Flatten()).double(), 3, 6)
-    composite = resolve(kinds(model.graph), "zero", {}, ())
+    composite = resolve(kinds(model.graph), "zero", {}, (), attention=attention)
     at_conv = Reference(model, torch.tensor(LOW), torch.tensor(HIGH)).attribute(
         inputs(2, 3, 6), composite, random_start, model.graph.nodes[1].name
     )
     torch.testing.assert_close(at_conv.relevance.flatten(1), at_conv.output_relevance)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_the_deviation_of_a_norm_is_a_constant_under_cp(groups: int) -> None:
+    norm = nn.GroupNorm(groups, 4)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    model = traced(nn.Sequential(nn.Conv1d(3, 4, 1, bias=False), norm, nn.Flatten()).double(), 3, 6)
+    composite = resolve(kinds(model.graph), "zero", {}, ())
+    reference = Reference(model, torch.tensor(LOW), torch.tensor(HIGH))
+    x = inputs(2, 3, 6)
+    found = reference.attribute(x, composite, random_start, model.graph.nodes[1].name)
+    with torch.no_grad():
+        weights = model.weights[model.graph.nodes[0].weights["weight"]]  # (4, 3, 1)
+        mixed = torch.einsum("oi,bit->bot", weights[..., 0], x)
+        z, R = norm(mixed), found.output_relevance.view(2, 4, 6)
+        weight = norm.weight.view(1, 4, 1).expand_as(z)
+        parts = (values.reshape(2, groups, -1) for values in (mixed, z, R, weight))
+        a, b, c, w = parts
+        expected = centring_rule(a, b, c, norm.eps, w)
+    torch.testing.assert_close(found.relevance, expected.view(2, 4, 6), rtol=1e-5, atol=1e-9)
 
 
 class Steps(nn.Module):

@@ -26,6 +26,8 @@ _KINDS: Mapping[str, Kind] = {
     ),
     "matmul": "attention",
     "softmax": "attention",
+    "layer_norm": "attention",
+    "group_norm": "attention",
     "embedding": "sequence",
     "lstm": "sequence",
     "gru": "sequence",

@@ -1,19 +1,32 @@
 """Normalisations.
 
-Relevance passes layer, group and RMS norm unchanged, gain, shift and centring included: the identity rule of
-Achtibat et al. 2024. Batch norm, with fixed statistics, is an affine map of each channel.
+- Layer and group norm under ``cp``: the deviation is a constant, centring is linear and the shift absorbs its
+  share, the LN-rule of Ali et al. 2022.
+- Under ``attnlrp`` relevance passes them unchanged, gain, shift and centring included: the identity rule of
+  Achtibat et al. 2024.
+- RMS norm does not centre and has no shift, so that both rules pass relevance unchanged.
+- Batch norm, with fixed statistics, is an affine map of each channel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.operation import AtZero, Compile, OperationContext, Redistribution, Sign, Values
+from app.lrp.engine.operation import (
+    AtZero,
+    Compile,
+    Operation,
+    OperationContext,
+    Redistribution,
+    Sign,
+    Values,
+)
 from app.lrp.engine.ops.division import absorbed, divided
 from app.lrp.engine.ops.passing import Passing
+from app.lrp.rules import ATTNLRP
 from app.lrp.terms import STABILIZER
 
 
@@ -46,20 +59,72 @@ class BatchNorm:
         return Redistribution((q.mul_(x).mul_(scale),), kept)
 
 
+@dataclass(frozen=True, eq=False)
+class Centring:
+    """Layer or group norm, z = (x - mean) / σ · weight + bias, whose σ counts as a constant.
+
+    With c = weight / σ · R / s(z), relevance is x · (c - mean of c), and the bias absorbs bias · R / s(z).
+    """
+
+    normalized: Callable[[Tensor], Tensor]
+    grouped: Callable[[Tensor], Tensor]
+    """x (n, …) -> (…, N), with the values that are normalised together along the last axis."""
+    eps: float
+    weight: Tensor | None
+    """Of the last axes, or of the channels, as ``bias``."""
+    bias: Tensor | None
+    broadcast: Callable[[Tensor, Tensor], Tensor]
+    """Weight or bias, x -> weight or bias that is broadcast to x."""
+    sign = Sign.ANY
+    at_zero = AtZero.NONE
+    conserves = False  # the bias absorbs some relevance
+    reads_inputs = True
+    reads_output = True
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
+        """See `app.lrp.engine.operation.Operation`."""
+        (x,) = inputs
+        return self.normalized(x), None
+
+    def relevance(self, R: Tensor, values: Values) -> Redistribution:
+        """See `app.lrp.engine.operation.Backward`."""
+        (x,) = values.inputs
+        q = divided(R, values.z, STABILIZER)
+        kept = absorbed(R, q, STABILIZER)
+        if self.bias is not None:
+            kept = kept.addcmul_(q, self.broadcast(self.bias, x))
+        c = self.grouped(q if self.weight is None else q * self.broadcast(self.weight, x))  # (…, N)
+        deviation = (self.grouped(x).var(-1, unbiased=False, keepdim=True) + self.eps).sqrt()  # (…, 1)
+        centred = (c - c.mean(-1, keepdim=True)) / deviation
+        return Redistribution((centred.reshape(R.shape) * x,), kept)
+
+
 def _of_channels(values: Tensor, x: Tensor) -> Tensor:
     return values.view(-1, *(1 for _ in x.shape[2:]))  # (C,) -> (C, 1, …), which is broadcast to (B, C, …)
 
 
-def _layer_norm(context: OperationContext) -> Passing:
+def _layer_norm(context: OperationContext) -> Operation:
     shape, eps = (context.node.attributes[name] for name in ("normalized_shape", "eps"))
     weight, bias = context.weights.get("weight"), context.weights.get("bias")
-    return Passing(lambda x: F.layer_norm(x, shape, weight, bias, eps), Sign.ANY, AtZero.ANY)
+
+    def normalized(x: Tensor) -> Tensor:
+        return F.layer_norm(x, shape, weight, bias, eps)
+
+    if context.rule.name == ATTNLRP:
+        return Passing(normalized, Sign.ANY, AtZero.ANY)
+    return Centring(normalized, lambda x: x.flatten(-len(shape)), eps, weight, bias, lambda values, _: values)
 
 
-def _group_norm(context: OperationContext) -> Passing:
+def _group_norm(context: OperationContext) -> Operation:
     groups, eps = (context.node.attributes[name] for name in ("num_groups", "eps"))
     weight, bias = context.weights.get("weight"), context.weights.get("bias")
-    return Passing(lambda x: F.group_norm(x, groups, weight, bias, eps), Sign.ANY, AtZero.ANY)
+
+    def normalized(x: Tensor) -> Tensor:
+        return F.group_norm(x, groups, weight, bias, eps)
+
+    if context.rule.name == ATTNLRP:
+        return Passing(normalized, Sign.ANY, AtZero.ANY)
+    return Centring(normalized, lambda x: x.reshape(len(x), groups, -1), eps, weight, bias, _of_channels)
 
 
 def _rms_norm(context: OperationContext) -> Passing:
