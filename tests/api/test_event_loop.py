@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.api.protocols.instances import Instances
-from app.api.protocols.open_inference.schemas import InferenceRequest
+from app.api.protocols.kinds.image import InferenceRequest, Instances
 
 NETWORK, EXPLAINED = "minivgg-cifar10", "minivgg-cifar10-lrp"
 

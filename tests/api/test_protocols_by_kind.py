@@ -421,7 +421,9 @@ def test_openapi_describes_the_bodies_of_the_kinds_that_are_served(app: FastAPI)
 
     def bodies(schema: dict[str, Any], path: str) -> list[str]:
         body = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-        return [one["$ref"].rpartition("/")[2] for one in body.get("anyOf", [body])]
+        names = [one["$ref"].rpartition("/")[2] for one in body.get("anyOf", [body])]
+        assert set(names) <= set(schema["components"]["schemas"])
+        return names
 
     v1_path, v2_path = "/v1/models/{model}:explain", "/v2/models/{model}/infer"
     assert bodies(schema, v1_path) == ["Instances", "TextInstances", "RowInstances"]

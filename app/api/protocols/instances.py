@@ -39,10 +39,10 @@ class AnyInstance(BaseModel, ABC):
 InstanceT = TypeVar("InstanceT", bound=AnyInstance)
 
 
-class Instances(BaseModel, Generic[InstanceT]):
-    """Inputs; V1 calls them `instances` or `inputs`. Other members, such as `signature_name`, are ignored.
+class AnyInstances(BaseModel, Generic[InstanceT]):
+    """Inputs of one kind, which has a subclass; V1 calls them `instances` or `inputs`.
 
-    Options among them are listed in `warnings`: they belong into each instance.
+    Other members are ignored. Options among them are listed in `warnings`: they belong into each instance.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -51,11 +51,6 @@ class Instances(BaseModel, Generic[InstanceT]):
     instances: list[InstanceT] = Field(
         validation_alias=AliasChoices("instances", "inputs"), json_schema_extra={"minItems": 1}
     )
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Return the name in OpenAPI, such as ``TextInstances``."""
-        return f"{params[0].__name__}s"
 
     @model_validator(mode="before")
     @classmethod

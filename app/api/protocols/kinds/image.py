@@ -15,9 +15,9 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api.http.errors import BadRequestError
 from app.api.kinds.image import IMAGE
 from app.api.protocols.common import Expected
-from app.api.protocols.instances import AnyInstance, Instances
+from app.api.protocols.instances import AnyInstance, AnyInstances
 from app.api.protocols.kinds.protocol import KindInProtocols, Output, Size, png, relevance
-from app.api.protocols.open_inference.schemas import InferenceRequest, InputTensor, TensorMetadata
+from app.api.protocols.open_inference.schemas import AnyInferenceRequest, InputTensor, TensorMetadata
 from app.api.protocols.open_inference.tensors import Floats, check_data, elements, floats, unexpected_shape
 from app.errors import InvalidParameterError
 from app.modalities.image.arrays import to_file
@@ -67,6 +67,13 @@ class Instance(AnyInstance):
         return picture(text.encode())
 
 
+class Instances(AnyInstances[Instance]):
+    """Pictures; V1 calls them `instances` or `inputs`. Other members, such as `signature_name`, are ignored.
+
+    Options among them are listed in `warnings`: they belong into each instance.
+    """
+
+
 class RequestInput(InputTensor):
     """Pictures: their pixels, or their files."""
 
@@ -84,6 +91,10 @@ class RequestInput(InputTensor):
         description="FP32: pixels in 0…1; BYTES: picture files, base64; UINT8: pixels in 0…255.",
         examples=[["iVBORw0KGgo…"]],
     )
+
+
+class InferenceRequest(AnyInferenceRequest[RequestInput]):
+    """Pictures, what is wanted of them, and the options of `/explain` as parameters."""
 
 
 def picture(element: bytes) -> bytes:
@@ -161,8 +172,8 @@ IMAGE_IN_PROTOCOLS = KindInProtocols(
     item="picture",
     most=lambda limits: limits.max_pictures,
     size=_size,
-    instances=Instances[Instance],
-    request=InferenceRequest[RequestInput],
+    instances=Instances,
+    request=InferenceRequest,
     inputs=_inputs,
     metadata=_metadata,
     outputs={

@@ -6,8 +6,8 @@ from typing import Any
 
 from app.api.kinds.protocol import KindOverHTTP
 from app.api.protocols.common import Expected, parsed
-from app.api.protocols.instances import Instances
-from app.api.protocols.open_inference.schemas import InferenceRequest, InputTensor, TensorMetadata
+from app.api.protocols.instances import AnyInstances
+from app.api.protocols.open_inference.schemas import AnyInferenceRequest, InputTensor, TensorMetadata
 from app.api.protocols.open_inference.tensors import Value
 from app.api.rule_parameters import with_rule_parameters
 from app.api.schemas import Limits
@@ -49,9 +49,9 @@ class KindInProtocols:
     most: Callable[[Limits], int]
     """Inputs of one request."""
     size: Callable[[ModelCard], Size]
-    instances: type[Instances[Any]]
+    instances: type[AnyInstances[Any]]
     """Requests of V1."""
-    request: type[InferenceRequest[Any]]
+    request: type[AnyInferenceRequest[Any]]
     """Requests of Open Inference."""
     inputs: Callable[[InputTensor, bytes, Expected], Sequence[Any]]
     """Tensor, bytes behind the JSON -> inputs, as the modality decodes them; raises `BadRequestError`."""
@@ -59,7 +59,7 @@ class KindInProtocols:
     """Of the tensor of inputs."""
     outputs: Mapping[str, Output]
     """Outputs of models that explain, besides those of the networks themselves."""
-    instances_of: Callable[[type[Instances[Any]], bytes, Expected], Instances[Any]] = parsed
+    instances_of: Callable[[type[AnyInstances[Any]], bytes, Expected], AnyInstances[Any]] = parsed
     """Parses a request of V1."""
 
     def expected(self, card: ModelCard, limits: Limits) -> Expected:

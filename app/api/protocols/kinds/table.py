@@ -8,9 +8,9 @@ from pydantic import Field, NonNegativeInt, WithJsonSchema, model_validator
 
 from app.api.kinds.table import TABLE
 from app.api.protocols.common import Expected, parsed, validated
-from app.api.protocols.instances import AnyInstance, Instances
+from app.api.protocols.instances import AnyInstance, AnyInstances
 from app.api.protocols.kinds.protocol import MAX_NAMES, KindInProtocols, Output, Size, png, relevance
-from app.api.protocols.open_inference.schemas import InferenceRequest, InputTensor, TensorMetadata
+from app.api.protocols.open_inference.schemas import AnyInferenceRequest, InputTensor, TensorMetadata
 from app.api.protocols.open_inference.tensors import check_data, floats
 from app.modalities.table.parsing import MAX_ROWS, object_of_json
 from app.modalities.table.spec import Category, Feature
@@ -40,6 +40,13 @@ class RowInstance(AnyInstance):
         return self.features
 
 
+class RowInstances(AnyInstances[RowInstance]):
+    """Rows; V1 calls them `instances` or `inputs`. Other members, such as `signature_name`, are ignored.
+
+    Options among them are listed in `warnings`: they belong into each instance.
+    """
+
+
 class RowsRequestInput(InputTensor):
     """Rows of a table: numbers in their units, and for each category of a feature a column, 1 or 0."""
 
@@ -56,7 +63,11 @@ class RowsRequestInput(InputTensor):
     )
 
 
-def _instances(model: type[Instances[Any]], content: bytes, expected: Expected) -> Instances[Any]:
+class RowsInferenceRequest(AnyInferenceRequest[RowsRequestInput]):
+    """Rows, what is wanted of them, and the options of `/explain/table` as parameters."""
+
+
+def _instances(model: type[AnyInstances[Any]], content: bytes, expected: Expected) -> AnyInstances[Any]:
     """Parse a request of V1; a name that an object has twice has the value `DOUBLED`, which is refused later."""
     parsed(model, content, expected)
     given = object_of_json(content.decode())
@@ -108,9 +119,9 @@ TABLE_IN_PROTOCOLS = KindInProtocols(
     item="row",
     most=lambda _: MAX_ROWS,
     size=_size,
-    instances=Instances[RowInstance],
+    instances=RowInstances,
     instances_of=_instances,
-    request=InferenceRequest[RowsRequestInput],
+    request=RowsInferenceRequest,
     inputs=_inputs,
     metadata=_metadata,
     outputs={

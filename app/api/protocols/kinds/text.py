@@ -8,10 +8,10 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from app.api.kinds.text import TEXT
 from app.api.protocols.common import Expected
-from app.api.protocols.instances import AnyInstance, Instances
+from app.api.protocols.instances import AnyInstance, AnyInstances
 from app.api.protocols.kinds.protocol import KindInProtocols, Output, Size, png
 from app.api.protocols.open_inference.schemas import (
-    InferenceRequest,
+    AnyInferenceRequest,
     InputTensor,
     RequestOutput,
     TensorMetadata,
@@ -42,6 +42,13 @@ class TextInstance(AnyInstance):
         return self.text
 
 
+class TextInstances(AnyInstances[TextInstance]):
+    """Texts; V1 calls them `instances` or `inputs`. Other members, such as `signature_name`, are ignored.
+
+    Options among them are listed in `warnings`: they belong into each instance.
+    """
+
+
 class TextRequestInput(InputTensor):
     """Texts."""
 
@@ -57,7 +64,7 @@ class TextRequestInput(InputTensor):
     )
 
 
-class TextInferenceRequest(InferenceRequest[TextRequestInput]):
+class TextInferenceRequest(AnyInferenceRequest[TextRequestInput]):
     """Texts, what is wanted of them, and the options of `/explain/text` as parameters."""
 
     outputs: list[RequestOutput] = Field([], max_length=5, description="None: all.")
@@ -89,7 +96,7 @@ TEXT_IN_PROTOCOLS = KindInProtocols(
     item="text",
     most=lambda limits: limits.max_pictures,
     size=lambda _: Size(values=MAX_CHARACTERS, names=MAX_CHARACTERS),  # a text may be all commas or colons
-    instances=Instances[TextInstance],
+    instances=TextInstances,
     request=TextInferenceRequest,
     inputs=_inputs,
     metadata=_metadata,

@@ -149,18 +149,15 @@ class RequestParameters(_Message):
         return self
 
 
-class InferenceRequest(_Message, Generic[TensorT]):
-    """Inputs, what is wanted of them, and the options of an explanation as parameters."""
+class AnyInferenceRequest(_Message, Generic[TensorT]):
+    """Inputs, what is wanted of them, and the options of an explanation as parameters; each kind of input has a
+    subclass.
+    """
 
     id: str | None = None
     parameters: RequestParameters = Field(RequestParameters(), examples=[{"target": "{{class}}"}])
     inputs: list[TensorT] = Field(min_length=1, max_length=1)
     outputs: list[RequestOutput] = Field([], max_length=4, description="None: all.")
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Return the name in OpenAPI, such as ``TextInferenceRequest``."""
-        return f"{params[0].__name__.removesuffix('RequestInput')}{cls.__name__}"
 
 
 class ResponseOutput(_Message):
