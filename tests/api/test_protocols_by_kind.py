@@ -220,6 +220,12 @@ def test_a_text_may_have_many_commas_and_colons(client: httpx.Client) -> None:
             422,
             "instances[1]: baseline: must be mean, zero",
         ),
+        (
+            "strength",
+            {"features": ROWS[0], "baseline": '{"\\ud800": 1}'},
+            422,
+            "instances[1]: baseline: must be mean",
+        ),
         ("strength", {"features": ROWS[0], "targt": 1}, 422, "instances[1]: targt: no such option; did"),
     ],
 )

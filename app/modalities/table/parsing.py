@@ -15,6 +15,8 @@ MAX_ROWS = 1000
 """Rows of one request."""
 BYTE_ORDER_MARK = "\ufeff"
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair, which JSON can contain and UTF-8 cannot."""
 EXAMPLE = 'send {"features": {"NAME": VALUE, …}}, or {"rows": [{"NAME": VALUE, …}, …]} for several rows'
 SEPARATORS = {";": "';'", "\t": "tabs"}
 """Characters that separate columns in files that are not comma-separated."""
@@ -115,6 +117,10 @@ def _json(data: bytes) -> object:
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
+        if HALF.search(name):
+            raise UnreadableTableError(
+                f"the JSON has a name that is no text, {name!a}; write whole characters"
+            )
         found[name] = DOUBLED if name in found else value
     return found
 
@@ -211,6 +217,6 @@ def object_of_json(text: str) -> dict[str, Any] | None:
     """Return an object of JSON as `rows_of_json` reads it, or ``None`` if ``text`` is anything else."""
     try:
         body = json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, UnreadableTableError):
         return None
     return body if isinstance(body, dict) else None

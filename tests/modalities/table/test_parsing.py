@@ -41,6 +41,7 @@ def test_csv_is_read(data: bytes) -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b'{"features": {"a": ' + b"1" * 5000 + b"}}", "endless numbers"),
         (b'{"features": {"a": "\xff"}}', "line 1 is not UTF-8"),
+        (b'{"features": {"\\ud800": 1}}', "a name that is no text, '\\ud800'"),
         (b"[1]", "is a list, not an object; send"),
         (b'{"Cement": 540}', "neither 'features' nor 'rows'; send {\"features\":"),
         (b'{"features": [1]}', "features: is a list; an object of features is expected"),
