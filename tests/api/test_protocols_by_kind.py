@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import torch
 import tritonclient.http as triton
 from conftest import serving
 from fake_model import FakeModel
@@ -21,66 +20,33 @@ from fake_text_model import CLASSES, MAX_TOKENS, FakeTextModel, ids_of, logits_o
 from fastapi import FastAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from PIL import Image
-from torch import nn
-from tracing import traced
+from table_model import BIASES, ROW, SHARES, WEIGHTS, columns_of, table_model
 
 from app.main import create_app
-from app.models.local import LocalModel
-from app.models.table_card import TableCard
 from app.settings import Settings
 
 PYTHON = Path(sys.prefix, "kserve", "bin", "python")
 SCRIPT = Path(__file__).with_name("ask_with_kserve_by_kind.py")
-MEANS, DEVIATIONS = np.array([300.0, 28.0]), np.array([100.0, 16.0])
-SHARES = np.array([0.25, 0.75])
-WEIGHTS, BIAS = np.array([8.0, 4.0, -2.0, 1.0]), 35.0
-TABLE = TableCard.model_validate(
-    {
-        "kind": "table",
-        "name": "strength",
-        "architecture": "linear",
-        "output": "value",
-        "classes": ["strength"],
-        "unit": "MPa",
-        "table": {
-            "features": [
-                {"name": "Cement", "unit": "kg/m³", "mean": 300, "std": 100, "min": 100, "max": 550},
-                {"name": "Age", "unit": "d", "mean": 28, "std": 16, "min": 1, "max": 365},
-                {"name": "Sand", "categories": ["coarse", "fine"], "shares": SHARES.tolist()},
-            ]
-        },
-        "files": {"weights.safetensors": "0" * 64},
-    }
-)
-COLUMNS = ["Cement", "Age", "Sand=coarse", "Sand=fine"]
-ROWS = [{"Cement": 500, "Age": 28, "Sand": "fine"}, {"Cement": 250.5, "Age": 7, "Sand": "coarse"}]
-TENSOR = np.array([[500, 28, 0, 1], [250.5, 7, 1, 0]], np.float32)
+COLUMNS = ["a", "b", "c", "kind=coarse", "kind=fine"]
+ROWS: list[dict[str, float | str]] = [ROW, {"a": 1.5, "b": 3, "c": 0.25, "kind": "fine"}]
+TENSOR = np.array([[2, 1, 5, 1, 0], [1.5, 3, 0.25, 0, 1]], np.float32)
 TEXTS = ["Not a good film", "bad, bad film: really bad"]
 
 
-def standardised(rows: Any) -> Any:
-    """Columns as the network takes them, (N, 4)."""
-    return np.concatenate([(rows[:, :2] - MEANS) / DEVIATIONS, rows[:, 2:]], axis=1)
+def predictions() -> Any:
+    """What the network predicts of the rows, (2,)."""
+    return np.array([columns_of(row) for row in ROWS]) @ WEIGHTS[0] + BIASES[0]
 
 
-def predictions_of(rows: Any) -> Any:
-    """(N, 4) in the units of the features -> (N,)."""
-    return standardised(rows) @ WEIGHTS + BIAS
-
-
-def relevance_of_rows(rows: Any) -> Any:
-    """What each column adds to the prediction of the mean of the training data, (N, 4)."""
-    return WEIGHTS * (standardised(rows) - np.concatenate([[0.0, 0.0], SHARES]))
+def relevance_of_rows() -> Any:
+    """What each column of the rows adds to the prediction of the mean of the training data, (2, 5)."""
+    mean = np.concatenate([np.zeros(3), SHARES])
+    return WEIGHTS[0] * (np.array([columns_of(row) for row in ROWS]) - mean)
 
 
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
-    network = nn.Linear(4, 1)
-    with torch.no_grad():
-        network.weight.copy_(torch.tensor(WEIGHTS)[None])
-        network.bias.fill_(BIAS)
-    table = LocalModel(traced(network.eval(), 4), TABLE, torch.device("cpu"))
-    return create_app(Settings(), [FakeModel(), FakeTextModel(), table])
+    return create_app(Settings(), [FakeModel(), FakeTextModel(), table_model("value", "strength")])
 
 
 @pytest.fixture(scope="module")
@@ -140,15 +106,15 @@ def test_v1_answers_about_a_text_as_the_routes_of_text(client: httpx.Client, for
     assert v1(client, "words", "explain", form) == {"predictions": [predicted], "explanations": [explained]}
 
 
-@pytest.mark.parametrize("form", [{"features": ROWS[0]}, ROWS[0]], ids=["object", "bare"])
+@pytest.mark.parametrize("form", [{"features": ROW}, ROW], ids=["object", "bare"])
 def test_v1_answers_about_a_row_as_the_routes_of_tables(client: httpx.Client, form: Any) -> None:
-    predicted = alone(client, "/predict/table", {"features": ROWS[0]})
-    explained = alone(client, "/explain/table", {"features": ROWS[0]})
+    predicted = alone(client, "/predict/table", {"features": ROW})
+    explained = alone(client, "/explain/table", {"features": ROW})
     assert v1(client, "strength", "predict", form) == {"predictions": [predicted]}
     answer = v1(client, "strength", "explain", form)
     assert answer["explanations"] == [explained]
     assert answer["predictions"] == [{name: explained[name] for name in predicted}]
-    assert predicted["prediction"]["value"] == pytest.approx(predictions_of(TENSOR)[0])
+    assert predicted["prediction"]["value"] == pytest.approx(predictions()[0])
 
 
 def test_v1_takes_the_options_of_the_kind(client: httpx.Client) -> None:
@@ -159,16 +125,17 @@ def test_v1_takes_the_options_of_the_kind(client: httpx.Client) -> None:
     expected = relevance_of(ids, np.array([np.sign(logits_of(ids)[0]), 0.0]))
     np.testing.assert_allclose(explained["relevance"]["values"], expected, rtol=1e-6)
 
-    row = {"Cement": 200, "Age": 14, "Sand": "coarse"}
-    options = {"baseline": json.dumps(row), "start": "logit"}
-    (explained,) = v1(client, "strength", "explain", {"features": ROWS[0], **options})["explanations"]
-    assert explained == alone(client, "/explain/table", {"features": ROWS[0]}, **options)
-    relevance = {feature["name"]: feature["relevance"] for feature in explained["features"]}
-    assert relevance == pytest.approx({"Cement": 24, "Age": 3.5, "Sand": 3}, rel=1e-5)
+    baseline: dict[str, float | str] = {"a": 1, "b": 2, "c": 4, "kind": "fine"}
+    options = {"baseline": json.dumps(baseline), "start": "logit"}
+    (explained,) = v1(client, "strength", "explain", {"features": ROW, **options})["explanations"]
+    assert explained == alone(client, "/explain/table", {"features": ROW}, **options)
+    columns = WEIGHTS[0] * (columns_of(ROW) - columns_of(baseline))
+    features = [*columns[:3], columns[3:].sum()]
+    assert [one["relevance"] for one in explained["features"]] == pytest.approx(features, rel=1e-5)
 
 
 def test_v1_lists_what_it_ignores(client: httpx.Client) -> None:
-    for model, instance in (("words", {"text": "good"}), ("strength", {"features": ROWS[0]})):
+    for model, instance in (("words", {"text": "good"}), ("strength", {"features": ROW})):
         answer = v1(client, model, "predict", {**instance, "content_type": "x", "fit": "pad"}, rule="zero")
         assert answer["predictions"][0]["warnings"][-2:] == [
             "ignored, belongs into an instance: rule",
@@ -177,9 +144,9 @@ def test_v1_lists_what_it_ignores(client: httpx.Client) -> None:
 
 
 def test_as_many_inputs_are_taken_as_over_http(client: httpx.Client) -> None:
-    answer = v1(client, "strength", "predict", *[ROWS[0]] * 40)
+    answer = v1(client, "strength", "predict", *[ROW] * 40)
     assert len(answer["predictions"]) == 40
-    message = v1(client, "strength", "predict", *[ROWS[0]] * 1001, status=413)["error"]
+    message = v1(client, "strength", "predict", *[ROW] * 1001, status=413)["error"]
     assert message == "instances has 1001 rows; send at most 1000 at once"
     message = v1(client, "words", "predict", *["good"] * 33, status=413)["error"]
     assert message == "instances has 33 texts; send at most 32 at once"
@@ -211,37 +178,37 @@ def test_a_text_may_have_many_commas_and_colons(client: httpx.Client) -> None:
         ),
         ("strength", "row", 400, 'instances[1]: send a row, as {"features": {"NAME": VALUE, …}}'),
         ("strength", {"features": [1]}, 400, "instances[1].features: must be an object"),
-        ("strength", {**ROWS[0], "Age": "old"}, 422, "instances[1]: Age: is text; a number in d without"),
-        ("strength", {"Cement": 1, "Sand": "fine"}, 422, "instances[1]: Age: is missing; a number in d is"),
-        ("strength", {**ROWS[0], "age": 1}, 422, "instances[1]: age: no such feature"),
+        ("strength", {**ROW, "b": "old"}, 422, "instances[1]: b: is text; a number without"),
+        ("strength", {"a": 1, "c": 1, "kind": "fine"}, 422, "instances[1]: b: is missing; a number is"),
+        ("strength", {**ROW, "B": 1}, 422, "instances[1]: B: no such feature"),
         (
             "strength",
-            {"features": ROWS[0], "baseline": "mode"},
+            {"features": ROW, "baseline": "mode"},
             422,
             "instances[1]: baseline: must be mean, zero",
         ),
         (
             "strength",
-            {"features": ROWS[0], "baseline": '{"\\ud800": 1}'},
+            {"features": ROW, "baseline": '{"\\ud800": 1}'},
             422,
             "instances[1]: baseline: must be mean",
         ),
-        ("strength", {"features": ROWS[0], "targt": 1}, 422, "instances[1]: targt: no such option; did"),
+        ("strength", {"features": ROW, "targt": 1}, 422, "instances[1]: targt: no such option; did"),
     ],
 )
 def test_v1_says_which_instance_is_wrong(
     client: httpx.Client, model: str, instance: Any, status: int, message: str
 ) -> None:
-    first = {"words": "good", "strength": ROWS[0]}[model]
+    first = {"words": "good", "strength": ROW}[model]
     assert v1(client, model, "explain", first, instance, status=status)["error"].startswith(message)
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ('{"Cement": 1, "Age": 2, "Age": 3, "Sand": "fine"}', "instances[0]: Age: is given twice"),
-        ('{"Cement": NaN, "Age": 2, "Sand": "fine"}', "instances[0]: Cement: is not finite"),
-        ('{"features": {"Cement": 1e999, "Age": 2, "Sand": "fine"}}', "instances[0]: Cement: is not finite"),
+        ('{"a": 1, "b": 2, "b": 3, "c": 4, "kind": "fine"}', "instances[0]: b: is given twice"),
+        ('{"a": NaN, "b": 2, "c": 4, "kind": "fine"}', "instances[0]: a: is not finite"),
+        ('{"features": {"a": 1e999, "b": 2, "c": 4, "kind": "fine"}}', "instances[0]: a: is not finite"),
         ('{"\\ud800": 1}', "the body is not valid JSON"),
     ],
 )
@@ -267,12 +234,12 @@ def test_metadata_describe_texts_and_columns(client: httpx.Client) -> None:
     described = client.get("/v2/models/strength-lrp").json()
     (features,) = described["inputs"]
     parameters = {name: json.loads(value) for name, value in features.pop("parameters").items()}
-    assert parameters == {"columns": COLUMNS, "units": ["kg/m³", "d", None, None]}
-    assert features == {"name": "features", "datatype": "FP32", "shape": [-1, 4]}
+    assert parameters == {"columns": COLUMNS, "units": [None] * 5}
+    assert features == {"name": "features", "datatype": "FP32", "shape": [-1, 5]}
     assert {one["name"]: (one["datatype"], one["shape"]) for one in described["outputs"]} == {
         "prediction": ("FP32", [-1, 1]),
         "logits": ("FP32", [-1, 1]),
-        "relevance": ("FP32", [-1, 4]),
+        "relevance": ("FP32", [-1, 5]),
         "heatmap_png": ("BYTES", [-1]),
     }
     of_network = client.get("/v2/models/strength").json()["outputs"]
@@ -302,9 +269,9 @@ def test_texts_get_scores_relevance_and_tokens(client: httpx.Client) -> None:
 
 def test_rows_get_predictions_and_the_relevance_of_columns(client: httpx.Client) -> None:
     answer = outputs(v2(client, "strength-lrp", table_tensor()))
-    np.testing.assert_allclose(answer["prediction"], predictions_of(TENSOR)[:, None], rtol=1e-6)
+    np.testing.assert_allclose(answer["prediction"], predictions()[:, None], rtol=1e-6)
     np.testing.assert_allclose(answer["logits"], answer["prediction"])
-    np.testing.assert_allclose(answer["relevance"], relevance_of_rows(TENSOR), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(answer["relevance"], relevance_of_rows(), rtol=1e-4, atol=1e-4)
     assert base64.b64decode(answer["heatmap_png"][0]).startswith(b"\x89PNG")
     predicted = outputs(v2(client, "strength", table_tensor(), outputs=[{"name": "prediction"}]))
     np.testing.assert_allclose(predicted["prediction"], answer["prediction"], rtol=1e-6)
@@ -349,28 +316,28 @@ def test_binary_texts_are_utf_8_and_long_ones_are_cut(client: httpx.Client) -> N
         ("words", {"data": ["\n"]}, 422, "text[0]: text: is empty"),
         ("strength", {"name": "text"}, 400, "inputs[0].name: must be 'features'"),
         ("strength", {"datatype": "INT64"}, 400, "inputs[0].datatype: must be 'FP32'"),
-        ("strength", {"shape": [2, 3]}, 400, "features: FP32 of shape [2, 3]; [N, 4] is expected"),
-        ("strength", {"shape": [8]}, 400, "features: FP32 of shape [8]; [N, 4] is expected"),
+        ("strength", {"shape": [2, 3]}, 400, "features: FP32 of shape [2, 3]; [N, 5] is expected"),
+        ("strength", {"shape": [8]}, 400, "features: FP32 of shape [8]; [N, 5] is expected"),
         (
             "strength",
             {"data": [1, 2, 3]},
             400,
-            "features: the data are not FP32 numbers for the shape [2, 4]",
+            "features: the data are not FP32 numbers for the shape [2, 5]",
         ),
         (
             "strength",
-            {"data": [[500, 28, 0, 1], [500, float("nan"), 0, 1]]},
+            {"data": [[2, 1, 5, 1, 0], [2, float("nan"), 5, 1, 0]]},
             422,
-            "features[1]: Age: is not fin",
+            "features[1]: b: is not finite",
         ),
         (
             "strength",
-            {"data": [[500, 28, 0, 1], [500, 28, 1, 1]]},
+            {"data": [[2, 1, 5, 1, 0], [2, 1, 5, 1, 1]]},
             422,
-            "features[1]: Sand: one of its 2 columns",
+            "features[1]: kind: one of its 2 columns",
         ),
         ("strength", {"data": None}, 400, "features: send either data, or binary_data_size"),
-        ("strength", {"shape": [0, 4], "data": []}, 400, "features is empty; send at least one row"),
+        ("strength", {"shape": [0, 5], "data": []}, 400, "features is empty; send at least one row"),
     ],
 )
 def test_open_inference_says_what_is_wrong_with_a_tensor(
@@ -390,7 +357,7 @@ def test_tritons_client_sends_texts_and_rows(address: str, binary: bool) -> None
     texts.set_data_from_numpy(np.array(TEXTS, object), binary_data=binary)
     wanted = [triton.InferRequestedOutput(name, binary_data=binary) for name in ("tokens", "relevance")]
     result = client.infer("words-lrp", [texts], outputs=wanted)
-    rows = triton.InferInput("features", [2, 4], "FP32")
+    rows = triton.InferInput("features", [2, 5], "FP32")
     rows.set_data_from_numpy(TENSOR, binary_data=binary)
     predicted = client.infer("strength", [rows])
     client.close()
@@ -398,7 +365,7 @@ def test_tritons_client_sends_texts_and_rows(address: str, binary: bool) -> None
     ids = ids_of(TEXTS[1])
     expected = relevance_of(ids, np.where(np.arange(2) == logits_of(ids).argmax(), 1.0, 0.0))
     np.testing.assert_allclose(result.as_numpy("relevance")[1], expected, rtol=1e-6)
-    np.testing.assert_allclose(predicted.as_numpy("prediction")[:, 0], predictions_of(TENSOR), rtol=1e-6)
+    np.testing.assert_allclose(predicted.as_numpy("prediction")[:, 0], predictions(), rtol=1e-6)
 
 
 def test_kserves_sdk_sends_texts_and_rows(address: str, client: httpx.Client) -> None:
@@ -415,7 +382,7 @@ def test_kserves_sdk_sends_texts_and_rows(address: str, client: httpx.Client) ->
     for binary in (False, True):
         logits = [logits_of(ids_of(text)) for text in TEXTS]
         np.testing.assert_allclose(answers[f"words {binary}"], logits, rtol=1e-6)
-        np.testing.assert_allclose(answers[f"strength {binary}"], predictions_of(TENSOR)[:, None], rtol=1e-6)
+        np.testing.assert_allclose(answers[f"strength {binary}"], predictions()[:, None], rtol=1e-6)
 
 
 # What the service says
