@@ -75,8 +75,8 @@ class RuleEvaluationReport(OrderReport):
         "react (Sixt et al. 2020): there, a high similarity is a property of the rule."
     )
     sparseness: float = Field(
-        description="Gini index of the map's magnitudes: 0 even, near 1 concentrated in few pixels, words or "
-        "features.",
+        description="Gini index of the map's magnitudes: 0 even, near 1 concentrated in few features, words or "
+        "pixels.",
         examples=[0.56],
     )
     leak: float | None = Field(description="As `relevance.leak` of `/explain`.", examples=[0.02])
