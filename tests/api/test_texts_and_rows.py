@@ -15,7 +15,6 @@ from PIL import Image
 from starlette.testclient import TestClient
 from table_model import BIASES, MEANS, ROW, SHARES, STDS, WEIGHTS, columns_of, table_model
 
-from app.lrp.composites import COMPOSITES
 from app.main import create_app
 from app.models.protocol import Model
 from app.settings import Settings
@@ -163,7 +162,7 @@ def test_a_comparison_of_a_row_equals_its_explanations(client: TestClient) -> No
             [f["relevance"] for f in alone["features"]], rel=1e-4, abs=1e-6
         )
     default = ok(ask(client, "/compare/table", {"features": ROW}))
-    assert [one["rule"]["name"] for one in default["explanations"]] == list(COMPOSITES)
+    assert [one["rule"]["name"] for one in default["explanations"]] == ["zero", "epsilon", "gamma"]
 
 
 def test_the_sheet_of_a_comparison_is_a_picture_or_a_page(client: TestClient) -> None:
@@ -299,8 +298,8 @@ def test_curves_of_a_label_follow_its_sigmoid_and_its_decision(client: TestClien
     assert evaluated["flips_after"] == (changed[0] if changed else None)
 
 
-def test_rules_and_targets_of_an_evaluation_default_as_for_pictures(client: TestClient) -> None:
-    known = {"text": FakeTextModel().description.composites, "table": COMPOSITES}
+def test_rules_of_an_evaluation_default_to_some_that_tell_parts_apart(client: TestClient) -> None:
+    known = {"text": FakeTextModel().description.composites, "table": ("zero", "epsilon", "gamma")}
     bodies: dict[str, Any] = {"text": {"text": TEXT}, "table": {"features": ROW}}
     for kind, body in bodies.items():
         answer = ok(ask(client, f"/evaluate/{kind}", body))

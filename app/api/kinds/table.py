@@ -30,6 +30,7 @@ from app.modalities.table.parsing import MAX_ROWS, rows_of_csv, rows_of_json
 from app.serving.evaluation_schemas import EvaluateTableAnswer
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
+from app.serving.requests import MAX_COMPARED
 from app.serving.schemas import (
     BatchTableAnswer,
     CompareTableAnswer,
@@ -109,7 +110,20 @@ class BatchTableParameters(SingleTableParameters):
     format: Literal["json", "zip"] | None = Field(None, examples=["zip"], description=FORM_OF_ANSWER)
 
 
-class EvaluateTableParameters(EvaluationParameters):
+class SeveralTableRules(ScoreParameters):
+    """The parameter ``rule`` where there may be several: by default, rules that tell features apart."""
+
+    rule: list[RuleName] = Field(
+        ["zero", "epsilon", "gamma"],
+        min_length=1,
+        max_length=MAX_COMPARED,
+        examples=[["zero", "z_plus"]],
+        description="Rules or composites, repeatable. Composites that are `flat` at the input give all features "
+        "the same relevance.",
+    )
+
+
+class EvaluateTableParameters(SeveralTableRules, EvaluationParameters):
     """Parameters of ``/evaluate/table``."""
 
     baseline: Baseline = "mean"
@@ -120,7 +134,7 @@ class EvaluateTableParameters(EvaluationParameters):
         return TableOptions(baseline_of(self.baseline))
 
 
-class CompareTableParameters(ComparisonParameters, DrawnTableParameters):
+class CompareTableParameters(SeveralTableRules, ComparisonParameters, DrawnTableParameters):
     """Parameters of ``/compare/table``."""
 
     format: JsonOrPng = None
