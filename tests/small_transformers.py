@@ -39,6 +39,8 @@ NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "norm_rel_ebd": "layer_norm",
             "share_att_key": True,
             "position_biased_input": False,
+            "conv_kernel_size": 3,
+            "conv_act": "gelu",
         },
     ),
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_transformers import network_of, write
 from test_cli import run
 
 from app.models.architectures.minivgg import MiniVGG
@@ -45,6 +46,19 @@ def test_a_network_of_torchvision_is_added_and_served_without_torchvision(
         [sys.executable, "-c", SERVES, str(tmp_path / "mine")], capture_output=True, text=True, check=False
     )
     assert (served.returncode, served.stdout) == (0, "\n"), served.stderr
+
+
+def test_a_network_for_texts_is_added_with_its_tokenizer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(network_of("distilbert", n_layers=1, id2label={0: "bad", 1: "so so", 2: "good"}), tmp_path / "mine")
+    source = f"huggingface:{tmp_path / 'mine'}"
+    assert run(monkeypatch, "add", source, "--name", "reviews", "--to", str(tmp_path / "models")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["input: text of at most 40 tokens, special ones included", "classes: bad … good"]
+    assert any(line.split()[:3] == ["classifier", "linear", "epsilon(epsilon=1e-06)"] for line in lines)
+    assert "(DistilBertForSequenceClassification, 3 classes, version " in lines[-1]
+    assert (tmp_path / "models" / "reviews" / "tokenizer.json").exists()
 
 
 def test_weights_and_names_of_classes_are_those_given(

@@ -53,10 +53,12 @@ def _kernel_size(node: Node, of_input: Shape, axis: int) -> int | None:
     stride, dilation = int(node.attributes["stride"][axis]), int(node.attributes["dilation"][axis])
     if min(stride, dilation) < 1:
         raise ValueError  # some of PyTorch's kernels divide by it, which ends the process
-    if node.attributes["padding"] == "same" or stride > 1:
+    before, after = of_input[axis + 2], node.shape[axis + 2]
+    is_free = isinstance(before, str) or isinstance(after, str)
+    if is_free or node.attributes["padding"] == "same" or stride > 1:
         return None
-    padded = _number(of_input[axis + 2]) + 2 * int(node.attributes["padding"][axis])
-    reach = padded - _number(node.shape[axis + 2])  # of the kernel beyond its first element
+    padded = _number(before) + 2 * int(node.attributes["padding"][axis])
+    reach = padded - _number(after)  # of the kernel beyond its first element
     return reach // dilation + 1
 
 

@@ -148,7 +148,7 @@ def _of_tokens(network: nn.Module, family: Family) -> nn.Module:
         mask = tokens >= 0  # (B, T)
         inputs: dict[str, Tensor] = {
             "input_ids": tokens.clamp(min=0),
-            "attention_mask": mask if family.is_relative else mask[:, None, None, :],
+            "attention_mask": mask.long() if family.is_relative else mask[:, None, None, :],
             "position_ids": torch.arange(tokens.shape[1])[None] + first,
         }
         if family.has_token_types:
