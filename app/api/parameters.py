@@ -84,8 +84,8 @@ AttentionName = Annotated[
         examples=["cp"],
         description="Rule of attention and of layer norms, for models that have them (`GET /models/NAME`). `cp`, "
         "the default: weights of attention and deviations are constants, and relevance goes to the values (Ali "
-        "et al. 2022). `attnlrp`: half of it goes to the weights, and all of it passes norms unchanged (Achtibat et "
-        "al. 2024).",
+        "et al. 2022). `attnlrp`: half of it goes to the weights, and it passes norms unchanged (Achtibat et al. "
+        "2024).",
     ),
 ]
 
