@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -71,8 +70,11 @@ def shortened(text: str, max_length: int) -> str:
 
 
 def cut(max_length: int) -> AfterValidator:
-    """Return a validator that applies `shortened` to a field."""
-    return AfterValidator(partial(shortened, max_length=max_length))
+    """Return a validator that applies `shortened` to a field, and replaces halves of surrogate pairs by ``?``.
+
+    Strings of JSON that was sent can contain such halves; JSON in UTF-8 cannot.
+    """
+    return AfterValidator(lambda text: shortened(text, max_length).encode(errors="replace").decode())
 
 
 class ParameterProblem(BaseModel):
