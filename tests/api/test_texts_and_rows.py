@@ -362,3 +362,25 @@ def test_openapi_of_a_service_without_pictures_is_valid(client: TestClient) -> N
     assert paths == {
         f"/{verb}/{kind}" for verb in ("compare", "explain/batch", "evaluate") for kind in ("text", "table")
     }
+
+
+@pytest.mark.parametrize("place", ["features", "baseline"])
+def test_halves_of_surrogate_pairs_in_names_are_refused(client: TestClient, place: str) -> None:
+    row = json.dumps({**ROW, "\ud800": 1})
+    sent = {"features": json.dumps(ROW), place: row}
+    response = client.post(
+        "/explain/table",
+        params={"baseline": sent.get("baseline", "mean")},
+        content=f'{{"features": {sent["features"]}}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"][-1] == "?"
+
+
+def test_several_rows_are_json_only(client: TestClient) -> None:
+    for form in ("png", "npy"):
+        response = ask(client, "/explain/table", {"rows": [ROW]}, format=form)
+        assert response.status_code == 406
+        assert "there is application/json" in response.json()["detail"]
+    assert ask(client, "/explain/table", {"features": ROW}, format="png").status_code == 200

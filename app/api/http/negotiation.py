@@ -15,24 +15,29 @@ def choose(requested: str | None, accept: str, offered: Sequence[Format]) -> For
         offered: Available formats; of equally acceptable ones the first is chosen.
 
     Raises:
-        NotAcceptableError: ``accept`` excludes all of them.
+        NotAcceptableError: ``requested`` is none of them, or ``accept`` excludes all.
 
     """
     if requested is not None:
-        return Format(requested)
+        if (form := Format(requested)) not in offered:
+            raise _not_acceptable(form.media_type, offered)
+        return form
     ranges = _media_ranges(accept) or [("*/*", 1.0)]
     quality = {form: _quality(form.media_type, ranges) for form in offered}
     best = max(offered, key=lambda form: quality[form])  # max() returns the first of equal ones
     if quality[best] <= 0:
-        raise NotAcceptableError(
-            f"cannot answer as {accept}; this address has {', '.join(form.media_type for form in offered)}"
-        )
+        raise _not_acceptable(accept, offered)
     return best
 
 
 def names(accept: str, media_type: str) -> bool:
     """Return whether ``accept`` has ``media_type`` itself, and not only a range that contains it."""
     return any(name == media_type and weight > 0 for name, weight in _media_ranges(accept))
+
+
+def _not_acceptable(wanted: str, offered: Sequence[Format]) -> NotAcceptableError:
+    forms = ", ".join(form.media_type for form in offered)
+    return NotAcceptableError(f"cannot answer this request as {wanted}; there is {forms}")
 
 
 def _media_ranges(accept: str) -> list[tuple[str, float]]:
