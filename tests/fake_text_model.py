@@ -60,7 +60,7 @@ DESCRIPTION = Description(
     (
         LayerDescription("embedding", "Embedding", "Embedding(6, 2)"),
         LayerDescription("pool", "Sum", "Sum(1)"),
-        LayerDescription("vote", "Linear", "Linear(2, 2)"),
+        LayerDescription("vote", "Linear", "Linear(2, 2)", drawable=False),
     ),
     {TOKENIZER: TOKENIZER_JSON},
 )

@@ -72,7 +72,7 @@ class LocalModel:
             self._explainer.engine.name,
             reference_name(model.graph),
             kinds(model.graph),
-            tuple(map(_layer, layer_nodes(model.graph))),
+            tuple(map(self._described, layer_nodes(model.graph))),
             dict(assets),
         )
         self._check_tuned()
@@ -235,6 +235,14 @@ class LocalModel:
     def _logits(self, inputs: Tensor) -> Tensor:
         return self._explainer.engine.run(Batch(inputs.to(self._device), (), ())).logits
 
+    def _described(self, layer: Node) -> LayerDescription:
+        """Describe a layer: by its module's class and ``repr`` where it is a module, else by its operation."""
+        drawable = self._lengths is None or self._lengths.has_tokens(layer.name)
+        if layer.description:
+            return LayerDescription(layer.name, layer.kind, layer.description, drawable)
+        attributes = ", ".join(f"{name}={value}" for name, value in layer.attributes.items())
+        return LayerDescription(layer.name, layer.op, f"{layer.op}({attributes})", drawable)
+
     def _check_baselines(self, card: TableCard) -> None:
         """Raise `RefusedToStartError` if rows of the table cannot be explained relative to a baseline."""
         try:
@@ -252,14 +260,6 @@ class LocalModel:
                 raise RefusedToStartError(
                     f"model {self.description.card.name}: composite {name!r} of its card: {error.message}"
                 ) from None
-
-
-def _layer(node: Node) -> LayerDescription:
-    """Describe a layer: by its module's class and ``repr`` where it is a module, else by its operation."""
-    if node.description:
-        return LayerDescription(node.name, node.kind, node.description)
-    attributes = ", ".join(f"{name}={value}" for name, value in node.attributes.items())
-    return LayerDescription(node.name, node.op, f"{node.op}({attributes})")
 
 
 def pick_device(name: str) -> torch.device:

@@ -61,6 +61,8 @@ class LayerDescription:
     name: str
     kind: str
     description: str
+    drawable: bool = True
+    """Whether relevance at its input has places in the network's input; of a text, one for each token."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class Lengths:
                 relevance = relevance.narrow(axis, 0, length)
         return relevance.contiguous()
 
+    def has_tokens(self, layer: str) -> bool:
+        """Return whether the first axis of a row of a layer's input, (n, …), is that of the tokens."""
+        return self._shapes[layer][:1] == (TOKENS,)
+
     def _padded(self, length: int) -> int:
         step = FINE_STEP if length <= COARSE_FROM else COARSE_STEP
         return min(self._max_tokens, -(-length // step) * step)

@@ -61,7 +61,9 @@ class Pipeline:
         self._renderers = renderers
         self._reports = reports
         self._removal = removal
-        self._requests = RequestFactory(self.card, scheduler.resolve, self.composites, self.rules)
+        self._requests = RequestFactory(
+            self.card, scheduler.resolve, self.composites, self.rules, self.description.layers
+        )
         self._evaluations = evaluations
         self._evaluating = Admission(evaluations.max_evaluations, metrics)
         self._metrics = metrics

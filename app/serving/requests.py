@@ -11,6 +11,7 @@ from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.rules import RULES, AttentionRule, Rules
 from app.lrp.samples import DEFAULT_NOISE, Samples, Sampling, Statistic
 from app.models.card import ModelCard
+from app.models.protocol import LayerDescription
 from app.quality.perturbation import Replacement
 
 ALL = "all"
@@ -122,8 +123,11 @@ class RequestFactory:
         resolve: Resolve,
         composites: Composites = COMPOSITES,
         rules: Rules = RULES,
+        layers: Sequence[LayerDescription] = (),
     ) -> None:
+        """``layers``: those of the network, of which some cannot be drawn."""
         self._card = card
+        self._not_drawable = {layer.name for layer in layers if not layer.drawable}
         self._classes = classes = card.classes
         self._output = card.output
         self._dropout = card.dropout
@@ -141,6 +145,7 @@ class RequestFactory:
         """Return the request that ``options`` describe; raises `InvalidParameterError`."""
         composite = self._resolve(options.rule, options.parameters, options.layers, options.attention)
         composite.position(options.layer)  # raises here, for this request alone, not for its batch
+        self._check_layer(options.layer)
         self._check_sampling(options.samples)
         target = None if options.target is None else self._index("target", options.target)
         versus = None if options.versus is None else self._index("versus", options.versus)
@@ -199,6 +204,12 @@ class RequestFactory:
             self.explanation(ExplainOptions(rule=rule, attention=options.attention, target=options.target))
             for rule in rules
         )
+
+    def _check_layer(self, layer: str | None) -> None:
+        if layer in self._not_drawable:
+            raise InvalidParameterError(
+                "layer", "its input has no values for each token, so it cannot be drawn; choose another layer"
+            )
 
     def _check_sampling(self, samples: Samples | None) -> None:
         if samples is None:

@@ -137,7 +137,16 @@ def requests() -> RequestFactory:
     def resolved(rule: str, parameters: dict[str, float], layers: tuple[str, ...], _: object) -> object:
         return resolve(described.chain, rule, parameters, layers, described.composites, rules=described.rules)
 
-    return RequestFactory(CARD, resolved, described.composites, described.rules)  # type: ignore[arg-type]
+    return RequestFactory(CARD, resolved, described.composites, described.rules, described.layers)  # type: ignore[arg-type]
+
+
+def test_only_layers_with_values_for_each_token_can_be_drawn() -> None:
+    drawable = {layer.name: layer.drawable for layer in local().description.layers}
+    # (T, 8), (T, T) and (4,): the last one has as many values as a text of four tokens
+    assert [drawable[name] for name in ("qkv", "softmax", "out")] == [True, True, False]
+    requests().explanation(ExplainOptions(layer="qkv"))
+    with pytest.raises(InvalidParameterError, match="layer: its input has no values for each token"):
+        requests().explanation(ExplainOptions(layer="out"))
 
 
 @pytest.mark.parametrize(

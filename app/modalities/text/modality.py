@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.errors import InternalError, InvalidParameterError
+from app.errors import InternalError
 from app.modalities.drawing.scale import of_sign, scale_of_values
 from app.modalities.drawing.style import ColourStyle
 from app.modalities.protocol import Map
@@ -80,8 +80,7 @@ class TextModality:
     def render(self, maps: Sequence[Map], sample: TextSample, options: TextOptions) -> list[TextFigure]:
         """Draw each of ``maps``, (T,) or (T, …), as a text with coloured words, all on one scale.
 
-        Raises `InvalidParameterError` for relevance of a layer that has no place in the text, and
-        `InternalError` for relevance that is not finite.
+        Raises `InternalError` for relevance that is not finite, or of a layer that has no place in the text.
         """
         scored = [_scored(_of_tokens(one.relevance, sample), sample, options.unit) for one in maps]
         shown = [
@@ -141,9 +140,7 @@ def _warnings(text: str, tokens: Sequence[Token], cut: int) -> list[str]:
 def _of_tokens(relevance: npt.NDArray[Any], sample: TextSample) -> npt.NDArray[np.float64]:
     """Return the relevance of each token: (T, …) -> (T,)."""
     if len(relevance) != len(sample.tokens):
-        raise InvalidParameterError(
-            "layer", "its input has no values for each token, so it cannot be drawn; choose another layer"
-        )
+        raise InternalError("the relevance does not have values for each token")
     if not np.isfinite(relevance).all():
         raise InternalError("the relevance is not finite")
     sums: npt.NDArray[np.float64] = relevance.astype(np.float64).reshape(len(relevance), -1).sum(1)

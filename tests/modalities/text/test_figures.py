@@ -126,7 +126,7 @@ def test_the_relevance_of_a_layer_is_summed_for_each_token() -> None:
 @pytest.mark.parametrize(
     ("relevance", "error"),
     [
-        (np.zeros(7), InvalidParameterError),
+        (np.zeros(7), InternalError),
         (np.full(4, np.nan), InternalError),
         ([0, 0, 0, np.inf], InternalError),
     ],
