@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,16 @@ from conftest import Server, encode, serving
 from fake_model import DESCRIPTION, FakeModel
 from nginx import PREFIX, nginx, passing_on, recipe
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    FilePayload,
+    Locator,
+    Page,
+    Route,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 from starlette.testclient import TestClient
 from test_several_models import COMPASS, Named
 
@@ -43,6 +52,7 @@ SIZES = {"desktop": (1280, 800), "tablet": (800, 1000), "phone": (390, 844)}
 READY = {"map": "#zoom-in:enabled", "compare": "#grid img", "layers": "#flow img", "trust": "#curves svg"}
 """What is visible in a tab when it is complete."""
 EVALUATION_MS = 60_000
+USUAL_SIZE: ViewportSize = {"width": 1280, "height": 720}
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
@@ -65,33 +75,74 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def visit(browser: Browser, site: str, *, failures: bool = False, **context: Any) -> Iterator[Page]:
-    """Open a page in a new browser context. ``failures`` allows console messages about failed requests."""
+def watched(page: Page, site: str, *, failures: bool = False) -> Iterator[Page]:
+    """Fail if the page writes to the console or sends a request to another host than that of ``site``.
+
+    ``failures`` allows messages about failed requests.
+    """
     messages: list[str] = []
     hosts: set[str] = set()
-    with browser.new_context(base_url=site, reduced_motion="reduce", **context) as browser_context:
-        browser_context.set_default_timeout(15_000)
-        page = browser_context.new_page()
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.on("request", lambda request: hosts.add(httpx.URL(request.url).netloc.decode()))
-        yield page
-        browser_context.close()
+    listeners: dict[str, Callable[[Any], None]] = {
+        "console": lambda message: messages.append(message.text),
+        "pageerror": lambda error: messages.append(str(error)),
+        "request": lambda request: hosts.add(httpx.URL(request.url).netloc.decode()),
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)  # type: ignore[call-overload] # the event is no literal
+    yield page
+    for event, listener in listeners.items():
+        page.remove_listener(event, listener)
     unexpected = [text for text in messages if not (failures and text.startswith("Failed to load resource"))]
     assert unexpected == []
     assert hosts - {""} == {httpx.URL(site).netloc.decode()}  # data: and blob: URLs have no host
 
 
-@pytest.fixture
-def page(browser: Browser, site: str) -> Iterator[Page]:
-    with visit(browser, site) as page:
+@contextmanager
+def opened(browser: Browser, site: str, **context: Any) -> Iterator[Page]:
+    """An empty page in a new browser context."""
+    with browser.new_context(base_url=site, reduced_motion="reduce", **context) as browser_context:
+        browser_context.set_default_timeout(15_000)
+        yield browser_context.new_page()
+        browser_context.close()
+
+
+@contextmanager
+def visit(browser: Browser, site: str, *, failures: bool = False, **context: Any) -> Iterator[Page]:
+    """A page in a new browser context, `watched`."""
+    with opened(browser, site, **context) as page, watched(page, site, failures=failures):
+        yield page
+
+
+@contextmanager
+def borrowed(page: Page, site: str, *, failures: bool = False) -> Iterator[Page]:
+    """A page that tests use in turn, `watched`: loading one in a new context takes twice the time."""
+    with watched(page, site, failures=failures):
+        yield page
+        page.evaluate("sessionStorage.clear()")
+        page.goto("about:blank")  # cancels its requests
+    page.unroute_all(behavior="ignoreErrors")
+    page.mouse.move(0, 0)
+    page.set_viewport_size(USUAL_SIZE)
+    page.emulate_media(color_scheme="light")
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser: Browser, server: Server) -> Iterator[Page]:
+    with opened(browser, f"http://127.0.0.1:{server.port}") as page:
+        page.add_init_script(RECORD)
         yield page
 
 
 @pytest.fixture
-def failing_page(browser: Browser, site: str) -> Iterator[Page]:
+def page(shared_page: Page, site: str) -> Iterator[Page]:
+    with borrowed(shared_page, site) as page:
+        yield page
+
+
+@pytest.fixture
+def failing_page(shared_page: Page, site: str) -> Iterator[Page]:
     """A page some of whose requests fail in the test."""
-    with visit(browser, site, failures=True) as page:
+    with borrowed(shared_page, site, failures=True) as page:
         yield page
 
 
@@ -327,7 +378,6 @@ def test_several_pictures_can_be_dropped(page: Page, cat_png: bytes) -> None:
 
 
 def test_a_picture_within_the_limits_is_sent_as_it_is(page: Page) -> None:
-    page.add_init_script(RECORD)
     open_page(page)
     small = encode(Image.new("RGB", (60, 40), "red"))
     choose(page, small)
@@ -539,7 +589,6 @@ def test_a_held_scale_is_kept_for_the_next_class(page: Page) -> None:
 
 
 def test_the_end_of_the_scale_makes_faint_maps_readable(page: Page, site: str) -> None:
-    page.add_init_script(RECORD)
     open_page(page)
     high, slider = page.locator("#scale-high"), page.get_by_role("slider", name="End of the scale")
     full, was = high.inner_text(), drawn(page, "#panel-relevance")
@@ -638,7 +687,6 @@ def percent(share: float) -> str:
 def test_covered_pixels_have_the_models_mean_and_the_scores_are_those_of_what_is_left(
     page: Page, site: str
 ) -> None:
-    page.add_init_script(RECORD)
     open_page(page)
     before = automobile(page, site)
     pixels = np.array(before["input"]["pixels"])
@@ -673,7 +721,6 @@ def test_covered_pixels_have_the_models_mean_and_the_scores_are_those_of_what_is
 
 
 def test_a_contrast_reports_the_change_of_both_classes_and_of_the_prediction(page: Page, site: str) -> None:
-    page.add_init_script(RECORD)
     open_page(page, "#versus=truck&target=automobile&cover=0,0,32,32")
     expect_covered(page, 1024)
     scores = {score["label"]: score["probability"] for score in automobile(page, site)["scores"]}
@@ -685,7 +732,6 @@ def test_a_contrast_reports_the_change_of_both_classes_and_of_the_prediction(pag
 
 
 def test_covered_pixels_can_be_blurred(page: Page, site: str) -> None:
-    page.add_init_script(RECORD)
     open_page(page)
     cover(page, *WHEEL)
     expect_covered(page, 63)
@@ -1017,30 +1063,27 @@ def show_evaluation(page: Page, answer: dict[str, Any]) -> None:
     expect(page.locator("#curves svg")).to_have_count(3)
 
 
-@pytest.mark.parametrize(
-    ("gaps", "words"),
-    [
-        (
-            (0.55, 0.6, 0.02),
-            ["finds most of", "55 percentage points lower", "which is 92% of occlusion’s 0.6"],
-        ),
-        ((0.3, 0.6, -0.1), ["finds a part of", "which is 50% of occlusion’s 0.6", "has a gap of −0.1."]),
-        ((0.1, 0.6, 0.02), ["finds little of", "which is 17% of occlusion’s 0.6"]),
-        ((0.1, 0.6, -0.15), ["is no better than chance at finding", "has a gap of −0.15."]),
-        ((0.1, 0.6, 0.15), ["is no better than chance at finding", "has a gap of 0.15."]),
-        ((-0.2, 0.6, 0), ["is no better than chance", "20 percentage points higher", "occlusion has 0.6"]),
-        (
-            (0.1, 0.05, 0.06),
-            ["the curves say little about", "occlusion has a gap of 0.05, no more than chance"],
-        ),
-    ],
-)
-def test_the_sentence_compares_the_gap_with_occlusion_and_chance(
-    page: Page, gaps: tuple[float, float, float], words: list[str]
-) -> None:
-    show_evaluation(page, evaluation(*gaps))
-    for part in (*words, "what speaks for automobile" if gaps[1] > 0.05 else "for automobile"):
-        expect(page.locator("#trust-meaning")).to_contain_text(part)
+SENTENCES = {
+    (0.55, 0.6, 0.02): ["finds most of", "55 percentage points lower", "which is 92% of occlusion’s 0.6"],
+    (0.3, 0.6, -0.1): ["finds a part of", "which is 50% of occlusion’s 0.6", "has a gap of −0.1."],
+    (0.1, 0.6, 0.02): ["finds little of", "which is 17% of occlusion’s 0.6"],
+    (0.1, 0.6, -0.15): ["is no better than chance at finding", "has a gap of −0.15."],
+    (0.1, 0.6, 0.15): ["is no better than chance at finding", "has a gap of 0.15."],
+    (-0.2, 0.6, 0): ["is no better than chance", "20 percentage points higher", "occlusion has 0.6"],
+    (0.1, 0.05, 0.06): ["the curves say little about", "occlusion has a gap of 0.05, no more than chance"],
+}
+
+
+def test_the_sentence_compares_the_gap_with_occlusion_and_chance(page: Page) -> None:
+    answers = [evaluation(*gaps) for gaps in SENTENCES]
+    page.route("**/evaluate?*", lambda route: route.fulfill(json=answers.pop(0)))
+    open_page(page, "#tab=trust")
+    for number, ((_, occlusion, _), words) in enumerate(SENTENCES.items()):
+        for part in (*words, "what speaks for automobile" if occlusion > 0.05 else "for automobile"):
+            expect(page.locator("#trust-meaning")).to_contain_text(part)
+        if answers:  # another class is evaluated anew; the answer is the next one
+            page.locator("#scores .score", has_text="truck" if number % 2 else "ship").click()
+            expect(page.locator("#trust-status")).to_have_text("")
 
 
 def test_measures_without_a_value_say_why(page: Page) -> None:
@@ -1102,10 +1145,14 @@ def test_a_failed_evaluation_shows_the_message_of_the_service(failing_page: Page
     problem = json.dumps({"detail": "The evaluation took too long."})
     failing_page.route(
         "**/evaluate?*",
-        lambda route: route.fulfill(status=status, content_type="application/problem+json", body=problem),
+        lambda route: route.fulfill(
+            status=status,
+            headers={"Content-Type": "application/problem+json", "Retry-After": "0.01"},
+            body=problem,
+        ),
     )
     open_page(failing_page, "#tab=trust")
-    expect(failing_page.get_by_role("alert")).to_contain_text("The evaluation took too long.", timeout=30_000)
+    expect(failing_page.get_by_role("alert")).to_contain_text("The evaluation took too long.")
     expect(failing_page.locator("#trust-status")).to_have_text("")
     expect(failing_page.locator("#trust")).to_be_hidden()
     failing_page.unroute("**/evaluate?*")
@@ -1196,56 +1243,39 @@ def link_problems(page: Page) -> list[str]:
     return page.locator("#link-problems li").all_inner_texts()
 
 
-@pytest.mark.parametrize(
-    ("state", "said", "shown"),
-    [
-        (
-            "rule=epsilom",
-            "The rule “epsilom” in the link is unknown. The default, EpsilonPlusFlat, is used.",
-            "",
-        ),
-        (
-            "target=unicorn",
-            "The class “unicorn” in the link is unknown. The predicted class is explained.",
-            "",
-        ),
-        ("versus=kitten", "The class “kitten” in the link is unknown. No class is contrasted.", ""),
-        ("example=plane", "The example “plane” in the link is unknown. The first one is shown.", ""),
-        ("tab=faith", "The view “faith” in the link is unknown. The map is shown.", ""),
-        ("fit=squash", "The fit “squash” in the link is unknown. The default, crop, is used.", ""),
-        ("start=two", "The start “two” in the link is unknown. The default, automatic, is used.", ""),
-        ("colormap=jet", "The colour map “jet” in the link is unknown. The default, RdBu_r, is used.", ""),
-        (
-            "rule=gamma&gamma=much",
-            "The parameter gamma “much” in the link is not a number from 0 to 1000. Its default is used.",
-            "rule=gamma",
-        ),
-        (
-            "rule=gamma&gamma=-1",
-            "The parameter gamma “-1” in the link is not a number from 0 to 1000. Its default is used.",
-            "rule=gamma",
-        ),
-        (
-            "vmax=0",
-            "The end of the scale “0” in the link is not a number above 0. The map has its own scale.",
-            "",
-        ),
-        ("rul=gamma", "“rul” in the link is unknown and ignored.", ""),
-    ],
-)
-def test_a_link_with_an_unknown_value_says_which_and_shows_the_default(
-    page: Page, state: str, said: str, shown: str
-) -> None:
+UNKNOWN = {
+    "example=plane": "The example “plane” in the link is unknown. The first one is shown.",
+    "tab=faith": "The view “faith” in the link is unknown. The map is shown.",
+    "rule=epsilom": "The rule “epsilom” in the link is unknown. The default, EpsilonPlusFlat, is used.",
+    "target=unicorn": "The class “unicorn” in the link is unknown. The predicted class is explained.",
+    "versus=kitten": "The class “kitten” in the link is unknown. No class is contrasted.",
+    "start=two": "The start “two” in the link is unknown. The default, automatic, is used.",
+    "fit=squash": "The fit “squash” in the link is unknown. The default, crop, is used.",
+    "colormap=jet": "The colour map “jet” in the link is unknown. The default, RdBu_r, is used.",
+    "vmax=0": "The end of the scale “0” in the link is not a number above 0. The map has its own scale.",
+    "rul=gamma": "“rul” in the link is unknown and ignored.",
+}
+
+
+def test_a_link_with_unknown_values_says_which_and_shows_the_defaults(page: Page) -> None:
     with page.expect_request("**/explain?*") as sent:
-        open_page(page, f"#{state}")
-    assert link_problems(page) == [said]
-    assert re.sub("&?(values|size)=[^&]*", "", sent.value.url).endswith(
-        shown or "/explain?rule=epsilon_plus_flat"
-    )
+        open_page(page, f"#{'&'.join(UNKNOWN)}")
+    assert sorted(link_problems(page)) == sorted(UNKNOWN.values())
+    assert re.sub("&?(values|size)=[^&]*", "", sent.value.url).endswith("/explain?rule=epsilon_plus_flat")
     expect_question(page, "Why automobile?")
     expect(page.get_by_role("alert")).to_be_hidden()
     page.get_by_role("button", name="Close").click()
     expect(page.locator("#link-notice")).to_be_hidden()
+
+
+@pytest.mark.parametrize("value", ["much", "-1"])
+def test_a_link_with_an_unusable_parameter_says_so(page: Page, value: str) -> None:
+    with page.expect_request("**/explain?*") as sent:
+        open_page(page, f"#rule=gamma&gamma={value}")
+    assert link_problems(page) == [
+        f"The parameter gamma “{value}” in the link is not a number from 0 to 1000. Its default is used."
+    ]
+    assert re.sub("&?(values|size)=[^&]*", "", sent.value.url).endswith("rule=gamma")
 
 
 def test_a_comparison_leaves_out_what_is_unknown_in_a_link(page: Page) -> None:
@@ -1489,34 +1519,52 @@ def test_the_page_can_be_used_with_the_keyboard(page: Page) -> None:
     expect(page.locator("#flow li")).to_have_count(7)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
-def test_the_page_fits_the_window_and_axe_finds_no_violations(
-    browser: Browser, site: str, cat_png: bytes, size: str, scheme: str
-) -> None:
-    width, height = SIZES[size]
+LOOKS = [
+    ("desktop", "light"),
+    ("desktop", "dark"),
+    ("tablet", "light"),
+    ("phone", "light"),
+    ("phone", "dark"),
+]
+"""Sizes and colour schemes of screenshots. Colours do not depend on the size, nor the layout on the scheme."""
+CHECKED = [("desktop", "light"), ("desktop", "dark"), ("phone", "light")]
+"""Those that axe checks."""
+
+
+def expect_to_fit(page: Page, name: str, *, part: str | None = None) -> None:
+    """Check what is on the page, in all `LOOKS`: axe checks all of it, or the part with this selector."""
     ARTEFACTS.mkdir(exist_ok=True)
-    with visit(browser, site, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
+    for size, scheme in LOOKS:
+        width, height = SIZES[size]
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.screenshot(path=ARTEFACTS / f"{name}-{size}-{scheme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, size)
+        if (size, scheme) in CHECKED:
+            report = Axe().run(page, part)
+            assert report.violations_count == 0, (name, size, scheme, report.generate_report())
+
+
+def test_the_page_fits_the_window_and_axe_finds_no_violations(
+    browser: Browser, site: str, cat_png: bytes
+) -> None:
+    with visit(browser, site) as page:
         open_page(page)
         for tab, ready in READY.items():
             page.locator(f"#tab-{tab}").click()
             expect(page.locator(ready).first).to_be_visible(timeout=EVALUATION_MS)
-            page.screenshot(path=ARTEFACTS / f"{tab}-{size}-{scheme}.png", full_page=True)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            report = Axe().run(page, None if tab == "map" else f"#panel-{tab}")
-            assert report.violations_count == 0, report.generate_report()
+            expect_to_fit(page, tab, part=None if tab == "map" else f"#panel-{tab}")
         page.locator("#tab-map").click()
         page.locator("#file").set_input_files(several(cat_png, encode(Image.new("RGB", (60, 40), "red"))))
         expect_caption(page, "PNG, 451×300")
         cover(page, *WHEEL)
         expect_covered(page, 63)
-        page.screenshot(path=ARTEFACTS / f"covered-{size}-{scheme}.png", full_page=True)
-        boxes = [canvas.bounding_box() for canvas in page.locator(".panels canvas").all()]
-        corners = {(box["x"], box["y"]) for box in boxes if box is not None}
-        assert len(corners) == 3, "panels lie on each other"
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        report = Axe().run(page)
-        assert report.violations_count == 0, report.generate_report()
+        expect_to_fit(page, "covered")
+        for width, height in SIZES.values():
+            page.set_viewport_size({"width": width, "height": height})
+            boxes = [canvas.bounding_box() for canvas in page.locator(".panels canvas").all()]
+            corners = {(box["x"], box["y"]) for box in boxes if box is not None}
+            assert len(corners) == 3, "panels lie on each other"
 
 
 # API documentation
@@ -1662,19 +1710,17 @@ def test_covers_have_the_shape_and_the_mean_of_the_model(browser: Browser, other
             assert np.asarray(sent.convert("RGB"))[..., 1].tolist() == pixels.tolist()
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_the_page_fits_the_window_with_a_model_of_another_shape(
-    browser: Browser, other_site: str, size: str
-) -> None:
-    width, height = SIZES[size]
+def test_the_page_fits_the_window_with_a_model_of_another_shape(browser: Browser, other_site: str) -> None:
     ARTEFACTS.mkdir(exist_ok=True)
-    with visit(browser, other_site, viewport={"width": width, "height": height}) as page:
+    with visit(browser, other_site) as page:
         open_page(page)
         for tab, ready in READY.items():
             page.locator(f"#tab-{tab}").click()
             expect(page.locator(ready).first).to_be_visible(timeout=EVALUATION_MS)
-            page.screenshot(path=ARTEFACTS / f"other-{tab}-{size}.png", full_page=True)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            for size, (width, height) in SIZES.items():
+                page.set_viewport_size({"width": width, "height": height})
+                page.screenshot(path=ARTEFACTS / f"other-{tab}-{size}.png", full_page=True)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 # Several models
@@ -1755,9 +1801,16 @@ def several_site() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.port}"
 
 
+@pytest.fixture(scope="module")
+def shared_several_page(browser: Browser, several_site: str) -> Iterator[Page]:
+    with opened(browser, several_site) as page:
+        page.add_init_script(RECORD)
+        yield page
+
+
 @pytest.fixture
-def several_page(browser: Browser, several_site: str) -> Iterator[Page]:
-    with visit(browser, several_site, failures=True) as page:
+def several_page(shared_several_page: Page, several_site: str) -> Iterator[Page]:
+    with borrowed(shared_several_page, several_site, failures=True) as page:
         yield page
 
 
@@ -1911,7 +1964,6 @@ def test_one_of_a_thousand_classes_is_added_to_the_comparison(several_page: Page
 def test_a_map_of_a_large_input_is_read_covered_and_drawn(
     several_page: Page, several_site: str, cat_png: bytes
 ) -> None:
-    several_page.add_init_script(RECORD)
     open_page(several_page, "#model=large")
     choose(several_page, cat_png)
     expect_caption(several_page, "PNG, 451×300")
@@ -2017,35 +2069,15 @@ def test_a_link_with_an_unknown_rule_of_attention_says_so(several_page: Page, mo
     expect(several_page).not_to_have_url(re.compile("attention="))
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_the_layers_of_a_deep_model_fit_the_window(browser: Browser, several_site: str, size: str) -> None:
-    width, height = SIZES[size]
-    ARTEFACTS.mkdir(exist_ok=True)
-    with visit(browser, several_site, viewport={"width": width, "height": height}) as page:
-        open_page(page, "#model=deep&attention=attnlrp&tab=layers")
-        expect(page.locator("#flow li")).to_have_count(1 + 12)
-        page.screenshot(path=ARTEFACTS / f"deep-layers-{size}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        report = Axe().run(page)
-        assert report.violations_count == 0, report.generate_report()
+def test_the_layers_of_a_deep_model_fit_the_window(several_page: Page) -> None:
+    open_page(several_page, "#model=deep&attention=attnlrp&tab=layers")
+    expect(several_page.locator("#flow li")).to_have_count(1 + 12)
+    expect_to_fit(several_page, "deep-layers")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
-def test_the_page_fits_the_window_with_long_names_of_classes(
-    browser: Browser, several_site: str, size: str, scheme: str
-) -> None:
-    width, height = SIZES[size]
-    ARTEFACTS.mkdir(exist_ok=True)
-    link = f"#model=many&target={LONG_NAMES[1]}&versus={LONG_NAMES[0]}&rule=zero"
-    with visit(
-        browser, several_site, viewport={"width": width, "height": height}, color_scheme=scheme
-    ) as page:
-        open_page(page, link)
-        for tab, ready in READY.items():
-            page.locator(f"#tab-{tab}").click()
-            expect(page.locator(ready).first).to_be_visible(timeout=EVALUATION_MS)
-            page.screenshot(path=ARTEFACTS / f"many-{tab}-{size}-{scheme}.png", full_page=True)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-        report = Axe().run(page)
-        assert report.violations_count == 0, report.generate_report()
+def test_the_page_fits_the_window_with_long_names_of_classes(several_page: Page) -> None:
+    open_page(several_page, f"#model=many&target={LONG_NAMES[1]}&versus={LONG_NAMES[0]}&rule=zero")
+    for tab, ready in READY.items():
+        several_page.locator(f"#tab-{tab}").click()
+        expect(several_page.locator(ready).first).to_be_visible(timeout=EVALUATION_MS)
+        expect_to_fit(several_page, f"many-{tab}", part=f"#panel-{tab}")
