@@ -4,7 +4,13 @@ const ATTEMPTS = 10;
 const KEY = "lrpserve-key";
 
 /** What went wrong, as a sentence for people. */
-export class ServiceError extends Error {}
+export class ServiceError extends Error {
+  /** @param {string} message @param {{loc: (string | number)[], msg: string}[]} [errors] what is wrong with which input */
+  constructor(message, errors = []) {
+    super(message);
+    this.errors = errors;
+  }
+}
 
 /** The service on whose page this is. */
 export class Service {
@@ -28,13 +34,13 @@ export class Service {
   }
 
   /**
-   * Send a picture.
-   * @param {string} path @param {Blob} picture @param {string} accept @param {AbortSignal} [signal]
+   * Send a picture, or JSON.
+   * @param {string} path @param {Blob | string} body @param {string} accept @param {AbortSignal} [signal]
    * @returns {Promise<Response>}
    */
-  post(path, picture, accept, signal) {
-    const headers = { Accept: accept, "Content-Type": "application/octet-stream" };
-    return this.#send(path, { method: "POST", body: picture, headers, signal });
+  post(path, body, accept, signal) {
+    const type = typeof body === "string" ? "application/json" : "application/octet-stream";
+    return this.#send(path, { method: "POST", body, headers: { Accept: accept, "Content-Type": type }, signal });
   }
 
   async #send(path, options) {
@@ -48,7 +54,7 @@ export class Service {
         this.onBusy(seconds);
         await pause(seconds, options.signal).finally(() => this.onBusy(null));
       } else {
-        throw new ServiceError(await sentence(response));
+        throw await errorOf(response);
       }
     }
   }
@@ -90,11 +96,12 @@ export class Latest {
   }
 }
 
-/** @param {Response} response @returns {Promise<string>} what is wrong and what to do */
-async function sentence(response) {
+/** @param {Response} response @returns {Promise<ServiceError>} what is wrong and what to do */
+async function errorOf(response) {
   const problem = await response.json().catch(() => ({}));
   const detail = problem.detail ?? `The service answered ${response.status} ${response.statusText}.`;
-  return response.status >= 500 && problem.instance ? `${detail} (request ${problem.instance})` : detail;
+  const traced = response.status >= 500 && problem.instance ? `${detail} (request ${problem.instance})` : detail;
+  return new ServiceError(traced, problem.errors);
 }
 
 /** @param {number} seconds @param {AbortSignal} [signal] */

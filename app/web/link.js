@@ -3,7 +3,7 @@
 import { parseRectangle } from "./cover.js";
 import { byId } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
-import { DEFAULTS } from "./state.js";
+import { DEFAULTS, fieldOf } from "./state.js";
 import { plain } from "./words.js";
 
 /** @typedef {{noun: string, knows: (value: any) => boolean, instead: string, wrong: string}} Check of one field */
@@ -29,15 +29,16 @@ function number(noun, minimum, maximum, instead) {
 }
 
 /**
- * @param {{rules: any[], model: any, models: string[], colormaps: any[]}} service what it has @param {string[]} tabs
+ * @param {{rules: any[], model: any, models: string[], colormaps: any[]}} service what it has
+ * @param {string[]} tabs @param {import("./state.js").State} defaults
  * @returns {Record<string, Check>} by field of the state; others are not checked
  */
-export function createChecks({ rules, model, models, colormaps }, tabs) {
+export function createChecks({ rules, model, models, colormaps }, tabs, defaults) {
   const names = rules.map(({ name }) => name);
   const classes = [...model.classes, ...model.classes.keys()].map(String); // numbers are taken as well
-  const usualRule = rules.find(({ name }) => name === DEFAULTS.rule)?.title;
-  const [, height, width] = model.input_size;
-  const size = { width, height };
+  const usualRule = rules.find(({ name }) => name === defaults.rule)?.title;
+  const [, height, width] = model.input_size ?? [];
+  const categorical = model.table?.features.filter(({ categories }) => categories) ?? [];
   const parameters = rules.flatMap((rule) => rule.parameters);
   return {
     model: among("model", models, `The default, ${model.name}, is used.`),
@@ -49,6 +50,8 @@ export function createChecks({ rules, model, models, colormaps }, tabs) {
     target: among("class", classes, "The predicted class is explained."),
     versus: among("class", classes, "No class is contrasted."),
     targets: among("class", classes, "It is left out of the comparison."),
+    unit: chosen("unit", "unit"),
+    baseline: chosen("baseline", "baseline"),
     start: chosen("start", "start"),
     fit: chosen("fit", "fit"),
     sign: chosen("sign", "sign"),
@@ -63,12 +66,18 @@ export function createChecks({ rules, model, models, colormaps }, tabs) {
     opacity: number("opacity", 0, 100, "The default is used."),
     cover: {
       noun: "cover",
-      knows: (text) => parseRectangle(text, size) !== null,
+      knows: (text) => parseRectangle(text, { width, height }) !== null,
       instead: "It is left out.",
       wrong: "is not left, top, width and height of a part of the picture, in pixels of the model",
     },
     fill: chosen("fill", "fill"),
     vmax: number("end of the scale", 0, Infinity, "The map has its own scale."),
+    ...Object.fromEntries(
+      categorical.map(({ name, categories }) => [
+        fieldOf(name),
+        among(name, categories, "The most frequent one is used."),
+      ]),
+    ),
     ...Object.fromEntries(
       parameters.map(({ name, minimum, maximum }) => [
         name,

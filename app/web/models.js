@@ -2,17 +2,26 @@
 
 /** @typedef {{model: any, rules: any[]}} About one model, as of GET /models/NAME and GET /rules */
 
+/** Kinds of models, as of GET /models: the page begins with the first that there is. */
+const KINDS = ["image", "text", "table"];
+
 export class Models {
   #service;
   #default;
   #about = new Map();
 
-  /** @param {import("./api.js").Service} service @param {any[]} entries as of GET /models; those for pictures are used */
+  /** @param {import("./api.js").Service} service @param {any[]} entries as of GET /models */
   constructor(service, entries) {
-    const usable = entries.filter(({ kind }) => kind === "image");
+    const defaults = KINDS.map((kind) => entries.find((entry) => entry.default && entry.kind === kind));
     this.#service = service;
-    this.#default = usable.find((entry) => entry.default)?.name;
-    this.names = usable.map(({ name }) => name);
+    this.#default = defaults.find(Boolean).name;
+    this.names = entries.map(({ name }) => name);
+    this.kinds = new Map(entries.map(({ name, kind }) => [name, kind]));
+  }
+
+  /** @param {string} name @returns {string} what it takes */
+  kind(name) {
+    return this.kinds.get(name);
   }
 
   /** @param {string} name @returns {string | null} as in the state: null for the default model */
@@ -22,8 +31,8 @@ export class Models {
 
   /** @param {string | null} name one of `names`, else the default model is described @returns {Promise<About>} */
   async describe(name) {
-    const known = this.names.includes(name) ? this.inState(name) : null;
-    const paths = known === null ? ["model", "rules"] : [`models/${encodeURIComponent(known)}`, `rules?model=${encodeURIComponent(known)}`];
+    const known = this.names.includes(name) ? name : this.#default;
+    const paths = [`models/${encodeURIComponent(known)}`, `rules?model=${encodeURIComponent(known)}`];
     if (!this.#about.has(known)) {
       const [model, rules] = await Promise.all(paths.map((path) => this.#service.read(path)));
       this.#about.set(known, { model, rules });

@@ -3,15 +3,15 @@
 import { byId } from "./dom.js";
 
 /**
- * @typedef {{file: File, name: string, image: CanvasImageSource | null, source: File, made: boolean, note: string | null}}
- *   Picture what is sent; its name; null where the browser cannot read it; what was chosen; whether `file` was
+ * @typedef {{body: File, name: string, image: CanvasImageSource | null, source: File, made: boolean, note: string | null}}
+ *   Picture what is sent; its name; null where the browser cannot read it; what was chosen; whether `body` was
  *   made by the page; what the page did to it
  */
 
 /** @param {File} file @param {boolean} made by the page @returns {Promise<Picture>} */
 export async function readPicture(file, made = false) {
   const image = await createImageBitmap(file).catch(() => null); // TIFF, or no picture: the service will say
-  return { file, name: file.name || "picture.png", image, source: file, made, note: null };
+  return { body: file, name: file.name || "picture.png", image, source: file, made, note: null };
 }
 
 /** @param {(files: File[], made?: boolean) => void} onFiles at least one; made by the page? @param {(message: string) => void} onTrouble */
@@ -32,6 +32,7 @@ export function watchSources(onFiles, onTrouble) {
 function watchDrops(take) {
   const curtain = byId("dropzone");
   document.addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return; // text may be dragged into its field
     event.preventDefault();
     curtain.hidden = false;
   });
@@ -39,11 +40,14 @@ function watchDrops(take) {
     if (!event.relatedTarget) curtain.hidden = true;
   });
   document.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
     event.preventDefault();
     curtain.hidden = true;
     take(event.dataTransfer?.files);
   });
 }
+
+const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
 
 async function photograph(onFile, onTrouble) {
   if (!navigator.mediaDevices) {

@@ -1,27 +1,30 @@
 // State -> the query parameters of a request, leaving out what the service would assume anyway.
 
-import { DEFAULTS } from "./state.js";
+import { DEFAULTS, applies } from "./state.js";
 
-const SHARED = ["model", "attention", "start", "fit", "sign", "normalize", "colormap", "interpolation"];
+const SHARED = ["model", "attention", "unit", "baseline", "start", "fit", "sign", "normalize", "colormap", "interpolation"];
 
 /** A change of one of these, or of a parameter of a rule, asks for a new explanation. */
 export const ASKED = [...SHARED, "rule", "target", "versus", "layers", "vmax"];
 /** A change of one of these, or of a parameter of a rule, asks for a new comparison. */
 export const COMPARED = [...SHARED, "layers", "vmax", "rules", "targets"];
 
-/** @param {import("./state.js").State} state @param {string[]} parameters those of the rule */
-export function explainQuery(state, parameters) {
+/** @param {string} kind of the model @param {import("./state.js").State} state @param {string[]} parameters those of the rule */
+export function explainQuery(kind, state, parameters) {
   const query = new URLSearchParams({ rule: state.rule });
   for (const name of ["target", "versus"]) if (state[name] !== null) query.set(name, state[name]);
-  return withStyle(query, state, parameters);
+  return withStyle(query, kind, state, parameters);
 }
 
-/** @param {string[]} rules @param {string[]} targets @param {string[]} parameters those of any of the rules */
-export function compareQuery(state, rules, targets, parameters) {
+/**
+ * @param {string} kind of the model @param {import("./state.js").State} state @param {string[]} rules
+ * @param {string[]} targets @param {string[]} parameters those of any of the rules
+ */
+export function compareQuery(kind, state, rules, targets, parameters) {
   const query = new URLSearchParams();
   for (const rule of rules) query.append("rule", rule);
   for (const target of targets) query.append("target", target);
-  return withStyle(query, state, parameters);
+  return withStyle(query, kind, state, parameters);
 }
 
 /** An evaluation is about a rule with its default parameters. @param {import("./state.js").State} state */
@@ -36,11 +39,11 @@ export function predictQuery(state) {
   return withChanged(new URLSearchParams({ fit: "stretch" }), state, ["model"]);
 }
 
-function withStyle(query, state, parameters) {
+function withStyle(query, kind, state, parameters) {
   for (const name of parameters) if (state[name] !== null) query.set(name, state[name]);
   for (const override of state.layers) query.append("layers", override);
-  withChanged(query, state, SHARED);
-  if (state.vmax !== null && state.normalize !== "minmax") query.set("vmax", state.vmax);
+  withChanged(query, state, SHARED.filter((name) => applies(kind, name)));
+  if (applies(kind, "vmax") && state.vmax !== null && state.normalize !== "minmax") query.set("vmax", state.vmax);
   return query;
 }
 

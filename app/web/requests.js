@@ -1,4 +1,4 @@
-// Requests about the picture on the page.
+// Requests about what is on the page: a picture, a text or a row of a table.
 
 import { requestFor } from "./code.js";
 import { compareQuery, explainQuery, predictQuery } from "./query.js";
@@ -7,8 +7,11 @@ import { SHOWN } from "./view-scores.js";
 
 const CELL_SIDE = 128; // of the small maps of layers, in pixels
 const AT_ONCE = 4; // requests for them: more may be refused by a busy service
+const SUFFIXES = { image: "", text: "/text", table: "/table" }; // of paths, by kind of model
 
-/** @typedef {{file: File, name: string, answer: any}} Shown the picture on the page, and its answer */
+/** @typedef {{body: Blob | string, name: string, title?: string}} Item what is explained: a picture's file or JSON, a name
+ *   for files, and for people where it differs */
+/** @typedef {Item & {answer: any}} Shown what is on the page, and its answer */
 
 export class Requests {
   /**
@@ -18,6 +21,7 @@ export class Requests {
   constructor(service, store, { model, rules }, picked) {
     this.service = service;
     this.store = store;
+    this.kind = model.kind;
     this.parameters = new Map(rules.map((rule) => [rule.name, settable([rule])]));
     this.picked = picked;
     /** Parameters that ask for the scores of all classes: those in view may be far down. */
@@ -26,20 +30,20 @@ export class Requests {
 
   /**
    * Ask for the explanation that the state describes.
-   * @param {{file: File}} picture @param {Record<string, any>} more parameters; null: the default @param {AbortSignal} signal
+   * @param {Item} item @param {Record<string, any>} more parameters; null: the default @param {AbortSignal} signal
    */
-  explain({ file }, more, signal) {
+  explain({ body }, more, signal) {
     const query = this.#explainQuery();
     for (const [name, value] of Object.entries(more)) {
       if (value === null) query.delete(name);
       else query.set(name, value);
     }
-    return this.#ask("explain", query, file, signal);
+    return this.#ask(`explain${SUFFIXES[this.kind]}`, query, body, signal);
   }
 
   /** @param {Shown} shown @param {AbortSignal} signal */
-  compare({ file, answer }, signal) {
-    return this.#ask("compare", this.#compareQuery(answer), file, signal);
+  compare({ body, answer }, signal) {
+    return this.#ask(`compare${SUFFIXES[this.kind]}`, this.#compareQuery(answer), body, signal);
   }
 
   /**
@@ -64,36 +68,36 @@ export class Requests {
   }
 
   /** @param {URLSearchParams} query @param {Shown} shown @param {AbortSignal} signal */
-  evaluate(query, { file }, signal) {
-    return this.#ask("evaluate", query, file, signal);
+  evaluate(query, { body }, signal) {
+    return this.#ask("evaluate", query, body, signal);
   }
 
   /** What is in view as a request, to be sent again from elsewhere. @param {Shown} shown @returns {import("./code.js").Request} */
   describe(shown) {
     const { state } = this.store;
     const query = state.tab === "compare" ? this.#compareQuery(shown.answer) : this.#explainQuery();
-    return requestFor(state, shown, query, this.service.hasKey);
+    return requestFor(state, shown, SUFFIXES[this.kind], query, this.service.hasKey);
   }
 
   /** What is in view, in another form. @param {Shown} shown @param {string} accept @returns {Promise<Blob>} */
   async fetchAs(shown, accept) {
     const { path, query } = this.describe(shown);
-    return (await this.service.post(`${path}?${query}`, shown.file, accept)).blob();
+    return (await this.service.post(`${path}?${query}`, shown.body, accept)).blob();
   }
 
-  async #ask(path, query, file, signal) {
-    return (await this.service.post(`${path}?${query}`, file, "application/json", signal)).json();
+  async #ask(path, query, body, signal) {
+    return (await this.service.post(`${path}?${query}`, body, "application/json", signal)).json();
   }
 
   #explainQuery() {
     const { state } = this.store;
-    return explainQuery(state, this.parameters.get(state.rule) ?? []);
+    return explainQuery(this.kind, state, this.parameters.get(state.rule) ?? []);
   }
 
   #compareQuery(answer) {
     const { state } = this.store;
     const { rules, targets } = this.picked(state, answer);
     const parameters = rules.flatMap((rule) => this.parameters.get(rule) ?? []);
-    return compareQuery(state, rules, targets, parameters);
+    return compareQuery(this.kind, state, rules, targets, parameters);
   }
 }

@@ -12,8 +12,8 @@ const MIB = 2 ** 20;
  * @returns {Promise<import("./picture.js").Picture>}
  */
 export async function withinLimits(picture, limits) {
-  const { file, image } = picture;
-  const isWithin = file.size <= limits.max_body_bytes && (!image || pixels(image) <= limits.max_pixels);
+  const { body, image } = picture;
+  const isWithin = body.size <= limits.max_body_bytes && (!image || pixels(image) <= limits.max_pixels);
   if (!image || isWithin) return picture; // what the browser cannot decode the service refuses itself
   const canvas = document.createElement("canvas");
   let share = Math.min(1, SIDE / Math.max(image.width, image.height), Math.sqrt(limits.max_pixels / pixels(image)));
@@ -45,11 +45,11 @@ const toJpeg = (canvas) => new Promise((resolve) => canvas.toBlob(resolve, "imag
 
 function scaledPicture(picture, canvas, blob) {
   const name = `${picture.name.replace(/\.\w+$/, "")}-${canvas.width}x${canvas.height}.jpg`;
-  return { ...picture, name, file: new File([blob], name, { type: blob.type }), image: canvas, made: true };
+  return { ...picture, name, body: new File([blob], name, { type: blob.type }), image: canvas, made: true };
 }
 
-function sentence({ name, file, image }, { width, height }, { max_body_bytes, max_pixels }) {
-  const had = `${image.width}×${image.height} pixels, ${amount(file.size / MIB)} MiB`;
+function sentence({ name, body, image }, { width, height }, { max_body_bytes, max_pixels }) {
+  const had = `${image.width}×${image.height} pixels, ${amount(body.size / MIB)} MiB`;
   const limits = `${amount(max_pixels / 1e6)} megapixels and ${amount(max_body_bytes / MIB)} MiB`;
   return `Scaled down in the browser to a JPEG of ${width}×${height} pixels: ${name} (${had}) is over the service’s limits of ${limits}.`;
 }

@@ -1,4 +1,4 @@
-// What is asked for. All of it but the picture itself lives in the address, so that a link shows the same.
+// What is asked for. All of it but a picture itself lives in the address, so that a link shows the same.
 
 const text = { read: (values) => values[0], write: (value) => [value] };
 const number = {
@@ -11,6 +11,9 @@ const list = { read: (values) => values, write: (value) => value };
 const FIELDS = {
   model: text,
   example: text,
+  text,
+  unit: text,
+  baseline: text,
   tab: text,
   rule: text,
   attention: text,
@@ -34,13 +37,17 @@ const FIELDS = {
 
 /**
  * What is not in the address. `null` leaves the choice to the service: its default model, parameter or start, the
- * predicted class, the map's own scale; no rules and targets to compare are the page's first few.
+ * predicted class, the map's own scale; no rules and targets to compare are the page's first few. The rule is in
+ * `RULES`.
  */
 export const DEFAULTS = Object.freeze({
   model: null,
   example: null,
+  text: null,
+  unit: "word",
+  baseline: "mean",
   tab: "map",
-  rule: "epsilon_plus_flat",
+  rule: null,
   attention: null,
   layers: [],
   target: null,
@@ -60,6 +67,29 @@ export const DEFAULTS = Object.freeze({
   targets: [],
 });
 
+/** The rule that a kind of model is explained with, where none is named. */
+const RULES = { image: "epsilon_plus_flat", text: "epsilon_plus_flat", table: "zero" };
+/** Fields that only some kinds of models have; others are for all. */
+const OF_KINDS = {
+  example: ["image"],
+  text: ["text"],
+  unit: ["text"],
+  baseline: ["table"],
+  fit: ["image"],
+  sign: ["image", "text"],
+  normalize: ["image", "text"],
+  vmax: ["image", "text"],
+  colormap: ["image", "text"],
+  interpolation: ["image"],
+  opacity: ["image"],
+  cover: ["image"],
+  fill: ["image"],
+  view: ["image"],
+};
+
+/** @param {string} kind of the model @param {string} name of a field */
+export const applies = (kind, name) => OF_KINDS[name]?.includes(kind) ?? true;
+
 /** What a new picture makes meaningless. */
 export const OF_PICTURE = Object.freeze({ target: null, versus: null, vmax: null, targets: [], cover: [] });
 /** What another model makes meaningless. */
@@ -74,17 +104,40 @@ export function settable(rules) {
   return [...new Set(names)].filter((name) => !DEPENDENT.has(name));
 }
 
+/** The field of a feature of a table; null in the state is its usual value. @param {string} feature its name */
+export const fieldOf = (feature) => `x.${feature}`;
+
 /** @typedef {typeof DEFAULTS & Record<string, number | null>} State with the parameters of rules */
 
 /** Converts the state to the fragment of an address and back. */
 export class Address {
   #fields;
 
-  /** @param {string[]} parameters names of rules' parameters */
-  constructor(parameters) {
-    this.#fields = { ...FIELDS, ...Object.fromEntries(parameters.map((name) => [name, number])) };
-    /** @type {State} what an address without fragment says */
-    this.defaults = { ...DEFAULTS, ...Object.fromEntries(parameters.map((name) => [name, null])) };
+  /** @param {import("./models.js").About} about the model that is asked, and its rules */
+  constructor({ model, rules }) {
+    const features = model.table?.features ?? [];
+    const more = [
+      ...settable(rules).map((name) => [name, number]),
+      ...features.map(({ name, categories }) => [fieldOf(name), categories ? text : number]),
+    ];
+    this.#fields = Object.fromEntries([
+      ...Object.entries(FIELDS).filter(([name]) => applies(model.kind, name)),
+      ...more,
+    ]);
+    const usual = { ...DEFAULTS, rule: RULES[model.kind] };
+    /** @type {State} what an address without fragment says; without what only other kinds of models have */
+    this.defaults = Object.fromEntries(Object.keys(this.#fields).map((name) => [name, usual[name] ?? null]));
+  }
+
+  /**
+   * The fragment that keeps of a state what this model has as well.
+   * @param {State} state @param {State} defaults of the model before
+   */
+  keep(state, defaults) {
+    const fields = Object.keys(this.defaults).filter((name) => name.startsWith("x."));
+    const own = { ...OF_MODEL, ...Object.fromEntries(fields.map((name) => [name, null])) };
+    if (state.rule === defaults.rule) own.rule = this.defaults.rule;
+    return this.write({ ...this.defaults, ...state, ...own });
   }
 
   /** The model that a link names: its rules have the parameters that the link may have. @param {string} hash */

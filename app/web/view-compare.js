@@ -1,7 +1,7 @@
-// Rules × classes as a grid, all on one scale.
+// Rules × classes as a grid; maps are all on one scale.
 
 import { createClassSearch } from "./class-search.js";
-import { byId, heatmapImage, make } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { SHOWN } from "./view-scores.js";
 import { describeCell, plain, putIn, signed } from "./words.js";
 
@@ -10,8 +10,9 @@ const SOME = 3;
 /**
  * @param {import("./state.js").Store} store @param {any[]} rules @param {string[]} classes
  * @param {(rule: string, target: string) => void} onCell
+ * @param {Pick<import("./page.js").Kind, "cells" | "scale">} kind of what is compared
  */
-export function createCompareView(store, rules, classes, onCell) {
+export function createCompareView(store, rules, classes, onCell, kind) {
   const titles = new Map(rules.map(({ name, title }) => [name, title]));
   const pickers = {
     rules: createPicker(byId("pick-rules"), (name) => titles.get(name), (rules) => store.set({ rules })),
@@ -38,7 +39,8 @@ export function createCompareView(store, rules, classes, onCell) {
     /** What is compared: what was picked, else the first few. @param {any} answer of the map */
     picked(state, answer) {
       const few = [...new Set([state.rule, ...titles.keys()])].slice(0, SOME);
-      const likely = answer.scores.slice(0, SHOWN).map(({ label }) => label);
+      const scored = answer.scores.length ? answer.scores : [answer.target]; // a value has no scores
+      const likely = scored.slice(0, SHOWN).map(({ label }) => label);
       const rules = state.rules.length ? state.rules : few;
       const targets = state.targets.length ? state.targets : likely.slice(0, SOME);
       for (const label of targets) added.add(label);
@@ -50,6 +52,7 @@ export function createCompareView(store, rules, classes, onCell) {
     /** @param {{explanations: any[]}} comparison rules outer, classes inner */
     show({ explanations }) {
       const columns = startsByTarget(explanations);
+      const drawn = kind.cells(explanations);
       const head = make(
         "tr",
         {},
@@ -61,21 +64,22 @@ export function createCompareView(store, rules, classes, onCell) {
       const rows = [...new Set(explanations.map(({ rule }) => rule.name))].map((name) => {
         const cells = explanations
           .filter(({ rule }) => rule.name === name)
-          .map((cell) => make("td", {}, cellButton(cell)));
+          .map((cell) => make("td", {}, cellButton(cell, drawn)));
         return make("tr", {}, make("th", { scope: "row" }, ...breakable(titles.get(name))), ...cells);
       });
       byId("grid").style.setProperty("--columns", columns.size);
       byId("grid").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
-      const { vmin, vmax } = explanations[0].heatmap;
+      const scale = kind.scale(explanations[0]);
       summary = putIn(columns);
-      byId("grid-scale").textContent =
-        `All on one scale, ${signed(vmin)} to ${signed(vmax)}. Choose one to look closer.`;
+      byId("grid-scale").textContent = scale
+        ? `All on one scale, ${signed(scale.vmin)} to ${signed(scale.vmax)}. Choose one to look closer.`
+        : "All on one scale. Choose one to look closer.";
     },
   };
 
-  function cellButton(answer) {
-    const image = heatmapImage(answer.heatmap, describeCell(answer, titles.get(answer.rule.name)));
-    const button = make("button", { type: "button", title: image.alt }, image);
+  function cellButton(answer, drawn) {
+    const text = describeCell(answer, titles.get(answer.rule.name));
+    const button = make("button", { type: "button", title: text }, drawn(answer, text));
     button.onclick = () => onCell(answer.rule.name, answer.target.label);
     return button;
   }

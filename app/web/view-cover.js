@@ -23,7 +23,7 @@ const DRAWING = "Drag over the picture, or use Space and the arrow keys on it.";
 export function createCoverView(store, predict, mean, { map, pictures, scores }, failed) {
   const asking = new Latest();
   let timer = null;
-  /** What is on the page: null while there is no answer. @type {{picture: any, answer: any, grid: any} | null} */
+  /** What is on the page: null while there is no answer. @type {{item: any, answer: any, grid: any} | null} */
   let shown = null;
   /** @type {Rectangle | null} the one that is being drawn */
   let draft = null;
@@ -137,7 +137,7 @@ export function createCoverView(store, predict, mean, { map, pictures, scores },
 
     /** Show the covers of the state. @param {NonNullable<typeof shown>} current what is on the page */
     show(current) {
-      if (current.picture !== shown?.picture) {
+      if (current.item !== shown?.item) {
         forget();
         draft = null;
       }

@@ -7,10 +7,12 @@ const FEW = 12; // columns, unless all are asked for
 
 /**
  * @param {any} model as of GET /model @param {(name: string) => string} titleOf a rule's title
- * @param {(shown: any, layers: string[], signal: AbortSignal, onAnswers: (count: number) => void) => Promise<any[]>} ask
+ * @param {string} parts what relevance is about, such as "pixels"
+ * @param {((shown: any, layers: string[], signal: AbortSignal, onAnswers: (count: number) => void) => Promise<any[]>) | null} ask
+ *   for maps of layers; null: there are none
  * @param {() => void} onEvery other layers are to be fetched
  */
-export function createLayersView({ layers, input_size, attention }, titleOf, ask, onEvery) {
+export function createLayersView({ layers, input_size, attention }, titleOf, parts, ask, onEvery) {
   const kinds = new Map(layers.map(({ name, kind }) => [name, kind]));
   const every = byId("every");
   const progress = byId("flow-progress");
@@ -20,7 +22,7 @@ export function createLayersView({ layers, input_size, attention }, titleOf, ask
     onEvery();
   };
 
-  /** Layers at which a rule does something, from the output to the pixels. @param {any} answer */
+  /** Layers at which a rule does something, from the output to the input. @param {any} answer */
   function names(answer) {
     const active = answer.rule.layers.filter(({ rule }) => rule !== "pass").reverse();
     return active.map(({ name }) => name);
@@ -42,19 +44,20 @@ export function createLayersView({ layers, input_size, attention }, titleOf, ask
   return {
     clear,
 
-    /** @param {any} shown the picture on the page, and its answer @param {AbortSignal} signal */
+    /** @param {any} shown what is on the page, and its answer @param {AbortSignal} signal */
     async fetch(shown, signal) {
       const all = names(shown.answer);
       every.hidden = all.length <= FEW;
       every.textContent = `All ${all.length} layers`;
       const asked = every.hidden || every.ariaPressed === "true" ? all : spread(all);
       progress.max = asked.length;
+      if (!ask) return asked.map((layer) => ({ ...shown.answer, layer }));
       progress.hidden = every.hidden;
       signal.addEventListener("abort", () => (progress.hidden = true));
       return ask(shown, asked, signal, (count) => (progress.value = count));
     },
 
-    /** @param {any[]} answers one a layer, from the output to the pixels */
+    /** @param {any[]} answers one a layer, from the output to the input */
     show(answers) {
       progress.hidden = true;
       const [{ relevance, target, versus }] = answers;
@@ -78,15 +81,15 @@ export function createLayersView({ layers, input_size, attention }, titleOf, ask
       );
       const cards = answers.map((answer, i) => {
         const { rule } = answer.rule.layers.find((layer) => layer.name === answer.layer);
-        const shape = shapeOf(answer, rule);
+        const shape = ask ? shapeOf(answer, rule) : "";
         const text = `Relevance at the input of ${answer.layer}${shape && ` (${shape})`}: in all ${signed(amounts[i + 1])}.`;
-        const where = i === answers.length - 1 ? "the pixels" : `input of ${answer.layer}`;
+        const where = i === answers.length - 1 ? `the ${parts}` : `input of ${answer.layer}`;
         return make(
           "li",
           {},
           amount(amounts[i + 1]),
           bar(amounts[i + 1]),
-          heatmapImage(answer.heatmap, text),
+          ...(ask ? [heatmapImage(answer.heatmap, text)] : []),
           name(where),
           words(`${kinds.get(answer.layer)}, ${titleOf(rule)}`),
           words(shape),

@@ -2,6 +2,7 @@
 
 import { byId } from "./dom.js";
 import { Frame, clearCanvas, drawMap, drawOverlay, drawPatches, drawPicture, outline, paint, veilOf } from "./draw.js";
+import { clearScale, markScale, positionOf, showScale } from "./legend.js";
 import { Probe } from "./probe.js";
 import { describeMap, percent, signed } from "./words.js";
 
@@ -56,15 +57,13 @@ export function createMapView(covering) {
   /** Write what the probe's pixel says. */
   function read() {
     const { cell } = probe;
-    const mark = byId("scale-mark");
-    mark.hidden = !cell;
     if (!cell) {
+      markScale(null);
       byId("readout").textContent = IDLE;
     } else {
       const value = shown.grid.at(cell.x, cell.y);
       const { vmin, vmax } = shown.answer.heatmap;
-      const position = ((shown.absolute ? Math.abs(value) : value) - vmin) / (vmax - vmin || 1);
-      mark.style.left = `${100 * Math.min(1, Math.max(0, position))}%`;
+      markScale(positionOf(value, shown.answer.heatmap, shown.absolute));
       const share = percent(Math.abs(value) / (Math.max(Math.abs(vmin), Math.abs(vmax)) || 1));
       byId("readout").textContent =
         `Pixel ${cell.x}, ${cell.y}: relevance ${signed(value)}, ${share} of the scale.`;
@@ -92,9 +91,7 @@ export function createMapView(covering) {
         clearCanvas(canvas);
         canvas.setAttribute("aria-label", "Nothing to show");
       }
-      for (const id of ["scale-low", "scale-middle", "scale-high"]) byId(id).textContent = "";
-      byId("scale-bar").style.background = "";
-      byId("scale-mark").hidden = true;
+      clearScale();
       byId("readout").textContent = IDLE;
     },
 
@@ -120,20 +117,8 @@ export function createMapView(covering) {
       byId("panel-relevance").setAttribute("aria-label", text);
       byId("panel-overlay").setAttribute("aria-label", `Over the picture: ${text}`);
       byId("panel-picture").setAttribute("aria-label", "The part of the picture that the model saw");
-      showScale(next);
+      showScale({ ...next, scale: answer.heatmap });
       read();
     },
   };
-}
-
-function showScale({ answer, colours, kind, absolute }) {
-  const { vmin, vmax } = answer.heatmap;
-  const [lower, upper] = answer.versus
-    ? [`for ${answer.versus.label}`, `for ${answer.target.label}`]
-    : ["against", "for"];
-  const used = absolute && kind === "diverging" ? colours.slice(colours.length >> 1) : colours;
-  byId("scale-bar").style.background = `linear-gradient(to right, ${used.join(", ")})`;
-  byId("scale-low").textContent = vmin < 0 ? `${signed(vmin)} ${lower}` : signed(vmin);
-  byId("scale-middle").textContent = vmin === -vmax ? "0" : "";
-  byId("scale-high").textContent = vmax > 0 && !absolute ? `${upper} ${signed(vmax)}` : signed(vmax);
 }

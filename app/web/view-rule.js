@@ -8,8 +8,8 @@ const STEPS = 1000;
 const GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho".split(" ");
 const CHOICES = ["attention", "fit", "sign", "normalize", "colormap", "start", "view"];
 
-/** @param {import("./state.js").Store} store @param {any[]} rules @param {any[]} colormaps */
-export function createRuleView(store, rules, colormaps) {
+/** @param {import("./state.js").Store} store @param {any[]} rules @param {any[]} colormaps @param {any} model */
+export function createRuleView(store, rules, colormaps, { output }) {
   byId("rule").replaceChildren(
     optionGroup("Composites: a rule for each kind of layer", "composite"),
     optionGroup("Single rules, on every layer", "rule"),
@@ -19,6 +19,7 @@ export function createRuleView(store, rules, colormaps) {
       make("option", { value: name, textContent: name, title: description }),
     ),
   );
+  byId("start-probability").hidden = output !== "classes"; // others have none
   byId("rule").onchange = ({ target }) => store.set({ rule: target.value });
   for (const name of CHOICES) {
     const alsoReset = name === "fit" ? { cover: [] } : {}; // covers are places in what the model saw
@@ -66,7 +67,7 @@ export function createRuleView(store, rules, colormaps) {
       if (rule && rule !== shown) showRule((shown = rule));
       for (const slider of sliders) slider.show(state);
       for (const name of CHOICES) byId(name).value = state[name] ?? "";
-      byId("start-automatic").textContent = `automatic: ${usualStart(state)}`;
+      byId("start-automatic").textContent = `automatic: ${usualStart(state, output)}`;
       byId("opacity").value = state.opacity;
       byId("smooth").checked = state.interpolation === "bicubic";
       byId("layers").value = state.layers.join("\n");
@@ -75,7 +76,8 @@ export function createRuleView(store, rules, colormaps) {
 }
 
 /** What the service puts in at the output where `start` is not given. @param {import("./state.js").State} state */
-function usualStart({ tab, versus }) {
+function usualStart({ tab, versus }, output) {
+  if (output === "value") return "the value";
   return tab === "compare" || versus !== null ? "the logits" : "±1";
 }
 

@@ -2,7 +2,7 @@
 // contrast with it.
 
 import { byId, make } from "./dom.js";
-import { percent, points } from "./words.js";
+import { percent, points, quantity } from "./words.js";
 
 /** So many of the most probable classes are shown; others are searched. */
 export const SHOWN = 10;
@@ -44,13 +44,14 @@ export function createScoresView(onTarget, onVersus) {
   return {
     clear() {
       build([]);
+      byId("value").textContent = "";
       this.cover(null);
     },
 
     /** Show how scores change, or no longer. @param {{label: string, probability: number}[] | null} covered */
     cover(covered) {
       byId("scores").classList.toggle("covered", covered !== null);
-      byId("scores-hint").hidden = covered !== null;
+      byId("scores-hint").hidden = covered !== null || !rows.length;
       byId("covered-hint").hidden = covered === null;
       rows.forEach((row, i) => {
         const before = scores[i].probability;
@@ -63,8 +64,9 @@ export function createScoresView(onTarget, onVersus) {
       });
     },
 
-    /** @param {{scores: {label: string, probability: number}[], target: object, versus: object | null}} answer */
-    show({ target, versus, ...answer }) {
+    /** @param {{scores: {label: string, probability: number}[], prediction: any, target: object, versus: object | null}} answer */
+    show({ target, versus, prediction, ...answer }) {
+      byId("value").textContent = "value" in prediction ? `${prediction.name}: ${quantity(prediction)}` : "";
       const asked = [target.label, versus?.label];
       scores = answer.scores.filter(({ label }, place) => place < SHOWN || asked.includes(label));
       const labels = scores.map(({ label }) => label);

@@ -23,9 +23,15 @@ export function createTakeView(request, fetchAs, failed) {
       }
     };
   }
-  byId("copy-curl").onclick = () => copy(asCurl(request()), `Copied. It reads ${request().name} from the current folder.`);
+  byId("copy-curl").onclick = () => copy(asCurl(request()), `Copied.${reads()}`);
   byId("copy-python").onclick = () =>
-    copy(asPython(request()), `Copied. It reads ${request().name} from the current folder, and needs httpx.`);
+    copy(asPython(request()), `Copied.${reads()} It needs httpx.`);
+
+  /** Which file a command reads. */
+  function reads() {
+    const { json, name } = request();
+    return json === null ? ` It reads ${name} from the current folder.` : "";
+  }
 
   async function copy(text, words) {
     byId("code").textContent = text;
@@ -48,11 +54,11 @@ export function createTakeView(request, fetchAs, failed) {
 
     /**
      * @param {boolean} single one explanation, not a comparison
-     * @param {import("./picture.js").Picture} picture which is offered if the page made it
+     * @param {import("./requests.js").Shown & {made?: boolean}} shown a picture is offered if the page made it
      */
-    show(single, { file, name, made }) {
+    show(single, { body, name, made = false }) {
       byId("save-picture").hidden = !made;
-      byId("save-picture").onclick = () => save(file, name);
+      byId("save-picture").onclick = () => save(body, name);
       byId("code").textContent = asCurl(request());
       byId("taken").textContent = "";
       byId("save-npy").disabled = !single;

@@ -10,7 +10,7 @@ import { hundredths, measures, notEvaluated, trust } from "./words.js";
  * @param {(query: URLSearchParams, shown: any, signal: AbortSignal) => Promise<any>} evaluate
  */
 export function createTrustView(store, titles, evaluate) {
-  let known = { picture: null, query: "", evaluated: null }; // the last evaluation: drawing does not change it
+  let known = { item: null, query: "", evaluated: null }; // the last evaluation: drawing does not change it
 
   function say(text) {
     byId("trust-status").textContent = text;
@@ -29,12 +29,12 @@ export function createTrustView(store, titles, evaluate) {
     /** @param {any} shown the picture on the page, and its answer @param {AbortSignal} signal */
     async fetch(shown, signal) {
       const query = evaluateQuery(store.state);
-      if (known.picture !== shown.picture || known.query !== String(query)) {
+      if (known.item !== shown.item || known.query !== String(query)) {
         clear();
         say("Removing the picture patch by patch, in several orders; this takes some seconds …");
         signal.addEventListener("abort", () => say(""));
         const evaluated = await evaluate(query, shown, signal);
-        known = { picture: shown.picture, query: String(query), evaluated };
+        known = { item: shown.item, query: String(query), evaluated };
       }
       return { evaluated: known.evaluated, answer: shown.answer };
     },

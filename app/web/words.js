@@ -31,34 +31,46 @@ export function points(difference) {
   return value > 0 ? `+${value}` : String(value).replace("-", "−");
 }
 
+/** A value that is predicted, with its unit. */
+export const quantity = ({ value, unit }) => (unit ? `${plain(value)} ${unit}` : plain(value));
+
 /** The question that an answer answers. */
-export function question({ target, versus }) {
+export function question({ prediction, target, versus }) {
+  if ("value" in prediction) return `Why ${quantity(prediction)}?`;
   return `Why ${target.label}${versus ? `, and not ${versus.label}` : ""}?`;
 }
 
 /** One sentence about what the network says. */
 export function standing({ prediction, target, scores }) {
+  if ("value" in prediction) return `The network predicts ${quantity(prediction)} (${prediction.name}).`;
   const said = `The network says ${prediction.label}, ${percent(prediction.probability)}`;
   if (target.index === prediction.index) return `${said}.`;
   const score = scores.find(({ index }) => index === target.index);
   return `${said}; ${target.label} got ${percent(score.probability)}.`;
 }
 
-/** Where the relevance went, in one sentence. */
-export function report({ relevance, target, versus }) {
+/** Where the relevance went, in one sentence. @param {any} answer @param {string} parts such as "pixels" */
+export function report({ relevance, target, versus }, parts) {
   const { start, sum, leak } = relevance;
   if (leak === null) {
     const put = versus ? `Nearly as much relevance was put in for ${target.label} as against ${versus.label}` : `The logit of ${target.label} is 0`;
-    return `${put}; ${signed(sum)} on balance reached the pixels.`;
+    return `${put}; ${signed(sum)} on balance reached the ${parts}.`;
   }
   const put = `${plain(start)} was put in at ${target.label}${versus ? ` (less ${versus.label})` : ""}`;
-  if (Math.abs(leak) < 0.0005) return `${put}; all of it reached the pixels.`;
-  const reached = `${put}; ${plain(sum)} reached the pixels`;
+  if (Math.abs(leak) < 0.0005) return `${put}; all of it reached the ${parts}.`;
+  const reached = `${put}; ${plain(sum)} reached the ${parts}`;
   if (leak < 0)
     return `${reached}: ${percent(-leak)} more, gained from biases and negative contributions on the way.`;
   return leak > 1
     ? `${reached}: biases and evidence of the other sign took more than all of it on the way.`
     : `${reached}: ${percent(leak)} leaked to biases, ε and zero denominators on the way.`;
+}
+
+/** What the bars of a row's features add up to, in one or two sentences. */
+export function reportOfRow({ prediction, relevance: { start, sum, bias, baseline } }) {
+  const unit = prediction.unit ? ` ${prediction.unit}` : "";
+  const added = `Features ${signed(sum)} and biases ${signed(bias)} add up to ${plain(start)}${"value" in prediction ? unit : " put in"}.`;
+  return baseline === undefined ? added : `${added} The row that it is compared with gets ${plain(baseline)}${unit}.`;
 }
 
 /** What was put in for the classes of a comparison. @param {Map<string, string>} starts by class */

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -23,6 +24,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import Server, encode, serving
 from fake_model import DESCRIPTION, FakeModel
+from fake_table_model import FakeTableModel
+from fake_text_model import FakeTextModel
 from nginx import PREFIX, nginx, passing_on, recipe
 from PIL import Image
 from playwright.sync_api import (
@@ -47,7 +50,7 @@ from app.settings import Settings
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "app" / "web"
 ARTEFACTS = ROOT / ".artefacts"
-MAX_PAGE_BYTES = 165_000
+MAX_PAGE_BYTES = 210_000
 SIZES = {"desktop": (1280, 800), "tablet": (800, 1000), "phone": (390, 844)}
 READY = {"map": "#zoom-in:enabled", "compare": "#grid img", "layers": "#flow img", "trust": "#curves svg"}
 """What is visible in a tab when it is complete."""
@@ -540,7 +543,7 @@ def test_rules_and_their_parameters_come_from_the_service(failing_page: Page) ->
         words = {"formula": "δ", "when": "Never.", "source": "A test."}
         route.fulfill(json=[*route.fetch().json(), {**rule, **words}])
 
-    failing_page.route("**/rules", add)
+    failing_page.route("**/rules?*", add)
     open_page(failing_page)
     with failing_page.expect_request(re.compile("/explain.*rule=made_up")) as plain:
         failing_page.get_by_label("Rule", exact=True).select_option(label="LRP-δ")
@@ -2081,3 +2084,255 @@ def test_the_page_fits_the_window_with_long_names_of_classes(several_page: Page)
         several_page.locator(f"#tab-{tab}").click()
         expect(several_page.locator(ready).first).to_be_visible(timeout=EVALUATION_MS)
         expect_to_fit(several_page, f"many-{tab}", part=f"#panel-{tab}")
+
+
+# Texts and tables
+
+
+@pytest.fixture(scope="module")
+def kinds_site() -> Iterator[str]:
+    """The URL of a service with a model of each kind of input; pictures have the default one."""
+    settings = Settings()
+    with serving(settings, create_app(settings, (FakeModel(), FakeTextModel(), FakeTableModel()))) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture(scope="module")
+def shared_kinds_page(browser: Browser, kinds_site: str) -> Iterator[Page]:
+    with opened(browser, kinds_site) as page:
+        yield page
+
+
+@pytest.fixture
+def kinds_page(shared_kinds_page: Page, kinds_site: str) -> Iterator[Page]:
+    with borrowed(shared_kinds_page, kinds_site, failures=True) as page:
+        yield page
+
+
+def open_text(page: Page, text: str, more: str = "") -> None:
+    page.goto(f"/#model=words&text={quote(text)}{more}")
+    expect(page.locator("#answer")).to_contain_text("%")
+
+
+def number_in(text: str) -> float:
+    """Return the first number with a sign, as the page writes it, or 0."""
+    found = re.search(r"[+−]([\d.]+)", text)
+    return 0.0 if found is None else float(found[0].replace("−", "-"))
+
+
+def test_the_chosen_model_decides_what_is_asked_for(kinds_page: Page) -> None:
+    open_page(kinds_page, "#rule=gamma&gamma=2&tab=trust")
+    choice, inputs = model_choice(kinds_page), {"quadrants": "Picture", "words": "Text", "climate": "Row"}
+    answers = {"words": "The network says positive", "climate": "The network predicts", "quadrants": "%"}
+    for name in ("words", "climate", "quadrants"):
+        choice.select_option(name)
+        expect(kinds_page.locator("#answer")).to_contain_text(answers[name])
+        for kind, heading in inputs.items():
+            expect(kinds_page.get_by_role("region", name=heading, exact=True)).to_be_visible(
+                visible=kind == name
+            )
+        expect(kinds_page.get_by_role("tab", name="Trust")).to_be_visible(visible=name == "quadrants")
+        expect(kinds_page.locator("#link-problems li")).to_have_count(0)
+        expect(kinds_page).to_have_url(re.compile("rule=gamma.*gamma=2"))  # a chosen rule stays
+    expect(kinds_page).to_have_url(re.compile("example=automobile"))
+
+
+def test_a_service_without_a_model_for_pictures_has_its_page(browser: Browser) -> None:
+    settings = Settings()
+    with (
+        serving(settings, create_app(settings, FakeTableModel())) as server,
+        visit(browser, f"http://127.0.0.1:{server.port}") as page,
+    ):
+        page.goto("/")
+        expect_question(page, "Why 11 °C?")  # 12 − 1: the mean row, but inland
+        expect(page.locator("#model")).to_have_text("climate")
+        expect(page.locator("#rule")).to_have_value("zero")
+
+
+def test_words_have_the_relevance_and_the_colours_of_the_service(kinds_page: Page, kinds_site: str) -> None:
+    text = "\U0001f600 a  good\nfilm"  # the first character has two units in JavaScript
+    open_text(kinds_page, text, "&rule=zero&target=positive")
+    answer = httpx.post(
+        f"{kinds_site}/explain/text", params={"rule": "zero", "target": "positive"}, json={"text": text}
+    ).json()
+    words = kinds_page.locator("#words mark")
+    expect(words).to_have_count(4)
+    shown = words.evaluate_all("marks => marks.map((mark) => mark.firstChild.data)")
+    assert shown == ["\U0001f600", "a", "good", "film"] == [token["text"] for token in answer["tokens"]]
+    unseen = kinds_page.locator("#words .unseen").all_inner_texts()
+    for place, token in enumerate(answer["tokens"]):
+        words.nth(place).hover()
+        readout = kinds_page.locator("#word").inner_text()
+        assert ("does not know it" in readout) == (place == 0)
+        assert readout.startswith(f"“{token['text']}”: relevance ")
+        assert number_in(readout) == pytest.approx(token["relevance"], rel=0.005)
+        assert number_in(unseen[place]) == pytest.approx(token["relevance"], rel=0.005)
+    expect(words.first).to_have_class("unknown")
+    expect(words.nth(2)).to_have_css("background-color", "rgb(103, 0, 31)")  # the largest has the last colour
+    assert number_in(kinds_page.locator("#scale-high").inner_text()) == pytest.approx(
+        answer["scale"]["vmax"], rel=0.005
+    )
+    between = kinds_page.locator("#words").evaluate(
+        "words => [...words.childNodes].filter(({ nodeType }) => nodeType === 3).map(({ data }) => data)"
+    )
+    assert between == [" ", "  ", "\n"]
+
+
+def test_a_text_is_explained_while_it_is_written(kinds_page: Page) -> None:
+    open_text(kinds_page, "a film")
+    held: list[Route] = []
+    sent: list[str] = []
+    kinds_page.route("**/explain/text?*", lambda route: held.append(route))
+    kinds_page.on("request", lambda request: sent.extend(filter(None, [request.post_data])))
+    field = kinds_page.get_by_role("textbox", name="Text", exact=True)
+    with kinds_page.expect_request("**/explain/text?*"):
+        field.press_sequentially(" good")
+    assert [json.loads(body)["text"] for body in sent] == ["a film good"]  # not one for each letter
+    with kinds_page.expect_event("requestfailed"):  # the answer about the older text is not waited for
+        field.fill("not bad")
+    expect(kinds_page).to_have_url(re.compile("text=not[+]bad"))
+    with kinds_page.expect_event("requestfinished"):
+        kinds_page.wait_for_function("1")
+        held[-1].continue_()
+    expect(kinds_page.locator("#words mark")).to_have_count(2)
+    expect(field).to_be_focused()
+    kinds_page.unroute("**/explain/text?*")
+    kinds_page.get_by_role("button", name="a long sentence").click()
+    expect(kinds_page.locator("#warnings")).to_contain_text("the text has more tokens than the model takes")
+    assert len(field.input_value()) > 100
+    expect(kinds_page.locator("#words")).to_contain_text("than any of the speeches")
+
+
+def test_words_are_read_with_the_keyboard_and_classes_are_asked_about(kinds_page: Page) -> None:
+    open_text(kinds_page, "good film not bad")
+    kinds_page.locator("#skip").focus()
+    kinds_page.keyboard.press("Enter")
+    tab_to(kinds_page, "#words mark")
+    kinds_page.keyboard.press("ArrowRight")
+    expect(kinds_page.locator("#word")).to_contain_text("“film”: relevance")
+    expect(kinds_page.locator("#scale-mark")).to_be_visible()
+    with kinds_page.expect_request(re.compile("/explain/text.*target=negative")):
+        kinds_page.locator("#scores .score", has_text="negative").click()
+    expect_question(kinds_page, "Why negative?")
+    kinds_page.get_by_role("button", name="and not positive").click()
+    expect_question(kinds_page, "Why negative, and not positive?")
+    expect(kinds_page.locator("#scale-high")).to_contain_text("for negative")
+    with kinds_page.expect_request(re.compile("/explain/text.*unit=token")):
+        kinds_page.get_by_label("Relevance of", exact=True).select_option("token")
+    with kinds_page.expect_request(re.compile("/explain/text.*start=probability")):
+        kinds_page.get_by_label("Put in").select_option("probability")
+    kinds_page.get_by_role("tab", name="Layers").click()
+    expect(kinds_page.locator("#flow li")).to_have_text(
+        [re.compile("output"), re.compile("input of vote"), re.compile("the words")]
+    )
+
+
+def test_rules_are_compared_on_a_text_and_on_a_row(kinds_page: Page) -> None:
+    open_text(kinds_page, "good film", "&tab=compare&rules=zero&rules=epsilon")
+    expect(kinds_page.locator("#grid .words")).to_have_count(4)
+    expect(kinds_page.locator("#grid .words").first).to_contain_text("good film")
+    kinds_page.locator("#grid button").last.click()
+    expect(kinds_page.get_by_role("tab", name="Words")).to_have_attribute("aria-selected", "true")
+    expect(kinds_page).to_have_url(re.compile("rule=epsilon.*target=negative"))
+    kinds_page.goto("/#model=climate&x.Height=900&tab=compare&rules=zero")
+    expect(kinds_page.locator("#grid .small-bars .track")).to_have_count(4)  # three features and the biases
+    expect(kinds_page.locator("#grid-scale")).to_contain_text("All on one scale.")
+
+
+def test_a_row_is_changed_and_its_bars_follow(kinds_page: Page, kinds_site: str) -> None:
+    kinds_page.goto("/#model=climate&x.Place=coast")
+    expect_question(kinds_page, "Why 13 °C?")
+    slider = kinds_page.get_by_role("slider", name="Height (m)")
+    with kinds_page.expect_request("**/explain/table?*") as sent:
+        slider.fill("1000")
+    assert json.loads(sent.value.post_data or "")["features"]["Height"] == 1000
+    field = kinds_page.get_by_role("textbox", name="Distance (km)")
+    field.fill("350")
+    field.press("Enter")
+    expect(kinds_page.locator(".outside").nth(1)).to_have_text("outside the training data, 0 to 300")
+    kinds_page.get_by_label("Place").select_option("inland")
+    kinds_page.get_by_label("Compared with").select_option("zero")
+    expect(kinds_page).to_have_url(re.compile("baseline=zero.*x.Height=1000&x.Distance=350&x.Place=inland"))
+    row = {"Height": 1000, "Distance": 350, "Place": "inland"}
+    answer = httpx.post(
+        f"{kinds_site}/explain/table", params={"baseline": "zero"}, json={"features": row}
+    ).json()
+    expect_question(kinds_page, f"Why −{-answer['prediction']['value']:.3g} °C?")
+    numbers = [answer["relevance"]["bias"], *(one["relevance"] for one in answer["features"])]
+    expect(kinds_page.locator("#bars li").first).to_contain_text("Height 1000 m")
+    expect(kinds_page.locator("#bars li").nth(1)).to_contain_text("350 km, outside the training data")
+    shown = [number_in(text) for text in kinds_page.locator("#bars .number").all_inner_texts()]
+    assert shown == pytest.approx([*numbers[1:], numbers[0]], rel=0.005)
+    widths = kinds_page.locator("#bars .fill").evaluate_all(
+        "bars => bars.map((bar) => parseFloat(bar.style.width))"
+    )
+    assert widths == pytest.approx([50 * abs(n) / max(map(abs, shown)) for n in shown], rel=0.01)
+    expect(kinds_page.locator("#bars .against")).to_have_count(sum(number < 0 for number in numbers))
+    link = kinds_page.url
+    kinds_page.get_by_role("button", name="Back to the usual row").click()
+    expect(field).to_have_value("50")
+    kinds_page.goto(link)
+    expect(field).to_have_value("350")
+    expect_question(kinds_page, f"Why −{-answer['prediction']['value']:.3g} °C?")
+
+
+def test_errors_about_features_are_at_their_fields(kinds_page: Page) -> None:
+    kinds_page.goto("/#model=climate")
+    expect_question(kinds_page, "Why 11 °C?")
+    height, distance = (kinds_page.get_by_role("textbox", name=name) for name in ("Height", "Distance"))
+    distance.fill("")
+    distance.press("Enter")
+    expect(kinds_page.locator("#bars li").nth(1)).to_contain_text("missing")
+    height.fill("high")
+    height.press("Enter")
+    expect_question(kinds_page, "No explanation of this row")
+    expect(height).to_have_attribute("aria-invalid", "true")
+    expect(height).to_have_accessible_description(re.compile("a number in m"))
+    expect(distance).to_have_attribute("aria-invalid", "false")
+    expect(kinds_page.locator("#error")).to_be_hidden()
+    expect(kinds_page.locator("#bars li")).to_have_count(0)
+    height.fill("400")
+    height.press("Enter")
+    expect_question(kinds_page, "Why 11 °C?")
+    expect(height).to_have_attribute("aria-invalid", "false")
+
+
+@pytest.mark.parametrize(
+    ("link", "body"),
+    [
+        ("#model=words&text=it's+%22good%22&target=positive", {"text": 'it\'s "good"'}),
+        ("#model=climate&x.Height=700&x.Distance=", {"Height": 700, "Distance": None, "Place": "inland"}),
+    ],
+)
+def test_copied_commands_send_a_text_or_a_row(
+    kinds_page: Page, tmp_path: Path, link: str, body: dict[str, Any]
+) -> None:
+    with kinds_page.expect_request("**/explain/*") as sent:
+        kinds_page.goto(f"/{link}")
+    assert json.loads(sent.value.post_data or "") in (body, {"features": body})
+    expect(kinds_page.locator("#code")).to_contain_text("curl")
+    copied = {}
+    for name in ("curl", "Python"):
+        kinds_page.get_by_role("button", name=name, exact=True).click()
+        expect(kinds_page.locator("#code")).to_contain_text({"curl": "curl", "Python": "import httpx"}[name])
+        copied[name] = kinds_page.locator("#code").inner_text()
+    subprocess.run(["sh", "-c", copied["curl"]], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    program = [sys.executable, "-c", copied["Python"]]
+    printed = subprocess.run(program, check=True, timeout=60, capture_output=True, text=True).stdout
+    with Image.open(next(tmp_path.glob("*.png"))) as picture:
+        report = json.loads(picture.info["lrp"])
+    assert printed.split() == [report["target"]["label"], str(report["relevance"]["sum"])]
+
+
+def test_the_page_of_a_text_and_of_a_row_fits_the_window(kinds_page: Page) -> None:
+    open_text(kinds_page, "not bad at all, a good film " + "x" * 200)
+    expect_to_fit(kinds_page, "text")
+    kinds_page.goto("/#model=words&text=good+film&tab=compare")
+    expect(kinds_page.locator("#grid .words").first).to_be_visible()
+    expect_to_fit(kinds_page, "text-compare", part="#panel-compare")
+    kinds_page.goto("/#model=climate&x.Height=2000&x.Distance=far")
+    expect(kinds_page.locator(".wrong").nth(1)).not_to_have_text("")
+    expect_to_fit(kinds_page, "table-wrong", part=".input:not(.off)")
+    kinds_page.goto("/#model=climate&x.Height=2000")
+    expect(kinds_page.locator("#bars li")).to_have_count(4)
+    expect_to_fit(kinds_page, "table")
