@@ -12,7 +12,7 @@ PEERS := afternoon litserve torchserve bentoml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-networks check fix soak audit train bench bench-networks bench-service docs concrete image container-test clean
+.PHONY: help serve test coverage test-networks check fix soak audit train bench bench-networks bench-service docs concrete image container-test clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,10 @@ serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
 	@$(BIN)/lrpserve serve --host $(HOST) --port $(PORT)
 
 test: $(VENV)/test.stamp $(VENV)/kserve/stamp $(VENV)/openapi-client/stamp  ## Run all tests
-	$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+coverage: override PYTEST_ARGS += --cov
+coverage: test  ## Run all tests more slowly, and list the lines and branches of the service that none reaches
 
 test-networks: $(VENV)/test.stamp  ## Try every network of torchvision (an hour or more on two cores); PYTEST_ARGS='-k resnet'
 	$(BIN)/python -m pytest -m networks -s tests/networks $(PYTEST_ARGS)
