@@ -20,6 +20,7 @@ from gate import LIMIT_S
 
 HERE = Path(__file__).parent
 PNG = {"Content-Type": "image/png"}
+SETTINGS = {"LRP_PORT": "0", "LRP_PICTURE_PROCESSES": "1"}
 FOR_EVER_S = "600"
 END_S = 15
 """More than the second and `CLOSING_S` that are allowed, for machines that are busy."""
@@ -38,7 +39,7 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
             cwd=HERE.parent,
-            env={**os.environ, "PYTHONPATH": str(HERE.parent), "LRP_PORT": "0", **settings},
+            env={**os.environ, "PYTHONPATH": str(HERE.parent), **SETTINGS, **settings},
         )
         self.log: list[str] = []
         addresses: Queue[str] = Queue()
@@ -90,7 +91,7 @@ class Process:
 
     def until_waiting(self, count: int) -> None:
         self.until(
-            lambda: f'lrpserve_queue_depth{{model="minivgg-cifar10"}} {count}.0' in self.get("/metrics").text
+            lambda: f'lrpserve_queue_depth{{model="quadrants"}} {count}.0' in self.get("/metrics").text
         )
 
     def refuses_connections(self) -> bool:
@@ -251,7 +252,7 @@ def test_row_29_a_model_that_cannot_warm_up_ends_the_process_with_a_code() -> No
         timeout=LIMIT_S,
         check=False,
         cwd=HERE.parent,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent), "LRP_PORT": "0"},
+        env={**os.environ, "PYTHONPATH": str(HERE.parent), **SETTINGS},
     )
     assert process.returncode == 1
     assert "the model's thread died" in process.stderr
