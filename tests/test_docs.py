@@ -12,6 +12,7 @@ The first word of a fence is its language. The second tells the tests what to do
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import signal
@@ -21,6 +22,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -151,8 +153,9 @@ def terminal(folder: Path, address: str, cat_jpeg: bytes) -> Iterator[Terminal]:
     try:
         yield opened
     finally:
-        for process in opened.serving:
+        for process in opened.serving:  # all at once: each is unready for a second before it closes
             os.killpg(process.pid, signal.SIGTERM)
+        for process in opened.serving:
             process.communicate(timeout=60)
 
 
@@ -229,6 +232,7 @@ def test_what_cannot_be_run_here_names_what_there_is(command: str) -> None:
     CHECKS[Path(program).name](words)
 
 
+@cache
 def attempt(*command: str) -> str:
     done = subprocess.run(
         command,
@@ -292,7 +296,14 @@ def check_pip(words: list[str]) -> None:
 
 
 def check_python(words: list[str]) -> None:
-    attempt(sys.executable, *words, "--help")
+    option, module, *rest = words
+    assert option == "-m"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, module, raising=False)
+        patch.setattr(sys, "argv", [module, *rest, "--help"])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(module, run_name="__main__")  # torch, which it imports, is imported already
+    assert ended.value.code == 0
 
 
 CHECKS = {
