@@ -26,7 +26,7 @@ from app.telemetry.logs import configure
 log = logging.getLogger(__name__)
 
 OF_PICTURES = ("predict", "explain")
-"""Commands of `app.command_line.pictures`."""
+"""Commands of `app.command_line.explain`."""
 
 
 class Commands(TyperGroup):
@@ -44,7 +44,7 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command by name."""
         if cmd_name in OF_PICTURES and cmd_name not in self.commands:
-            from app.command_line.pictures import commands
+            from app.command_line.explain import commands
 
             self.commands.update(commands())
         return super().get_command(ctx, cmd_name)

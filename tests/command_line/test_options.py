@@ -10,7 +10,7 @@ from typer.core import TyperArgument, TyperOption
 from typer.testing import CliRunner
 
 from app.command_line.options import Difference, read, with_options
-from app.command_line.pictures import commands, with_assignments
+from app.command_line.explain import commands, with_assignments
 from app.errors import DataError, InvalidParameterError
 from app.modalities.drawing.style import Sign
 
