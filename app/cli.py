@@ -25,12 +25,12 @@ from app.telemetry.logs import configure
 
 log = logging.getLogger(__name__)
 
-OF_PICTURES = ("predict", "explain")
+OF_INPUTS = ("predict", "explain")
 """Commands of `app.command_line.explain`."""
 
 
 class Commands(TyperGroup):
-    """The commands, of which those for pictures are imported where they are used.
+    """The commands, of which those that take inputs are imported where they are used.
 
     Their options are made from the parameters of HTTP. To import these takes as long as everything else that
     ``serve`` does before it starts the model's process.
@@ -39,11 +39,11 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands, in the order of ``--help``."""
         serve, *others = super().list_commands(ctx)
-        return [serve, *OF_PICTURES, *(name for name in others if name not in OF_PICTURES)]
+        return [serve, *OF_INPUTS, *(name for name in others if name not in OF_INPUTS)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command by name."""
-        if cmd_name in OF_PICTURES and cmd_name not in self.commands:
+        if cmd_name in OF_INPUTS and cmd_name not in self.commands:
             from app.command_line.explain import commands
 
             self.commands.update(commands())
@@ -58,7 +58,7 @@ def _print_version(wanted: bool) -> None:
 
 cli = typer.Typer(
     cls=Commands,
-    help="Class scores and relevance heatmaps for pictures. Every setting is also an LRP_* variable.",
+    help="Predictions for pictures, texts and tables, and the relevance of each part. Every setting is also an LRP_* variable.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -214,7 +214,7 @@ def evaluate(
 
         chosen = pictures_of(pictures, split, count)
         options = EvaluateOptions(rules=tuple(rule or ()), patch=patch, input=ImageOptions())
-        with closing(local_pipeline(settings)) as pipeline:
+        with closing(local_pipeline(settings, "image")) as pipeline:
             evaluate_explanations(pipeline, chosen, options, output, as_json=as_json)
         return
     from app.models.checkpoint import load_image

@@ -1,92 +1,93 @@
-"""The commands ``predict`` and ``explain``: what ``POST /predict`` and ``POST /explain`` do, without a server."""
+"""The commands ``predict`` and ``explain``: what ``/predict`` and ``/explain`` do for each kind of input."""
 
 import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from app.api.parameters import ExplainParameters, PredictParameters
-from app.api.rule_parameters import with_rule_parameters
 from app.command_line.console import option_name
 from app.command_line.for_each import for_each
-from app.command_line.inputs import Input, find
-from app.command_line.options import Difference, Values, read, with_options
-from app.command_line.outputs import format_of, outputs, write
+from app.command_line.kind import Item, Sources
+from app.command_line.kinds import KINDS, kind_of
+from app.command_line.options import Values, with_options
+from app.command_line.outputs import form_of
 from app.command_line.pipeline import local_pipeline
 from app.command_line.settings import Device, OneModel, settings_of_one
+from app.command_line.writers import said, writer_of
 from app.errors import DataError
 from app.lrp.composites import rule_parameters
-from app.modalities.image.drawing.style import View
-from app.serving import representations
-from app.serving.answers import AnyExplanation, RenderedExplanation
-from app.serving.representations import Format, Representation
+from app.serving.rendering import identity
 from app.serving.timings import Timings
 
-OF_PREDICT = {"top_k": Difference(default="3", description="So many classes, the most probable first.")}
-OF_EXPLAIN = {
-    "view": Difference(default=View.SIDE_BY_SIDE),
-    "format": Difference(
-        description="The heatmap, its values as a NumPy array, or the whole answer in JSON; default the suffix "
-        "of `--output`, else `png`."
-    ),
-}
-"""Differences between the options and the parameters of the endpoint."""
-
 Paths = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="PATH", help="Pictures, folders of them, globs; - is standard input.", show_default=False
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Folders with all folders in them.")]
+Texts = Annotated[list[str] | None, typer.Option("--text", help="A text, repeatable; - is standard input.")]
+TableFile = Annotated[
+    str | None,
+    typer.Option(
+        "--table", metavar="FILE", help="CSV with the names of features in its first line, - as above."
+    ),
+]
 
 
 def commands() -> dict[str, TyperCommand]:
     """Return the commands by name."""
-    pictures = typer.Typer(rich_markup_mode="markdown")
-    pictures.command()(with_options(predict, PredictParameters, OF_PREDICT))
-    pictures.command()(with_options(explain, with_rule_parameters(ExplainParameters), OF_EXPLAIN))
-    group = get_command(pictures)
+    made = typer.Typer(rich_markup_mode="markdown")
+    made.command()(with_options(predict, [kind.predict for kind in KINDS]))
+    made.command()(with_options(explain, [kind.explain for kind in KINDS]))
+    group = get_command(made)
     assert isinstance(group, TyperGroup)
     return {name: command for name, command in group.commands.items() if isinstance(command, TyperCommand)}
 
 
 def predict(
     given: Values,
-    paths: Paths,
+    paths: Paths = None,
+    text: Texts = None,
+    table: TableFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     recursive: Recursive = False,
     device: Device = None,
     model: OneModel = None,
 ) -> None:
-    """Class scores without a server: lrpserve predict cat.jpg."""
-    parameters = read(PredictParameters, given, OF_PREDICT)
-    inputs = find(paths, recursive=recursive)
+    """Class scores, or values, without a server: lrpserve predict cat.jpg, or --text "a gorgeous film"."""
+    sources = Sources(tuple(paths or ()), recursive, tuple(text or ()), table)
+    kind = kind_of(sources)
+    parameters = kind.predict.read(given)
+    inputs = kind.find(sources)
 
-    def predicted(picture: Input) -> None:
-        work = pipeline.predict(picture.read(), parameters.input_options(), parameters.top_k, Timings())
+    def predicted(item: Item) -> None:
+        work = pipeline.predict(item.read(), parameters.input_options(), parameters.top_k, Timings())
         answer = asyncio.run(work)
-        scores = ", ".join(f"{score.label} {score.probability:.1%}" for score in answer.scores)
-        line = json.dumps({"file": str(picture), **answer.model_dump(mode="json")})
-        typer.echo(line if as_json else f"{picture}: {scores}")
+        line = json.dumps({**item.names, **answer.model_dump(mode="json")})
+        typer.echo(line if as_json else f"{item}: {said(*(answer.scores or [answer.prediction]))}")
 
-    with closing(local_pipeline(settings_of_one(model, device=device))) as pipeline:
-        for_each(inputs, predicted)
+    with closing(local_pipeline(settings_of_one(model, device=device), kind.kind)) as pipeline:
+        for_each(inputs, kind.items, predicted)
 
 
 def explain(
     given: Values,
-    paths: Paths,
+    paths: Paths = None,
+    text: Texts = None,
+    table: TableFile = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="File for one picture, folder for several, - standard output."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File for one input, folder for several, - standard output. JSON and CSV of rows are one file.",
+        ),
     ] = None,
     recursive: Recursive = False,
     parameter: Annotated[
@@ -96,24 +97,22 @@ def explain(
     device: Device = None,
     model: OneModel = None,
 ) -> None:
-    """Heatmaps without a server: lrpserve explain cat.jpg --rule gamma -o heatmap.png."""
-    given = with_assignments(given, parameter or ())
-    asked = read(with_rule_parameters(ExplainParameters), given, OF_EXPLAIN)
+    """Relevance without a server: lrpserve explain cat.jpg -o map.png, or --text "a witty film"."""
+    sources = Sources(tuple(paths or ()), recursive, tuple(text or ()), table)
+    kind = kind_of(sources)
+    asked = kind.explain.read(with_assignments(given, parameter or ()))
     options = asked.options()
-    form = Format(asked.format) if asked.format else format_of(output)
-    inputs = find(paths, recursive=recursive)
-    places = outputs(inputs.pictures, output, form)
-    representation = partial(_represented, form=form, values=asked.values)
+    form = asked.form or form_of(output, kind.forms, kind.items)
+    inputs = kind.find(sources)
+    writer = writer_of(kind, inputs.items, output, form, values=asked.values)
 
-    def explained(picture: Input) -> None:
-        work = pipeline.explain(picture.read(), options, Timings(), representation)
-        report, content = asyncio.run(work)
-        write(places[picture], content.body, form)
-        _report(picture, report, places[picture])
+    def explained(item: Item) -> None:
+        work = pipeline.explain(item.read(), options, Timings(), identity)
+        writer.take(item, asyncio.run(work))
 
-    with closing(local_pipeline(settings_of_one(model, device=device))) as pipeline:
-        pipeline.check(options)  # errors that concern every picture are reported once
-        for_each(inputs, explained)
+    with closing(local_pipeline(settings_of_one(model, device=device), kind.kind)) as pipeline:
+        pipeline.check(options)  # errors that concern every input are reported once
+        for_each(inputs, kind.items, explained, writer.finish)
 
 
 def with_assignments(given: Values, assignments: Sequence[str]) -> Values:
@@ -126,25 +125,10 @@ def with_assignments(given: Values, assignments: Sequence[str]) -> Values:
         if not equals:
             raise DataError(f"{place}: write NAME=VALUE, as gamma=0.5")
         if name not in names:
-            is_option = name in ExplainParameters.model_fields
+            is_option = any(name in kind.explain.parameters.model_fields for kind in KINDS)
             advice = f"use {option_name(name)}" if is_option else f"there are {', '.join(names)}"
             raise DataError(f"{place}: {name} is no parameter of a rule; {advice}")
         if name in values:
             raise DataError(f"{place}: {name} is given twice; give it once")
         values[name] = value
     return values
-
-
-def _represented(
-    explained: RenderedExplanation, form: Format, *, values: bool
-) -> tuple[AnyExplanation, Representation]:
-    """Return what the command prints, and what it writes."""
-    return explained.report, representations.explanation(explained, form, values=values)
-
-
-def _report(picture: Input, report: AnyExplanation, place: Path | None) -> None:
-    """Print the prediction and the output, on standard error where standard output is the heatmap."""
-    said = f"{report.prediction.label} {report.prediction.probability:.1%}"
-    typer.echo(f"{picture}: {said} -> {'standard output' if place is None else place}", err=place is None)
-    for warning in report.warnings:
-        typer.echo(f"  note: {warning}", err=True)

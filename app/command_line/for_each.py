@@ -1,51 +1,60 @@
-"""The loop over the pictures of a command."""
+"""The loop over the inputs of a command."""
 
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from app.command_line.console import complain, message
-from app.command_line.inputs import Input, Inputs
+from app.command_line.kind import Inputs, Item
 from app.errors import LRPServeError
 
 FAILED = 1
-"""Exit code where a picture failed."""
+"""Exit code where an input failed."""
 
 
-def for_each(inputs: Inputs, work: Callable[[Input], None]) -> None:
-    """Call ``work`` for each picture; then print how many were done and what was skipped.
+def for_each(
+    inputs: Inputs, name: str, work: Callable[[Item], None], finish: Callable[[], None] | None = None
+) -> None:
+    """Call ``work`` for each input, then ``finish``; then print how many were done and what was skipped.
 
-    A picture that fails is named on standard error and the others go on; the exit code is then `FAILED`.
+    An input that fails is named on standard error and the others go on; the exit code is then `FAILED`. ``name``
+    is that of several inputs.
     """
     failed = 0
-    for picture in _with_progress(inputs.pictures):
+    for item in _with_progress(inputs.items, name):
         try:
-            work(picture)
+            work(item)
         except LRPServeError as error:
             failed += 1
-            complain(f"{picture}: {message(error)}")
-        except OSError as error:  # names its own file, which may be the heatmap
+            complain(f"{item}: {message(error)}")
+        except OSError as error:  # names its own file, which may be the output
             if error.filename is None:  # such as a closed standard output
                 raise
             failed += 1
             complain(message(error))
-    _summarise(inputs, failed)
+    if finish is not None:
+        finish()
+    _summarise(inputs, name, failed)
     if failed:
         raise typer.Exit(FAILED)
 
 
-def _with_progress(pictures: Sequence[Input]) -> Iterable[Input]:
-    """Return ``pictures``, several of them behind a progress bar on a terminal."""
+def _with_progress(items: Sequence[Item], name: str) -> Iterator[Item]:
+    """Return ``items``, several of them behind a progress bar on a terminal."""
     console = Console(stderr=True)
-    hidden = len(pictures) == 1 or not console.is_terminal
-    return track(pictures, description="pictures", console=console, disable=hidden)
+    hidden = len(items) == 1 or not console.is_terminal
+    # Only a terminal shows what is printed above the bar; a file gets what is written to it.
+    bar = Progress(console=console, disable=hidden, redirect_stdout=sys.stdout.isatty())
+    with bar:
+        yield from bar.track(items, description=name)
 
 
-def _summarise(inputs: Inputs, failed: int) -> None:
-    count = len(inputs.pictures)
+def _summarise(inputs: Inputs, name: str, failed: int) -> None:
+    count = len(inputs.items)
     if count > 1:
-        typer.echo(f"{count - failed} of {count} pictures done, {failed} failed", err=True)
+        typer.echo(f"{count - failed} of {count} {name} done, {failed} failed", err=True)
     for line in inputs.skipped_lines():
         typer.echo(line, err=True)

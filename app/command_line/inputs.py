@@ -7,16 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.command_line.kind import STANDARD, Inputs, Skipped
 from app.errors import DataError
 from app.modalities.image.drawing.heatmap import is_heatmap
 
-STANDARD = "-"
-"""As a path: standard input, or standard output."""
+HEATMAPS = "heatmaps"
+"""Name of the folder, in a folder of pictures, that heatmaps are written to by default."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Of the files that are taken from a folder."""
-MAX_NAMED = 10
-"""Skipped files that are named for each reason."""
-
 NO_PICTURE = "no suffix of a picture"
 HEATMAP = "a heatmap of lrpserve"
 FOLDER = "a folder, which --recursive includes"
@@ -25,7 +23,7 @@ LINK = "a link to a folder, which can be given itself"
 
 @dataclass(frozen=True)
 class Input:
-    """A picture that a command reads."""
+    """A picture that a command reads; an `Item`."""
 
     path: Path | None
     """``None``: standard input."""
@@ -35,33 +33,27 @@ class Input:
     def __str__(self) -> str:
         return STANDARD if self.path is None else str(self.path)
 
+    @property
+    def is_named_itself(self) -> bool:
+        """See `Item`."""
+        return self.folder is None
+
+    @property
+    def names(self) -> dict[str, str | int]:
+        """See `Item`."""
+        return {"file": str(self)}
+
+    def copy(self, output: str | None) -> Path | None:
+        """See `Item`: below a folder that was given, the picture keeps its place."""
+        if self.path is None:
+            return None if output is None else Path(output, "stdin")
+        if self.folder is None:
+            return self.path if output is None else Path(output, self.path.name)
+        return Path(output or self.folder / HEATMAPS, self.path.relative_to(self.folder))
+
     def read(self) -> bytes:
         """Return the file's bytes; raises `OSError`."""
         return sys.stdin.buffer.read() if self.path is None else self.path.read_bytes()
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file or folder that is not read, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The pictures of a command, each once, and what is skipped."""
-
-    pictures: tuple[Input, ...]
-    skipped: tuple[Skipped, ...]
-
-    def skipped_lines(self) -> list[str]:
-        """Return a line for each reason, with the number and the names of what was skipped."""
-        reasons = dict.fromkeys(one.reason for one in self.skipped)
-        return [
-            _line(reason, [str(one.path) for one in self.skipped if one.reason == reason])
-            for reason in reasons
-        ]
 
 
 def find(paths: Sequence[str], *, recursive: bool) -> Inputs:
@@ -79,7 +71,7 @@ def find(paths: Sequence[str], *, recursive: bool) -> Inputs:
         else:
             pictures.setdefault(one.path and one.path.absolute(), one)
     inputs = Inputs(tuple(pictures.values()), tuple(skipped.values()))
-    if not inputs.pictures:
+    if not inputs.items:
         raise DataError("; ".join([f"no picture in {', '.join(paths)}", *inputs.skipped_lines()]))
     return inputs
 
@@ -136,8 +128,3 @@ def _unless_heatmap(picture: Input, path: Path) -> Input | Skipped:
             return Skipped(path, HEATMAP) if is_heatmap(file) else picture
     except OSError:  # reported when the picture is read
         return picture
-
-
-def _line(reason: str, names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{len(names)} skipped, {reason}: {', '.join(names[:MAX_NAMED])}{more}"

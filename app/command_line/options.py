@@ -1,14 +1,14 @@
-"""Options of a command, made from the model of an endpoint's query parameters.
+"""Options of a command, made from the models of query parameters of an endpoint for each kind of input.
 
 Names, types, defaults, choices and descriptions are those of the model's fields. A parameter that is added to the
 endpoint is an option of the command as well.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -21,9 +21,10 @@ from app.lrp.composites import definitions
 
 Values = Mapping[str, Any]
 """What the command line gives for the fields of a model: texts, lists of texts, or flags; ``None``: not given."""
-Parameters = TypeVar("Parameters", bound=BaseModel)
+Parameters_co = TypeVar("Parameters_co", bound=BaseModel, covariant=True)
 
-MAX_CHOICES_IN_PLACE = 4
+PANEL = "As over HTTP"
+MAX_CHOICES_IN_PLACE = 5
 """Choices that ``--help`` names in place of the value; more are listed in the description."""
 
 
@@ -35,21 +36,52 @@ class Difference:
     description: str | None = None
 
 
-def with_options(
-    command: Callable[..., None], model: type[BaseModel], differences: Mapping[str, Difference]
-) -> Callable[..., None]:
-    """Return ``command`` with an option for each field of ``model``.
+@dataclass(frozen=True)
+class Offered(Generic[Parameters_co]):
+    """Parameters of an endpoint that a command offers for one kind of input."""
 
-    Args:
-        command: function of the given `Values` and of parameters of its own, which Typer reads.
-        model: query parameters of an endpoint.
-        differences: by the names of fields.
+    items: str
+    """Several inputs of the kind, in messages."""
+    parameters: type[Parameters_co]
+    differences: Mapping[str, Difference]
+    """By the names of fields."""
 
+    def read(self, given: Values) -> Parameters_co:
+        """Return the parameters that are ``given``, and the defaults of the others.
+
+        Raises `InvalidParameterError`, for a value with the message that HTTP gives.
+        """
+        for name in given:
+            if name not in self.parameters.model_fields:
+                raise InvalidParameterError(name, f"is not for {self.items}; leave it out")
+        defaults = {name: one.default for name, one in self.differences.items() if one.default is not None}
+        try:
+            return self.parameters.model_validate(defaults | dict(given))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InvalidParameterError(str(first["loc"][0]), message_of(first)) from None
+
+    def fields(self) -> dict[str, "_Field"]:
+        """Return what the options of the fields need, by their names."""
+        schema = self.parameters.model_json_schema()
+        nothing = Difference()
+        return {
+            name: _field(field, schema.get("$defs", {}), self.differences.get(name, nothing))
+            for name, field in schema["properties"].items()
+        }
+
+
+def with_options(command: Callable[..., None], kinds: Sequence[Offered[Any]]) -> Callable[..., None]:
+    """Return ``command`` with an option for each field of the parameters of any of ``kinds``.
+
+    ``command`` is a function of the given `Values` and of parameters of its own, which Typer reads.
     """
-    schema = model.model_json_schema()
+    fields: dict[str, dict[str, _Field]] = {}
+    for kind in kinds:
+        for name, field in kind.fields().items():
+            fields.setdefault(name, {})[kind.items] = field
     options = [
-        _option(name, _kind(field, schema.get("$defs", {})), differences.get(name, Difference()))
-        for name, field in schema["properties"].items()
+        _option(name, by_kind, is_of_all=len(by_kind) == len(kinds)) for name, by_kind in fields.items()
     ]
     own = list(inspect.signature(command).parameters.values())[1:]
 
@@ -62,21 +94,8 @@ def with_options(
     return parsed
 
 
-def read(model: type[Parameters], given: Values, differences: Mapping[str, Difference]) -> Parameters:
-    """Return the parameters that are ``given``, and the defaults of the others.
-
-    Raises `InvalidParameterError` with the message that HTTP gives.
-    """
-    defaults = {name: one.default for name, one in differences.items() if one.default is not None}
-    try:
-        return model.model_validate(defaults | dict(given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidParameterError(str(first["loc"][0]), message_of(first)) from None
-
-
 @dataclass(frozen=True)
-class _Kind:
+class _Field:
     """What the JSON Schema of a field says that its option needs."""
 
     types: frozenset[str]
@@ -101,15 +120,25 @@ class _Kind:
         return "NUMBER" if self.types & {"integer", "number"} else "TEXT"
 
 
-def _kind(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> _Kind:
+def _field(field: Mapping[str, Any], definitions: Mapping[str, Any], difference: Difference) -> _Field:
     parts = list(_parts(field, definitions))
-    default = field.get("default")
-    return _Kind(
+    default = difference.default or field.get("default")
+    description = difference.description or PLACEHOLDER.sub(
+        lambda found: found[1].upper(), field.get("description", "")
+    )
+    return _Field(
         types=frozenset(part["type"] for part in parts if "type" in part),
         choices=tuple(name for part in parts for choice in part.get("enum", ()) for name in _names(choice)),
-        description=PLACEHOLDER.sub(lambda found: found[1].upper(), field.get("description", "")),
+        description=description,
         default="" if default is None or default is False or default == [] else str(default),
     )
+
+
+def _merged(fields: Iterable[_Field]) -> _Field:
+    """Return the field of several kinds of input: described as that of the first, with the choices of all."""
+    first, *others = fields
+    choices = dict.fromkeys([*first.choices, *(choice for other in others for choice in other.choices)])
+    return replace(first, choices=tuple(choices))
 
 
 def _names(choice: str) -> list[str]:
@@ -127,21 +156,27 @@ def _parts(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterato
         yield from _parts(part, definitions)
 
 
-def _option(name: str, kind: _Kind, difference: Difference) -> inspect.Parameter:
+def _option(name: str, by_kind: Mapping[str, _Field], *, is_of_all: bool) -> inspect.Parameter:
+    field = _merged(by_kind.values())
     option = typer.Option(
         None,
-        help=_help(kind, difference),
-        metavar=kind.metavar,
-        autocompletion=lambda incomplete: [one for one in kind.choices if one.startswith(incomplete)],
+        help=_help(field, by_kind),
+        metavar=field.metavar,
+        autocompletion=lambda incomplete: [one for one in field.choices if one.startswith(incomplete)],
         show_default=False,
-        rich_help_panel="As over HTTP",
+        rich_help_panel=PANEL if is_of_all else f"{PANEL}, for {' and '.join(by_kind)} only",
     )
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind.type)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=field.type)
 
 
-def _help(kind: _Kind, difference: Difference) -> str:
-    text = difference.description or kind.description
-    if len(kind.choices) > MAX_CHOICES_IN_PLACE:
-        text += f" One of {', '.join(kind.choices)}."
-    default = difference.default or kind.default
+def _help(field: _Field, by_kind: Mapping[str, _Field]) -> str:
+    text = field.description
+    if len(field.choices) > MAX_CHOICES_IN_PLACE:
+        text += f" One of {', '.join(field.choices)}."
+    others = [
+        f"for {items} {one.default}"
+        for items, one in by_kind.items()
+        if one.default not in ("", field.default)
+    ]
+    default = "; ".join(filter(None, [field.default, *others]))
     return f"{text} Default: {default}." if default else text

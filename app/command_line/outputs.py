@@ -1,4 +1,4 @@
-"""Files that ``lrpserve explain`` writes: which picture's heatmap is written where."""
+"""Files that ``lrpserve explain`` writes: which input's explanation is written where, and in which form."""
 
 import os
 import sys
@@ -6,65 +6,99 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app.command_line.inputs import STANDARD, Input
+from app.command_line.kind import STANDARD, Item
 from app.errors import DataError
-from app.serving.representations import Format
 
-FOLDER = "heatmaps"
-"""Name of the folder, in a folder of pictures, that heatmaps are written to by default."""
+Outputs = Mapping[Item, Path | None]
+"""The file of each input's explanation; ``None``: standard output."""
 
-Outputs = Mapping[Input, Path | None]
-"""The file of each picture's heatmap; ``None``: standard output."""
+DRAWING = "png"
+"""Form of what is written, if nothing else is asked for."""
+BINARY = ("png", "npy")
+LINES = "json"
+"""Form of which standard output takes several, one a line."""
+SUFFIXES = ("json", "csv", "html", "npy", "png", "zip")
+"""Suffixes of outputs that say their form."""
 
 
-def outputs(pictures: Sequence[Input], output: str | None, form: Format) -> Outputs:
-    """Return where the heatmap of each of ``pictures`` is written, and create the folders.
+def form_of(output: str | None, forms: Sequence[str], items: str) -> str | None:
+    """Return the form, of these ``forms``, that the suffix of ``output`` says, else `DRAWING`.
 
-    ``output`` is a file for one picture, a folder for several, or ``-`` for standard output. By default heatmaps
-    are written beside their pictures, into a folder `FOLDER` for a folder of pictures, and to standard output for
-    standard input. Below a folder they have the places of their pictures. Pictures whose names differ only by
-    suffix keep it: ``a.jpg.heatmap.png``.
-
-    Raises `DataError`, before anything is computed, if two pictures have one output or if an output is an input.
+    It is ``None`` for no output and for standard output. Raises `DataError` for the suffix of a form that
+    explanations of ``items`` do not have.
     """
-    if output is not None and _is_one(output, pictures):
-        places: Outputs = {pictures[0]: None if output == STANDARD else Path(output)}
+    if output is None or output == STANDARD:
+        return None
+    suffix = Path(output).suffix.lower().removeprefix(".")
+    if suffix in SUFFIXES and suffix not in forms:
+        raise DataError(f"--output: {output}: explanations of {items} are written as {', '.join(forms)}")
+    return suffix if suffix in forms else DRAWING
+
+
+def outputs(items: Sequence[Item], output: str | None, form: str) -> Outputs:
+    """Return where the explanation of each of ``items`` is written, and create the folders.
+
+    ``output`` is a file for one input, a folder for several, or ``-`` for standard output. By default heatmaps
+    are written beside their pictures, into a folder ``heatmaps`` for a folder of pictures, and to standard output
+    for standard input, as explanations of all others are. Below a folder they have the places of their pictures.
+    Pictures whose names differ only by suffix keep it: ``a.jpg.heatmap.png``.
+
+    Raises `DataError`, before anything is computed, if two inputs have one output or if an output is an input.
+    """
+    if output is not None and _is_one(output, items):
+        places: Outputs = {items[0]: None if output == STANDARD else Path(output)}
         _check(places)
     else:
-        places = _in_folders(pictures, output, form)
+        places = _in_folders(items, output, form)
         _check(places)
         _make_folders(places)
-    _refuse_terminal(places, form)
+    standard = [one for one, place in places.items() if place is None]
+    if form != LINES and len(standard) > 1:
+        raise _too_many(standard)
+    _refuse_terminal(standard, form)
     return places
 
 
-def write(path: Path | None, body: bytes, form: Format) -> None:
+def document(items: Sequence[Item], output: str | None, form: str) -> Path | None:
+    """Return the file of the explanations of all ``items``; ``None``: standard output.
+
+    Raises `DataError` if it is a folder or an input.
+    """
+    if output is None or output == STANDARD:
+        return None
+    if output.endswith(os.sep) or Path(output).is_dir():
+        raise DataError(
+            f"--output: {output} is a folder; {form} has all explanations in one file, so name it"
+        )
+    _check({items[0]: Path(output)})
+    return Path(output)
+
+
+def write(path: Path | None, body: bytes, form: str) -> None:
     """Write ``body`` to the file, or to standard output; raises `OSError`."""
     if path is not None:
         path.write_bytes(body)
         return
-    sys.stdout.buffer.write(body + b"\n" if form is Format.JSON else body)
+    sys.stdout.buffer.write(body + b"\n" if form == LINES else body)
     sys.stdout.buffer.flush()
 
 
-def format_of(output: str | None) -> Format:
-    """Return the format that the suffix of ``output`` says, else PNG."""
-    suffix = Path(output or "").suffix.lower().removeprefix(".")
-    return Format(suffix) if suffix in (Format.JSON, Format.NPY) else Format.PNG
-
-
-def _is_one(output: str, pictures: Sequence[Input]) -> bool:
-    """Whether ``output`` takes one heatmap: standard output, or a file for a picture that is named itself."""
+def _is_one(output: str, items: Sequence[Item]) -> bool:
+    """Whether ``output`` takes one explanation: standard output, or a file for an input that is named itself."""
     if output == STANDARD:
-        if len(pictures) > 1:
-            raise DataError(f"--output: - takes one heatmap, and there are {len(pictures)}; give a folder")
+        if len(items) > 1:
+            raise _too_many(items)
         return True
-    named_itself = len(pictures) == 1 and pictures[0].folder is None
+    named_itself = len(items) == 1 and items[0].is_named_itself
     return named_itself and not output.endswith(os.sep) and not Path(output).is_dir()
 
 
-def _in_folders(pictures: Sequence[Input], output: str | None, form: Format) -> Outputs:
-    copies = {one: _copy(one, output) for one in pictures}
+def _too_many(items: Sequence[Item]) -> DataError:
+    return DataError(f"--output: - takes one explanation, and there are {len(items)}; give a folder")
+
+
+def _in_folders(items: Sequence[Item], output: str | None, form: str) -> Outputs:
+    copies = {one: one.copy(output) for one in items}
     sharing = Counter(path.with_suffix("") for path in copies.values() if path)
     return {
         one: path
@@ -73,19 +107,10 @@ def _in_folders(pictures: Sequence[Input], output: str | None, form: Format) -> 
     }
 
 
-def _copy(picture: Input, output: str | None) -> Path | None:
-    """Return where a copy of ``picture`` would be, beside its heatmap."""
-    if picture.path is None:
-        return None if output is None else Path(output, "stdin")
-    if picture.folder is None:
-        return picture.path if output is None else Path(output, picture.path.name)
-    return Path(output or picture.folder / FOLDER, picture.path.relative_to(picture.folder))
-
-
 def _check(places: Outputs) -> None:
     """Raise `DataError` if an output would replace an input or another output."""
     read = {os.path.realpath(one.path) for one in places if one.path is not None}
-    written: dict[str, Input] = {}
+    written: dict[str, Item] = {}
     for one, path in places.items():
         if path is None:
             continue
@@ -99,8 +124,8 @@ def _check(places: Outputs) -> None:
             )
 
 
-def _refuse_terminal(places: Outputs, form: Format) -> None:
-    if form is not Format.JSON and None in places.values() and sys.stdout.isatty():
+def _refuse_terminal(standard: Sequence[Item], form: str) -> None:
+    if standard and form in BINARY and sys.stdout.isatty():
         raise DataError(f"--output: {form} is no text for a terminal; name a file, or redirect the output")
 
 

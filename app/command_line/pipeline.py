@@ -2,21 +2,25 @@
 
 from typing import TYPE_CHECKING
 
+from app.models.card import Kind
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.serving.pipeline import Pipeline
 
 
-def local_pipeline(settings: Settings) -> "Pipeline":
-    """Return a pipeline that decodes and renders on a thread of this process."""
+def local_pipeline(settings: Settings, kind: Kind) -> "Pipeline":
+    """Return a pipeline for inputs of ``kind`` that decodes and renders on a thread of this process.
+
+    Raises what `app.models.repository.served_model` raises.
+    """
     from app.models.local import LocalModel
     from app.models.repository import served_model
     from app.runtime.threads import ThreadExecutor
     from app.serving.factory import create_pipeline, create_renderer
     from app.telemetry.metrics import Metrics
 
-    network = LocalModel.load(served_model(settings).card_path, settings.device, settings.cores)
+    network = LocalModel.load(served_model(settings, kind).card_path, settings.device, settings.cores)
     renderers = ThreadExecutor(create_renderer(network.description, settings), 1)
     metrics = Metrics().of_model(network.description.card.name)
     return create_pipeline(network, settings, metrics, renderers, serves=False)

@@ -39,18 +39,28 @@ def settings_of(**given: object) -> Settings:
 
 
 def settings_of_one(model: str | None, **given: object) -> Settings:
-    """Return the settings of a command that uses one ``model``, a name, a folder or a card, as its default model.
+    """Return the settings of a command that uses one ``model``, a name, a folder or a card, as its only model.
 
     What exists as a file or folder is one, and so is a name with the suffix of a card. Raises what `settings_of`
-    does.
+    does, and `RefusedToStartError` for a name that no model has.
     """
     settings = settings_of(**given)
     if model is None:
         return settings
     path = Path(model)
     is_name = NAME.fullmatch(model) and path.suffix != ".json" and not path.exists()
-    chosen = {"model": None, "default_model": model} if is_name else {"model": path, "default_model": None}
-    return settings.model_copy(update=chosen)
+    chosen = _path_of(model, settings.models) if is_name else path
+    return settings.model_copy(update={"model": chosen, "default_model": None})
+
+
+def _path_of(name: str, models: Path) -> Path:
+    """Return the path of the card of the model with this name."""
+    from app.models.repository import find_models, no_model
+
+    paths = {one.card.name: one.card_path for one in find_models(models, None)}
+    if name not in paths:
+        raise no_model(name, paths)
+    return paths[name]
 
 
 def _place(name: str, chosen: dict[str, object]) -> str:

@@ -1,6 +1,9 @@
-"""Texts with the relevance of their words in a terminal."""
+"""Texts on the command line, and the relevance of their words in a terminal."""
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -10,13 +13,53 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from app.api.kinds.text import ExplainTextParameters, PredictTextParameters
+from app.api.rule_parameters import with_rule_parameters
+from app.command_line.kind import FORMS, STANDARD, TOP, Inputs, Item, KindOnCommandLine, Sources
+from app.command_line.options import Offered
 from app.modalities.text.drawing.pieces import Colour, Kind, Piece, number, pieces_of
 from app.modalities.text.drawing.scored import ScoredText
+from app.serving.answers import RenderedExplanation
 
 LARGEST = 10
 """Words that are listed with their numbers."""
 LEGEND_CELLS = 33
 SUMMED = "all others"
+NAMED_CHARACTERS = 60
+"""Of a text in messages."""
+
+
+@dataclass(frozen=True)
+class TextItem:
+    """A text that a command is given; an `Item`."""
+
+    number: int
+    """From 1 in the order given."""
+    text: str
+    path: None = None
+    is_named_itself: bool = True
+
+    def __str__(self) -> str:
+        line = " ".join(self.text.split())
+        return line if len(line) <= NAMED_CHARACTERS else line[:NAMED_CHARACTERS] + "…"
+
+    @property
+    def names(self) -> dict[str, str | int]:
+        """See `Item`."""
+        return {"text": self.text}
+
+    def copy(self, output: str | None) -> Path | None:
+        """See `Item`."""
+        return None if output is None else Path(output, f"text-{self.number}.txt")
+
+    def read(self) -> str | bytes:
+        """See `Item`."""
+        return sys.stdin.buffer.read() if self.text == STANDARD else self.text
+
+
+def find_texts(sources: Sources) -> Inputs:
+    """Return the texts that are given, each once."""
+    return Inputs(tuple(TextItem(number, text) for number, text in enumerate(dict.fromkeys(sources.text), 1)))
 
 
 def print_text(figure: ScoredText, console: Console | None = None) -> None:
@@ -63,3 +106,19 @@ def _largest(pieces: Sequence[Piece]) -> Table:
 
 def _color(colour: Colour) -> Color:
     return Color.from_rgb(*colour)
+
+
+def _show(_: Item, explained: RenderedExplanation) -> None:
+    print_text(explained.figure)
+
+
+TEXTS = KindOnCommandLine(
+    kind="text",
+    items="texts",
+    sources={"text": "--text"},
+    find=find_texts,
+    predict=Offered("texts", PredictTextParameters, {"top_k": TOP}),
+    explain=Offered("texts", with_rule_parameters(ExplainTextParameters), {"format": FORMS}),
+    forms=("json", "html", "png", "npy"),
+    show=_show,
+)

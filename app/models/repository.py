@@ -1,6 +1,6 @@
 """The models that there are: each a folder with a card, in one folder. Reads cards only, and imports no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -59,23 +59,36 @@ def default_names(cards: Sequence[ModelCard], wanted: str | None) -> dict[Kind, 
         RefusedToStartError: A wanted name is no model's, two are of one kind, or none is wanted of several.
 
     """
+    found = _wanted_names(cards, wanted)
+    for kind in SHIPPED_NAMES:
+        if kind not in found and (names := _names_of(kind, cards)):
+            found[kind] = _default_of(names, SHIPPED_NAMES[kind])
+    return found
+
+
+def _wanted_names(cards: Sequence[ModelCard], wanted: str | None) -> dict[Kind, str]:
+    """Return the names in ``wanted`` by the kinds of their models; raises as `default_names` does."""
     kinds = {card.name: card.kind for card in cards}
     found: dict[Kind, str] = {}
     for name in filter(None, map(str.strip, (wanted or "").split(","))):
         if name not in kinds:
-            raise RefusedToStartError(
-                f"no model {name!r}; there are {', '.join(kinds)}: set --model or LRP_DEFAULT_MODEL to one of "
-                "them"
-            )
+            raise no_model(name, kinds)
         if found.setdefault(kinds[name], name) != name:
             raise RefusedToStartError(
                 f"LRP_DEFAULT_MODEL: {found[kinds[name]]} and {name} both take {kinds[name]} input; name one"
             )
-    for kind in SHIPPED_NAMES:
-        names = [name for name, of in kinds.items() if of == kind]
-        if names and kind not in found:
-            found[kind] = _default_of(names, SHIPPED_NAMES[kind])
     return found
+
+
+def no_model(name: str, names: Iterable[str]) -> RefusedToStartError:
+    """Return the error for a ``name`` that is none of the models' ``names``."""
+    return RefusedToStartError(
+        f"no model {name!r}; there are {', '.join(names)}: set --model or LRP_DEFAULT_MODEL to one of them"
+    )
+
+
+def _names_of(kind: Kind, cards: Sequence[ModelCard]) -> list[str]:
+    return [card.name for card in cards if card.kind == kind]
 
 
 def _default_of(names: Sequence[str], shipped: str) -> str:
@@ -87,9 +100,19 @@ def _default_of(names: Sequence[str], shipped: str) -> str:
     return shipped if shipped in names else names[0]
 
 
-def served_model(settings: Settings) -> StoredModel:
-    """Return the default model of the settings; raises `RefusedToStartError`."""
-    return default_model(find_models(settings.models, settings.model), settings.default_model)
+def served_model(settings: Settings, kind: Kind = "image") -> StoredModel:
+    """Return the model that answers, by the settings, where a request with an input of ``kind`` names none.
+
+    Raises `RefusedToStartError` if there is none, and as `default_names` does.
+    """
+    stored = {one.card.name: one for one in find_models(settings.models, settings.model)}
+    cards = [one.card for one in stored.values()]
+    names = _names_of(kind, cards)
+    if not names:
+        others = ", ".join(f"{card.name} takes {card.kind}" for card in cards)
+        raise RefusedToStartError(f"no model takes {kind} input: {others}; name another one with --model")
+    wanted = _wanted_names(cards, settings.default_model)
+    return stored[wanted.get(kind) or _default_of(names, SHIPPED_NAMES[kind])]
 
 
 def find_folder(models: Path, name: str) -> Path:

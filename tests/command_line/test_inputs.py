@@ -39,7 +39,7 @@ def touch(*paths: str) -> None:
 
 
 def names(*paths: str, recursive: bool = False) -> list[str]:
-    return [str(one) for one in find(paths, recursive=recursive).pictures]
+    return [str(one) for one in find(paths, recursive=recursive).items]
 
 
 def test_files_folders_and_globs_may_be_mixed_and_count_once() -> None:
@@ -84,7 +84,7 @@ def test_links_to_folders_and_unreadable_folders_are_named(monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "scandir", refuse_one)
     inputs = find(["in"], recursive=True)
-    assert [str(one) for one in inputs.pictures] == ["in/a.png"]
+    assert [str(one) for one in inputs.items] == ["in/a.png"]
     assert inputs.skipped_lines() == [
         "1 skipped, a link to a folder, which can be given itself: in/again",
         "1 skipped, Permission denied: in/closed",
@@ -103,7 +103,7 @@ def test_heatmaps_are_skipped_in_folders_and_by_name(heatmap: bytes, cat_png: by
     Path("why.png").write_bytes(heatmap)
     for paths in (["."], ["cat.png", "why.png"], ["*.png"]):
         inputs = find(paths, recursive=False)
-        assert [str(one) for one in inputs.pictures] == ["cat.png"]
+        assert [str(one) for one in inputs.items] == ["cat.png"]
         assert inputs.skipped_lines() == ["1 skipped, a heatmap of lrpserve: why.png"]
     with pytest.raises(DataError, match=r"^no picture in why.png; 1 skipped, a heatmap of lrpserve: why.png"):
         find(["why.png"], recursive=False)
@@ -148,7 +148,7 @@ def test_no_picture_is_an_error_that_says_why(path: str, message: str) -> None:
 
 
 def test_a_hyphen_is_standard_input() -> None:
-    assert find(["-", "-"], recursive=False).pictures == (Input(None),)
+    assert find(["-", "-"], recursive=False).items == (Input(None),)
     assert names("-") == ["-"]
 
 
@@ -156,6 +156,6 @@ def test_a_pipe_is_read_once() -> None:
     os.mkfifo("pipe")
     writer = threading.Thread(target=lambda: Path("pipe").write_bytes(b"picture"))
     writer.start()
-    (picture,) = find(["pipe"], recursive=False).pictures
+    (picture,) = find(["pipe"], recursive=False).items
     assert picture.read() == b"picture"
     writer.join()

@@ -4,19 +4,23 @@ from typing import Any
 
 import pytest
 import typer
-from fastapi import FastAPI
+from fake_model import FakeModel
+from fake_text_model import FakeTextModel
 from pydantic import BaseModel, Field
+from table_model import table_model
 from typer.core import TyperArgument, TyperOption
 from typer.testing import CliRunner
 
-from app.command_line.options import Difference, read, with_options
 from app.command_line.explain import commands, with_assignments
+from app.command_line.options import Difference, Offered, with_options
 from app.errors import DataError, InvalidParameterError
+from app.main import create_app
 from app.modalities.drawing.style import Sign
+from app.settings import Settings
 
 OWN = {
-    "predict": {"as_json", "recursive", "device"},
-    "explain": {"output", "parameter", "recursive", "device"},
+    "predict": {"text", "table", "as_json", "recursive", "device"},
+    "explain": {"text", "table", "output", "parameter", "recursive", "device"},
 }
 """Options that only the commands have."""
 
@@ -28,8 +32,11 @@ def options_of(command: str) -> dict[str, TyperOption]:
 
 
 @pytest.mark.parametrize("command", ["predict", "explain"])
-def test_options_are_the_parameters_of_the_endpoint(app: FastAPI, command: str) -> None:
-    parameters = {one["name"]: one for one in app.openapi()["paths"][f"/{command}"]["post"]["parameters"]}
+def test_options_are_the_parameters_of_the_endpoints(command: str) -> None:
+    app = create_app(Settings(), [FakeModel(), FakeTextModel(), table_model()])
+    paths = app.openapi()["paths"]
+    endpoints = [f"/{command}{suffix}" for suffix in ("", "/text", "/table")]
+    parameters = {one["name"]: one for path in endpoints for one in paths[path]["post"]["parameters"]}
     options = options_of(command)
     assert options.keys() - OWN[command] == parameters.keys()
     for name in parameters:
@@ -50,12 +57,14 @@ class Sampled(BaseModel):
 def run(*arguments: str, differences: dict[str, Difference] | None = None) -> Any:
     given: list[Sampled] = []
 
+    offered = Offered("pictures", Sampled, differences or {})
+
     def command(values: dict[str, Any], path: str) -> None:
-        given.append(read(Sampled, values, differences or {}))
+        given.append(offered.read(values))
         assert path == "cat.jpg"
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(with_options(command, Sampled, differences or {}))
+    app.command()(with_options(command, [offered]))
     result = CliRunner().invoke(app, ["cat.jpg", *arguments], env={"COLUMNS": "200"})
     return result, given
 
@@ -100,6 +109,39 @@ def test_a_command_may_have_another_default() -> None:
     assert "So many. Default: 8." in result.stdout
     assert run(differences=differences)[1] == [Sampled(samples=8)]
     assert run("--samples", "2", differences=differences)[1] == [Sampled(samples=2)]
+
+
+class Spoken(BaseModel):
+    """Parameters of another kind."""
+
+    samples: int = Field(4, description="Samples.")
+    sign: Sign = Field(Sign.ALL, description="Sign.")
+    voice: str | None = Field(None, json_schema_extra={"enum": ["high", "low"]}, description="Voice.")
+    colour: str = Field("g", json_schema_extra={"enum": list("afg")}, description="Colour.")
+
+
+def test_a_command_has_the_options_of_all_kinds_and_refuses_those_of_others() -> None:
+    kinds = (Offered("pictures", Sampled, {}), Offered("sounds", Spoken, {}))
+    given: list[dict[str, Any]] = []
+
+    def command(values: dict[str, Any]) -> None:
+        given.append(values)
+
+    app = typer.Typer(add_completion=False)
+    app.command()(with_options(command, kinds))
+    printed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
+    assert "Default: 1; for sounds 4." in printed
+    assert "One of a, b, c, d, e, f, g. Default: a; for sounds g." in printed
+    panels = [line.strip("╭─╮ ") for line in printed.splitlines() if "As over HTTP" in line]
+    assert panels == [
+        "As over HTTP",
+        "As over HTTP, for pictures only",
+        "As over HTTP, for sounds only",
+    ]
+    CliRunner().invoke(app, ["--samples", "3", "--voice", "low"])
+    assert kinds[1].read(given[0]) == Spoken(samples=3, voice="low")
+    with pytest.raises(InvalidParameterError, match="voice: is not for pictures; leave it out"):
+        kinds[0].read(given[0])
 
 
 def test_assignments_are_parameters_of_rules() -> None:

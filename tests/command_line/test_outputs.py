@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.command_line.inputs import find
-from app.command_line.outputs import format_of, outputs
+from app.command_line.outputs import document, form_of, outputs
 from app.errors import DataError
 from app.serving.representations import Format
 
@@ -24,7 +24,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def places(
     *paths: str, output: str | None = None, form: Format = Format.PNG, recursive: bool = False
 ) -> list[str | None]:
-    pictures = find(paths, recursive=recursive).pictures
+    pictures = find(paths, recursive=recursive).items
     return [None if path is None else str(path) for path in outputs(pictures, output, form).values()]
 
 
@@ -74,7 +74,9 @@ def test_a_hyphen_is_standard_output() -> None:
     assert places("-") == [None]
     assert places("-", output="why.png") == ["why.png"]
     assert places("-", "a.jpg", output="out") == ["out/stdin.heatmap.png", "out/a.heatmap.png"]
-    with pytest.raises(DataError, match=r"^--output: - takes one heatmap, and there are 2; give a folder"):
+    with pytest.raises(
+        DataError, match=r"^--output: - takes one explanation, and there are 2; give a folder"
+    ):
         places("a.jpg", "b.png", output="-")
 
 
@@ -86,5 +88,22 @@ def test_a_terminal_gets_json_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_suffix_of_the_output_is_the_default_format() -> None:
-    outputs = (None, "-", "out", "a.png", "a.jpg", "a.npy", "a.JSON")
-    assert [str(format_of(one)) for one in outputs] == ["png"] * 5 + ["npy", "json"]
+    forms = ("json", "png", "npy")
+    given = ("out", "a.png", "a.jpg", "a.npy", "a.JSON", "-", None)
+    expected = ["png", "png", "png", "npy", "json", None, None]
+    assert [form_of(one, forms, "pictures") for one in given] == expected
+
+
+def test_a_suffix_of_a_form_that_there_is_not_is_refused() -> None:
+    with pytest.raises(DataError, match=r"a.html: explanations of rows are written as json, csv"):
+        form_of("a.html", ("json", "csv"), "rows")
+
+
+def test_a_document_is_one_file_that_is_no_input() -> None:
+    items = find(["a.jpg", "b.png"], recursive=False).items
+    assert (document(items, None, "csv"), document(items, "-", "csv")) == (None, None)
+    assert document(items, "out.csv", "csv") == Path("out.csv")
+    with pytest.raises(DataError, match=r"^--output: ./?a.jpg is an input|^--output: a.jpg is an input"):
+        document(items, "./a.jpg", "csv")
+    with pytest.raises(DataError, match=r"^--output: out is a folder; csv has all explanations in one file"):
+        document(items, "out", "csv")

@@ -1,0 +1,31 @@
+"""Pictures on the command line."""
+
+from app.api.parameters import ExplainParameters, PredictParameters
+from app.api.rule_parameters import with_rule_parameters
+from app.command_line.inputs import find
+from app.command_line.kind import FORMS, TOP, Inputs, KindOnCommandLine, Sources
+from app.command_line.options import Difference, Offered
+from app.errors import DataError
+from app.modalities.image.drawing.style import View
+
+
+def find_pictures(sources: Sources) -> Inputs:
+    """Return the pictures that are given; raises `DataError`."""
+    if not sources.paths:
+        raise DataError("--recursive: is for folders of pictures; name one")
+    return find(sources.paths, recursive=sources.recursive)
+
+
+PICTURES = KindOnCommandLine(
+    kind="image",
+    items="pictures",
+    sources={"paths": "PATH", "recursive": "--recursive"},
+    find=find_pictures,
+    predict=Offered("pictures", PredictParameters, {"top_k": TOP}),
+    explain=Offered(
+        "pictures",
+        with_rule_parameters(ExplainParameters),
+        {"view": Difference(default=View.SIDE_BY_SIDE), "format": FORMS},
+    ),
+    forms=("json", "png", "npy"),
+)
