@@ -58,7 +58,7 @@ def _print_version(wanted: bool) -> None:
 
 cli = typer.Typer(
     cls=Commands,
-    help="Predictions for pictures, texts and tables, and the relevance of each part. Every setting is also an LRP_* variable.",
+    help="Predictions and relevance for pictures, texts and tables. Every setting is also an LRP_* variable.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

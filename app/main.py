@@ -74,14 +74,22 @@ EXPOSED_HEADERS = (
 )
 """Headers of answers that scripts of other sites may read if they may read the answer."""
 DESCRIPTION = """
-*Why did the network say that?* Send a picture, get class scores and a **relevance heatmap** back:
-which pixels spoke for a class, and which against it, by Layer-wise Relevance Propagation.
+*Why did the network say that?* Send a picture, a text or a table, get predictions and their **relevance**:
+which pixels, words or features spoke for them, and which against them, by Layer-wise Relevance Propagation.
+
+| input | addresses | relevance |
+| --- | --- | --- |
+| a picture | `/predict`, `/explain`, … | a heatmap |
+| a text | `/predict/text`, `/explain/text`, … | its words, coloured |
+| rows of a table | `/predict/table`, `/explain/table`, … | a bar for each feature |
+
+There are the addresses of those kinds that a model of the service takes; `GET /models` lists the models.
 
 The [page](./) shows all of it. Here: open `POST /explain`, choose a file, *Execute*, and the heatmap
 appears; pick `application/json` as the media type for everything that is known about it.
 
-Classes, layers and sizes in descriptions and examples are those of the model `{{name}}`, which answers where
-`model` names no other one.
+Classes, layers and sizes in descriptions and examples are those of the model that answers where `model` names
+no other one; where they are of no kind of input, of `{{name}}`.
 """
 
 
@@ -129,7 +137,7 @@ def create_app(settings: Settings | None = None, models: Model | Sequence[Model]
         redoc_url=None,  # see app.api.routes.redoc
         generate_unique_id_function=openapi.operation_id,
         title="LRPServe",
-        summary="Class scores and relevance heatmaps for pictures.",
+        summary="Predictions of neural networks for pictures, texts and tables, and the relevance of each part.",
         description=DESCRIPTION,
         version=version("lrpserve"),
         lifespan=service.lifespan,

@@ -23,6 +23,7 @@ from app.lrp.rules import RULES
 from app.modalities.drawing.png import CHUNK
 from app.modalities.image.drawing.style import Style, View
 from app.modalities.image.modality import ImageOptions
+from app.modalities.text.modality import TextOptions
 from app.models.adding import add
 from app.models.local import LocalModel
 from app.models.repository import served_model
@@ -108,6 +109,7 @@ def draw(folder: Path) -> dict[str, dict[str, str]]:
         )
         _save(folder / "one-scale.png", explainer.sheet(cat, several))
         _imagenet(cat, coffee).save(folder / "imagenet.png", optimize=True)
+        _words(folder)
         return {
             "first-explanation.md": _layer_sums(explainer, cat),
             "which-rule-when.md": {**_frog(explainer, cat, folder), **_correlation(explainer, cat, coffee)},
@@ -133,6 +135,16 @@ def _imagenet(*photos: Image.Image) -> Image.Image:
                     Tile(_decode_png(explained.figure.png), (f"why {best.label}?",)),
                 ]
     return _grid(tiles, 4)
+
+
+def _words(folder: Path) -> None:
+    """Draw the relevance of the words of two texts, of which the second is misunderstood."""
+    settings = Settings(device="cpu")
+    model = LocalModel.load(served_model(settings, "text").card_path, settings.device, settings.cores)
+    with closing(_pipeline(model, settings)) as pipeline:
+        for name, text in (("film.png", "a gorgeous, witty film"), ("not-bad.png", "not bad at all")):
+            work = pipeline.explain(text, ExplainOptions(input=TextOptions()), Timings(), identity)
+            _save(folder / name, asyncio.run(work).figure.png)
 
 
 def _pipeline(model: LocalModel, settings: Settings) -> Pipeline:
