@@ -22,6 +22,7 @@ from app.lrp.rules import ATTENTION_RULES
 from app.modalities.text.modality import TextOptions
 from app.serving.evaluation_schemas import EvaluateTextAnswer
 from app.serving.pipeline import Pipeline
+from app.serving.rendering import identity
 from app.serving.requests import EvaluateOptions
 from app.serving.timings import Timings
 from app.settings import Settings, shipped_models
@@ -79,10 +80,8 @@ def rows_of(name: str, texts: Sequence[str]) -> Iterator[list[str]]:
 
 def evaluated(pipeline: Pipeline, text: str, options: EvaluateOptions) -> EvaluateTextAnswer:
     """Return the evaluation of one text."""
-    return asyncio.run(pipeline.evaluate(text, options, Timings(), _itself))
-
-
-def _itself(answer: EvaluateTextAnswer) -> EvaluateTextAnswer:
+    answer = asyncio.run(pipeline.evaluate(text, options, Timings(), identity))
+    assert isinstance(answer, EvaluateTextAnswer)
     return answer
 
 

@@ -43,7 +43,7 @@ EXAMPLES: Mapping[int, tuple[type[LRPServeError], str]] = {
     404: (UnknownModelError, "no such model is served here; there is {{models_in_words}}"),
     406: (
         NotAcceptableError,
-        "cannot answer as text/html; this address has application/json, image/png, application/x-npy",
+        "cannot answer this request as text/html; there is application/json, image/png, application/x-npy",
     ),
     408: (TooSlowError, "the body did not arrive within 15 s; send it faster or smaller"),
     413: (

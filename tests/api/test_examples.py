@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from app.api.openapi import ANY_MODEL, RECORDED, recorded_answers
 from app.main import create_app
 from app.models.protocol import Model
-from app.settings import Settings
+from app.settings import Settings, shipped_model, shipped_models
 
 MAX_ITEMS = 12
 """Longer lists are cut to their first three items, and long texts such as base64 to their first characters."""
@@ -39,6 +39,41 @@ POSTS = {
     "/evaluate": {"rule": ["epsilon_plus_flat", "gamma"], "top_k": 3, "patch": 8},
     "/explain/batch": {"top_k": 3, "size": "model"},
 }
+
+
+TEXT = {"text": "a gorgeous, witty film"}
+MIX = {
+    "features": {
+        **{"Cement": 540.0, "Blast-Furnace-Slag": 0.0, "Fly-Ash": 0.0, "Water": 162.0},
+        **{"Superplasticizer": 2.5, "Coarse-Aggregate": 1040.0, "Fine-Aggregate": 676.0, "Age": 28.0},
+    }
+}
+OF_OTHER_KINDS: dict[str, dict[str, Any]] = {
+    "words-lstm": {
+        **{f"/{verb}/text": TEXT for verb in ("predict", "explain", "compare", "evaluate")},
+        "/explain/batch/text": {"texts": [TEXT["text"], "not bad at all"]},
+    },
+    "concrete": {
+        **{f"/{verb}/table": MIX for verb in ("predict", "explain", "compare", "evaluate")},
+        "/explain/batch/table": {"rows": [MIX["features"]]},
+    },
+}
+"""Requests for the answers of models that take no pictures, by the model."""
+OF_SEVERAL_RULES = [f"/{verb}/{kind}" for verb in ("compare", "evaluate") for kind in ("text", "table")]
+
+
+def answers_of_other_kinds(model: str) -> tuple[str, dict[str, Any]]:
+    """Return the version of a model, and its shortened answer for each operation."""
+    with TestClient(create_app(Settings(model=shipped_models() / model))) as client:
+        while client.get("/readyz").status_code == 503:
+            pass  # the warm-up runs between the requests
+        found = {
+            path: client.post(path, json=body, params={"rule": "zero"} if path in OF_SEVERAL_RULES else {})
+            for path, body in OF_OTHER_KINDS[model].items()
+        }
+        assert all(response.status_code == 200 for response in found.values()), found
+        version = client.get("/model").json()["version"]
+        return version, {f"POST {path}": shortened(response.json()) for path, response in found.items()}
 
 
 def answers(client: TestClient, picture: bytes) -> dict[str, Any]:
@@ -117,6 +152,14 @@ def test_examples_equal_the_answers(client: TestClient) -> None:
     assert_nearly_equal(answers(client, small_cat()), recorded_answers(version))
 
 
+@pytest.mark.parametrize("model", OF_OTHER_KINDS)
+def test_examples_of_other_kinds_equal_the_answers(model: str) -> None:
+    version, found = answers_of_other_kinds(model)
+    of_any_model = json.loads(RECORDED.read_text())[ANY_MODEL]
+    recorded = {name: one for name, one in recorded_answers(version).items() if name not in of_any_model}
+    assert_nearly_equal(found, recorded)
+
+
 def test_every_json_answer_has_an_example(app: FastAPI) -> None:
     for name, operation in operations(app).items():
         for content in operation["responses"]["200"]["content"].items():
@@ -180,10 +223,11 @@ def test_the_example_of_an_unknown_model_equals_the_answer(app: FastAPI, client:
 
 
 if __name__ == "__main__":
-    with TestClient(create_app(Settings())) as client:
+    with TestClient(create_app(Settings(model=shipped_model()))) as client:
         while client.get("/readyz").status_code == 503:
             pass  # the warm-up runs between the requests
         found = answers(client, small_cat())
-        of_any_model = {operation: found.pop(operation) for operation in OF_ANY_MODEL}
-        recorded = {ANY_MODEL: of_any_model, found["GET /model"]["version"]: found}
-        RECORDED.write_text(json.dumps(recorded, indent=1, ensure_ascii=False) + "\n")
+    of_any_model = {operation: found.pop(operation) for operation in OF_ANY_MODEL}
+    recorded = {ANY_MODEL: of_any_model, found["GET /model"]["version"]: found}
+    recorded |= dict(map(answers_of_other_kinds, OF_OTHER_KINDS))
+    RECORDED.write_text(json.dumps(recorded, indent=1, ensure_ascii=False) + "\n")
