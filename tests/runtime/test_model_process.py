@@ -181,10 +181,10 @@ def test_a_model_that_hangs_is_killed_when_all_is_to_end(mortal: ProcessModel) -
     assert not deaths  # it was killed on purpose
 
 
-def test_signals_that_reach_the_whole_group_do_not_end_it(mortal: ProcessModel) -> None:
+def test_signals_that_reach_the_whole_group_do_not_end_it(model: ProcessModel) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(mortal.process.pid, number)
-    assert len(mortal.run([GREY])) == 1
+        os.kill(model.process.pid, number)
+    assert len(model.run([GREY])) == 1
 
 
 def test_it_ends_with_the_object_that_stands_for_it() -> None:
@@ -221,7 +221,7 @@ def test_row_29_the_service_ends_with_a_code_when_its_model_is_killed() -> None:
 
 
 def test_a_model_that_hangs_past_the_limit_is_killed_and_the_service_ends_with_a_code(cat_png: bytes) -> None:
-    with service(LRP_MODEL_LIMIT_S="20") as process:
+    with service(LRP_MODEL_LIMIT_S="8") as process:
         assert process.stderr is not None
         address = next(found[0] for line in process.stderr if (found := re.search(r"http://[\d.:]+", line)))
         while httpx.get(f"{address}/readyz", timeout=LIMIT_S).status_code == 503:
@@ -299,11 +299,11 @@ def test_row_30_a_service_that_is_told_to_end_while_its_model_loads_ends_at_once
         child.wait(LIMIT_S)
 
 
-def test_jobs_that_cannot_be_run_fail_and_the_process_lives(mortal: ProcessModel) -> None:
+def test_jobs_that_cannot_be_run_fail_and_the_process_lives(model: ProcessModel) -> None:
     for job in (replace(GREY, input=np.zeros((1, 2, 3), np.float32)), replace(GREY, input=Unloadable())):  # type: ignore[arg-type]
         with pytest.raises(RemoteError, match="Error at "):
-            mortal.run([job])
-    assert len(mortal.run([GREY])) == 1
+            model.run([job])
+    assert len(model.run([GREY])) == 1
 
 
 def test_verifying_with_a_model_that_is_gone_is_unavailable(mortal: ProcessModel) -> None:
