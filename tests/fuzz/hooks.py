@@ -34,7 +34,7 @@ VERSUS_CLASSES = ["dog", "5", "frog"]
 LAYERS = ["features.0", "features.3", "classifier.0"]
 OVERRIDES = ["features.0:w_square", "features.*:gamma(gamma=0.5)", "*:epsilon"]
 SIDES = ["model", "32", "300"]
-PATCHES = [4, 8, 16]
+PATCHES = [8, 16]
 EVALUATED = ["epsilon_plus_flat"]
 SAMPLE_OPTIONS = ("sampling", "noise", "seed", "statistic")
 FEW_SAMPLES = 4

@@ -83,7 +83,7 @@ def test_the_result_is_written_into_the_card_and_nothing_else_changes(
 ) -> None:
     data, path = write_split(tmp_path / "data", 20, seed=0), copied_model(tmp_path)
     before = load(path)[1]
-    found = tune(path, data, minutes=0.05, pictures=10, reported=30, seed=2)
+    found = tune(path, data, minutes=0.02, pictures=6, reported=12, seed=2)
     network, after = load(path)
     assert after.tuned == found
     assert after.model_copy(update={"tuned": None}) == before
@@ -91,7 +91,7 @@ def test_the_result_is_written_into_the_card_and_nothing_else_changes(
     assert (
         "\n".join(found.layers) in capsys.readouterr().out
     )  # before it is measured: an interruption loses nothing
-    assert (found.pictures, found.searched_on, found.seed, found.data) == (30, 10, 2, "data")
+    assert (found.pictures, found.searched_on, found.seed, found.data) == (12, 6, 2, "data")
     assert found.interval[0] <= found.share_of_occlusion <= found.interval[1]
     assert found.share_of_occlusion == pytest.approx(found.gap / found.occlusion_gap, rel=0.02)
     assert len(found.layers) == sum(kind in ("convolution", "dense") for _, kind in kinds(network.graph))
