@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 SOAK_S ?= 300
+TEST_PROCESSES ?= 2
 DATA ?= ../shared/cifar10/train.zip
 IMAGE ?= lrpserve
 IMAGE_ARGS ?=
@@ -20,8 +21,8 @@ help:  ## List the targets
 serve: $(VENV)/serve.stamp  ## Start the service on 127.0.0.1:8000
 	@$(BIN)/lrpserve serve --host $(HOST) --port $(PORT)
 
-test: $(VENV)/test.stamp $(VENV)/kserve/stamp $(VENV)/openapi-client/stamp  ## Run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/test.stamp $(VENV)/kserve/stamp $(VENV)/openapi-client/stamp  ## Run all tests, two files at a time; TEST_PROCESSES=0: one at a time, as --pdb and -s need
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 coverage: override PYTEST_ARGS += --cov
 coverage: test  ## Run all tests more slowly, and list the lines and branches of the service that none reaches

@@ -24,7 +24,7 @@ def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
         stderr=subprocess.STDOUT,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "LRP_QUEUE_DEADLINE_S": "60"},  # the warm-up comes first
     )
     assert process.stdout is not None
     url = next(
