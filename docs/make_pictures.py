@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 from skimage import data
 
 from app.lrp.composites import COMPOSITES
@@ -144,7 +144,13 @@ def _words(folder: Path) -> None:
     with closing(_pipeline(model, settings)) as pipeline:
         for name, text in (("film.png", "a gorgeous, witty film"), ("not-bad.png", "not bad at all")):
             work = pipeline.explain(text, ExplainOptions(input=TextOptions()), Timings(), identity)
-            _save(folder / name, asyncio.run(work).figure.png)
+            _cropped(_decode_png(asyncio.run(work).figure.png)).save(folder / name, optimize=True)
+
+
+def _cropped(drawing: Image.Image) -> Image.Image:
+    """Return a drawing without what is white on the right and at the bottom, except for a margin."""
+    left, top, right, bottom = ImageOps.invert(drawing.convert("L")).getbbox() or (0, 0, *drawing.size)
+    return drawing.crop((0, 0, right + left, bottom + top // 2))
 
 
 def _pipeline(model: LocalModel, settings: Settings) -> Pipeline:

@@ -28,13 +28,15 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from conftest import Server
+from conftest import Server, serving
 from starlette.testclient import TestClient
 from test_floors import FLOORS
 
 from app.lrp.composites import COMPOSITES
 from app.lrp.rules import RULES
+from app.main import create_app
 from app.models.tuned import TUNED
+from app.runtime.model_process import start_models
 from app.settings import Settings
 from benchmarks import equality, trial
 from docs import blocks, make_concrete, make_networks, make_pictures, make_tables
@@ -169,6 +171,18 @@ def name_of(page: Path) -> str:
 
 def with_kind(*kinds: str) -> list[Path]:
     return [page for page in PAGES if any(block.info in kinds for block in fences(page))]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """The service with default settings and all shipped models, as a reader starts it."""
+    settings = Settings()
+    process = start_models(settings)
+    with serving(settings, create_app(settings, process.models)) as server:
+        while httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503:
+            pass  # the warm-up runs between the requests
+        yield server
+    process.kill()
 
 
 @needs_tools
