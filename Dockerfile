@@ -57,7 +57,7 @@ CMD ["serve"]
 ARG VERSION=""
 ARG REVISION=""
 LABEL org.opencontainers.image.title="LRPServe" \
-      org.opencontainers.image.description="Class scores and relevance heatmaps for pictures, over HTTP" \
+      org.opencontainers.image.description="Predictions and their relevance for pictures, texts and rows of tables, over HTTP" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
