@@ -1,11 +1,10 @@
 """The loop over the inputs of a command."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 
 from app.command_line.console import complain, message
 from app.command_line.kind import Inputs, Item
@@ -42,14 +41,11 @@ def for_each(
         raise typer.Exit(FAILED)
 
 
-def _with_progress(items: Sequence[Item], name: str) -> Iterator[Item]:
+def _with_progress(items: Sequence[Item], name: str) -> Iterable[Item]:
     """Return ``items``, several of them behind a progress bar on a terminal."""
     console = Console(stderr=True)
     hidden = len(items) == 1 or not console.is_terminal
-    # Only a terminal shows what is printed above the bar; a file gets what is written to it.
-    bar = Progress(console=console, disable=hidden, redirect_stdout=sys.stdout.isatty())
-    with bar:
-        yield from bar.track(items, description=name)
+    return track(items, description=name, console=console, disable=hidden)
 
 
 def _summarise(inputs: Inputs, name: str, failed: int) -> None:
