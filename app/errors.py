@@ -77,19 +77,25 @@ class UnreadableTableError(RequestError):
 class InvalidFeaturesError(RequestError):
     """Features of a row are missing, unknown, given twice, or do not have a value that the network takes.
 
-    ``problems`` has the name of each such feature and what is wrong with it; ``place`` is the row, empty if there
-    is only one.
+    ``problems`` has the names of the first `MAX_PROBLEMS` such features and what is wrong with each; ``detail``
+    counts the others. ``place`` is the row, empty if there is only one.
     """
 
+    MAX_PROBLEMS = 20
+
     def __init__(self, problems: Sequence[tuple[str, str]], place: str = "") -> None:
-        sentences = "; ".join(f"{name}: {message}" for name, message in problems)
-        super().__init__(f"{place}: {sentences}" if place else sentences)
-        self.problems = tuple(problems)
+        self.problems = tuple(problems[: self.MAX_PROBLEMS])
         self.place = place
+        sentences = [f"{name}: {message}" for name, message in self.problems]
+        if more := len(problems) - len(self.problems):
+            sentences.append(f"and {more} more")
+        super().__init__(f"{place}: {'; '.join(sentences)}" if place else "; ".join(sentences))
 
     def at(self, place: str) -> "InvalidFeaturesError":
         """Return the error of the row at ``place``, such as ``row 3``."""
-        return InvalidFeaturesError(self.problems, place)
+        error = InvalidFeaturesError(self.problems, place)
+        error.detail = f"{place}: {self.detail}"
+        return error
 
 
 class UnavailableError(PublicError):

@@ -47,6 +47,7 @@ def test_a_result_arrives() -> None:
         RefusedToStartError("no such card"),
         InvalidParameterError("epsilon", "must be positive"),
         InvalidFeaturesError([("a", "is missing"), ("b", "is text")], "row 3"),
+        InvalidFeaturesError([(f"x{number}", "no such feature") for number in range(100)]),
         TwoArgumentsError("this", "because"),
         ModelLostError("gone"),
         NoMemoryError(),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from app.api.http.errors import UnsupportedMediaTypeError
+from app.api.http.errors import BadRequestError, UnsupportedMediaTypeError
 from app.api.http.upload import UNDECLARED, media_type_of, refuse_compressed
 from app.api.kinds.protocol import (
     BatchItem,
@@ -18,9 +18,9 @@ from app.api.kinds.protocol import (
 from app.api.openapi import json_body, json_or_text
 from app.api.parameters import FORM_OF_ANSWER, ExplanationParameters, ScoreParameters, SingleParameters
 from app.api.parameters_of_several import ComparisonParameters, EvaluationParameters, JsonOrPng
-from app.api.protocols.common import parsed
 from app.api.schemas import Limits
 from app.errors import InvalidParameterError, RequestError, TooLargeError
+from app.modalities.json_values import advice_on, values_of_json
 from app.modalities.text.modality import TextOptions, Unit
 from app.modalities.text.reading import MAX_CHARACTERS
 from app.serving.evaluation_schemas import EvaluateTextAnswer
@@ -116,7 +116,7 @@ async def _read(request: Request, _: Pipeline, __: Timings) -> Uploads:
         raise TooLargeError(f"the text is longer than {MAX_CHARACTERS} characters; send a part of it")
     is_json = media_type == "application/json" or (media_type in UNDECLARED and body.lstrip()[:1] == b"{")
     if is_json:
-        return Uploads([parsed(TextBody, body).text])
+        return Uploads([_text_of_json(body)])
     if media_type != "text/plain":
         raise UnsupportedMediaTypeError(
             f"{media_type or 'a body without Content-Type'} is no text; {SEND_TEXT}"
@@ -124,17 +124,33 @@ async def _read(request: Request, _: Pipeline, __: Timings) -> Uploads:
     return Uploads([body])
 
 
-async def _read_several(request: Request, _: Pipeline, limits: Limits, __: Timings) -> list[BatchItem]:
+async def _read_several(
+    request: Request, pipeline: Pipeline, limits: Limits, timings: Timings
+) -> list[BatchItem]:
     refuse_compressed(request)
     media_type, body = media_type_of(request), await request.body()
     if media_type not in ("application/json", *UNDECLARED):
         raise UnsupportedMediaTypeError(f"{media_type} is no list of texts; {SEND_TEXTS}")
-    texts = parsed(TextsBody, body).texts
-    if len(texts) > limits.max_pictures:
-        raise TooLargeError(
-            f"{len(texts)} texts are over {limits.max_pictures}; send them in several requests"
-        )
+    texts = await pipeline.read(timings, _texts_of_json, body, limits.max_pictures)
     return [BatchItem({"index": index}, "text", _text(text)) for index, text in enumerate(texts)]
+
+
+def _text_of_json(body: bytes) -> str:
+    match values_of_json(body, BadRequestError, SEND_TEXT):
+        case {"text": str(text), **others} if not others:
+            return text
+        case given:
+            raise BadRequestError(advice_on(given, {"text": "text"}, SEND_TEXT))
+
+
+def _texts_of_json(body: bytes, most: int) -> list[object]:
+    match values_of_json(body, BadRequestError, SEND_TEXTS):
+        case {"texts": list(texts), **others} if texts and not others:
+            if len(texts) > most:
+                raise TooLargeError(f"{len(texts)} texts are over {most}; send them in several requests")
+            return texts
+        case given:
+            raise BadRequestError(advice_on(given, {"texts": "a list of texts"}, SEND_TEXTS))
 
 
 def _text(value: object) -> str | RequestError:

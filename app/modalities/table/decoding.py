@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from app.errors import InvalidFeaturesError
+from app.modalities.json_values import DOUBLED
 from app.modalities.protocol import Floats
-from app.modalities.table.parsing import DOUBLED, NUMBER, Cell
+from app.modalities.table.parsing import NUMBER, Cell
 from app.modalities.table.spec import Category, Feature, Number, TableSpec
 
 FARTHEST = 1e6
@@ -136,7 +137,8 @@ def _number_of_text(text: str, feature: Number) -> float:
         raise _InvalidError(f"{shown} is a formula; {_expected(feature)}, its result, is expected")
     if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
         raise _InvalidError(
-            f"{shown} is not finite; {_expected(feature)} is expected, or nothing if it is missing"
+            f"{shown} is not finite; {_expected(feature)} is expected"
+            + (", or nothing if it is missing" if feature.imputes else "")
         )
     advice = " with a point before its decimals and nothing between thousands" if "," in text else ""
     raise _InvalidError(f"{shown} is not a number; {_expected(feature)}{advice} is expected")

@@ -9,13 +9,13 @@ import numpy as np
 
 from app.errors import InternalError, InvalidFeaturesError, InvalidParameterError
 from app.modalities.drawing.style import ColourStyle
+from app.modalities.json_values import object_of_json
 from app.modalities.protocol import Floats, Map
 from app.modalities.table.decoding import FeatureValue, decode, row_of_columns
 from app.modalities.table.drawing.bars import Bar, bars_of_features, bars_of_units, scale_of_bars
 from app.modalities.table.drawing.chart import Chart
 from app.modalities.table.drawing.figure import TableFigure
 from app.modalities.table.drawing.panels import Panels
-from app.modalities.table.parsing import object_of_json
 from app.modalities.table.scores import ScoredFeature, scored
 from app.modalities.table.spec import Category, TableSpec
 

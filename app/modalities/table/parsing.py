@@ -2,23 +2,21 @@
 
 import csv
 import io
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from app.errors import InvalidFeaturesError, TooLargeError, UnreadableTableError
+from app.modalities.json_values import advice_on, decoded, kind_of_value, values_of_json
 
 MAX_ROWS = 1000
 """Rows of one request."""
-BYTE_ORDER_MARK = "\ufeff"
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-HALF = re.compile("[\ud800-\udfff]")
-"""Half of a surrogate pair, which JSON can contain and UTF-8 cannot."""
 EXAMPLE = 'send {"features": {"NAME": VALUE, …}}, or {"rows": [{"NAME": VALUE, …}, …]} for several rows'
-SEPARATORS = {";": "';'", "\t": "tabs"}
+FORMS = {"features": "an object of features", "rows": "a list of objects of features"}
+"""Names in the JSON of a request, and what their values are."""
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 """Characters that separate columns in files that are not comma-separated."""
 
 
@@ -26,15 +24,6 @@ class Cell(str):
     """Text of a cell of a CSV file: a number where the feature is one, else a category; empty if missing."""
 
     __slots__ = ()
-
-
-class Doubled(Enum):
-    """Value of a name that an object of JSON has twice."""
-
-    DOUBLED = "given twice"
-
-
-DOUBLED = Doubled.DOUBLED
 
 
 class Rows(NamedTuple):
@@ -52,15 +41,13 @@ def rows_of_json(data: bytes) -> Rows:
     row refuses them with what else is wrong. Raises `UnreadableTableError` for JSON of another form and
     `TooLargeError` for more than `MAX_ROWS` rows.
     """
-    body = _json(data)
-    if not isinstance(body, dict):
-        raise UnreadableTableError(f"the JSON is {_kind(body)}, not an object; {EXAMPLE}")
+    body = values_of_json(data, UnreadableTableError, EXAMPLE)
     match body:
         case {"features": dict(row), **others} if not others:
             return Rows((row,), several=False)
         case {"rows": list(rows), **others} if not others:
             return Rows(_checked(rows), several=True)
-    raise UnreadableTableError(_advice(body))
+    raise UnreadableTableError(advice_on(body, FORMS, EXAMPLE))
 
 
 def rows_of_csv(data: bytes) -> Rows:
@@ -77,7 +64,7 @@ def read_csv(data: bytes, max_rows: int | None = None) -> tuple[list[str], list[
 
     Raises as `rows_of_csv` does.
     """
-    text = _decoded(data)
+    text = decoded(data, UnreadableTableError)
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     header: list[str] = []
     rows: list[list[Cell]] = []
@@ -100,79 +87,17 @@ def read_csv(data: bytes, max_rows: int | None = None) -> tuple[list[str], list[
     return header, rows
 
 
-def _json(data: bytes) -> object:
-    if not data.strip():
-        raise UnreadableTableError(f"the body is empty; {EXAMPLE}")
-    try:
-        return json.loads(_decoded(data), object_pairs_hook=_object)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise UnreadableTableError(f"the body is not valid JSON: {error.msg} at {place}") from None
-    except (ValueError, RecursionError):  # numbers of thousands of digits, and thousands of brackets
-        raise UnreadableTableError(
-            "the body is JSON that is nested too deeply or has endless numbers"
-        ) from None
-
-
-def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if HALF.search(name):
-            raise UnreadableTableError(
-                f"the JSON has a name that is no text, {name!a}; write whole characters"
-            )
-        found[name] = DOUBLED if name in found else value
-    return found
-
-
 def _checked(rows: Sequence[object]) -> tuple[Mapping[str, Any], ...]:
     if not rows:
         raise UnreadableTableError("rows: is empty; give at least one row")
     if len(rows) > MAX_ROWS:
         raise TooLargeError(f"rows: {len(rows)} rows are over {MAX_ROWS}; send them in several requests")
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise UnreadableTableError(
-                f"rows: row {number} is {_kind(row)}; an object of features is expected"
+                f"rows[{number}]: is {kind_of_value(row)}; an object of features is expected"
             )
     return tuple(row for row in rows if isinstance(row, dict))
-
-
-def _advice(body: dict[str, Any]) -> str:
-    """Return what is wrong with an object that is of none of the two forms."""
-    for name, form in (("features", "an object of features"), ("rows", "a list of objects of features")):
-        if name not in body:
-            continue
-        if others := ", ".join(repr(other) for other in list(body)[:5] if other != name):
-            return f"the JSON has {others} beside {name!r}; {EXAMPLE}"
-        return f"{name}: is {_kind(body[name])}; {form} is expected"
-    return f"the JSON has neither 'features' nor 'rows'; {EXAMPLE}"
-
-
-def _kind(value: object) -> str:
-    match value:
-        case Doubled():
-            return value.value
-        case None:
-            return "null"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-    return "an object"
-
-
-def _decoded(data: bytes) -> str:
-    """Return the text of UTF-8, with or without a byte-order mark."""
-    try:
-        return data.decode().removeprefix(BYTE_ORDER_MARK)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UnreadableTableError(f"line {line} is not UTF-8; save the table as UTF-8") from None
 
 
 def _header(cells: list[str], text: str) -> list[str]:
@@ -211,12 +136,3 @@ def _row(cells: list[str], header: list[str], place: str) -> list[Cell]:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= 80 else text[:80] + "…"
-
-
-def object_of_json(text: str) -> dict[str, Any] | None:
-    """Return an object of JSON as `rows_of_json` reads it, or ``None`` if ``text`` is anything else."""
-    try:
-        body = json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError, UnreadableTableError):
-        return None
-    return body if isinstance(body, dict) else None

@@ -11,9 +11,10 @@ from PIL import Image
 
 from app.errors import InternalError, InvalidFeaturesError, InvalidParameterError
 from app.modalities.drawing.style import ColourStyle, Sign
+from app.modalities.json_values import DOUBLED
 from app.modalities.protocol import Map
 from app.modalities.table.modality import Baseline, TableModality, TableOptions, baseline_of
-from app.modalities.table.parsing import DOUBLED, Cell
+from app.modalities.table.parsing import Cell
 from app.modalities.table.spec import Category, Number, TableSpec
 
 SPEC = TableSpec(
@@ -101,7 +102,7 @@ def test_what_is_wrong_with_a_baseline_says_so() -> None:
         (
             "Cement",
             Cell("-Infinity"),
-            "is not finite; a number in kg/m³ is expected, or nothing if it is missing",
+            "'-Infinity' is not finite; a number in kg/m³ is expected",
         ),
         ("Kind", "IV", "'IV' is not a category of it; one of 'I', 'II', 'III' is expected"),
         ("Kind", 2, "is not text; one of 'I', 'II', 'III' is expected"),

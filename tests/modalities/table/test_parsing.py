@@ -3,7 +3,8 @@
 import pytest
 
 from app.errors import InvalidFeaturesError, RequestError, TooLargeError
-from app.modalities.table.parsing import DOUBLED, rows_of_csv, rows_of_json
+from app.modalities.json_values import DOUBLED
+from app.modalities.table.parsing import rows_of_csv, rows_of_json
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_csv_is_read(data: bytes) -> None:
         (b'{"features": {}, "rows": []}', "has 'rows' beside 'features'"),
         (b'{"rows": {"a": 1}}', "rows: is an object; a list"),
         (b'{"rows": []}', "rows: is empty"),
-        (b'{"rows": [{"a": 1}, 7]}', "row 2 is a number; an object"),
+        (b'{"rows": [{"a": 1}, 7]}', "rows[1]: is a number; an object"),
         (b'{"rows": [' + b"{}," * 1000 + b"{}]}", "1001 rows are over 1000"),
     ],
 )

@@ -12,7 +12,8 @@ from app.api.protocols.instances import AnyInstance, AnyInstances
 from app.api.protocols.kinds.protocol import MAX_NAMES, KindInProtocols, Output, Size, png, relevance
 from app.api.protocols.open_inference.schemas import AnyInferenceRequest, InputTensor, TensorMetadata
 from app.api.protocols.open_inference.tensors import check_data, floats
-from app.modalities.table.parsing import MAX_ROWS, object_of_json
+from app.modalities.json_values import object_of_json
+from app.modalities.table.parsing import MAX_ROWS
 from app.modalities.table.spec import Category, Feature
 from app.models.card import ModelCard
 from app.models.table_card import table_card
