@@ -10,6 +10,7 @@ LRPServeError
 │   │   ├── UnreadableTableError
 │   │   ├── InvalidFeaturesError
 │   │   └── InvalidParameterError
+│   │       └── InvalidTextError
 │   ├── UnavailableError       the same request may succeed later
 │   └── DeadlineError
 ├── InternalError              its detail is logged, not shown
@@ -61,13 +62,22 @@ class UnknownModelError(RequestError):
 class InvalidParameterError(RequestError):
     """A parameter is unknown, out of range, or does not fit the other parameters.
 
-    ``detail`` is ``message`` with the parameter's name in front.
+    ``detail`` is ``message`` with the parameter's name in front. ``place`` is the part of the request that has
+    it: ``query`` or ``body``.
     """
 
-    def __init__(self, parameter: str, message: str) -> None:
+    def __init__(self, parameter: str, message: str, place: str = "query") -> None:
         super().__init__(f"{parameter}: {message}")
         self.parameter = parameter
         self.message = message
+        self.place = place
+
+
+class InvalidTextError(InvalidParameterError):
+    """The text of a request cannot be read, or has nothing that the model takes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("text", message, "body")
 
 
 class UnreadableTableError(RequestError):

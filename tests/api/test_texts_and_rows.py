@@ -409,3 +409,19 @@ def test_very_many_unknown_features_are_counted_and_not_listed(client: TestClien
     problem = ask(client, "/predict/table", {"features": features}).json()
     assert problem["status"] == 422
     assert problem["detail"].endswith("and 980 more")
+
+
+@pytest.mark.parametrize("text", ["", "a\x00b", "\ufffe\x1b"])
+def test_what_is_wrong_with_a_text_is_said_of_the_body(client: TestClient, text: str) -> None:
+    problem = ask(client, "/explain/text", {"text": text}).json()
+    assert [error["loc"] for error in problem["errors"]] == [["body", "text"]]
+
+
+def test_a_body_that_is_too_large_is_refused_with_advice_for_its_kind(client: TestClient) -> None:
+    for path, advice in (
+        ("/explain/batch/text", "send fewer texts at once"),
+        ("/explain/table", "send fewer rows at once"),
+    ):
+        response = client.post(path, content=b" " * (2**23 + 1), headers={"Content-Type": "application/json"})
+        assert response.status_code == 413
+        assert response.json()["detail"] == f"the body is larger than 8 MiB; {advice}"

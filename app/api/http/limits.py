@@ -1,6 +1,7 @@
 """Middleware that bounds what requests hold: the size of their bodies, and the number of their pictures."""
 
 import asyncio
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,6 +11,7 @@ from app.api.http.early_refusal import is_computed, kind_of, named_model
 from app.api.http.errors import TooSlowError
 from app.api.http.root_path import local_path
 from app.errors import TooLargeError, UnavailableError
+from app.models.card import Kind
 from app.serving.admission import Admissions, Ticket
 from app.settings import BODY_COPIES
 
@@ -36,7 +38,11 @@ class BodyLimits:
         self._max_bytes = max_bytes
         self._max_bytes_in_hand = max_bytes_in_hand
         self._deadline_s = deadline_s
-        self._largest_picture = largest_picture
+        self._advice: Mapping[Kind, str] = {
+            "image": f"send a smaller picture: no model sees more than {largest_picture} pixels of it",
+            "text": "send fewer texts at once",
+            "table": "send fewer rows at once",
+        }
         self._in_hand = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +52,7 @@ class BodyLimits:
             return
         declared = Headers(scope=scope).get("content-length", "")
         received, arriving, deadline = 0, True, None
+        kind = kind_of(local_path(scope))
 
         async def receive_within_limits() -> Message:
             nonlocal received, arriving, deadline
@@ -53,7 +60,7 @@ class BodyLimits:
                 not arriving
             ):  # the body is complete; the next message is the disconnect, which has no deadline
                 return await receive()
-            self._check(int(declared) if declared.isdecimal() else 0)
+            self._check(int(declared) if declared.isdecimal() else 0, kind)
             now = asyncio.get_running_loop().time()
             deadline = deadline or now + self._deadline_s
             try:
@@ -66,7 +73,7 @@ class BodyLimits:
             received += (size := len(message.get("body", b"")))
             self._in_hand += BODY_COPIES * size
             arriving = message.get("more_body", False)
-            self._check(received)
+            self._check(received, kind)
             return message
 
         try:
@@ -74,12 +81,10 @@ class BodyLimits:
         finally:
             self._in_hand -= BODY_COPIES * received
 
-    def _check(self, size: int) -> None:
+    def _check(self, size: int, kind: Kind) -> None:
         if size > self._max_bytes:
-            raise TooLargeError(
-                f"the body is larger than {self._max_bytes / 2**20:g} MiB; send a smaller picture: "
-                f"no model sees more than {self._largest_picture} pixels of it"
-            )
+            limit = f"{self._max_bytes / 2**20:g} MiB"
+            raise TooLargeError(f"the body is larger than {limit}; {self._advice[kind]}")
         if self._in_hand > self._max_bytes_in_hand:
             raise UnavailableError("too many large uploads at once; try again in a second")
 

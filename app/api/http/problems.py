@@ -143,7 +143,7 @@ def problem_of(error: Exception, request: Request) -> Problem:
     if isinstance(error, HTTPException):
         error = _of_routing(request, error)
     if isinstance(error, InvalidParameterError):
-        errors = [ParameterProblem(loc=["query", error.parameter], msg=error.message)]
+        errors = [ParameterProblem(loc=[error.place, error.parameter], msg=error.message)]
         return _problem(type(error), error.detail, request_id, errors)
     if isinstance(error, InvalidFeaturesError):
         errors = [

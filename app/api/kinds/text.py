@@ -19,7 +19,7 @@ from app.api.openapi import json_body, json_or_text
 from app.api.parameters import FORM_OF_ANSWER, ExplanationParameters, ScoreParameters, SingleParameters
 from app.api.parameters_of_several import ComparisonParameters, EvaluationParameters, JsonOrPng
 from app.api.schemas import Limits
-from app.errors import InvalidParameterError, RequestError, TooLargeError
+from app.errors import InvalidTextError, RequestError, TooLargeError
 from app.modalities.json_values import advice_on, values_of_json
 from app.modalities.text.modality import TextOptions, Unit
 from app.modalities.text.reading import MAX_CHARACTERS
@@ -154,7 +154,7 @@ def _texts_of_json(body: bytes, most: int) -> list[object]:
 
 
 def _text(value: object) -> str | RequestError:
-    return value if isinstance(value, str) else InvalidParameterError("text", "is not a string; send text")
+    return value if isinstance(value, str) else InvalidTextError("is not a string; send text")
 
 
 TEXT = KindOverHTTP(

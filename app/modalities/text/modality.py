@@ -66,7 +66,7 @@ class TextModality:
     def decode(self, data: bytes | str, options: TextOptions) -> TextSample:  # noqa: ARG002 # a protocol's method
         """Split a text into tokens.
 
-        Raises what `app.modalities.text.reading.read` raises, and `InvalidParameterError` for a text without
+        Raises what `app.modalities.text.reading.read` raises, and `InvalidTextError` for a text without
         tokens.
         """
         text = read(data)

@@ -2,7 +2,7 @@
 
 import re
 
-from app.errors import InvalidParameterError, TooLargeError
+from app.errors import InvalidTextError, TooLargeError
 
 MAX_CHARACTERS = 10_000
 UTF8_BYTES = 4
@@ -14,16 +14,16 @@ NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udf
 def read(data: bytes | str) -> str:
     """Return the text in ``data``, UTF-8 where it is bytes, without a byte order mark.
 
-    Raises `TooLargeError`, and `InvalidParameterError` for what is not text or has nothing but white space.
+    Raises `TooLargeError`, and `InvalidTextError` for what is not text or has nothing but white space.
     """
     text = data if isinstance(data, str) else _decoded(data)
     _check_length(len(text))
     if match := NOT_TEXT.search(text):
-        raise InvalidParameterError(
-            "text", f"has the control character U+{ord(match[0]):04X} at position {match.start()}; remove it"
+        raise InvalidTextError(
+            f"has the control character U+{ord(match[0]):04X} at position {match.start()}; remove it"
         )
     if not text.strip():
-        raise InvalidParameterError("text", "is empty; send at least one word")
+        raise InvalidTextError("is empty; send at least one word")
     return text
 
 
@@ -33,7 +33,7 @@ def _decoded(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidParameterError("text", f"is not UTF-8: byte {error.start} is invalid") from None
+        raise InvalidTextError(f"is not UTF-8: byte {error.start} is invalid") from None
 
 
 def _check_length(characters: int) -> None:

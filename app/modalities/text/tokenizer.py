@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from app.errors import InvalidParameterError, RefusedToStartError
+from app.errors import InvalidTextError, RefusedToStartError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -64,12 +64,12 @@ class TextTokenizer:
     def encode(self, text: str) -> Encoded:
         """Return the tokens of ``text``: special ones, and as many of its first ones as the network takes.
 
-        Raises `InvalidParameterError` for a text without tokens.
+        Raises `InvalidTextError` for a text without tokens.
         """
         encoding = self._tokenizer.encode(text)
         special = np.array(encoding.special_tokens_mask, np.bool_)  # (T,)
         if special.all():
-            raise InvalidParameterError("text", "has no token of the model; write something else")
+            raise InvalidTextError("has no token of the model; write something else")
         room = self._max_tokens - np.count_nonzero(special)
         taken = np.flatnonzero(special | (np.cumsum(~special) <= room))
         ids = self._without_special(encoding, special)[taken]
@@ -92,9 +92,7 @@ class TextTokenizer:
         written = np.flatnonzero(~special & np.isin(ids, self._special))
         if len(written) and self.unknown is None:
             name = encoding.tokens[written[0]]
-            raise InvalidParameterError(
-                "text", f"contains {name!r}, a special token of the model; write it apart"
-            )
+            raise InvalidTextError(f"contains {name!r}, a special token of the model; write it apart")
         ids[written] = self.unknown if self.unknown is not None else ids[written]
         return ids
 
