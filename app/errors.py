@@ -34,6 +34,10 @@ class LRPServeError(Exception):
         super().__init__(detail)
         self.detail = detail
 
+    def locate(self, place: str) -> None:
+        """Say at which of several inputs it happened, such as ``rows[3]``."""
+        self.detail = f"{place}: {self.detail}"
+
 
 class PublicError(LRPServeError):
     """An error whose ``detail`` may be shown to the sender of the request."""
@@ -101,11 +105,10 @@ class InvalidFeaturesError(RequestError):
             sentences.append(f"and {more} more")
         super().__init__(f"{place}: {'; '.join(sentences)}" if place else "; ".join(sentences))
 
-    def at(self, place: str) -> "InvalidFeaturesError":
-        """Return the error of the row at ``place``, such as ``row 3``."""
-        error = InvalidFeaturesError(self.problems, place)
-        error.detail = f"{place}: {self.detail}"
-        return error
+    def locate(self, place: str) -> None:
+        """See `LRPServeError`."""
+        super().locate(place)
+        self.place = f"{place}.{self.place}" if self.place else place
 
 
 class UnavailableError(PublicError):

@@ -71,7 +71,7 @@ class RunAll:
         for index, (task, result) in enumerate(zip(tasks, results, strict=True)):
             if task in done and isinstance(result, BaseException):
                 if isinstance(result, LRPServeError):
-                    result.detail = f"{name}[{index}]: {result.detail}"
+                    result.locate(f"{name}[{index}]")
                 raise result
         return [task.result() for task in tasks]
 

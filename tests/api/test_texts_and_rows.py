@@ -425,3 +425,11 @@ def test_a_body_that_is_too_large_is_refused_with_advice_for_its_kind(client: Te
         response = client.post(path, content=b" " * (2**23 + 1), headers={"Content-Type": "application/json"})
         assert response.status_code == 413
         assert response.json()["detail"] == f"the body is larger than 8 MiB; {advice}"
+
+
+def test_a_fault_of_one_of_several_rows_names_the_row(client: TestClient) -> None:
+    rows = [ROW, {**ROW, "a": "much"}, ROW]
+    for path in ("/predict/table", "/explain/table"):
+        problem = ask(client, path, {"rows": rows}).json()
+        assert problem["detail"].startswith("rows[1]: a: is text")
+        assert [error["loc"] for error in problem["errors"]] == [["body", "rows[1]", "a"]]

@@ -170,7 +170,7 @@ def known(asked: str, served: Sequence[str]) -> None:
 
 def _result(outcome: T | Exception, place: str) -> T:
     if isinstance(outcome, LRPServeError):
-        outcome.detail = f"{place}: {outcome.detail}"
+        outcome.locate(place)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

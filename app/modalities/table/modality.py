@@ -104,7 +104,8 @@ class TableModality:
                 try:
                     return decode(dict(row), self._spec).columns
                 except InvalidFeaturesError as error:
-                    raise error.at("baseline") from None
+                    error.locate("baseline")
+                    raise
 
     def _scores(self, one: Map, sample: TableSample) -> tuple[ScoredFeature, ...]:
         if not np.isfinite(one.relevance).all():

@@ -75,8 +75,10 @@ def test_a_baseline_that_is_no_row_is_refused(text: str) -> None:
 
 
 def test_what_is_wrong_with_a_baseline_says_so() -> None:
-    with pytest.raises(InvalidFeaturesError, match=r"^baseline: Kind: 'IV' is not a category"):
+    with pytest.raises(InvalidFeaturesError) as refused:
         MODALITY.decode(ROW, TableOptions(baseline_of('{"Cement": 1, "Kind": "IV", "Age": 1}')))
+    assert refused.value.detail.startswith("baseline: Kind: 'IV' is not a category")
+    assert refused.value.place == "baseline"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,8 @@ def test_all_faults_of_a_row_are_named_at_once() -> None:
         ("cement", "no such feature; name it 'Cement', or leave it out"),
         ("Strength", "no such feature; leave it out"),
     )
-    assert refused.value.at("row 3").detail.startswith("row 3: Cement: is missing")
+    refused.value.locate("rows[3]")
+    assert refused.value.detail.startswith("rows[3]: Cement: is missing")
 
 
 @pytest.mark.parametrize(
