@@ -14,7 +14,9 @@ from app.serving.timings import Timings
 T = TypeVar("T")
 
 MAX_AT_ONCE = 64
-"""Items of one request that run at the same time: two batches of the default size. More would only wait."""
+"""Items of one request that run at the same time: two batches of the default size. More would only wait, in
+places that other requests need.
+"""
 
 
 class RunAll:
@@ -34,9 +36,9 @@ class RunAll:
     ) -> list[T | Exception]:
         """Return the result of each item, or what it raised.
 
-        The longest of each of the items' stages is reported as the request's. ``places`` in the queue are by
-        default one for each item. Raises `UnavailableError` without running any if they are not free, and
-        `ClientDisconnect`.
+        The longest of each of the items' stages is reported as the request's. ``places`` in the queue, of all
+        items, are by default one for each. Raises `UnavailableError` without running any if they are not free,
+        and `ClientDisconnect`.
         """
         turns = self._turns(len(items), places)
         timings = [Timings() for _ in items]
@@ -76,9 +78,12 @@ class RunAll:
         return [task.result() for task in tasks]
 
     def _turns(self, count: int, places: int | None) -> asyncio.Semaphore:
-        """Take the places, and return what lets as many of ``count`` items run as have one."""
+        """Take the places of the items that run at the same time, and return what lets so many of ``count`` run.
+
+        The others wait here and take none, so that a request with very many items leaves places to others.
+        """
         places = places or count
-        self._ticket.acquire_weight(places)
+        self._ticket.acquire_weight(-(-places * min(count, MAX_AT_ONCE) // count))
         return asyncio.Semaphore(min(MAX_AT_ONCE, max(1, self._ticket.held * count // places)))
 
 

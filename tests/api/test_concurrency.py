@@ -18,9 +18,13 @@ async def stays() -> dict[str, Any]:
     raise AssertionError
 
 
-def running() -> RunAll:
+def admission_of(places: int) -> Admission:
+    return Admission(places, Metrics().of_model("some"))
+
+
+def running(admission: Admission | None = None) -> RunAll:
     request = Request({"type": "http", "headers": []}, stays)
-    return RunAll(request, Ticket(Admission(8, Metrics().of_model("some"))), Timings())
+    return RunAll(request, Ticket(admission or admission_of(8)), Timings())
 
 
 def test_when_one_has_failed_the_rest_is_cancelled_and_its_place_is_named() -> None:
@@ -58,6 +62,21 @@ def test_results_come_in_the_order_of_the_items() -> None:
         return await running().or_fail([lambda _: after(5), lambda _: after(1), lambda _: after(3)], "image")
 
     assert asyncio.run(asyncio.wait_for(scene(), 60)) == [5, 1, 3]
+
+
+def test_items_that_wait_for_their_turn_take_no_places() -> None:
+    admission = admission_of(100)
+    free: list[int] = []
+
+    async def counted() -> None:
+        free.append(sum(admission.occupy(1) for _ in range(100)))
+        admission.free(free[-1])
+
+    async def scene() -> None:
+        await running(admission)([lambda _: counted()] * 1_000)
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+    assert free == [36] * 1_000
 
 
 @pytest.mark.parametrize(
