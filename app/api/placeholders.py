@@ -49,14 +49,16 @@ def _items(value: Any, values: Mapping[str, Any]) -> list[Any]:
 def facts(models: Sequence[Description], default: Description) -> dict[str, Any]:
     """Return the value of each placeholder: of all models for ``models`` and ``rules``, else of ``default``.
 
-    ``class`` and ``other_class`` are two of the classes, ``layer`` is a layer with weights in the network's first
-    half, and ``layers`` is a glob that matches the first layer.
+    ``class`` and ``other_class`` are two of the classes, ``layer`` is a layer in the network's first half that
+    can be drawn, with weights where one of these can be, and ``layers`` is a glob that matches the first layer.
     """
     card = default.card
     count = len(card.classes)
     index, other_index = count // 3, min(count - 1, count // 3 + max(1, count // 5))
     names = list(weighted(default.chain))
     first = next(layer for layer in default.layers if layer.name == names[0])
+    drawable = [layer.name for layer in default.layers if layer.drawable]
+    drawn = [name for name in names if name in drawable] or drawable
     return {
         "name": card.name,
         "models_in_words": ", ".join(one.card.name for one in models),
@@ -74,7 +76,7 @@ def facts(models: Sequence[Description], default: Description) -> dict[str, Any]
         "other_class": card.classes[other_index],
         **_of_pictures(card),
         **_of_tables(card),
-        "layer": names[len(names) // 3],
+        "layer": drawn[len(drawn) // 3],
         "first_layer": first.name,
         "first_layer_kind": first.kind,
         "first_layer_description": first.description,

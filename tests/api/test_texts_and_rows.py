@@ -433,3 +433,10 @@ def test_a_fault_of_one_of_several_rows_names_the_row(client: TestClient) -> Non
         problem = ask(client, path, {"rows": rows}).json()
         assert problem["detail"].startswith("rows[1]: a: is text")
         assert [error["loc"] for error in problem["errors"]] == [["body", "rows[1]", "a"]]
+
+
+def test_the_example_of_a_layer_can_be_drawn(client: TestClient) -> None:
+    parameters = client.get("/openapi.json").json()["paths"]["/explain/text"]["post"]["parameters"]
+    (layer,) = [one for one in parameters if one["name"] == "layer"]
+    example = layer.get("example") or layer["schema"]["examples"][0]
+    assert ok(ask(client, "/explain/text", {"text": TEXT}, layer=example))["layer"] == example
