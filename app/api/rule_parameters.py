@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Query
-from pydantic import Field, FiniteFloat, create_model
+from pydantic import BaseModel, Field, FiniteFloat, create_model
 
 from app.api.parameters import ExplanationParameters, ScoreParameters, model_parameter
 from app.lrp.composites import rule_parameters
@@ -14,11 +14,19 @@ from app.models.card import Kind
 
 Model = TypeVar("Model", bound=ExplanationParameters)
 Parameters = TypeVar("Parameters", bound=ScoreParameters)
+AnyParameters = TypeVar("AnyParameters", bound=BaseModel)
 
 
 def with_rule_parameters(model: type[Model]) -> type[Model]:
     """Return ``model`` with a field for each parameter of a rule in the table."""
     return cast("type[Model]", _extended(model, rule_parameters()))
+
+
+def with_all_parameters(model: type[AnyParameters]) -> type[AnyParameters]:
+    """Return ``model``, with the parameters of rules where it is of explanations."""
+    if not issubclass(model, ExplanationParameters):
+        return model
+    return cast("type[AnyParameters]", with_rule_parameters(model))
 
 
 def query(parameters: type[Parameters], kind: Kind = "image") -> Callable[..., Parameters]:
@@ -27,9 +35,7 @@ def query(parameters: type[Parameters], kind: Kind = "image") -> Callable[..., P
     The query has the name of the model besides, which `app.api.dependencies` reads, and, where rules are used, a
     field for each parameter of a rule.
     """
-    fields: Any = (
-        with_rule_parameters(parameters) if issubclass(parameters, ExplanationParameters) else parameters
-    )
+    fields: Any = with_all_parameters(parameters)
 
     def read(asked: Any) -> Parameters:
         return cast("Parameters", asked)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from app.api.http.problems import message_of
 from app.api.parameters import RULES_OF_MODEL
 from app.api.placeholders import PLACEHOLDER
+from app.api.rule_parameters import with_all_parameters
 from app.errors import InvalidParameterError
 from app.lrp.composites import definitions
 
@@ -42,9 +43,15 @@ class Offered(Generic[Parameters_co]):
 
     items: str
     """Several inputs of the kind, in messages."""
-    parameters: type[Parameters_co]
+    base: type[Parameters_co]
+    """Without the parameters of rules."""
     differences: Mapping[str, Difference]
     """By the names of fields."""
+
+    @property
+    def parameters(self) -> type[Parameters_co]:
+        """All parameters, with those of the rules in the table where explanations are offered."""
+        return with_all_parameters(self.base)
 
     def read(self, given: Values) -> Parameters_co:
         """Return the parameters that are ``given``, and the defaults of the others.

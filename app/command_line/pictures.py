@@ -1,7 +1,6 @@
 """Pictures on the command line."""
 
 from app.api.parameters import ExplainParameters, PredictParameters
-from app.api.rule_parameters import with_rule_parameters
 from app.command_line.inputs import find
 from app.command_line.kind import FORMS, TOP, Inputs, KindOnCommandLine, Sources
 from app.command_line.options import Difference, Offered
@@ -24,7 +23,7 @@ PICTURES = KindOnCommandLine(
     predict=Offered("pictures", PredictParameters, {"top_k": TOP}),
     explain=Offered(
         "pictures",
-        with_rule_parameters(ExplainParameters),
+        ExplainParameters,
         {"view": Difference(default=View.SIDE_BY_SIDE), "format": FORMS},
     ),
     forms=("json", "png", "npy"),

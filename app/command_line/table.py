@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from app.api.kinds.table import ExplainTableParameters, PredictTableParameters
-from app.api.rule_parameters import with_rule_parameters
 from app.command_line.kind import FORMS, STANDARD, TOP, Inputs, Item, KindOnCommandLine, Sources
 from app.command_line.options import Offered
 from app.modalities.table.drawing.axis import Axis
@@ -155,7 +154,7 @@ ROWS = KindOnCommandLine(
     predict=Offered("rows", PredictTableParameters, {"top_k": TOP}),
     explain=Offered(
         "rows",
-        create_model("RowsParameters", __base__=with_rule_parameters(ExplainTableParameters), format=FORM),
+        create_model("RowsParameters", __base__=ExplainTableParameters, format=FORM),
         {"format": FORMS},
     ),
     forms=("json", "csv", "png", "npy"),

@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from app.api.kinds.text import ExplainTextParameters, PredictTextParameters
-from app.api.rule_parameters import with_rule_parameters
 from app.command_line.kind import FORMS, STANDARD, TOP, Inputs, Item, KindOnCommandLine, Sources
 from app.command_line.options import Offered
 from app.modalities.text.drawing.pieces import Colour, Kind, Piece, number, pieces_of
@@ -118,7 +117,7 @@ TEXTS = KindOnCommandLine(
     sources={"text": "--text"},
     find=find_texts,
     predict=Offered("texts", PredictTextParameters, {"top_k": TOP}),
-    explain=Offered("texts", with_rule_parameters(ExplainTextParameters), {"format": FORMS}),
+    explain=Offered("texts", ExplainTextParameters, {"format": FORMS}),
     forms=("json", "html", "png", "npy"),
     show=_show,
 )
