@@ -173,7 +173,7 @@ def test_files_get_the_same_results_as_from_the_explain_route(client: TestClient
         )
     by_class = sorted(alone["scores"], key=lambda score: int(score["index"]))
     np.testing.assert_allclose(
-        numbers(response, "logits")[0], [score["logit"] for score in by_class], rtol=1e-5
+        numbers(response, "logits")[0], [score["logit"] for score in by_class], rtol=1e-5, atol=1e-6
     )
 
 
@@ -424,7 +424,9 @@ def test_triton_client_sends_files_with_its_defaults(
     result = triton_client.infer(NETWORK, [image])
     expected = infer(client, NETWORK, files(cat_jpeg))
     assert result.as_numpy("probabilities").shape == (2, 10)
-    np.testing.assert_allclose(result.as_numpy("logits")[1], numbers(expected, "logits")[0], rtol=1e-5)
+    np.testing.assert_allclose(
+        result.as_numpy("logits")[1], numbers(expected, "logits")[0], rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("channels_first", [True, False])
