@@ -83,7 +83,7 @@ def stored(name: str, folder: Path) -> Path:
         folder,
         name=name.replace("_", "-"),
         architecture=name,
-        classes=numbered(CLASSES),
+        classes=numbered("class", CLASSES),
         normalisation=NORMALISATION,
         input_size=(3, SIDE, SIDE),
     )

@@ -21,6 +21,7 @@ from rich.table import Column, Table
 from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.request import ExplanationRequest
 from app.lrp.samples import Samples, Sampling
+from app.models.image_card import image_card
 from app.models.local import LocalModel
 from app.models.protocol import Job
 from app.settings import shipped_model
@@ -35,7 +36,9 @@ def measure(model: LocalModel, rule: str, rounds: int) -> dict[str, float]:
     """Return the median processor seconds of a batch of plain explanations, and of each sampling."""
     request = ExplanationRequest(resolve(model.description.chain, rule, {}, []))
     random = np.random.default_rng(0)
-    inputs = random.standard_normal((BATCH, *model.description.card.input_size)).astype(np.float32)
+    inputs = random.standard_normal((BATCH, *image_card(model.description.card).input_size)).astype(
+        np.float32
+    )
     batch = [Job(x, (request,)) for x in inputs]
     sampled = {kind: Job(inputs[0], (request,), samples=Samples(BATCH, kind)) for kind in Sampling}
 

@@ -14,14 +14,14 @@ from zennit.attribution import Gradient
 from zennit.composites import EpsilonPlusFlat
 from zennit.image import palette
 
-from app.models.card import ModelCard
 from app.models.checkpoint import load_module
+from app.models.image_card import ImageCard
 from app.settings import shipped_model
 
 HEATMAP_SIDE = 256
 
 
-def load_model() -> tuple[nn.Module, ModelCard]:
+def load_model() -> tuple[nn.Module, ImageCard]:
     """Load the shipped network and its card. In-place layers are disabled, because hooks do not support them."""
     model, card = load_module(shipped_model())
     for layer in model.modules():
@@ -30,7 +30,7 @@ def load_model() -> tuple[nn.Module, ModelCard]:
     return model.requires_grad_(requires_grad=False), card
 
 
-def decode(data: bytes, card: ModelCard) -> Tensor:
+def decode(data: bytes, card: ImageCard) -> Tensor:
     """Decode the centre square of a picture file to the network's input, (3, 32, 32)."""
     picture = Image.open(io.BytesIO(data))
     side = min(picture.size)
