@@ -7,7 +7,7 @@ that tests can compute what is to be answered.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,14 +68,8 @@ def relevance_of(x: npt.NDArray[Any], output_relevance: Floats) -> Floats:
     return relevance.reshape(x.shape)
 
 
-class FakeModel:
-    """An `app.models.protocol.Model` on the calling thread."""
-
-    description = DESCRIPTION
-
-    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
-        assert all(job.input.shape == image_card(self.description.card).input_size for job in jobs)
-        return [_result(job) for job in jobs]
+class OnCallingThread:
+    """The part of an `app.models.protocol.Model` on the calling thread that no fake needs."""
 
     def prepare_reference(self) -> None:
         pass
@@ -85,6 +79,16 @@ class FakeModel:
 
     def kill(self) -> None:
         pass
+
+
+class FakeModel(OnCallingThread):
+    """An `app.models.protocol.Model` on the calling thread."""
+
+    description = DESCRIPTION
+
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        assert all(job.input.shape == image_card(self.description.card).input_size for job in jobs)
+        return [_result(job) for job in jobs]
 
 
 def _result(job: Job) -> JobResult:
@@ -106,7 +110,7 @@ def _sampled(job: Job, logits: Floats, samples: Samples) -> JobResult:
     inputs = noisy_inputs(job.input, samples)
     explanations = []
     for request in job.requests:
-        put_in = _output_relevance(logits, request.target)
+        put_in = output_relevance_of(logits, request.target)
         maps = np.stack([relevance_of(one, put_in) for one in inputs])  # (samples, 1, H, W)
         statistic = {
             Statistic.MEAN: maps.mean(0),
@@ -132,30 +136,43 @@ def _sampled(job: Job, logits: Floats, samples: Samples) -> JobResult:
 
 
 def _explanation(x: npt.NDArray[np.float32], logits: Floats, request: ExplanationRequest) -> Explanation:
-    output_relevance = _output_relevance(logits, request.target)
+    output_relevance = output_relevance_of(logits, request.target)
     pixels = relevance_of(x, output_relevance)
     at_input = {"encoder.scan": pixels, "encoder.pool": pixels, "vote": output_relevance}
-    relevance = at_input[request.layer or "encoder.scan"].astype(np.float32)
+    return explanation_of(output_relevance, at_input, request.layer)
+
+
+def explanation_of(
+    output_relevance: Floats, at_input: Mapping[str, Floats], layer: str | None = None
+) -> Explanation:
+    """Return the explanation by the relevance at the input of each layer, the first layer first.
+
+    Its map is that of ``layer``, by default of the first.
+    """
+    first = next(iter(at_input))
+    relevance = at_input[layer or first].astype(np.float32)
+    total = float(at_input[first].sum())
     return Explanation(
         output_relevance.tolist(),
         relevance,
         float(relevance.min()),
         float(relevance.max()),
         tuple((name, float(values.sum())) for name, values in at_input.items()),
-        float(pixels.sum()),
-        float(output_relevance.sum() - pixels.sum()),
+        total,
+        float(output_relevance.sum()) - total,
     )
 
 
-def _output_relevance(logits: Floats, target: Target) -> Floats:
+def output_relevance_of(logits: Floats, target: Target) -> Floats:
+    """Return the relevance at the output, (classes,), under LRP-0."""
     starts = {
-        Start.ONE: np.ones(4),
+        Start.ONE: np.ones(len(logits)),
         Start.LOGIT: logits,
         Start.PROBABILITY: np.exp(logits) / math.fsum(np.exp(logits)),
     }[target.start]
     starts = np.where(logits < 0, -np.abs(starts), starts)  # LRP-0 divides by the logit
     index = int(logits.argmax()) if target.index is None else target.index
-    output_relevance = np.zeros(4)
+    output_relevance = np.zeros(len(logits))
     output_relevance[index] = starts[index]
     if target.versus is not None:
         output_relevance[target.versus] = -starts[target.versus]

@@ -4,14 +4,15 @@ It is linear, so that tests can compute what is to be answered: the relevance of
 column, or times its difference from the baseline's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from fake_model import OnCallingThread, explanation_of
 
 from app.lrp.explanation import Explanation
-from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError
+from app.models.protocol import Description, Job, JobResult, LayerDescription
 from app.models.table_card import CategoryInput, NumberInput, TableCard, TableInput
 
 Floats = npt.NDArray[np.float64]
@@ -45,22 +46,13 @@ DESCRIPTION = Description(
 )
 
 
-class FakeTableModel:
+class FakeTableModel(OnCallingThread):
     """An `app.models.protocol.Model` on the calling thread."""
 
     description = DESCRIPTION
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         return [_result(job) for job in jobs]
-
-    def prepare_reference(self) -> None:
-        pass
-
-    def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
-        pass
-
-    def kill(self) -> None:
-        pass
 
 
 def value_of(columns: npt.NDArray[Any]) -> float:
@@ -79,15 +71,5 @@ def _result(job: Job) -> JobResult:
 
 
 def _explanation(columns: npt.NDArray[Any], baseline: npt.NDArray[Any] | None) -> Explanation:
-    start = value_of(columns)
     relevance: Floats = WEIGHTS * (columns - (0 if baseline is None else baseline))
-    total = float(relevance.sum())
-    return Explanation(
-        [start],
-        relevance.astype(np.float32),
-        float(relevance.min()),
-        float(relevance.max()),
-        (("sum", total),),
-        total,
-        start - total,
-    )
+    return explanation_of(np.array([value_of(columns)]), {"sum": relevance})

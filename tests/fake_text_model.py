@@ -5,16 +5,16 @@ that tests can compute what is to be answered.
 """
 
 import json
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from fake_model import OnCallingThread, explanation_of, output_relevance_of
 
 from app.lrp.explanation import Explanation
-from app.lrp.request import ExplanationRequest, Start, Target
-from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError
+from app.lrp.request import ExplanationRequest
+from app.models.protocol import Description, Job, JobResult, LayerDescription
 from app.models.text_card import TOKENIZER, TextCard, TextInput
 
 Floats = npt.NDArray[np.float64]
@@ -85,22 +85,13 @@ def relevance_of(ids: npt.NDArray[Any], output_relevance: Floats) -> Floats:
     return relevance
 
 
-class FakeTextModel:
+class FakeTextModel(OnCallingThread):
     """An `app.models.protocol.Model` on the calling thread."""
 
     description = DESCRIPTION
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         return [_result(job) for job in jobs]
-
-    def prepare_reference(self) -> None:
-        pass
-
-    def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
-        pass
-
-    def kill(self) -> None:
-        pass
 
 
 def _result(job: Job) -> JobResult:
@@ -114,31 +105,7 @@ def _result(job: Job) -> JobResult:
 
 
 def _explanation(ids: npt.NDArray[Any], logits: Floats, request: ExplanationRequest) -> Explanation:
-    output_relevance = _output_relevance(logits, request.target)
+    output_relevance = output_relevance_of(logits, request.target)
     words = relevance_of(ids, output_relevance)
     at_input = {"embedding": words, "pool": words, "vote": output_relevance}
-    relevance = at_input[request.layer or "embedding"].astype(np.float32)
-    return Explanation(
-        output_relevance.tolist(),
-        relevance,
-        float(relevance.min()),
-        float(relevance.max()),
-        tuple((name, float(values.sum())) for name, values in at_input.items()),
-        float(words.sum()),
-        float(output_relevance.sum() - words.sum()),
-    )
-
-
-def _output_relevance(logits: Floats, target: Target) -> Floats:
-    starts = {
-        Start.ONE: np.ones(2),
-        Start.LOGIT: logits,
-        Start.PROBABILITY: np.exp(logits) / math.fsum(np.exp(logits)),
-    }[target.start]
-    starts = np.where(logits < 0, -np.abs(starts), starts)  # LRP-0 divides by the logit
-    index = int(logits.argmax()) if target.index is None else target.index
-    output_relevance = np.zeros(2)
-    output_relevance[index] = starts[index]
-    if target.versus is not None:
-        output_relevance[target.versus] = -starts[target.versus]
-    return output_relevance
+    return explanation_of(output_relevance, at_input, request.layer)
