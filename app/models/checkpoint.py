@@ -34,7 +34,7 @@ def load(path: Path) -> tuple[TracedModel, ModelCard]:
     card_path = locate(path)
     card = read_card(card_path)
     graph = None if GRAPH in card.files else _shipped_graph(card, card_path)
-    files = read_files(card, card_path)
+    files = read_files(card, card_path, card.files)
     if graph is None:
         graph = _own_graph(files[GRAPH], card, card_path)
     weights_path = card_path.with_name(card.weights)
@@ -56,10 +56,9 @@ def load_assets(path: Path) -> dict[str, str]:
     """
     card_path = locate(path)
     card = read_card(card_path)
-    names = card.files.keys() - {card.weights, GRAPH}
-    content = {name: data for name, data in read_files(card, card_path).items() if name in names}
+    names = [name for name in card.files if name not in (card.weights, GRAPH)]
     try:
-        return {name: data.decode() for name, data in content.items()}
+        return {name: data.decode() for name, data in read_files(card, card_path, names).items()}
     except UnicodeDecodeError:
         raise RefusedToStartError(f"{card_path}: lists a file that is not UTF-8") from None
 

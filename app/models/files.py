@@ -1,6 +1,7 @@
 """Files of a stored model: where its card is, and the content of the files that the card lists."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from app.errors import RefusedToStartError
@@ -25,15 +26,12 @@ def locate(path: Path) -> Path:
     return moved if path.suffix == ".json" and moved.exists() and not path.exists() else path
 
 
-def read_files(card: ModelCard, card_path: Path) -> dict[str, bytes]:
-    """Return the content of the files that the card lists, by their names.
+def read_files(card: ModelCard, card_path: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Return the content of ``names``, files that the card lists, by their names.
 
     Raises `RefusedToStartError` with the file's path if one cannot be read or has another SHA-256 than listed.
     """
-    return {
-        name: _read_verified(card_path.with_name(name), digest, card_path)
-        for name, digest in card.files.items()
-    }
+    return {name: _read_verified(card_path.with_name(name), card.files[name], card_path) for name in names}
 
 
 def _read_verified(path: Path, digest: str, card_path: Path) -> bytes:
