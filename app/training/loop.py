@@ -19,6 +19,7 @@ from app.models.image_card import Normalisation
 from app.models.records import EpochRecord
 from app.system import keep_freed_memory
 from app.training.augment import Batches, normalise
+from app.training.checkpoint import read_checkpoint, write_checkpoint
 from app.training.data import LabelledImages
 from app.training.evaluation import compute_logits, fit_temperature
 from app.training.network import (
@@ -119,16 +120,14 @@ class Trainer:
         Raises `DataError` if the checkpoint has another recipe or seed. The seed also determines which images
         are held out for validation.
         """
-        path = self._run / CHECKPOINT
-        if path.exists():
-            state = torch.load(path, map_location=self._device, weights_only=True)
-            if state["recipe"] != str(self._recipe):
+        checkpoint = read_checkpoint(self._run, self._device)
+        if checkpoint is not None:
+            path = self._run / CHECKPOINT
+            if checkpoint.recipe != str(self._recipe):
                 raise DataError(f"{path} is of another recipe: name another run folder")
-            if state.get("seed", self._seed) != self._seed:
-                raise DataError(f"{path} is of seed {state['seed']}; resume with that one")
-            for name, part in self._stateful():
-                part.load_state_dict(state[name])
-            self._history = [EpochRecord(**epoch) for epoch in state["history"]]
+            if checkpoint.seed not in (None, self._seed):
+                raise DataError(f"{path} is of seed {checkpoint.seed}; resume with that one")
+            self._history = checkpoint.restore(self._stateful())
         return len(self._history)
 
     def train(self) -> TrainingResult:
@@ -203,14 +202,7 @@ class Trainer:
         return parts if self._average is None else [*parts, ("average", self._average)]
 
     def _save(self) -> None:
-        state = {name: part.state_dict() for name, part in self._stateful()}
-        state["history"] = [epoch.model_dump() for epoch in self._history]
-        state["recipe"] = str(self._recipe)
-        state["seed"] = self._seed
-        self._run.mkdir(parents=True, exist_ok=True)
-        unfinished = self._run / f"{CHECKPOINT}.tmp"
-        torch.save(state, unfinished)
-        unfinished.replace(self._run / CHECKPOINT)
+        write_checkpoint(self._run, self._stateful(), self._history, str(self._recipe), self._seed)
 
 
 def _optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:

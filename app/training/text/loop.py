@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from app.errors import DataError
 from app.models.records import EpochRecord
 from app.system import keep_freed_memory
+from app.training.checkpoint import read_checkpoint, write_checkpoint
 from app.training.run_folder import CHECKPOINT
 from app.training.text.batches import TokenizedTexts, padded, shuffled
 from app.training.text.network import embedding_of, folded, network_to_train
@@ -97,14 +98,12 @@ class TextTrainer:
 
         Raises `DataError` if the checkpoint has another recipe or seed.
         """
-        path = self._run / CHECKPOINT
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            if (state["recipe"], state["seed"]) != (str(self._recipe), self._seed):
+        checkpoint = read_checkpoint(self._run, torch.device("cpu"))
+        if checkpoint is not None:
+            path = self._run / CHECKPOINT
+            if (checkpoint.recipe, checkpoint.seed) != (str(self._recipe), self._seed):
                 raise DataError(f"{path} is of another recipe or seed: name another folder of runs")
-            for name, part in self._stateful():
-                part.load_state_dict(state[name])
-            self._history = [EpochRecord(**epoch) for epoch in state["history"]]
+            self._history = checkpoint.restore(self._stateful())
         return len(self._history)
 
     def train(self) -> Trained:
@@ -164,14 +163,7 @@ class TextTrainer:
         )
 
     def _save(self) -> None:
-        state = {name: part.state_dict() for name, part in self._stateful()}
-        state["history"] = [epoch.model_dump() for epoch in self._history]
-        state["recipe"] = str(self._recipe)
-        state["seed"] = self._seed
-        self._run.mkdir(parents=True, exist_ok=True)
-        unfinished = self._run / f"{CHECKPOINT}.tmp"
-        torch.save(state, unfinished)
-        unfinished.replace(self._run / CHECKPOINT)
+        write_checkpoint(self._run, self._stateful(), self._history, str(self._recipe), self._seed)
 
 
 @torch.inference_mode()
