@@ -1,10 +1,7 @@
 """``lrpserve train`` from data to files: loads data, trains, evaluates, and writes the model and plots."""
 
 import dataclasses
-import datetime
-import platform
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -32,6 +29,7 @@ from app.training.options import TrainOptions
 from app.training.plots import confusion_matrix, learning_curve
 from app.training.recipe import Recipe
 from app.training.run_folder import check_before_training
+from app.training.stamp import today, versions
 
 LIBRARIES = ("lrpserve", "torch", "numpy")
 SHIPPED = "minivgg-cifar10"
@@ -240,6 +238,6 @@ def _training_record(
         history=result.history,
         validation=validation,
         test=test,
-        versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        versions=versions(LIBRARIES),
+        date=today(),
     )

@@ -1,6 +1,5 @@
 """``lrpserve tune``: search for the composite with the best maps, and write it into the model's card."""
 
-import datetime
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from app.quality.intervals import ratio_of_means
 from app.quality.tuning import Candidate, Group, SearchResult, layer_groups, overrides, search
 from app.training.data import LabelledImages, has_split, held_out_count, hold_out, load_split
 from app.training.gap import GapMeter
+from app.training.stamp import today
 
 
 def tune(
@@ -63,7 +63,7 @@ def tune(
         tried=result.tried,
         seed=seed,
         data=data.name,
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        date=today(),
     )
     write_card(card.model_copy(update={"tuned": found}), card_path)
     return found

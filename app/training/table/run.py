@@ -1,10 +1,7 @@
 """Training on a table, from its CSV file to the model's folder."""
 
 import dataclasses
-import datetime
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -19,6 +16,7 @@ from app.models.checkpoint import save_traced
 from app.models.records import Measured, MeasuredValues, TrainingRecord
 from app.models.table_card import feature_input
 from app.training.options import TrainOptions
+from app.training.stamp import today, versions
 from app.training.table.comparison import check_scikit_learn, others
 from app.training.table.data import dataset_of, read_table
 from app.training.table.loop import Examples, out_of_fold, train
@@ -65,8 +63,8 @@ def train_table(recipe: TableRecipe, options: TrainOptions) -> Path:
         validation=measured(output.of(outputs), data.train.targets, data.classes),
         test=on_test,
         others=dict(compared),
-        versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        versions=versions(LIBRARIES),
+        date=today(),
     )
     _print({"this network": on_test, **compared}, recipe.unit)
     is_value = data.classes is None

@@ -1,9 +1,6 @@
 """``lrpserve train`` for recipes of text models: from tab-separated files to the model's folder."""
 
 import dataclasses
-import datetime
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -22,6 +19,7 @@ from app.training.evaluation import fit_temperature
 from app.training.options import TrainOptions
 from app.training.plots import confusion_matrix, learning_curve
 from app.training.run_folder import check_before_training
+from app.training.stamp import today, versions
 from app.training.text.batches import TokenizedTexts, tokenize
 from app.training.text.data import LabelledTexts, load_splits
 from app.training.text.ensemble import Ensemble, vocabulary
@@ -176,6 +174,6 @@ def _record(
         history=history,
         validation=measured[0],
         test=measured[1],
-        versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        versions=versions(LIBRARIES),
+        date=today(),
     )
