@@ -44,6 +44,27 @@ class Scale:
         return np.abs(values).clip(0, largest) / largest if largest > 0 else np.zeros_like(values)
 
 
+class OnScale:
+    """Base of figures that are drawn on one scale."""
+
+    scale: Scale
+
+    @property
+    def colormap(self) -> str:
+        """Name of the colour map."""
+        return self.scale.info.name
+
+    @property
+    def vmin(self) -> float:
+        """Relevance at the lower end of the scale."""
+        return self.scale.vmin
+
+    @property
+    def vmax(self) -> float:
+        """Relevance at the upper end of the scale."""
+        return self.scale.vmax
+
+
 def scale_of_values(drawn: Sequence[Values], style: ColourStyle) -> Scale:
     """Return one scale for all of ``drawn``, values that `of_sign` has chosen, each of at least one."""
     lowest, highest = (

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from app.modalities.drawing.png import CHUNK, as_json, encode_drawing
-from app.modalities.drawing.scale import Scale
+from app.modalities.drawing.scale import OnScale, Scale
 from app.modalities.drawing.style import ColourStyle
 from app.modalities.table.scores import ScoredFeature
 
@@ -26,7 +26,7 @@ class Content(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class TableFigure:
+class TableFigure(OnScale):
     """Relevance of features, and its drawing."""
 
     features: tuple[ScoredFeature, ...]
@@ -52,21 +52,6 @@ class TableFigure:
     def height(self) -> int:
         """Pixels of the drawing from top to bottom."""
         return self._size[1]
-
-    @property
-    def colormap(self) -> str:
-        """Name of the colour map."""
-        return self.style.colormap
-
-    @property
-    def vmin(self) -> float:
-        """Relevance at the lower end of the scale."""
-        return self.scale.vmin
-
-    @property
-    def vmax(self) -> float:
-        """Relevance at the upper end of the scale."""
-        return self.scale.vmax
 
     @property
     def _size(self) -> tuple[int, int]:

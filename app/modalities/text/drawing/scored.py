@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.modalities.drawing.scale import Scale
+from app.modalities.drawing.scale import OnScale, Scale
 from app.modalities.drawing.style import Sign
 
 
@@ -35,7 +35,7 @@ class TextCaptions:
 
 
 @dataclass(frozen=True)
-class ScoredText:
+class ScoredText(OnScale):
     """A text with the relevance of its words."""
 
     text: str
@@ -46,18 +46,3 @@ class ScoredText:
     captions: TextCaptions
     cut: int
     """Tokens at the end of the text that the network does not take."""
-
-    @property
-    def vmin(self) -> float:
-        """Relevance that the lowest colour stands for."""
-        return self.scale.vmin
-
-    @property
-    def vmax(self) -> float:
-        """Relevance that the highest colour stands for."""
-        return self.scale.vmax
-
-    @property
-    def colormap(self) -> str:
-        """Name of the colour map."""
-        return self.scale.info.name
