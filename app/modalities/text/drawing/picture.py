@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-from app.modalities.drawing.png import CHUNK, as_json, encode
+from app.modalities.drawing.png import CHUNK, as_json, encode_drawing
 from app.modalities.drawing.scale import Scale, labelled_ticks
 from app.modalities.text.drawing.lines import Box, Line, lines_of
 from app.modalities.text.drawing.pieces import Colour, Kind, Piece, pieces_of
@@ -71,7 +71,7 @@ def picture(figures: Sequence[ScoredText], metadata: Mapping[str, Any]) -> bytes
     _draw_legend(sheet, draw, figures[0].scale, legend)
     for one in placed:
         _draw_line(draw, one)
-    return encode(np.asarray(sheet), sheet.size, {CHUNK: as_json(metadata)})
+    return encode_drawing(np.asarray(sheet), {CHUNK: as_json(metadata)})
 
 
 def _heading(figure: ScoredText, width: int) -> list[Line]:
