@@ -3,6 +3,7 @@
 Placeholders in their schemas are filled in as those of `app.serving.schemas`.
 """
 
+from abc import abstractmethod
 from typing import ClassVar, Generic
 
 from pydantic import Field
@@ -104,9 +105,9 @@ class EvaluationOf(PredictionOf[PredictionT, InputT], Generic[PredictionT, Input
         return order
 
     @property
+    @abstractmethod
     def removal(self) -> str:
         """What is done to the input, in words."""
-        raise NotImplementedError
 
 
 class EvaluateAnswer(EvaluationOf[Prediction, InputReport]):
