@@ -112,9 +112,8 @@ class ReportWriter:
         target = best if request.target.index is None else request.target.index
         if versus == target:
             raise InvalidParameterError("versus", "is the predicted class; name another, or a target")
-        relevance = _relevance_report(explanation, self._engines, verified, samples)
-        if result.baseline_logits is not None:
-            relevance = relevance.model_copy(update={"baseline": result.baseline_logits[target]})
+        baseline = None if result.baseline_logits is None else result.baseline_logits[target]
+        relevance = _relevance_report(explanation, self._engines, verified, samples, baseline)
         explained = [index for index in (target, versus) if index is not None]
         negative = [index for index in explained if result.logits[index] < 0]
         warnings = [
@@ -204,7 +203,11 @@ def _softmax(logits: Sequence[float]) -> list[float]:
 
 
 def _relevance_report(
-    explanation: Explanation, engines: Engines, verified: Explanation | None, samples: Samples | None
+    explanation: Explanation,
+    engines: Engines,
+    verified: Explanation | None,
+    samples: Samples | None,
+    baseline: float | None,
 ) -> RelevanceReport:
     return RelevanceReport(
         start=math.fsum(explanation.output_relevance),
@@ -214,6 +217,7 @@ def _relevance_report(
         shape=list(explanation.relevance.shape),
         leak=explanation.leak,
         bias=explanation.bias,
+        baseline=baseline,
         layers=[LayerSum(name=name, sum=total) for name, total in explanation.layer_sums],
         engine=engines.engine,
         verify=None if verified is None else _verification(explanation, verified, engines),
