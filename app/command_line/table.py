@@ -27,6 +27,7 @@ from app.modalities.table.drawing.chart import FOOTNOTE, MARK, Chart
 from app.modalities.table.drawing.figure import TableFigure
 from app.modalities.table.drawing.lettering import signed
 from app.modalities.table.parsing import read_csv
+from app.serving import representations
 from app.serving.answers import RenderedExplanation
 
 BAR_CELLS = 25
@@ -108,8 +109,8 @@ def print_bars(figure: TableFigure, console: Console | None = None) -> None:
 
 def json_of_rows(explained: Sequence[RenderedExplanation], *, values: bool) -> bytes:
     """Return the answer of ``/explain/table`` to several rows."""
-    return b'{"results":[%s]}' % b",".join(
-        one.answer(values=values).model_dump_json().encode() for one in explained
+    return representations.results(
+        [one.answer(values=values).model_dump_json().encode() for one in explained]
     )
 
 

@@ -112,6 +112,11 @@ def documents(
     return answer.model_dump_json().encode(), prediction.encode()
 
 
+def results(answers: Sequence[bytes]) -> bytes:
+    """JSON of several answers in their order, each JSON already."""
+    return b'{"results":[%s]}' % b",".join(answers)
+
+
 def _body(explained: RenderedExplanation, form: Format) -> bytes:
     if form is Format.PNG:
         png: bytes = explained.figure.png

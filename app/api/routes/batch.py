@@ -89,7 +89,7 @@ def _add_explain_batch(router: APIRouter, kind: KindOverHTTP) -> None:
         places = places_of([options.samples] * len(items))
         outcomes = await run_all([partial(explain, item) for item in items], places)
         results = [ItemResult(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
-        content = b'{"results":[%s]}' % b",".join([_json(request, result) for result in results])
+        content = representations.results([_json(request, result) for result in results])
         body = content if form is Format.JSON else await asyncio.to_thread(_zip, results, content)
         return respond(representations.Representation(body), form)
 

@@ -133,7 +133,7 @@ def respond(content: representations.Representation, form: Format) -> Response:
 
 def _results(answers: Sequence[bytes]) -> Response:
     """A response with several answers, each JSON already."""
-    return Response(b'{"results":[%s]}' % b",".join(answers), media_type=Format.JSON.media_type)
+    return Response(representations.results(answers), media_type=Format.JSON.media_type)
 
 
 def _one_or_several(one: type[Answer], several: type[Answer] | None) -> Any:
