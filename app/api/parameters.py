@@ -6,7 +6,7 @@ Those of rules are added by `app.api.rule_parameters`; `app.api.placeholders` fi
 
 from dataclasses import replace
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
 
@@ -17,18 +17,6 @@ from app.lrp.rules import AttentionRule
 from app.lrp.samples import DEFAULT_NOISE, MAX_SAMPLES, MAX_SEED, MIN_SAMPLES, Sampling, Statistic
 from app.modalities.drawing.colormaps import COLORMAPS
 from app.modalities.drawing.style import ColourStyle, Normalize, Sign
-from app.modalities.image.drawing.layout import MAX_INPUT_SIDE
-from app.modalities.image.drawing.style import (
-    LARGEST,
-    SMALLEST,
-    AtLeast,
-    Interpolation,
-    Style,
-    View,
-    parse_size,
-)
-from app.modalities.image.fitting import Fit
-from app.modalities.image.modality import ImageOptions
 from app.models.card import Kind
 from app.serving.reports import DEFAULT_TOP_K, MANY_CLASSES
 from app.serving.requests import (
@@ -56,13 +44,6 @@ def list_rules(schema: dict[str, Any]) -> None:
     schema |= one_of([RULES_OF_MODEL])
 
 
-def sides(*names: str) -> dict[str, Any]:
-    """Return the JSON Schema of a side in pixels or one of ``names``; the value is checked where it is used."""
-    return {"pattern": f"^({'|'.join(names)}|[0-9]{{2,4}})$"}
-
-
-DEFAULT_SIDE = 256
-"""Smallest side in pixels of a map whose size is not given."""
 MAX_NAME_LENGTH = 200
 """Characters; labels of ImageNet, including their synonyms, have up to 130."""
 Name = Annotated[str, Field(max_length=MAX_NAME_LENGTH)]
@@ -144,22 +125,6 @@ class ScoreParameters(BaseModel):
         return None
 
 
-class PredictParameters(ScoreParameters):
-    """Parameters of ``/predict``."""
-
-    fit: Fit = Field(
-        Fit.CROP,
-        examples=["pad"],
-        description="How the picture becomes the model's {{input_size}}. `crop`: its largest centred part of "
-        "that shape, or what the model's `preprocessing` (`GET /model`) keeps. `pad`: all of it, padded to that "
-        "shape. `stretch`: all of it, stretched.",
-    )
-
-    def input_options(self) -> ImageOptions:
-        """Return how pictures are decoded."""
-        return ImageOptions(self.fit)
-
-
 class ExplanationParameters(ScoreParameters):
     """Parameters of endpoints that respond with explanations of any kind of input.
 
@@ -207,7 +172,7 @@ class ExplanationParameters(ScoreParameters):
         description="Show all relevance, only what speaks for, or only against.",
     )
     colormap: Name = Field(
-        Style().colormap,
+        ColourStyle().colormap,
         examples=["vik"],
         description="A name from `GET /colormaps`.",
         json_schema_extra=one_of(list(COLORMAPS)),
@@ -304,71 +269,3 @@ class SingleParameters(ExplanationParameters):
     def options(self) -> ExplainOptions:
         """Return the options of an explanation; raises `InvalidParameterError`."""
         return replace(self.common(), rule=self.rule, target=self.target, versus=self.versus)
-
-
-class MapParameters(ExplanationParameters, PredictParameters):
-    """Parameters of endpoints that respond with heatmaps."""
-
-    default_side: ClassVar[int] = DEFAULT_SIDE
-
-    size: Annotated[str, Field(json_schema_extra=sides("model", "input"))] | None = Field(
-        None,
-        examples=["input"],
-        description=f"Longest side in pixels from {SMALLEST} to {LARGEST}, "
-        f"`model` ({{{{input_size}}}}), or `input` (the upload's own, at most {MAX_INPUT_SIDE}). Default: the "
-        f"smallest multiple of the model's longest side from {DEFAULT_SIDE} on.",
-    )
-    interpolation: Interpolation = Field(
-        Interpolation.NEAREST,
-        examples=["bicubic"],
-        description="How the map is enlarged: crisp pixels or smooth. A map that is drawn smaller than it is, is "
-        "averaged.",
-    )
-
-    def style(self, view: View = View.HEATMAP) -> Style:
-        """Return how maps are drawn; raises `InvalidParameterError`."""
-        return Style(
-            normalize=self.normalize,
-            vmax=self.vmax,
-            sign=self.sign,
-            colormap=self.colormap,
-            view=view,
-            size=AtLeast(self.default_side) if self.size is None else parse_size(self.size),
-            interpolation=self.interpolation,
-        )
-
-    def input_options(self) -> ImageOptions:
-        """Return how pictures are decoded and drawn; raises `InvalidParameterError`."""
-        return ImageOptions(self.fit, self.style())
-
-
-class _SingleMapParameters(SingleParameters, MapParameters):
-    view: View = Field(
-        View.HEATMAP,
-        examples=["side_by_side"],
-        description="The map, the map over the upload, or picture, map and colour bar side by side.",
-    )
-
-    def input_options(self) -> ImageOptions:
-        """See `MapParameters`."""
-        return ImageOptions(self.fit, self.style(self.view))
-
-
-class ExplainParameters(_SingleMapParameters):
-    """Parameters of ``/explain``."""
-
-    format: Literal["json", "png", "npy"] | None = Field(
-        None,
-        examples=["png"],
-        description=FORM_OF_ANSWER,
-    )
-
-
-class BatchParameters(_SingleMapParameters):
-    """Parameters of ``/explain/batch``."""
-
-    format: Literal["json", "zip"] | None = Field(
-        None,
-        examples=["zip"],
-        description=FORM_OF_ANSWER,
-    )

@@ -1,6 +1,6 @@
 """Pictures on the command line."""
 
-from app.api.parameters import ExplainParameters, PredictParameters
+from app.api.kinds.image_parameters import ExplainParameters, PredictParameters
 from app.command_line.inputs import find
 from app.command_line.kind import FORMS, TOP, Inputs, KindOnCommandLine, Sources
 from app.command_line.options import Difference, Offered

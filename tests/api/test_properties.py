@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.api.parameters import ExplainParameters
+from app.api.kinds.image_parameters import ExplainParameters
 from app.api.protocols.kinds.image import picture
 from app.api.rule_parameters import with_rule_parameters
 from app.errors import RequestError

@@ -6,6 +6,13 @@ from pathlib import PurePath
 from fastapi import Request
 
 from app.api.http.upload import files_body, read_files, read_upload, request_body
+from app.api.kinds.image_parameters import (
+    BatchParameters,
+    CompareParameters,
+    EvaluateParameters,
+    ExplainParameters,
+    PredictParameters,
+)
 from app.api.kinds.protocol import (
     BatchItem,
     BatchOverHTTP,
@@ -14,8 +21,6 @@ from app.api.kinds.protocol import (
     KindOverHTTP,
     Uploads,
 )
-from app.api.parameters import BatchParameters, ExplainParameters, PredictParameters
-from app.api.parameters_of_several import CompareParameters, EvaluateParameters
 from app.api.schemas import Limits
 from app.serving.evaluation_schemas import EvaluateAnswer
 from app.serving.pipeline import Pipeline
