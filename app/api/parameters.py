@@ -4,6 +4,7 @@ Parameters that a route does not have are refused (``extra="forbid"``), and so a
 Those of rules are added by `app.api.rule_parameters`; `app.api.placeholders` fills in the model.
 """
 
+from abc import abstractmethod
 from dataclasses import replace
 from functools import cache
 from typing import Annotated, Any
@@ -120,9 +121,9 @@ class ScoreParameters(BaseModel):
         form: str | None = getattr(self, "format", None)
         return form
 
+    @abstractmethod
     def input_options(self) -> Any:
         """Return the options of the kind of input; raises `InvalidParameterError`."""
-        return None
 
 
 class ExplanationParameters(ScoreParameters):
