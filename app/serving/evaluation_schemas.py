@@ -9,17 +9,17 @@ from typing import ClassVar, Generic
 from pydantic import Field
 
 from app.quality.perturbation import Replacement
+from app.serving.kinds.image_schemas import InputReport
+from app.serving.kinds.table_schemas import RowReport
+from app.serving.kinds.text_schemas import TextReport
 from app.serving.schemas import (
     Answer,
-    InputReport,
     InputT,
     Prediction,
     PredictionOf,
     PredictionT,
-    RowReport,
     RuleReport,
     Score,
-    TextReport,
     Value,
 )
 

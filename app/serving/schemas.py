@@ -3,7 +3,7 @@
 Placeholders such as ``{{name}}`` in their schemas are filled in by `app.api.placeholders`.
 """
 
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -68,53 +68,6 @@ class Value(Answer):
     unit: str | None = Field(examples=["MPa"])
 
 
-class Crop(Answer):
-    """Rectangle of the upload that the model saw, in whole pixels of the upload; with padding it exceeds it."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-class InputReport(Answer):
-    """The uploaded picture."""
-
-    format: str = Field(description="Read from the bytes.", examples=["JPEG"])
-    width: int = Field(description="Pixels, after EXIF orientation.", examples=[451])
-    height: int = Field(examples=[300])
-    crop: Crop
-    pixels: list[object] | None = Field(
-        default=None,
-        description="What the model saw of it, as nested numbers from 0 to 255 (height, width, channels), if "
-        "`values=true`.",
-        exclude_if=lambda pixels: pixels is None,
-    )
-
-
-class TextReport(Answer):
-    """The text, as the model takes it."""
-
-    characters: int = Field(description="Of the text as sent.", examples=[31])
-    tokens: int = Field(description="That the model takes, special ones included.", examples=[7])
-    cut: int = Field(description="Tokens at the end that the model does not take.", examples=[0])
-
-
-class FeatureReport(Answer):
-    """One feature of a row."""
-
-    name: str = Field(examples=["Cement"])
-    value: float | str | None = Field(description="As sent; null: missing, and imputed.", examples=[540.0])
-    unit: str | None = Field(examples=["kg/m³"])
-    outside_training_range: bool = Field(description="Whether no row of the training data has such a value.")
-
-
-class RowReport(Answer):
-    """A row of a table."""
-
-    features: list[FeatureReport] = Field(description="In the model's order.")
-
-
 class PredictionOf(Answer, Generic[PredictionT, InputT]):
     """What the network predicts of one input, of any kind."""
 
@@ -123,18 +76,6 @@ class PredictionOf(Answer, Generic[PredictionT, InputT]):
     scores: list[Score] = Field(description="By falling probability; of a `value` there are none.")
     input: InputT
     warnings: list[str] = Field(description="Reasons to doubt this answer; often empty.")
-
-
-class PredictAnswer(PredictionOf[Prediction, InputReport]):
-    """Class scores of one picture."""
-
-
-class PredictTextAnswer(PredictionOf[Prediction | Value, TextReport]):
-    """Class scores of one text, or the value that is predicted of it."""
-
-
-class PredictTableAnswer(PredictionOf[Prediction | Value, RowReport]):
-    """Class scores of one row, or the value that is predicted of it."""
 
 
 class ClassReference(Answer):
@@ -256,161 +197,3 @@ class ExplanationOf(PredictionOf[PredictionT, InputT], Generic[PredictionT, Inpu
     rule: RuleReport
     layer: str | None = Field(description="Layer whose input is attributed; null: the network's input.")
     relevance: RelevanceReport
-
-
-class ExplanationReport(ExplanationOf[Prediction, InputReport]):
-    """An explanation without its picture; saved heatmaps contain it as metadata."""
-
-
-class TextExplanationReport(ExplanationOf[Prediction | Value, TextReport]):
-    """An explanation of a text without its tokens."""
-
-
-class TableExplanationReport(ExplanationOf[Prediction | Value, RowReport]):
-    """An explanation of a row without the relevance of its features."""
-
-
-class HeatmapReport(Answer):
-    """The heatmap and the scale of its colours."""
-
-    media_type: Literal["image/png"]
-    width: int
-    height: int
-    colormap: str
-    vmin: float = Field(description="Relevance that the lowest colour stands for.")
-    vmax: float = Field(description="Relevance that the highest colour stands for.")
-    data: str = Field(description="The PNG, base64.")
-
-
-class ExplainAnswer(ExplanationReport):
-    """Class scores, relevance and heatmap of one picture."""
-
-    heatmap: HeatmapReport
-
-
-class Scale(Answer):
-    """The scale of colours in a drawing."""
-
-    colormap: str
-    vmin: float = Field(description="Relevance that the lowest colour stands for.")
-    vmax: float = Field(description="Relevance that the highest colour stands for.")
-
-
-class TokenRelevance(Answer):
-    """A word, or a token, of the text and its relevance."""
-
-    text: str = Field(description="As sent; of a special token, its name.", examples=["gorgeous"])
-    start: int = Field(description="Its first character in the text as sent.", examples=[2])
-    end: int = Field(
-        description="The character after its last one; of a special token, as `start`.", examples=[10]
-    )
-    known: bool = Field(description="Whether the model's vocabulary has it.")
-    relevance: float = Field(examples=[0.81])
-
-
-class PredictTableAnswers(Answer):
-    """Predictions of several rows."""
-
-    results: list[PredictTableAnswer] = Field(description="In the order of the rows.")
-
-
-class ExplainTextAnswer(TextExplanationReport):
-    """Scores of one text, and the relevance of its words."""
-
-    tokens: list[TokenRelevance] = Field(description="Words or tokens, as `unit` says, in their order.")
-    scale: Scale
-
-
-class FeatureRelevance(FeatureReport):
-    """One feature of a row and its relevance."""
-
-    relevance: float = Field(
-        description="In the unit of the prediction where `start` is `logit`.", examples=[12.3]
-    )
-
-
-class ExplainTableAnswer(TableExplanationReport):
-    """Scores of one row, and the relevance of its features."""
-
-    features: list[FeatureRelevance] = Field(
-        description="In the model's order; the columns of a category are summed."
-    )
-
-
-class ExplainTableAnswers(Answer):
-    """Explanations of several rows."""
-
-    results: list[ExplainTableAnswer] = Field(description="In the order of the rows.")
-
-
-class CompareAnswer(PredictAnswer):
-    """Several explanations of one picture on one colour scale."""
-
-    explanations: list[ExplainAnswer] = Field(
-        description="Rule by rule in the order asked for, and for each rule target by target."
-    )
-    sheet: HeatmapReport = Field(description="All of them in one picture: a row for each rule.")
-
-
-class CompareTextAnswer(PredictTextAnswer):
-    """Several explanations of one text on one colour scale."""
-
-    explanations: list[ExplainTextAnswer] = Field(
-        description="Rule by rule in the order asked for, and for each rule target by target."
-    )
-
-
-class CompareTableAnswer(PredictTableAnswer):
-    """Several explanations of one row on one scale."""
-
-    explanations: list[ExplainTableAnswer] = Field(
-        description="Rule by rule in the order asked for, and for each rule target by target."
-    )
-
-
-class BatchResult(Answer):
-    """Explanation of one file of a batch, or what is wrong with it."""
-
-    file: str = Field(description="Its name, as sent.", examples=["cat.jpg"])
-    explanation: ExplainAnswer | None = None
-    problem: dict[str, object] | None = Field(
-        default=None, description="RFC 9457 problem, as a request with this file alone gets."
-    )
-
-
-class BatchAnswer(Answer):
-    """Explanations of several pictures."""
-
-    results: list[BatchResult] = Field(description="In the order of the files.")
-
-
-class BatchTextResult(Answer):
-    """Explanation of one text of a batch, or what is wrong with it."""
-
-    index: int = Field(ge=0, description="Its place among the texts as sent, from 0.")
-    explanation: ExplainTextAnswer | None = None
-    problem: dict[str, object] | None = Field(
-        default=None, description="RFC 9457 problem, as a request with this text alone gets."
-    )
-
-
-class BatchTextAnswer(Answer):
-    """Explanations of several texts."""
-
-    results: list[BatchTextResult] = Field(description="In the order of the texts.")
-
-
-class BatchTableResult(Answer):
-    """Explanation of one row of a batch, or what is wrong with it."""
-
-    index: int = Field(ge=0, description="Its place among the rows as sent, from 0.")
-    explanation: ExplainTableAnswer | None = None
-    problem: dict[str, object] | None = Field(
-        default=None, description="RFC 9457 problem, as a request with this row alone gets."
-    )
-
-
-class BatchTableAnswer(Answer):
-    """Explanations of several rows."""
-
-    results: list[BatchTableResult] = Field(description="In the order of the rows.")

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.models.protocol import Model
-from app.serving.schemas import ExplainAnswer
+from app.serving.kinds.image_schemas import ExplainAnswer
 from app.settings import Settings
 
 

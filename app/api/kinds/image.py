@@ -23,9 +23,9 @@ from app.api.kinds.protocol import (
 )
 from app.api.schemas import Limits
 from app.serving.evaluation_schemas import EvaluateAnswer
+from app.serving.kinds.image_schemas import BatchAnswer, CompareAnswer, ExplainAnswer, PredictAnswer
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
-from app.serving.schemas import BatchAnswer, CompareAnswer, ExplainAnswer, PredictAnswer
 from app.serving.timings import Timings
 
 

@@ -28,10 +28,7 @@ from app.api.schemas import Limits
 from app.modalities.table.modality import TableOptions, baseline_of
 from app.modalities.table.parsing import MAX_ROWS, rows_of_csv, rows_of_json
 from app.serving.evaluation_schemas import EvaluateTableAnswer
-from app.serving.pipeline import Pipeline
-from app.serving.representations import Format
-from app.serving.requests import MAX_COMPARED
-from app.serving.schemas import (
+from app.serving.kinds.table_schemas import (
     BatchTableAnswer,
     CompareTableAnswer,
     ExplainTableAnswer,
@@ -39,6 +36,9 @@ from app.serving.schemas import (
     PredictTableAnswer,
     PredictTableAnswers,
 )
+from app.serving.pipeline import Pipeline
+from app.serving.representations import Format
+from app.serving.requests import MAX_COMPARED
 from app.serving.timings import Timings
 
 SEND_ROW = 'send {"features": {…}} or {"rows": [{…}, …]} as application/json, or a table as text/csv'

@@ -24,9 +24,14 @@ from app.modalities.json_values import advice_on, values_of_json
 from app.modalities.text.modality import TextOptions, Unit
 from app.modalities.text.reading import MAX_CHARACTERS
 from app.serving.evaluation_schemas import EvaluateTextAnswer
+from app.serving.kinds.text_schemas import (
+    BatchTextAnswer,
+    CompareTextAnswer,
+    ExplainTextAnswer,
+    PredictTextAnswer,
+)
 from app.serving.pipeline import Pipeline
 from app.serving.representations import Format
-from app.serving.schemas import BatchTextAnswer, CompareTextAnswer, ExplainTextAnswer, PredictTextAnswer
 from app.serving.timings import Timings
 
 MAX_BYTES = 16 * MAX_CHARACTERS

@@ -12,9 +12,7 @@ from app.models.image_card import image_card
 from app.quality.perturbation import default_patch, patch_groups, patch_sides, replacement_values
 from app.serving.answers import RenderedComparison, RenderedExplanation
 from app.serving.evaluation_schemas import EvaluateAnswer
-from app.serving.removal import ReplacedParts, Scores
-from app.serving.requests import EvaluateOptions
-from app.serving.schemas import (
+from app.serving.kinds.image_schemas import (
     CompareAnswer,
     Crop,
     ExplainAnswer,
@@ -23,6 +21,8 @@ from app.serving.schemas import (
     InputReport,
     PredictAnswer,
 )
+from app.serving.removal import ReplacedParts, Scores
+from app.serving.requests import EvaluateOptions
 
 
 class ImageAnswers:

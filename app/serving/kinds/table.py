@@ -8,9 +8,7 @@ from app.models.card import ModelCard
 from app.models.table_card import table_card
 from app.serving.answers import RenderedComparison, RenderedExplanation
 from app.serving.evaluation_schemas import EvaluateTableAnswer
-from app.serving.removal import ReplacedParts, Scores
-from app.serving.requests import EvaluateOptions
-from app.serving.schemas import (
+from app.serving.kinds.table_schemas import (
     CompareTableAnswer,
     ExplainTableAnswer,
     FeatureRelevance,
@@ -19,6 +17,8 @@ from app.serving.schemas import (
     RowReport,
     TableExplanationReport,
 )
+from app.serving.removal import ReplacedParts, Scores
+from app.serving.requests import EvaluateOptions
 
 
 class TableAnswers:

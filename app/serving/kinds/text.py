@@ -13,9 +13,7 @@ from app.models.card import ModelCard
 from app.quality.perturbation import group_sums
 from app.serving.answers import RenderedComparison, RenderedExplanation
 from app.serving.evaluation_schemas import EvaluateTextAnswer
-from app.serving.removal import Chosen, Scores
-from app.serving.requests import EvaluateOptions
-from app.serving.schemas import (
+from app.serving.kinds.text_schemas import (
     CompareTextAnswer,
     ExplainTextAnswer,
     PredictTextAnswer,
@@ -24,6 +22,8 @@ from app.serving.schemas import (
     TextReport,
     TokenRelevance,
 )
+from app.serving.removal import Chosen, Scores
+from app.serving.requests import EvaluateOptions
 
 
 class TextAnswers:
