@@ -153,7 +153,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Train a network: lrpserve train --data train.zip --resume."""
-    from app.models.local import pick_device
+    from app.models.device import pick_device
     from app.training.options import TrainOptions
     from app.training.trainings import train as run_training
 

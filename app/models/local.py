@@ -28,6 +28,7 @@ from app.modalities.text.spec import PADDING
 from app.models.bounds import bounds_of
 from app.models.card import GRAPH, ModelCard
 from app.models.checkpoint import load, load_assets
+from app.models.device import pick_device
 from app.models.explainer import BaselineExplainer, Explainer
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.models.table_card import TableCard
@@ -260,22 +261,6 @@ class LocalModel:
                 raise RefusedToStartError(
                     f"model {self.description.card.name}: composite {name!r} of its card: {error.message}"
                 ) from None
-
-
-def pick_device(name: str) -> torch.device:
-    """Return a torch device; ``auto`` is CUDA if available, else the CPU.
-
-    Raises `RefusedToStartError` for an unknown or unavailable device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise RefusedToStartError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RefusedToStartError(f"device {name!r} was asked for, but torch sees no CUDA device here")
-    return device
 
 
 def _bytes(baseline: npt.NDArray[Any] | None) -> bytes | None:

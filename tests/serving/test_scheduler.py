@@ -23,8 +23,9 @@ from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.samples import Samples, Sampling
 from app.modalities.image.preprocessing import to_input
+from app.models.device import pick_device
 from app.models.image_card import image_card
-from app.models.local import LocalModel, pick_device
+from app.models.local import LocalModel
 from app.models.protocol import Job, JobResult, ModelLostError
 from app.runtime.executor import Timed
 from app.runtime.turns import Turns
