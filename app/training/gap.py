@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.lrp.attribution import output_relevance
 from app.lrp.composites import Composite
-from app.lrp.graph.traced import TracedModel
+from app.lrp.engine.engine import Engine
 from app.lrp.request import ExplanationRequest, Target
 from app.models.image_card import Normalisation
 from app.quality.perturbation import (
@@ -25,7 +25,7 @@ from app.quality.perturbation import (
     patch_groups,
 )
 from app.training.augment import normalise
-from app.training.evaluation import engine_of, logits_of
+from app.training.evaluation import logits_of
 
 PICTURES_AT_ONCE = 8
 """Pictures whose perturbed copies are classified in one batch."""
@@ -37,9 +37,9 @@ Floats = npt.NDArray[np.floating[Any]]
 class GapMeter:
     """Measures the gaps of maps of one network for the same pictures, with patches of the default side."""
 
-    def __init__(self, model: TracedModel, normalisation: Normalisation, images: Tensor) -> None:
+    def __init__(self, engine: Engine, normalisation: Normalisation, images: Tensor) -> None:
         """``images``: (n, C, H, W) uint8."""
-        self._engine = engine_of(model, normalisation)
+        self._engine = engine
         self._logits = logits_of(self._engine)
         self._inputs = normalise(images, normalisation)  # (n, C, H, W)
         height, width = images.shape[2:]

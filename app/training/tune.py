@@ -17,6 +17,7 @@ from app.models.records import TunedComposite
 from app.quality.intervals import ratio_of_means
 from app.quality.tuning import Candidate, Group, SearchResult, layer_groups, overrides, search
 from app.training.data import LabelledImages, has_split, held_out_count, hold_out, load_split
+from app.training.evaluation import engine_of
 from app.training.gap import GapMeter
 from app.training.stamp import today
 
@@ -43,10 +44,11 @@ def tune(
     chain = kinds(network.graph)
     chosen = _choose(_held_out(data, card), pictures + reported, seed)
     groups = layer_groups(chain)
-    searched = GapMeter(network, card.normalisation, chosen.images[:pictures])
+    engine = engine_of(network, card.normalisation)
+    searched = GapMeter(engine, card.normalisation, chosen.images[:pictures])
     result = _search(searched, chain, groups, minutes, seed)
     layers = overrides(groups, result.best)
-    measured = GapMeter(network, card.normalisation, chosen.images[pictures:])
+    measured = GapMeter(engine, card.normalisation, chosen.images[pictures:])
     tuned = measured.of_composite(_composite(chain, layers))
     default = measured.of_composite(_composite(chain, ()))
     occlusion = measured.of_occlusion()

@@ -43,7 +43,7 @@ def test_gaps_are_those_of_perturbation_curves_of_single_pictures() -> None:
     network, card = load_module(shipped_model())
     model = as_graph(network)
     images = smooth_images(10)  # more than one chunk
-    meter = GapMeter(model, card.normalisation, images)
+    meter = GapMeter(Engine(model, *pixel_bounds(card.normalisation)), card.normalisation, images)
     composite = resolve(kinds(model.graph), "epsilon_plus", {}, [])
     engine = Engine(model, *pixel_bounds(card.normalisation))
     expected: list[float] = []
