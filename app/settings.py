@@ -66,6 +66,9 @@ SHIPPED_NAMES: Mapping[Literal["image", "text", "table"], str] = MappingProxyTyp
 """Names of the models that are part of the project and answer where no other is named, by what they take."""
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 def shipped_models() -> Path:
     """Return the folder of models that is part of the project: in a wheel inside the package, else beside it."""
     package = Path(__file__).parent
@@ -100,6 +103,11 @@ class Settings(BaseSettings):
         "where they are there, else the only one of its kind.",
     )
     device: str = Field("auto", description="auto (CUDA if available), cpu, cuda or cuda:N.")
+    precision: Precision = Field(
+        "float32",
+        description="Precision of products with weights in the relevance pass: float32 or bfloat16, which is "
+        "faster and needs a processor with AVX512-BF16 or AMX, or a GPU that has it. Scores stay in float32.",
+    )
     host: str = Field(
         "127.0.0.1",
         description="Address to listen on; by default the loopback, which other machines cannot reach.",

@@ -27,6 +27,7 @@ from app.lrp.request import ExplanationRequest
 from app.models.architectures.registry import as_graph
 from app.models.bounds import pixel_bounds
 from app.models.checkpoint import load_module
+from app.models.device import has_bfloat16
 from app.settings import shipped_model
 from app.system import keep_freed_memory
 from docs import blocks
@@ -39,7 +40,18 @@ MACS_DEFAULT = 3 * MACS_FORWARD - 3 * 32 * 9 * 1024 - 8192 * 256 - 2560
 """Multiplications of `epsilon_plus_flat`: a forward pass, a second one without the first layer and the dense
 layers, and a transposed pass."""
 MATRIX_SIDE = 1024
-COLUMNS = ["rule", "batch", "engine/s", "Zennit/s", "× Zennit", "forward passes", "of matmul bound"]
+COLUMNS = [
+    "rule",
+    "batch",
+    "engine/s",
+    "Zennit/s",
+    "× Zennit",
+    "forward passes",
+    "of matmul bound",
+    "bfloat16 engine/s",
+    "× Zennit",
+    "bfloat16 Zennit/s",
+]
 
 
 def medians(
@@ -58,7 +70,10 @@ def medians(
 
 
 def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[str, float]:
-    """Return the median seconds per batch of the engine, Zennit, the forward pass and a matrix product."""
+    """Return the median seconds per batch of the engine, Zennit, the forward pass and a matrix product.
+
+    Those of the engine and Zennit in bfloat16 are among them where the processor has instructions for it.
+    """
     net, loaded = load_module(card)
     model = as_graph(net)
     low, high = pixel_bounds(loaded.normalisation)
@@ -74,15 +89,21 @@ def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[st
         with torch.inference_mode():
             net(inputs)
 
-    return medians(
-        {
-            "engine": lambda: engine.attribute(inputs, composite, start),
-            "zennit": lambda: reference.attribute(inputs, composite, start),
-            "forward": forward,
-            "matmul": lambda: square @ square,
-        },
-        rounds,
-    )
+    def autocast() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            reference.attribute(inputs, composite, start)
+
+    candidates: dict[str, Callable[[], object]] = {
+        "engine": lambda: engine.attribute(inputs, composite, start),
+        "zennit": lambda: reference.attribute(inputs, composite, start),
+        "forward": forward,
+        "matmul": lambda: square @ square,
+    }
+    if has_bfloat16(torch.device("cpu")):
+        rounded = Engine(model, low, high, products=torch.bfloat16)
+        candidates["bfloat16"] = lambda: rounded.attribute(inputs, composite, start)
+        candidates["autocast"] = autocast
+    return medians(candidates, rounds)
 
 
 def main() -> None:
@@ -121,6 +142,18 @@ def line(arguments: argparse.Namespace, rule: str, batch: int) -> list[str]:
         f"{times['zennit'] / times['engine']:.2f}",
         f"{times['engine'] / times['forward']:.2f}",
         f"{bound / times['engine']:.0%}" if rule == "epsilon_plus_flat" else "–",
+        *in_bfloat16(times, batch),
+    ]
+
+
+def in_bfloat16(times: dict[str, float], batch: int) -> list[str]:
+    """Return the last three cells of `line`."""
+    if "bfloat16" not in times:
+        return ["–"] * 3
+    return [
+        f"{batch / times['bfloat16']:.0f}",
+        f"{times['zennit'] / times['bfloat16']:.2f}",
+        f"{batch / times['autocast']:.0f}",
     ]
 
 

@@ -12,6 +12,7 @@ from app.models.protocol import Description
 from app.models.records import Measured, MeasuredValues, TrainingRecord
 from app.models.table_card import TableCard, TableInput
 from app.models.text_card import TextCard, TextInput
+from app.settings import Precision
 
 
 class Layer(BaseModel):
@@ -89,6 +90,7 @@ class AboutModel(BaseModel):
     mean_absolute_error: float | None = Field(description="Of a value, on test rows, if measured.")
     training: TrainingRecord | None
     device: str
+    precision: Precision
     limits: Limits
 
 
@@ -171,6 +173,7 @@ def about_model(described: Description, limits: Limits) -> AboutModel:
         mean_absolute_error=test.mean_absolute_error if isinstance(test, MeasuredValues) else None,
         training=card.training,
         device=described.device,
+        precision=described.precision,
         limits=limits,
     )
 

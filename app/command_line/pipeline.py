@@ -20,7 +20,8 @@ def local_pipeline(settings: Settings, kind: Kind) -> "Pipeline":
     from app.serving.factory import create_pipeline, create_renderer
     from app.telemetry.metrics import Metrics
 
-    network = LocalModel.load(served_model(settings, kind).card_path, settings.device, settings.cores)
+    card_path = served_model(settings, kind).card_path
+    network = LocalModel.load(card_path, settings.device, settings.cores, settings.precision)
     renderers = ThreadExecutor(create_renderer(network.description, settings), 1)
     metrics = Metrics().of_model(network.description.card.name)
     return create_pipeline(network, settings, metrics, renderers, serves=False)

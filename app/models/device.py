@@ -1,8 +1,19 @@
-"""The device that a network runs on."""
+"""The device that a network runs on, and the precision of what it computes."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 
 from app.errors import RefusedToStartError
+from app.settings import Precision, variable
+
+PRODUCTS: Mapping[Precision, torch.dtype | None] = MappingProxyType(
+    {"float32": None, "bfloat16": torch.bfloat16}
+)
+"""Argument ``products`` of the engine for each precision."""
+BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
+"""Names in ``torch.cpu.get_capabilities``."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -19,3 +30,26 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RefusedToStartError(f"device {name!r} was asked for, but torch sees no CUDA device here")
     return device
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raise `RefusedToStartError` if ``device`` has no instructions for ``precision``."""
+    if precision == "bfloat16" and not has_bfloat16(device):
+        raise RefusedToStartError(
+            f"{variable('precision')}=bfloat16: {_name(device)} has no instructions for it; a CPU needs "
+            "AVX512-BF16 or AMX. Use float32"
+        )
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether ``device`` has instructions for bfloat16; without, it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) is True for name in BFLOAT16_INSTRUCTIONS)
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return str(torch.cpu.get_capabilities().get("cpu_name", "this processor"))

@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from app.lrp.attribution import Batch
@@ -23,18 +24,19 @@ class Explainer:
     baseline_logits: list[float] | None = None
     """Logits of the baseline; ``None`` without one."""
 
-    def __init__(self, model: TracedModel, bounds: Bounds | None) -> None:
-        """``bounds``: the smallest and the largest input, if it has any."""
-        self._model, self._bounds = model, bounds
+    def __init__(self, model: TracedModel, bounds: Bounds | None, products: torch.dtype | None) -> None:
+        """``bounds``: the smallest and the largest input, if it has any; ``products``: as in `Engine`."""
+        self._model, self._bounds, self._products = model, bounds, products
         self.engine = self._compiled()
-        self.randomized = RandomizedEngines(model, self.engine, bounds)
+        self.randomized = RandomizedEngines(model, self.engine, bounds, products)
 
     @cached_property
     def reference(self) -> "Reference":
-        """The reference, whose import takes seconds."""
+        """The reference, in float64; its import takes seconds."""
         from app.lrp.reference import Reference
 
-        return Reference(self._model, *(self._bounds or ()))
+        bounds = tuple(bound.double() for bound in self._bounds or ())
+        return Reference(self._model.map_weights(_in_float64), *bounds)
 
     def inputs(self, x: Tensor) -> Tensor:
         """Return what the network is given for inputs ``x``, (B, …)."""
@@ -43,18 +45,24 @@ class Explainer:
     def _compiled(self) -> "Engine | Reference":
         """Return the engine, or the reference for a network that the engine cannot compile."""
         try:
-            return Engine(self._model, *(self._bounds or ()))
+            return Engine(self._model, *(self._bounds or ()), products=self._products)
         except NotCompilableError:
             return self.reference
+
+
+def _in_float64(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 class BaselineExplainer(Explainer):
     """An `Explainer` of inputs relative to a baseline, see `app.lrp.graph.baseline`."""
 
-    def __init__(self, model: TracedModel, bounds: Bounds, baseline: Tensor) -> None:
+    def __init__(
+        self, model: TracedModel, bounds: Bounds, products: torch.dtype | None, baseline: Tensor
+    ) -> None:
         """``baseline``: an input, (columns,). Raises `GraphError` if the network's input cannot be shifted."""
         low, high = bounds
-        super().__init__(with_baseline(model, baseline), (low - baseline, high - baseline))
+        super().__init__(with_baseline(model, baseline), (low - baseline, high - baseline), products)
         self._baseline = baseline
         (self.baseline_logits,) = self.engine.run(
             Batch(self.inputs(baseline.unsqueeze(0)), (), ())

@@ -28,12 +28,13 @@ from app.modalities.text.spec import PADDING
 from app.models.bounds import bounds_of
 from app.models.card import GRAPH, ModelCard
 from app.models.checkpoint import load, load_assets
-from app.models.device import pick_device
+from app.models.device import PRODUCTS, check_precision, pick_device
 from app.models.explainer import BaselineExplainer, Explainer
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.models.table_card import TableCard
 from app.models.text_card import TextCard
 from app.models.tokens import Lengths, vocabulary_size
+from app.settings import Precision
 from app.system import available_cores, keep_freed_memory
 
 BASELINES_CACHED = 8
@@ -52,8 +53,9 @@ class LocalModel:
         card: ModelCard,
         device: torch.device,
         assets: Mapping[str, str] = MappingProxyType({}),
+        precision: Precision = "float32",
     ) -> None:
-        """``assets``: as in `Description`.
+        """``assets`` and ``precision``: as in `Description`.
 
         Raises `RefusedToStartError` for a graph that does not run, or does not fit the card.
         """
@@ -62,7 +64,8 @@ class LocalModel:
         bounds = bounds_of(card)
         self._bounds = None if bounds is None else (bounds[0].to(device), bounds[1].to(device))
         self._lengths = Lengths(model.graph, card.text.max_tokens) if isinstance(card, TextCard) else None
-        self._explainer = Explainer(self._model, self._bounds)
+        self._products = PRODUCTS[precision]
+        self._explainer = Explainer(self._model, self._bounds, self._products)
         self._relative_to = lru_cache(BASELINES_CACHED)(self._compiled_relative_to)
         self._check_runs(card)
         if isinstance(card, TableCard):
@@ -75,19 +78,24 @@ class LocalModel:
             kinds(model.graph),
             tuple(map(self._described, layer_nodes(model.graph))),
             dict(assets),
+            precision,
         )
         self._check_tuned()
 
     @classmethod
-    def load(cls, card_path: Path, device: str, cores: int | None) -> "LocalModel":
+    def load(
+        cls, card_path: Path, device: str, cores: int | None, precision: Precision = "float32"
+    ) -> "LocalModel":
         """Load the network of a card onto ``device``; ``cores`` to compute with default to all available ones.
 
         Raises `RefusedToStartError`.
         """
+        found = pick_device(device)
+        check_precision(precision, found)
         keep_freed_memory()
         torch.set_num_threads(cores or available_cores())
         model, card = load(card_path)
-        return cls(model, card, pick_device(device), load_assets(card_path))
+        return cls(model, card, found, load_assets(card_path), precision)
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """See `app.models.protocol.Model`."""
@@ -198,7 +206,7 @@ class LocalModel:
     def _compiled_relative_to(self, key: bytes) -> BaselineExplainer:
         assert self._bounds is not None, "only rows of tables have baselines"
         baseline = torch.from_numpy(np.frombuffer(key, np.float32).copy()).to(self._device)
-        return BaselineExplainer(self._model, self._bounds, baseline)
+        return BaselineExplainer(self._model, self._bounds, self._products, baseline)
 
     def _check_runs(self, card: ModelCard) -> None:
         """Raise `RefusedToStartError` if the graph cannot be run for an input of the card's size."""

@@ -13,6 +13,7 @@ from app.lrp.rules import Rules
 from app.lrp.samples import Samples
 from app.models.card import ModelCard
 from app.models.tuned import composites_of, rules_of
+from app.settings import Precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,8 @@ class Description:
     layers: tuple[LayerDescription, ...]
     assets: Mapping[str, str] = field(default_factory=dict)
     """Content of the model's other files that inputs are decoded with, such as a tokenizer, by name."""
+    precision: Precision = "float32"
+    """Precision of products with weights in the relevance pass."""
 
     @property
     def composites(self) -> Composites:

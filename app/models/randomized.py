@@ -29,10 +29,17 @@ class RandomizedEngines:
     """
 
     def __init__(
-        self, model: TracedModel, engine: "Engine | Reference", bounds: tuple[Tensor, Tensor] | None
+        self,
+        model: TracedModel,
+        engine: "Engine | Reference",
+        bounds: tuple[Tensor, Tensor] | None,
+        products: torch.dtype | None = None,
     ) -> None:
-        """``engine`` explains ``model``; ``bounds`` are the smallest and the largest input, if it has any."""
-        self._model, self._engine, self._bounds = model, engine, bounds or ()
+        """``engine`` explains ``model``; ``bounds`` are the smallest and the largest input, if it has any.
+
+        ``products``: as in `Engine`.
+        """
+        self._model, self._engine, self._bounds, self._products = model, engine, bounds or (), products
         self._weighted = weighted_layers(model.graph)
 
     def __call__(self, depth: int) -> "Engine | Reference":
@@ -45,7 +52,8 @@ class RandomizedEngines:
 
     @cached_property
     def _random(self) -> Engine:
-        return Engine(randomized(self._model, len(self._weighted), SEED), *self._bounds)
+        model = randomized(self._model, len(self._weighted), SEED)
+        return Engine(model, *self._bounds, products=self._products)
 
 
 def weighted_layers(graph: Graph) -> list[str]:

@@ -25,7 +25,7 @@ from app.errors import RefusedToStartError
 from app.models.protocol import Description, Job, JobResult, Model, ModelLostError
 from app.models.repository import default_model, find_models
 from app.runtime.remote_errors import pack, pack_error, unpack
-from app.settings import Settings
+from app.settings import Precision, Settings
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +48,19 @@ class ModelProcess:
     """
 
     def __init__(
-        self, card_paths: Sequence[Path], device: str, cores: int | None, limit_s: float = RUN_LIMIT_S
+        self,
+        card_paths: Sequence[Path],
+        device: str,
+        cores: int | None,
+        precision: Precision = "float32",
+        limit_s: float = RUN_LIMIT_S,
     ) -> None:
         """``limit_s``: longest run, after which the process is killed, if it is watched."""
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may deadlock
         self._jobs, jobs = context.Pipe()
         self._preparations, preparations = context.Pipe()
         self._running, self._preparing = threading.Lock(), threading.Lock()
-        arguments = (jobs, preparations, tuple(card_paths), device, cores)
+        arguments = (jobs, preparations, tuple(card_paths), device, cores, precision)
         self._process = context.Process(target=_run_models, args=arguments, name="model", daemon=True)
         self._process.start()
         self._ended = threading.Event()
@@ -142,7 +147,9 @@ def start_models(settings: Settings) -> ModelProcess:
     stored = find_models(settings.models, settings.model)
     default_model(stored, settings.default_model)  # raises before they are loaded
     card_paths = [one.card_path for one in stored]
-    return ModelProcess(card_paths, settings.device, settings.cores, settings.model_limit_s)
+    return ModelProcess(
+        card_paths, settings.device, settings.cores, settings.precision, settings.model_limit_s
+    )
 
 
 def _kill(process: SpawnProcess, ended: threading.Event) -> None:
@@ -210,7 +217,12 @@ def _result(connection: Connection) -> Any:
 
 
 def _run_models(
-    jobs: Connection, preparations: Connection, card_paths: Sequence[Path], device: str, cores: int | None
+    jobs: Connection,
+    preparations: Connection,
+    card_paths: Sequence[Path],
+    device: str,
+    cores: int | None,
+    precision: Precision,
 ) -> None:  # pragma: no cover # in a process of its own
     """Run jobs until the other end is closed, as it is when the server's process ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both processes; the server ends this one
@@ -220,7 +232,7 @@ def _run_models(
         os.nice(NICE)
     with contextlib.suppress(EOFError, OSError):
         try:
-            models = [_load(path, device, cores) for path in card_paths]
+            models = [_load(path, device, cores, precision) for path in card_paths]
         except Exception as error:  # noqa: BLE001 # the server reports it
             jobs.send_bytes(pack_error(error))
             return
@@ -231,11 +243,13 @@ def _run_models(
             jobs.send_bytes(pack(partial(_run_jobs, models, message)))
 
 
-def _load(card_path: Path, device: str, cores: int | None) -> Model:  # pragma: no cover # as above
+def _load(
+    card_path: Path, device: str, cores: int | None, precision: Precision
+) -> Model:  # pragma: no cover # as above
     from app.models.local import LocalModel
 
     try:
-        return LocalModel.load(card_path, device, cores)
+        return LocalModel.load(card_path, device, cores, precision)
     except RefusedToStartError:
         raise
     except Exception as error:

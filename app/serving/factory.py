@@ -53,7 +53,7 @@ def create_reports(described: Description, settings: Settings) -> ReportWriter:
     """Return what writes reports on a model's results."""
     return ReportWriter(
         described.card,
-        Engines(described.engine, described.reference),
+        Engines(described.engine, described.precision, described.reference),
         settings.low_confidence,
         KINDS[described.card.kind].answers,
     )

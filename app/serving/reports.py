@@ -38,6 +38,7 @@ from app.serving.schemas import (
     Verification,
 )
 from app.serving.uncertainty import uncertainty_of
+from app.settings import Precision
 
 MANY_CLASSES = 100
 DEFAULT_TOP_K = 10
@@ -48,6 +49,7 @@ class Engines:
     """Names of what computes explanations and of what verifies them."""
 
     engine: str
+    precision: Precision
     reference: str
 
 
@@ -220,6 +222,7 @@ def _relevance_report(
         baseline=baseline,
         layers=[LayerSum(name=name, sum=total) for name, total in explanation.layer_sums],
         engine=engines.engine,
+        precision=engines.precision,
         verify=None if verified is None else _verification(explanation, verified, engines),
         samples=None if samples is None else _samples_report(samples, explanation.samples),
     )

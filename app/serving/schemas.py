@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.lrp.samples import AGREEING_PERCENT, Sampling, Statistic
+from app.settings import Precision
 
 PredictionT = TypeVar("PredictionT", bound="Prediction | Value")
 InputT = TypeVar("InputT", bound="Answer")
@@ -175,6 +176,10 @@ class RelevanceReport(Answer):
     engine: str = Field(
         description="Engine that computed it: `lrpserve`, or the reference for networks that it cannot compile.",
         examples=["lrpserve"],
+    )
+    precision: Precision = Field(
+        description="Precision of products with weights in the relevance pass, `LRP_PRECISION`; everything else "
+        "is in float32."
     )
     verify: Verification | None = Field(
         default=None, description="If `verify=true`.", exclude_if=lambda verify: verify is None

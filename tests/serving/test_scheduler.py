@@ -15,7 +15,7 @@ from gate import LIMIT_S, Gate, with_non_finite
 from PIL import Image
 from zennit import rules as zennit_rules
 
-from app.errors import InternalError, InvalidParameterError, RefusedToStartError, UnavailableError
+from app.errors import InternalError, InvalidParameterError, UnavailableError
 from app.lrp.attribution import Attribution, Batch, BatchAttributions, extremes
 from app.lrp.composites import resolve
 from app.lrp.overrides import MAX_OVERRIDE_LENGTH, MAX_OVERRIDES
@@ -23,7 +23,6 @@ from app.lrp.reference import Reference
 from app.lrp.request import ExplanationRequest, Start, Target
 from app.lrp.samples import Samples, Sampling
 from app.modalities.image.preprocessing import to_input
-from app.models.device import pick_device
 from app.models.image_card import image_card
 from app.models.local import LocalModel
 from app.models.protocol import Job, JobResult, ModelLostError
@@ -413,16 +412,6 @@ def test_row_29_a_device_lost_while_pictures_go_there_is_noticed(
         assert [type(death) for death in deaths] == [ModelLostError]
 
     play(scene)
-
-
-def test_an_unknown_or_missing_device_is_refused_by_name() -> None:
-    assert pick_device("cpu") == CPU
-    for name in ("abacus", "cuda:x"):
-        with pytest.raises(RefusedToStartError, match=name):
-            pick_device(name)
-    if not torch.cuda.is_available():
-        with pytest.raises(RefusedToStartError, match="no CUDA"):
-            pick_device("cuda")
 
 
 def test_what_is_kept_of_requests_is_small_however_long_they_are(shipped: LocalModel) -> None:

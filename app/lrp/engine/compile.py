@@ -18,7 +18,7 @@ from app.lrp.engine.facts import masked, nonnegative
 from app.lrp.engine.layout import layouts
 from app.lrp.engine.operation import AtZero, Operation, OperationContext, Sign
 from app.lrp.engine.operations import OPERATIONS
-from app.lrp.engine.ops.affine import Map, NotCompilableError, affine, channels_last
+from app.lrp.engine.ops.affine import Affine, Map, NotCompilableError, Rounded, affine, channels_last
 from app.lrp.engine.ops.dropout import ActiveDropout, active_dropouts
 from app.lrp.engine.ops.passing import identity
 from app.lrp.engine.ops.weighted import InputFacts, LayerContext, WeightedRule
@@ -78,10 +78,15 @@ class CompiledNetwork:
     Raises `NotCompilableError` for nodes that have no operation here.
     """
 
-    def __init__(self, model: TracedModel, bounds: Bounds | None) -> None:
-        """``bounds``: the smallest and largest input, broadcastable to it; ``None`` for inputs without bounds."""
+    def __init__(
+        self, model: TracedModel, bounds: Bounds | None, products: torch.dtype | None = None
+    ) -> None:
+        """``bounds``: the smallest and largest input, broadcastable to it; ``None`` for inputs without bounds.
+
+        ``products``: as in `app.lrp.engine.engine.Engine`.
+        """
         _check(model.graph)
-        self._model, self._bounds = model, bounds
+        self._model, self._bounds, self._products = model, bounds, products
         self.wiring = wiring_of(model.graph)
         count = SHAPES_CACHED * len(model.graph.nodes)
         self._graph = lru_cache(SHAPES_CACHED)(lambda shape: specialized(model.graph, shape))
@@ -179,9 +184,12 @@ class CompiledNetwork:
     def _compile_weights(self, key: RuleKey) -> CompiledRule:
         w, b = self._parameters(key.index, key.dtype)
         linear = affine(self._model.graph.nodes[key.index], w)
+        products: Affine = linear
+        if self._products is not None and key.dtype is torch.float32:
+            products = Rounded(linear, self._products)
         terms = RULES[key.rule.name].terms(w, b, **dict(key.rule.parameters))
         return CompiledRule(
-            WeightedRule(terms, w, b, LayerContext(linear, key.nonnegative, key.masked)),
+            WeightedRule(terms, w, b, LayerContext(linear, products, key.nonnegative, key.masked)),
             key.masked,
             lambda shape: self._facts(key.index, shape, key.dtype),
         )

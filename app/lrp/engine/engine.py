@@ -40,10 +40,27 @@ class Engine:
 
     name = "lrpserve"
 
-    def __init__(self, model: TracedModel, low: Tensor | None = None, high: Tensor | None = None) -> None:
-        """``low`` and ``high``: the smallest and largest input, broadcastable to it, for inputs with bounds."""
+    def __init__(
+        self,
+        model: TracedModel,
+        low: Tensor | None = None,
+        high: Tensor | None = None,
+        *,
+        products: torch.dtype | None = None,
+    ) -> None:
+        """Compile a network.
+
+        Args:
+            model: The network.
+            low: The smallest input, broadcastable to it, for inputs with bounds.
+            high: The largest input.
+            products: For inputs in float32, precision of products with weights in the relevance pass: in modified
+                forward passes and in transposes. The forward pass, and with it scores and the denominators of
+                LRP-0 and ε, is in float32, as are sums, other denominators and stabilizers. ``None``: float32.
+
+        """
         bounds = None if low is None or high is None else (low, high)
-        self._network: Network = CompiledNetwork(model, bounds)
+        self._network: Network = CompiledNetwork(model, bounds, products)
 
     def joined(self, upper: "Engine", first: str) -> "Engine":
         """Return an engine with the nodes of ``upper`` from the layer named ``first`` on.

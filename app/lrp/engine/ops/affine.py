@@ -1,6 +1,6 @@
 """Linear maps of layers with weights, and their transposes, for any weights of the layer's shape.
 
-A map is compiled once and is then a pure function. On a CPU in float32 its weights are kept in oneDNN's blocked
+A map is compiled once and is then a pure function. On a CPU its weights are kept in oneDNN's blocked
 format, which saves a copy at each call, and the threshold that follows is fused into the operator: 10 to 15 % of
 an explanation. PyTorch's compiler, torch._inductor, uses the same operators. Elsewhere the plain operators run.
 """
@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from app.lrp.graph.graph import Node
 
+PACKED = (torch.float32, torch.bfloat16)
+"""Precisions of which oneDNN keeps weights in a format of its own."""
 Map = Callable[[Tensor], Tensor]
 """(B, …) -> (B, …)"""
 Transpose = Callable[[Tensor, torch.Size], Tensor]
@@ -158,6 +160,46 @@ class Convolution:
         ]
 
 
+@dataclass(frozen=True)
+class Rounded:
+    """The linear map of a layer, its products computed in a smaller precision.
+
+    Inputs and weights are rounded to it. Products are summed in float32 inside of an operator, whose result is
+    rounded; biases, and with them stabilizers, are added to it in the precision of the input.
+    """
+
+    exact: Affine
+    dtype: torch.dtype
+
+    @property
+    def axis(self) -> int:
+        """See `Affine`."""
+        return self.exact.axis
+
+    def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
+        """See `Affine`."""
+        products = self.exact.map(w.to(self.dtype), None)
+        if b is None:
+            return _with_floor(lambda x: products(x.to(self.dtype)).to(x.dtype), floor)
+        offset = b if self.axis == -1 else b.view(-1, *[1] * (w.dim() - 2))  # (out,) -> (out, 1, …)
+        return _with_floor(lambda x: products(x.to(self.dtype)) + offset, floor)
+
+    def total(self, q: Tensor, values: Tensor) -> Tensor:
+        """See `Affine`."""
+        return self.exact.total(q, values)
+
+    def is_even(self, w: Tensor) -> bool:
+        """See `Affine`."""
+        return self.exact.is_even(w)
+
+    def transpose(self, w: Tensor) -> Transpose:
+        """See `Affine`."""
+        if self.is_even(w):  # its rounded copy would not be, and there is one product for each input
+            return self.exact.transpose(w)
+        products = self.exact.transpose(w.to(self.dtype))
+        return lambda q, shape: products(q.to(self.dtype), shape).to(q.dtype)
+
+
 def affine(node: Node, w: Tensor) -> Affine:
     """Return the linear map of a node whose weights have the shape of ``w``."""
     if node.op == "linear":
@@ -185,7 +227,8 @@ def _threshold(floor: float) -> tuple[str, list[float], str]:
 def _packs(w: Tensor) -> bool:
     return (
         w.device.type == "cpu"
-        and w.dtype is torch.float32
+        and w.dtype in PACKED
         and torch.backends.mkldnn.is_available()
+        and (w.dtype is torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     )

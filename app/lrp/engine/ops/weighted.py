@@ -27,6 +27,10 @@ class LayerContext:
     """What is known of one layer with weights before any input arrives."""
 
     affine: Affine
+    products: Affine
+    """The same map, which may compute its products in a smaller precision: for modified forward passes and
+    transposes, all that depends on the input.
+    """
     nonnegative: bool
     """Its input has no negative values."""
     masked: bool
@@ -151,7 +155,7 @@ _CONSTANT = frozenset({Source.ONES, Source.LOW, Source.HIGH})
 
 
 def _share(part: Part, share: float, context: LayerContext) -> Callable[[InputFacts], Share]:
-    transpose = context.affine.transpose(part.weight if share == 1 else share * part.weight)
+    transpose = context.products.transpose(part.weight if share == 1 else share * part.weight)
 
     def at(facts: InputFacts) -> Share:
         if part.source is Source.ONES:
@@ -222,7 +226,10 @@ def _by_forward(term: Term, parts: Sequence[Part], context: LayerContext) -> Cal
     kept = _kept(term, sign, context)
     floor = term.epsilon if floored else -math.inf
     maps = [
-        (part.source, context.affine.map(part.weight, *((bias, floor) if index == 0 else (None, -math.inf))))
+        (
+            part.source,
+            context.products.map(part.weight, *((bias, floor) if index == 0 else (None, -math.inf))),
+        )
         for index, part in enumerate(varying)
     ]
 

@@ -1,0 +1,47 @@
+"""The device and the precision that a network is loaded with."""
+
+import pytest
+import torch
+from conftest import encode
+from PIL import Image
+from starlette.testclient import TestClient
+
+from app.errors import RefusedToStartError
+from app.main import create_app
+from app.models.device import check_precision, pick_device
+from app.models.local import LocalModel
+from app.settings import Settings, shipped_model
+
+CPU = torch.device("cpu")
+
+
+def test_an_unknown_or_missing_device_is_refused_by_name() -> None:
+    assert pick_device("cpu") == CPU
+    for name in ("abacus", "cuda:x"):
+        with pytest.raises(RefusedToStartError, match=name):
+            pick_device(name)
+    if not torch.cuda.is_available():
+        with pytest.raises(RefusedToStartError, match="no CUDA"):
+            pick_device("cuda")
+
+
+def test_bfloat16_is_refused_by_name_without_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "Abacus 2", "avx512_f": True})
+    check_precision("float32", CPU)
+    with pytest.raises(RefusedToStartError, match=r"LRP_PRECISION=bfloat16: Abacus 2 has no instructions"):
+        LocalModel.load(shipped_model(), "cpu", 1, "bfloat16")
+
+
+@pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16"])
+def test_answers_say_the_precision_and_verify_holds_it_against_float64(
+    instructions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: True})
+    model = LocalModel.load(shipped_model(), "cpu", 1, "bfloat16")
+    picture = encode(Image.radial_gradient("L").resize((32, 32)).convert("RGB"))
+    with TestClient(create_app(Settings(), model)) as client:
+        answer = client.post("/explain?verify=true", content=picture, headers={"Content-Type": "image/png"})
+        about = client.get("/model").json()
+    relevance = answer.json()["relevance"]
+    assert about["precision"] == relevance["precision"] == "bfloat16"
+    assert 1e-5 < relevance["verify"]["difference"] < 0.02
