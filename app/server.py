@@ -16,7 +16,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from types import FrameType, SimpleNamespace
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -130,6 +130,9 @@ def options(settings: Settings) -> dict[str, Any]:
 class HttpProtocol(HttpToolsProtocol):
     """One HTTP/1.1 connection, with a read deadline, a limit on the size of heads, and early refusal.
 
+    Refusals are held back where there are too many, see `EarlyRefusal.delay_s`, and no further request is read
+    from the connection until then.
+
     The prefix that a trusted proxy has removed, ``X-Forwarded-Prefix``, becomes the request's ``root_path``.
 
     The connection is closed when it has waited ``read_deadline_s`` for the client: from the connection's start or
@@ -148,8 +151,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._read_deadline_s = read_deadline_s
         self._root_path_of_settings = root_path
         self._early_refusal = early_refusal
-        self._refused: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
-        """Takes the place of uvicorn's `RequestResponseCycle` of a request that has been answered."""
         self._head_bytes = 0
         self._waiting_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -174,7 +175,9 @@ class HttpProtocol(HttpToolsProtocol):
         head = self.parser.get_method(), self.url, self.headers, self.app_state
         refusal = self._early_refusal.answer(*head, keep_alive=keep_alive) if idle else None
         if refusal is not None:
-            self._refuse(refusal, keep_alive=keep_alive)
+            cycle: Any = _RefusedCycle(keep_alive)
+            self.cycle = cycle
+            self._refuse(refusal, cycle)
             return
         self.root_path = self.scope["root_path"] = self._forwarded_prefix()
         super().on_headers_complete()
@@ -218,11 +221,21 @@ class HttpProtocol(HttpToolsProtocol):
         trusted = self.client[0] in _trusted_proxies(str(self.config.forwarded_allow_ips))
         return (normal_prefix(sent[0].decode("latin-1")) or "") if trusted else ""
 
-    def _refuse(self, answer: bytes, *, keep_alive: bool) -> None:
-        self.cycle = self._refused
-        self.transport.write(answer)
+    def _refuse(self, answer: bytes, cycle: "_RefusedCycle") -> None:
         self._waiting_since = None
-        if keep_alive:
+        delay_s = self._early_refusal.delay_s(self.loop.time())
+        if delay_s > 0:
+            self.flow.pause_reading()
+            self.loop.call_later(delay_s, self._send_refusal, answer, cycle)
+        else:
+            self._send_refusal(answer, cycle)
+
+    def _send_refusal(self, answer: bytes, cycle: "_RefusedCycle") -> None:
+        cycle.response_complete = True
+        if self.transport.is_closing():
+            return
+        self.transport.write(answer)
+        if cycle.keep_alive:
             self.on_response_complete()
         else:
             self.transport.close()
@@ -245,6 +258,20 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self._timer = self.loop.call_later(left_s, self._check_deadline)
+
+
+class _RefusedCycle:
+    """Takes the place of uvicorn's `RequestResponseCycle` for a request that is refused by its head.
+
+    It has what `HttpToolsProtocol` reads and sets of one; the request's body is dropped.
+    """
+
+    def __init__(self, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.response_complete = self.disconnected = False
+        self.more_body, self.body = True, b""
+        self.message_event = asyncio.Event()
+        self.scope: dict[str, Any] = {"state": {}}
 
 
 @functools.cache

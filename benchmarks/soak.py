@@ -1,10 +1,10 @@
-"""Soak test of the service: overload, thousands of mixed requests, damaged pictures.
+"""Soak test of the service: overload, hasty clients, thousands of mixed requests, damaged pictures.
 
-Prints figures, and fails if one exceeds its bound. The numbers in the output are rows 19, 20 and 22 of the
+Prints figures, and fails if one exceeds its bound. The numbers in the output are rows 19, 19b, 20 and 22 of the
 reliability requirements; the decoder's fuzz test has none. Run with ``make soak``, or
 ``python -m benchmarks.soak --short``; ``--only overload`` runs one part.
 
-Under overload the client has a core of its own if there are two, because in practice it runs on another machine.
+Under overload and with hasty clients, which ask again at once, the load has a core of its own if there are two, because in practice it runs on another machine.
 With ``--shared`` it shares all cores with the service, and bounds are not checked. The other parts always share
 them.
 """
@@ -50,6 +50,7 @@ WARM_UP_S = 3.0
 ANSWER_LIMIT_S = 60.0
 OVERLOAD = 10
 CLIENTS = 32  # for the best goodput: a full batch at once
+HASTY_CLIENTS = 400
 PROBE_INTERVAL_S = 0.1
 FUZZ_WARM_UP_SHARE = 0.2
 
@@ -57,6 +58,7 @@ MIN_LOAD = 9.5  # times the capacity; with less, the test does not prove its cla
 MAX_REFUSAL_MS = 50.0
 MAX_PROBE_MS = 100.0
 MIN_GOODPUT = 0.9
+MIN_HASTY_GOODPUT = 0.8
 MAX_RECOVERY_S = 5.0
 MAX_MEMORY_GROWTH_MB = 100.0
 MAX_FUZZ_MEMORY_GROWTH_MB = 50.0
@@ -439,6 +441,48 @@ def overload_findings(seen: Overload, goodput_at_least: float = MIN_GOODPUT) -> 
     ]
 
 
+# ── Row 19b: clients that ask again at once ──
+
+
+async def hasty(lengths: Lengths) -> list[Finding]:
+    """Test row 19b: many clients ignore ``Retry-After`` and send the next request after each answer."""
+    arrangement = Arrangement.of_this_machine(apart=True)
+    request = raw("POST", "/explain", content=encoded("JPEG"), headers={"Content-Type": "image/jpeg"})
+    context = multiprocessing.get_context("spawn")
+    with (
+        on(arrangement.service),
+        serving() as service,
+        on(arrangement.client),
+        ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=gc.disable) as pool,
+    ):
+        client = Client(pool, service.port, request)
+        await client.best(WARM_UP_S)
+        before = await client.best(lengths.best_s)
+        async with probing(service.port) as probed:
+            tally = await client.run(saturate, HASTY_CLIENTS, lengths.overload_s)
+        after = await client.best(lengths.best_s)
+    goodput = len(tally.answers[200].since_sent_s) / tally.seconds / max(before, after)
+    refusals_per_s = len(tally.answers[503].since_sent_s) / tally.seconds
+    probed_ms = milliseconds([answer.seconds for answer in probed], 0.99)
+    print(f"{arrangement}; best {before:.0f}/s before and {after:.0f}/s after")
+    return [
+        Finding("19b refusals", f"{refusals_per_s:.0f} a second", f"of {HASTY_CLIENTS} clients", None),
+        Finding("19b lost", f"{tally.lost.total()}", "0", not tally.lost),
+        Finding(
+            "19b goodput",
+            f"{goodput:.1%} of the best",
+            f">= {MIN_HASTY_GOODPUT:.0%}",
+            goodput >= MIN_HASTY_GOODPUT,
+        ),
+        Finding(
+            "19b probes, p99",
+            f"{probed_ms:.0f} ms of {len(probed)}",
+            f"<= {MAX_PROBE_MS:.0f} ms, all 200",
+            probed_ms <= MAX_PROBE_MS and {answer.status for answer in probed} == {200},
+        ),
+    ]
+
+
 # ── Row 20: thousands of mixed requests ──
 
 
@@ -735,6 +779,7 @@ def fuzz(lengths: Lengths) -> list[Finding]:
 
 PARTS: dict[str, Callable[[Lengths], list[Finding]]] = {
     "overload": lambda lengths: uvloop.run(overload(lengths)),
+    "hasty": lambda lengths: uvloop.run(hasty(lengths)),
     "mixed": lambda lengths: uvloop.run(mixed(lengths)),
     "fuzz": fuzz,
 }

@@ -14,11 +14,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from app.api.http import early_refusal
 from app.api.http.access import KeyFile
 from app.api.http.limits import AdmissionControl
 from app.api.http.middleware import RequestContext
 from app.api.http.root_path import RootPath
-from app.server import options
+from app.server import HttpProtocol, options
 from app.serving.admission import Admission, Admissions
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -53,17 +54,17 @@ class Wire(asyncio.Transport):
 class Connection:
     """One client's connection."""
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
-        self._protocol, self.wire = protocol, Wire()
+    def __init__(self, protocol: HttpProtocol) -> None:
+        self.protocol, self.wire = protocol, Wire()
         protocol.connection_made(self.wire)
 
     def send(self, data: bytes) -> None:
         if not self.wire.closed:  # a transport that is closed reads no more
-            self._protocol.data_received(data)
+            self.protocol.data_received(data)
 
     def lose(self) -> None:
         self.wire.closed = True
-        self._protocol.connection_lost(None)
+        self.protocol.connection_lost(None)
 
     @property
     def statuses(self) -> list[int]:
@@ -91,7 +92,7 @@ class Service:
         guarded = RequestContext(RootPath(admitted, settings.root_path), metrics)
         config = uvicorn.Config(guarded, interface="asgi3", **options(settings))
         config.load()
-        self._protocol = config.http_protocol_class
+        self._protocol: Any = config.http_protocol_class
         self._state = ServerState()
         self._arguments: dict[str, Any] = {
             "config": config,
@@ -273,6 +274,77 @@ def test_pipelined_requests_are_answered_in_order_and_refused_where_there_is_no_
         await service.idle()
         assert client.statuses == [200, 200]  # the second found room when its turn came
         assert service.admission.occupied == 0
+
+    play(scene)
+
+
+RATE = 20
+"""Refusals a second, in tests where they are held back: the first 20 are not, and the next one is for 50 ms."""
+
+
+async def crowded(monkeypatch: pytest.MonkeyPatch) -> Service:
+    """A service that is full, and has made all refusals that are not held back."""
+    monkeypatch.setattr(early_refusal, "MAX_REFUSALS_PER_S", RATE)
+    service = Service()
+    clients = [service.connect() for _ in range(ROOM + RATE)]
+    for client in clients:
+        client.send(post())
+    assert [client.status for client in clients] == [None] * ROOM + [503] * RATE
+    return service
+
+
+def test_refusals_beyond_the_rate_are_held_back_and_probes_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        service = await crowded(monkeypatch)
+        hasty = [service.connect() for _ in range(4)]
+        started = asyncio.get_running_loop().time()
+        for client in hasty:
+            client.send(post())
+        probe = service.connect()
+        service.answers.set()
+        probe.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        await service.idle()
+        assert (probe.status, [client.status for client in hasty]) == (200, [None] * 4)
+        while hasty[-1].status is None:
+            await asyncio.sleep(0.005)
+        waited_s = asyncio.get_running_loop().time() - started
+        assert [client.status for client in hasty] == [503] * 4
+        assert waited_s >= 3 / RATE
+
+    play(scene)
+
+
+def test_what_is_pipelined_behind_a_refusal_that_is_held_back_is_answered_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene() -> None:
+        service = await crowded(monkeypatch)
+        service.answers.set()
+        client = service.connect()
+        client.send(post() + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.statuses == []
+        while len(client.statuses) < 2:
+            await asyncio.sleep(0.005)
+        assert client.statuses == [503, 200]
+
+    play(scene)
+
+
+def test_a_refusal_that_is_held_back_is_sent_before_the_service_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        service = await crowded(monkeypatch)
+        client, gone = service.connect(), service.connect()
+        client.send(post())
+        gone.send(post())
+        gone.lose()
+        client.protocol.shutdown()
+        while client.status is None:
+            await asyncio.sleep(0.005)
+        assert (client.status, client.wire.closed) == (503, True)
+        await asyncio.sleep(2 / RATE)
+        assert gone.status is None
+        service.answers.set()
+        await service.idle()
 
     play(scene)
 
