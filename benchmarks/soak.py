@@ -4,9 +4,9 @@ Prints figures, and fails if one exceeds its bound. The numbers in the output ar
 reliability requirements; the decoder's fuzz test has none. Run with ``make soak``, or
 ``python -m benchmarks.soak --short``; ``--only overload`` runs one part.
 
-Under overload and with hasty clients, which ask again at once, the load has a core of its own if there are two, because in practice it runs on another machine.
-With ``--shared`` it shares all cores with the service, and bounds are not checked. The other parts always share
-them.
+Under overload and with hasty clients, which ask again at once, the load has a core of its own if there are two,
+because in practice it runs on another machine. With ``--shared`` overload shares all cores with the service, and
+its bounds are not checked. The other parts always share them.
 """
 
 import argparse

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,9 +32,11 @@ def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
         (m[0] for line in process.stdout if (m := re.search(r"http://127\.0\.0\.1:[1-9]\d*", line))), None
     )
     assert url is not None, "the server ended without printing its URL"
+    # Without a reader the pipe fills up after some hundred lines, and the server waits for ever.
+    threading.Thread(target=process.stdout.read, daemon=True).start()
     yield process, url
     process.terminate()
-    process.communicate(timeout=30)
+    process.wait(timeout=30)
 
 
 def test_the_command_prints_its_url_and_explains_over_tcp(
@@ -90,9 +93,12 @@ ATTRIBUTES = {
     HttpToolsProtocol: [
         *["parser", "transport", "loop", "app_state"],
         *["url", "headers", "expect_100_continue", "scope", "cycle", "pipeline"],
-        *["client", "config", "root_path"],
+        *["client", "config", "root_path", "flow"],
     ],
-    RequestResponseCycle: ["scope", "response_complete", "message_event"],
+    RequestResponseCycle: [
+        *["scope", "response_complete", "message_event"],
+        *["keep_alive", "disconnected", "more_body", "body"],
+    ],
 }
 """Attributes of uvicorn's objects that `app.server` uses."""
 CHANGED = (
