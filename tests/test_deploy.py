@@ -24,7 +24,7 @@ PROCESSES_GIB = 1.5
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-MANIFESTS = list(yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text()))
+MANIFESTS = list(yaml.safe_load_all((ROOT / "deploy" / "base" / "kubernetes.yaml").read_text()))
 BY_KIND = {manifest["kind"]: manifest for manifest in MANIFESTS}
 POD = BY_KIND["Deployment"]["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
@@ -148,7 +148,7 @@ def test_compose_publishes_to_this_machine_alone(service: dict[str, Any]) -> Non
 
 
 def test_no_address_of_an_index_or_registry_is_in_any_of_them() -> None:
-    for path in ("Dockerfile", "docker-compose.yml", "deploy/kubernetes.yaml"):
+    for path in ("Dockerfile", "docker-compose.yml", "deploy/base/kubernetes.yaml"):
         hosts = set(re.findall(r"https?://([^/:\s]+)", (ROOT / path).read_text()))
         assert hosts <= {"127.0.0.1"}, path
 

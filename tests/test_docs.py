@@ -280,7 +280,7 @@ def check_docker(words: list[str]) -> None:
 
 
 def check_kubectl(words: list[str]) -> None:
-    documents = list(yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text()))
+    documents = list(yaml.safe_load_all((ROOT / "deploy" / "base" / "kubernetes.yaml").read_text()))
     volumes = documents[0]["spec"]["template"]["spec"]["volumes"]
     match words:
         case ["create", "secret", "generic", name, *_]:

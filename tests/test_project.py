@@ -24,7 +24,7 @@ RELEASE = re.compile(r"^## \[(?P<version>[^]]+)\](?: - (?P<date>\S+))?$", re.MUL
 CATEGORIES = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 """Those of Keep a Changelog 1.1."""
 TEXT_SUFFIXES = {"", ".cff", ".html", ".ipynb", ".js", ".json", ".md", ".toml", ".yaml", ".yml"}
-SEARCHED = ("*", "deploy/*", "docs/*", "examples/*", "app/**/*", ".ci/*")
+SEARCHED = ("*", "deploy/**/*", "docs/*", "examples/*", "app/**/*", ".ci/*")
 COVERAGE = ".coverage"
 """What an earlier `make test` has left: a database without a suffix."""
 NAMED_VERSION = re.compile(r"\blrpserve(?:\[\w+\])?(?:==|[:@/ ]v?| version )(\d+\.\d+\.\d+)", re.IGNORECASE)
@@ -40,7 +40,7 @@ def releases() -> list[tuple[str, str | None]]:
 
 
 def kubernetes_image() -> str:
-    documents = yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text())
+    documents = yaml.safe_load_all((ROOT / "deploy" / "base" / "kubernetes.yaml").read_text())
     (deployment,) = [one for one in documents if one["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return str(container["image"])
@@ -56,7 +56,7 @@ def recorded_version() -> str:
         pytest.param(lambda: version("lrpserve"), id="installed"),
         pytest.param(lambda: CITATION["version"], id="CITATION.cff"),
         pytest.param(lambda: releases()[1][0], id="CHANGELOG.md"),
-        pytest.param(lambda: kubernetes_image().partition(":")[2], id="deploy/kubernetes.yaml"),
+        pytest.param(lambda: kubernetes_image().partition(":")[2], id="deploy/base/kubernetes.yaml"),
         pytest.param(recorded_version, id="app/api/examples.json"),
     ],
 )
@@ -71,13 +71,13 @@ def test_no_file_names_another_version_of_the_service() -> None:
         for path in ROOT.glob(pattern)
         if path.is_file() and path.suffix in TEXT_SUFFIXES and path.name != COVERAGE
     }
-    assert ROOT / "deploy" / "kubernetes.yaml" in files
+    assert ROOT / "deploy" / "base" / "kubernetes.yaml" in files
     found = {
         (str(path.relative_to(ROOT)), number)
         for path in files
         for number in NAMED_VERSION.findall(path.read_text())
     }
-    assert found == {("deploy/kubernetes.yaml", PROJECT["version"])}
+    assert found == {("deploy/base/kubernetes.yaml", PROJECT["version"])}
 
 
 def test_the_image_gets_its_version_from_pyproject() -> None:
