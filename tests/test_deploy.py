@@ -1,7 +1,7 @@
 """The manifests are valid, and agree with the service and with each other."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from fastapi import FastAPI
+from manifests import DEPLOY, VERSIONS, Manifest, by_kind, manifests, values
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -17,40 +18,29 @@ from app.server import CLOSING_S
 from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-OLDEST = "1.30"
-"""The oldest Kubernetes release that supports ``sleep`` in preStop."""
 PROCESSES_GIB = 1.5
 """Memory of all processes on two cores while they decode pictures of 25 MP."""
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-MANIFESTS = list(yaml.safe_load_all((ROOT / "deploy" / "base" / "kubernetes.yaml").read_text()))
-BY_KIND = {manifest["kind"]: manifest for manifest in MANIFESTS}
+MANIFESTS = manifests((DEPLOY / "base" / "kubernetes.yaml").read_text())
+BY_KIND = by_kind(MANIFESTS)
 POD = BY_KIND["Deployment"]["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
 ENV = {variable["name"]: variable.get("value") for variable in CONTAINER["env"]}
 HARDENED = [pytest.param(COMPOSE[name], id=name) for name in ("lrpserve", "gpu", "test")]
 
 
-def values(tree: object, key: str) -> Iterator[Any]:
-    """Yield all values of ``key`` at any depth."""
-    if isinstance(tree, Mapping):
-        yield from (value for name, value in tree.items() if name == key)
-    if isinstance(tree, Mapping | list):
-        for branch in tree.values() if isinstance(tree, Mapping) else tree:
-            yield from values(branch, key)
-
-
-@pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest["kind"])
-def test_kubernetes_takes_the_manifests(manifest: dict[str, Any], version: str) -> None:
+def test_kubernetes_takes_the_manifests(manifest: Manifest, version: str) -> None:
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def test_a_manifest_with_a_field_that_kubernetes_does_not_have_is_noticed() -> None:
     misspelt = {**BY_KIND["Service"], "spec": {**BY_KIND["Service"]["spec"], "sellector": {}}}
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(misspelt, OLDEST, strict=True)
+        kubernetes_validate.validate(misspelt, VERSIONS[0], strict=True)
 
 
 def test_the_parts_find_each_other() -> None:
@@ -148,7 +138,7 @@ def test_compose_publishes_to_this_machine_alone(service: dict[str, Any]) -> Non
 
 
 def test_no_address_of_an_index_or_registry_is_in_any_of_them() -> None:
-    for path in ("Dockerfile", "docker-compose.yml", "deploy/base/kubernetes.yaml"):
+    for path in ("Dockerfile", "docker-compose.yml", *map(str, sorted(DEPLOY.rglob("*.yaml")))):
         hosts = set(re.findall(r"https?://([^/:\s]+)", (ROOT / path).read_text()))
         assert hosts <= {"127.0.0.1"}, path
 

@@ -290,6 +290,8 @@ def check_kubectl(words: list[str]) -> None:
             (found,) = [document for document in documents if document["kind"].lower() == kind]
             assert found["metadata"]["name"] == name
             assert int(ports.split(":")[1]) in {port["port"] for port in found["spec"]["ports"]}
+        case ["kustomize", folder] | ["apply", "-k", folder]:
+            assert (ROOT / folder / "kustomization.yaml").exists()
         case _:
             assert words[:2] == ["apply", "-f"]
 
