@@ -77,7 +77,9 @@ def test_no_file_names_another_version_of_the_service() -> None:
         for path in files
         for number in NAMED_VERSION.findall(path.read_text())
     }
-    assert found == {("deploy/base/kubernetes.yaml", PROJECT["version"])}
+    assert found == {
+        (name, PROJECT["version"]) for name in ("deploy/base/kubernetes.yaml", "deploy/kserve.yaml")
+    }
 
 
 def test_the_image_gets_its_version_from_pyproject() -> None:
