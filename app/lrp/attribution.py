@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -137,28 +138,47 @@ def output_relevance(requests: Sequence[ExplanationRequest]) -> OutputRelevance:
     `Start.ONE` is therefore f/|f| (1 at f = 0) and `Start.PROBABILITY` is p·f/|f|. Where its denominator does
     not depend on the sign of f, positive relevance stays with what raises the logit, and no sign is needed.
     """
-
-    def start(logits: Tensor) -> Tensor:
-        return torch.stack([_row(row, request) for row, request in zip(logits, requests, strict=True)])
-
-    return start
+    return partial(_start, requests)
 
 
 _QUANTITIES: Mapping[Start, Callable[[Tensor], Tensor]] = {
     Start.ONE: torch.ones_like,
     Start.LOGIT: lambda logits: logits,
-    Start.PROBABILITY: lambda logits: logits.softmax(0),
+    Start.PROBABILITY: lambda logits: logits.softmax(1),
 }
+NO_CLASS = -1
 
 
-def _row(logits: Tensor, request: ExplanationRequest) -> Tensor:
-    target = request.target
-    quantity = _QUANTITIES[target.start](logits)  # (C,)
-    if request.composite.divides_by_logit:
-        quantity = torch.where(logits < 0, -quantity.abs(), quantity)
-    index = int(logits.argmax()) if target.index is None else target.index
-    start = torch.zeros_like(logits)  # (C,)
-    start[index] += quantity[index]
-    if target.versus is not None:
-        start[target.versus] -= quantity[target.versus]
+def _start(requests: Sequence[ExplanationRequest], logits: Tensor) -> Tensor:
+    """(B, C) -> (B, C). Reads no value of ``logits``, for which the processor would wait for a GPU."""
+    targets = [request.target for request in requests]
+    quantity = _by_row([target.start for target in targets], logits)  # (B, C)
+    divides_by_logit = [request.composite.divides_by_logit for request in requests]
+    if any(divides_by_logit):
+        is_negative = logits < 0
+        if not all(divides_by_logit):
+            is_negative &= logits.new_tensor(divides_by_logit, dtype=torch.bool).unsqueeze(1)
+        quantity = torch.where(is_negative, -quantity.abs(), quantity)
+    start = torch.where(_is_class([target.index for target in targets], logits), quantity, 0)
+    versus = [NO_CLASS if target.versus is None else target.versus for target in targets]
+    if any(index != NO_CLASS for index in versus):
+        start = start - torch.where(_is_class(versus, logits), quantity, 0)
     return start
+
+
+def _by_row(starts: Sequence[Start], logits: Tensor) -> Tensor:
+    """Return the quantity of each row, (B, C)."""
+    first, *others = dict.fromkeys(starts)
+    quantity = _QUANTITIES[first](logits)
+    for other in others:
+        is_other = logits.new_tensor([start is other for start in starts], dtype=torch.bool)
+        quantity = torch.where(is_other.unsqueeze(1), _QUANTITIES[other](logits), quantity)
+    return quantity
+
+
+def _is_class(indices: Sequence[int | None], logits: Tensor) -> Tensor:
+    """Return whether each output is that of the row's class, (B, C); ``None``: the one with the highest logit."""
+    highest = logits.argmax(1) if None in indices else None  # (B,)
+    given = logits.new_tensor([NO_CLASS if index is None else index for index in indices], dtype=torch.long)
+    index = given if highest is None else torch.where(given == NO_CLASS, highest, given)
+    return index.unsqueeze(1) == torch.arange(logits.shape[1], device=logits.device)
