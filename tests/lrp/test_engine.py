@@ -11,7 +11,6 @@ import oracle
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses import FakeTensorMode
 from torchvision.models import vgg11_bn, vgg13
 from tracing import traced
 from zennit.canonizers import SequentialMergeBatchNorm
@@ -20,7 +19,6 @@ from app.lrp.attribution import Attribution, Batch, OutputRelevance, output_rele
 from app.lrp.composites import COMPOSITES, Composite, resolve
 from app.lrp.engine import run
 from app.lrp.engine.engine import Engine
-from app.lrp.engine.ops import weighted
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.graph.graph import INPUT, Graph, Node
 from app.lrp.graph.kinds import kinds
@@ -505,21 +503,6 @@ def test_composites_share_the_backward_pass_as_far_as_their_rules_agree(
     layers = [index for index, _ in steps]
     assert layers == [*reversed(range(1, 17)), 0, 0]  # they differ in the first layer only
     assert sorted(rows for index, rows in steps if index == 0) == [1, 2]
-
-
-@pytest.mark.parametrize("rule", EVERY_RULE)
-def test_a_model_on_a_gpu_is_explained_there(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With fake tensors, which have a device and no content: fails where a tensor stays on the CPU."""
-    monkeypatch.setattr(weighted, "_sign_of", lambda _: 0)  # it reads the content
-    graph = minivgg()
-    with FakeTensorMode(), torch.device("cuda"):
-        model = graph.map_weights(lambda weight: torch.empty(weight.shape))
-        low, high = (bound.to("cuda") for bound in bounds(torch.float32))
-        explanation = Engine(model, low, high).attribute(
-            torch.randn(2, 3, 32, 32), resolve(kinds(model.graph), rule, {}, []), lambda z: z
-        )
-    assert explanation.relevance.device.type == "cuda"
-    assert explanation.relevance.shape == (2, 3, 32, 32)
 
 
 @pytest.mark.gpu
