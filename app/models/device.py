@@ -32,6 +32,14 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def compute_in_float32() -> None:
+    """Let cuDNN compute in float32: by default its convolutions and recurrent layers round inputs to TF32.
+
+    TF32 has 10 bits of fraction instead of 23, and scores and maps would differ from those of a CPU.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def check_precision(precision: Precision, device: torch.device) -> None:
     """Raise `RefusedToStartError` if ``device`` has no instructions for ``precision``."""
     if precision == "bfloat16" and not has_bfloat16(device):

@@ -28,7 +28,7 @@ from app.modalities.text.spec import PADDING
 from app.models.bounds import bounds_of
 from app.models.card import GRAPH, ModelCard
 from app.models.checkpoint import load, load_assets
-from app.models.device import PRODUCTS, check_precision, pick_device
+from app.models.device import PRODUCTS, check_precision, compute_in_float32, pick_device
 from app.models.explainer import BaselineExplainer, Explainer
 from app.models.protocol import Description, Job, JobResult, LayerDescription, ModelLostError, NoMemoryError
 from app.models.table_card import TableCard
@@ -92,6 +92,7 @@ class LocalModel:
         """
         found = pick_device(device)
         check_precision(precision, found)
+        compute_in_float32()
         keep_freed_memory()
         torch.set_num_threads(cores or available_cores())
         model, card = load(card_path)

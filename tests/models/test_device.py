@@ -45,3 +45,10 @@ def test_answers_say_the_precision_and_verify_holds_it_against_float64(
     relevance = answer.json()["relevance"]
     assert about["precision"] == relevance["precision"] == "bfloat16"
     assert 1e-5 < relevance["verify"]["difference"] < 0.02
+
+
+def test_a_gpu_computes_in_float32_what_has_that_type() -> None:
+    torch.backends.cudnn.allow_tf32 = True  # torch's default
+    LocalModel.load(shipped_model(), "cpu", 1)
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
