@@ -24,6 +24,7 @@ from app.lrp.graph.traced import TracedModel
 from app.lrp.reference_functions import reference_name
 from app.lrp.samples import Samples, Statistic
 from app.lrp.statistics import statistic_of, statistics
+from app.lrp.transfer import to_device
 from app.modalities.text.spec import PADDING
 from app.models.bounds import bounds_of
 from app.models.card import GRAPH, ModelCard
@@ -171,7 +172,7 @@ class LocalModel:
     def _batch(self, jobs: Sequence[Job], explainer: Explainer) -> Batch:
         rows_of_inputs = [job.input for job in jobs]
         stacked = np.stack(rows_of_inputs) if self._lengths is None else self._lengths.batch(rows_of_inputs)
-        inputs = torch.from_numpy(stacked).to(self._device)  # (B, …)
+        inputs = to_device(torch.from_numpy(stacked), self._device)  # (B, …)
         requests = tuple(request for job in jobs for request in job.requests)
         rows = tuple(row for row, job in enumerate(jobs) for _ in job.requests)
         return Batch(explainer.inputs(inputs), requests, rows)

@@ -30,6 +30,7 @@ from app.lrp.engine.steps import Network, Steps
 from app.lrp.graph.traced import TracedModel
 from app.lrp.request import ExplanationRequest
 from app.lrp.samples import Samples, parts
+from app.lrp.transfer import to_memory
 
 
 class Engine:
@@ -201,7 +202,7 @@ class Engine:
 def _maps(reached: LayerRelevance) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
     """Return index, relevance (1, …) and its extremes (1, 2) of each explanation, in main memory."""
     for start, R in reached.maps():
-        relevance, ends = R.cpu().split(1), extremes(R).cpu().split(1)
+        relevance, ends = to_memory(R).split(1), extremes(R).cpu().split(1)
         yield from enumerate(zip(relevance, ends, strict=True), start)
 
 
