@@ -17,7 +17,7 @@ from zennit.canonizers import SequentialMergeBatchNorm
 
 from app.lrp.attribution import Attribution, Batch, OutputRelevance, output_relevance
 from app.lrp.composites import COMPOSITES, Composite, resolve
-from app.lrp.engine import run
+from app.lrp.engine import backward
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.graph.graph import INPUT, Graph, Node
@@ -487,13 +487,13 @@ def test_composites_share_the_backward_pass_as_far_as_their_rules_agree(
     model = minivgg()
     engine = Engine(model, *bounds(torch.float32))
     steps: list[tuple[int, int]] = []  # layer, rows
-    propagate = run.propagate
+    propagate = backward.propagate
 
-    def counted(forward: Any, index: int, piece: run.Piece, *rest: Any) -> Any:
+    def counted(forward: Any, index: int, piece: backward.Piece, *rest: Any) -> Any:
         steps.append((index, piece.stop - piece.start))
         return propagate(forward, index, piece, *rest)
 
-    monkeypatch.setattr(run, "propagate", counted)
+    monkeypatch.setattr(backward, "propagate", counted)
     names = ("epsilon_plus_flat", "epsilon_plus", "epsilon_plus_flat")
     requests = tuple(
         ExplanationRequest(resolve(kinds(model.graph), name, {}, []), Target(i))

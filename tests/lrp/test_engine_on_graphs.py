@@ -12,8 +12,8 @@ from tracing import traced
 from app.lrp.attribution import Batch, output_relevance
 from app.lrp.composites import COMPOSITES, resolve
 from app.lrp.engine.engine import Engine
+from app.lrp.engine.forward import forward_pass
 from app.lrp.engine.layout import Layout, layouts
-from app.lrp.engine.run import forward_pass
 from app.lrp.graph.kinds import kinds, layer_nodes
 from app.lrp.graph.trace import trace
 from app.lrp.graph.traced import TracedModel

@@ -1,8 +1,8 @@
 """The engine: relevance by one forward pass and one backward pass, without autograd and without hooks.
 
 Zennit replaces gradients in hooks and swaps weights while autograd runs. Here a network is compiled once into
-pure functions (`app.lrp.engine.compile`), which are then executed (`app.lrp.engine.run`). Threads may share an
-engine.
+pure functions (`app.lrp.engine.compile`), which are then executed (`app.lrp.engine.forward`,
+`app.lrp.engine.backward`). Threads may share an engine.
 """
 
 import copy
@@ -22,9 +22,10 @@ from app.lrp.attribution import (
     output_relevance,
 )
 from app.lrp.composites import Composite
+from app.lrp.engine.backward import LayerRelevance, backward_pass, sorted_by_steps
 from app.lrp.engine.compile import CompiledNetwork
+from app.lrp.engine.forward import ForwardPass, forward_pass
 from app.lrp.engine.joined import JoinedNetwork
-from app.lrp.engine.run import ForwardPass, LayerRelevance, backward_pass, forward_pass, sorted_by_steps
 from app.lrp.engine.sampling import sampled_pass
 from app.lrp.engine.steps import Network, Steps
 from app.lrp.graph.traced import TracedModel

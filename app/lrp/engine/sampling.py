@@ -7,7 +7,7 @@ that need a modified forward pass: below the dropout, a sample only costs the tr
 
 from collections.abc import Sequence
 
-from app.lrp.engine.run import ForwardPass, forward_pass, resumed
+from app.lrp.engine.forward import ForwardPass, forward_pass, resumed
 from app.lrp.engine.steps import Network, Steps
 from app.lrp.perturbation import factors_of, noisy
 from app.lrp.samples import Samples, Sampling
