@@ -61,6 +61,25 @@ class TokensFirst(nn.Module):
         return logits
 
 
+class Transformer(nn.Module):
+    """A block of a transformer, with GELU and dropout between its dense layers: (B, 4, 6) -> (B, 5)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.norm, self.norm_2 = nn.Linear(6, 8), nn.LayerNorm(8), nn.LayerNorm(8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.dense = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Dropout(0.1), nn.Linear(16, 8))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.before(x)
+        y = self.norm(x)
+        x = x + self.attention(y, y, y, need_weights=False)[0]
+        x = x + self.dense(self.norm_2(x))
+        logits: Tensor = self.head(x.mean(1))
+        return logits
+
+
 class Windows(nn.Module):
     """A dense layer of windows, which are behind the batch, as in Swin: (B, 2, 4, 4) -> (B, 5)."""
 
@@ -96,6 +115,7 @@ class Functions(nn.Module):
 NETWORKS: Mapping[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "residual": ((3, 6, 6), Residual),
     "tokens first": ((4, 6), TokensFirst),
+    "transformer": ((4, 6), Transformer),
     "windows": ((2, 4, 4), Windows),
     "functions": ((6,), Functions),
 }
@@ -214,20 +234,37 @@ def test_samples_equal_the_references_where_the_batch_is_not_the_first_axis(atte
         assert close(mine.relevance, other.relevance)
 
 
+def held(name: str, rule: str, attention: AttentionRule = "cp") -> set[str]:
+    """Nodes whose output is in memory when a network has run, and the input."""
+    _, model = model_of(name)
+    network, inputs = Engine(model, *BOUNDS)._network, inputs_of(name)
+    composite = resolve(kinds(model.graph), rule, {}, [], attention=attention)
+    forward = forward_pass(network, inputs, [network.steps(composite, inputs.shape[1:], F64)])
+    values = zip(["input", *network.wiring.names], forward.values, strict=True)
+    return {name for name, value in values if value is not None}
+
+
 def test_what_no_rule_reads_is_freed_in_the_forward_pass() -> None:
-    _, model = model_of("residual")
-    network = Engine(model, *BOUNDS)._network
-    inputs = inputs_of("residual")
-    composite = resolve(kinds(model.graph), "epsilon_plus_flat", {}, [])
-    steps = network.steps(composite, inputs.shape[1:], F64)
-    forward = forward_pass(network, inputs, [steps])
-    held = {
-        name
-        for name, value in zip(["input", *network.wiring.names], forward.values, strict=True)
-        if value is not None
-    }
-    assert not held & {"input", "stem.0", "block.0"}  # flat does not read it; their ReLUs take their place
-    assert {"stem.1", "block.2", "head"} <= held  # summands, and the logits
+    found = held("residual", "epsilon_plus_flat")
+    assert not found & {"input", "stem.0", "block.0"}  # flat does not read it; their ReLUs take their place
+    assert {"stem.1", "block.2", "head"} <= found  # summands, and the logits
+
+
+def test_what_cheap_operations_compute_is_not_kept() -> None:
+    found = held("transformer", "epsilon")
+    assert {"before", "add", "dense.0", "dense.3", "add_2", "head"} <= found
+    assert not found & {"norm", "norm_2", "dense.1", "dense.2"}  # norms, GELU and dropout
+
+
+def test_what_no_relevance_arrives_at_is_not_kept() -> None:
+    def products(attention: AttentionRule) -> list[str]:
+        nodes = model_of("transformer")[1].graph
+        return [node.op for node in nodes if node.name in held("transformer", "epsilon", attention)]
+
+    assert products("cp").count("matmul") == 1  # weights times values
+    assert products("cp").count("softmax") == 1
+    assert products("attnlrp").count("matmul") == 2  # and the scores
+    assert products("attnlrp").count("softmax") == 0  # is computed again from these
 
 
 # Layouts

@@ -484,6 +484,7 @@ def test_relevance_follows_the_jacobian(case: Case) -> None:
     before = R.clone()
     relevance = case.relevance(inputs, R, shapes_of(inputs))
     assert [index for index, part in enumerate(relevance) if part is not None] == list(case.receivers)
+    assert sorted(case.operation.receivers) == list(case.receivers)
     for index, part in enumerate(relevance):
         if part is not None:
             torch.testing.assert_close(

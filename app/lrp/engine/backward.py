@@ -119,7 +119,7 @@ def propagate(
 
     Also return what the node absorbs; ``None``: nothing.
     """
-    values = forward.read_by(index, Rows(rows[piece.start : piece.stop]), masked=step.masked)
+    values = forward.read_by(index, step, Rows(rows[piece.start : piece.stop]))
     found = step.operation.relevance(piece.R, values)
     conserved = step.operation.conserves and sum(R is not None for R in found.inputs) == 1
     to_inputs = tuple(

@@ -4,7 +4,7 @@ Operations are pure functions with their weights precomputed, which any number o
 does not know where the batch axis is, nor which rows of the batch relevance is computed for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -95,6 +95,14 @@ class Backward(Protocol):
     @property
     def reads_output(self) -> bool:
         """Whether `relevance` reads `Values.z`."""
+
+    @property
+    def receivers(self) -> Collection[int]:
+        """Indices of the inputs that get relevance."""
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether the output is rather computed again on the way back than kept, where the inputs are kept."""
 
     def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """Redistribute relevance ``R`` of the output, (n, …), which must not be modified."""

@@ -29,5 +29,4 @@ def sampled_pass(
         return forward_pass(network, inputs, steps)
     dropouts = network.dropouts(plain.shape)
     factors = factors_of(dropouts, plain.logits, samples, numbers)
-    kept = range(len(plain.layouts))
-    return resumed(network, plain.until(dropouts[0].index), steps, factors, kept)
+    return resumed(plain.until(dropouts[0].index), factors, range(len(plain.layouts)))

@@ -4,7 +4,7 @@
 - ``attnlrp``: both matrices get half, and relevance passes through softmax, Achtibat et al. 2024.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,15 +18,16 @@ from app.lrp.terms import STABILIZER
 
 @dataclass(frozen=True, eq=False)
 class MatrixProduct:
-    """The product A·B. Each of k signals gets the share 1/k: A · (R / s(kAB))Bᵀ and B · Aᵀ(R / s(kAB))."""
+    """The product A·B. Each of k receivers gets the share 1/k: A · (R / s(kAB))Bᵀ and B · Aᵀ(R / s(kAB))."""
 
-    signals: frozenset[int]
+    receivers: frozenset[int]
     """Indices of the inputs that get relevance."""
     sign = Sign.AS_INPUTS
     at_zero = AtZero.NONE
     conserves = False  # the stabilizer absorbs some relevance
     reads_inputs = True
     reads_output = True
+    is_cheap = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`: (…, m, k), (…, k, n) -> (…, m, n)."""
@@ -35,14 +36,14 @@ class MatrixProduct:
 
     def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`: (…, m, n) -> (…, m, k), (…, k, n)."""
-        if not self.signals:
+        if not self.receivers:
             return Redistribution((None, None), R)
         first, second = values.inputs
-        k = len(self.signals)
+        k = len(self.receivers)
         q = divided(R, values.z, STABILIZER / k).div_(k)  # R / s(kAB), (…, m, n)
         relevances = (
-            (q @ second.mT).mul_(first).sum_to_size(values.input_shape(0)) if 0 in self.signals else None,
-            (first.mT @ q).mul_(second).sum_to_size(values.input_shape(1)) if 1 in self.signals else None,
+            (q @ second.mT).mul_(first).sum_to_size(values.input_shape(0)) if 0 in self.receivers else None,
+            (first.mT @ q).mul_(second).sum_to_size(values.input_shape(1)) if 1 in self.receivers else None,
         )
         return Redistribution(relevances, absorbed(R, q, STABILIZER))
 
@@ -57,11 +58,17 @@ class Softmax:
     sign = Sign.NONNEGATIVE
     at_zero = AtZero.NONE
     conserves = False
+    is_cheap = True
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""
         (x,) = inputs
         return x.softmax(self.axis), None
+
+    @property
+    def receivers(self) -> Sequence[int]:
+        """See `app.lrp.engine.operation.Backward`."""
+        return (0,) if self.passes else ()
 
     @property
     def reads_inputs(self) -> bool:
@@ -86,10 +93,10 @@ class Softmax:
 
 
 def _matrix_product(context: OperationContext) -> MatrixProduct:
-    signals = frozenset(index for index, is_needed in enumerate(context.needed) if is_needed)
+    receivers = frozenset(index for index, is_needed in enumerate(context.needed) if is_needed)
     if context.node.attributes.get("attention", False) and context.rule.name == CP:
-        signals -= {0}
-    return MatrixProduct(signals)
+        receivers -= {0}
+    return MatrixProduct(receivers)
 
 
 def _softmax(context: OperationContext) -> Softmax:

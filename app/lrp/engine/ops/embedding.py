@@ -20,6 +20,8 @@ class Embedding:
     conserves = True
     reads_inputs = False
     reads_output = False
+    receivers = (0,)
+    is_cheap = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`: (B, T) -> (B, T, dimensions)."""

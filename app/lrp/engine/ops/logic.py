@@ -21,6 +21,8 @@ class Static:
     conserves = False
     reads_inputs = False
     reads_output = False
+    receivers = ()
+    is_cheap = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""
@@ -40,11 +42,17 @@ class Choice:
     at_zero = AtZero.AS_OUTPUT
     reads_inputs = True
     reads_output = False
+    is_cheap = False
 
     @property
     def conserves(self) -> bool:
         """See `app.lrp.engine.operation.Backward`: a constant absorbs its relevance."""
         return all(self.needed[1:])
+
+    @property
+    def receivers(self) -> Sequence[int]:
+        """See `app.lrp.engine.operation.Backward`."""
+        return [index for index in (1, 2) if self.needed[index]]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""
@@ -70,11 +78,17 @@ class Extremum:
     at_zero = AtZero.AS_OUTPUT
     reads_inputs = True
     reads_output = False
+    is_cheap = False
 
     @property
     def conserves(self) -> bool:
         """See `app.lrp.engine.operation.Backward`: a constant absorbs its relevance."""
         return all(self.needed)
+
+    @property
+    def receivers(self) -> Sequence[int]:
+        """See `app.lrp.engine.operation.Backward`."""
+        return [index for index, is_needed in enumerate(self.needed) if is_needed]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""

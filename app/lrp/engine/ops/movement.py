@@ -24,6 +24,8 @@ class Movement:
     at_zero = AtZero.AS_OUTPUT
     reads_inputs = False
     reads_output = False
+    receivers = (0,)
+    is_cheap = True
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""
@@ -52,11 +54,17 @@ class Concatenation:
     at_zero = AtZero.AS_OUTPUT
     reads_inputs = False
     reads_output = False
+    is_cheap = True
 
     @property
     def conserves(self) -> bool:
         """See `app.lrp.engine.operation.Backward`."""
         return all(self.needed)
+
+    @property
+    def receivers(self) -> Sequence[int]:
+        """See `app.lrp.engine.operation.Backward`."""
+        return [index for index, is_needed in enumerate(self.needed) if is_needed]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""
@@ -88,6 +96,8 @@ class Gather:
     conserves = True
     reads_inputs = True
     reads_output = False
+    receivers = (0,)
+    is_cheap = True
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""
@@ -116,6 +126,8 @@ class Constant:
     conserves = False
     reads_inputs = False
     reads_output = False
+    receivers = ()
+    is_cheap = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:  # noqa: ARG002
         """See `app.lrp.engine.operation.Operation`."""

@@ -43,6 +43,8 @@ class BatchNorm:
     conserves = False  # the shift absorbs some relevance
     reads_inputs = True
     reads_output = True
+    receivers = (0,)
+    is_cheap = True
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`: (B, C, …) -> (B, C, …)."""
@@ -80,6 +82,8 @@ class Centring:
     conserves = False  # the bias absorbs some relevance
     reads_inputs = True
     reads_output = True
+    receivers = (0,)
+    is_cheap = True
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""

@@ -19,6 +19,8 @@ class Passing:
     conserves = True
     reads_inputs = False
     reads_output = False
+    receivers = (0,)
+    is_cheap = True
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""

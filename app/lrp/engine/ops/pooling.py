@@ -30,6 +30,8 @@ class MaxPooling:
     conserves = True
     reads_inputs = False
     reads_output = False
+    receivers = (0,)
+    is_cheap = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `app.lrp.engine.operation.Operation`; also returns the index of each window's largest input."""
@@ -61,6 +63,8 @@ class AveragePooling:
     conserves = False  # the stabilizer absorbs some relevance
     reads_inputs = True
     reads_output = True
+    receivers = (0,)
+    is_cheap = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""

@@ -17,13 +17,14 @@ class Product:
     """
 
     function: Callable[[Tensor, Tensor], Tensor]
-    signals: frozenset[int]
+    receivers: frozenset[int]
     """Indices of the inputs that get relevance."""
     conserves: bool
     sign = Sign.AS_INPUTS
     at_zero = AtZero.AS_OUTPUT
     reads_inputs = False
     reads_output = False
+    is_cheap = True
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""
@@ -32,11 +33,11 @@ class Product:
 
     def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
-        if not self.signals:
+        if not self.receivers:
             return Redistribution((None, None), R)
-        share = R if len(self.signals) == 1 else R / len(self.signals)
+        share = R if len(self.receivers) == 1 else R / len(self.receivers)
         first, second = (
-            share.sum_to_size(values.input_shape(index)) if index in self.signals else None
+            share.sum_to_size(values.input_shape(index)) if index in self.receivers else None
             for index in (0, 1)
         )
         return Redistribution((first, second))

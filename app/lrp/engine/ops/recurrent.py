@@ -169,6 +169,8 @@ class Recurrent:
     conserves = False
     reads_inputs = True
     reads_output = False
+    receivers = (0,)
+    is_cheap = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `app.lrp.engine.operation.Operation`: (B, T, in) or (T, B, in) -> (…, directions · H)."""

@@ -26,6 +26,8 @@ class SumOverAxes:
     conserves = False  # the stabilizer absorbs some relevance
     reads_inputs = True
     reads_output = True
+    receivers = (0,)
+    is_cheap = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""
@@ -96,6 +98,8 @@ class Largest:
     conserves = True
     reads_inputs = False
     reads_output = False
+    receivers = (0,)
+    is_cheap = False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `app.lrp.engine.operation.Operation`."""

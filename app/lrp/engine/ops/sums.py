@@ -1,6 +1,6 @@
 """Sums and differences of two inputs: relevance in proportion to what each contributes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -26,6 +26,12 @@ class Sum:
     conserves = False  # the stabilizer absorbs some relevance
     reads_inputs = True
     reads_output = True
+    is_cheap = False
+
+    @property
+    def receivers(self) -> Sequence[int]:
+        """See `app.lrp.engine.operation.Backward`."""
+        return [index for index, is_needed in enumerate(self.needed) if is_needed]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
         """See `app.lrp.engine.operation.Operation`."""

@@ -87,6 +87,8 @@ class Weighted:
     reads_inputs: bool
     reads_output: bool
     conserves = False
+    receivers = (0,)
+    is_cheap = False
 
     def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
