@@ -8,6 +8,7 @@
 - Batch norm, with fixed statistics, is an affine map of each channel.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -66,12 +67,13 @@ class Centring:
     """Layer or group norm, z = (x - mean) / σ · weight + bias, whose σ counts as a constant.
 
     With c = weight / σ · R / s(z), relevance is x · (c - mean of c), and the bias absorbs bias · R / s(z).
+    `forward` also returns 1 / σ: to compute it apart takes a tenth of an explanation of ConvNeXt-T.
     """
 
-    normalized: Callable[[Tensor], Tensor]
+    normalized: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """x (n, …) -> z (n, …), 1 / σ"""
     grouped: Callable[[Tensor], Tensor]
-    """x (n, …) -> (…, N), with the values that are normalised together along the last axis."""
-    eps: float
+    """x (n, …) -> (…, N), with the values that are normalised together along the last axis; 1 / σ -> (…, 1)"""
     weight: Tensor | None
     """Of the last axes, or of the channels, as ``bias``."""
     bias: Tensor | None
@@ -85,10 +87,10 @@ class Centring:
     receivers = (0,)
     is_cheap = True
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, None]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `app.lrp.engine.operation.Operation`."""
         (x,) = inputs
-        return self.normalized(x), None
+        return self.normalized(x)
 
     def relevance(self, R: Tensor, values: Values) -> Redistribution:
         """See `app.lrp.engine.operation.Backward`."""
@@ -96,11 +98,12 @@ class Centring:
         q = divided(R, values.z, STABILIZER)
         kept = absorbed(R, q, STABILIZER)
         if self.bias is not None:
-            kept = kept.addcmul_(q, self.broadcast(self.bias, x))
-        c = self.grouped(q if self.weight is None else q * self.broadcast(self.weight, x))  # (…, N)
-        deviation = (self.grouped(x).var(-1, unbiased=False, keepdim=True) + self.eps).sqrt()  # (…, 1)
-        centred = (c - c.mean(-1, keepdim=True)) / deviation
-        return Redistribution((centred.reshape(R.shape) * x,), kept)
+            kept.addcmul_(q, self.broadcast(self.bias, x))
+        if self.weight is not None:
+            q.mul_(self.broadcast(self.weight, x))
+        c = self.grouped(q)  # (…, N)
+        centred = c.sub_(c.mean(-1, keepdim=True)).mul_(self.grouped(values.extra))
+        return Redistribution((centred.reshape(R.shape).mul_(x),), kept)
 
 
 def _of_channels(values: Tensor, x: Tensor) -> Tensor:
@@ -111,24 +114,27 @@ def _layer_norm(context: OperationContext) -> Operation:
     shape, eps = (context.node.attributes[name] for name in ("normalized_shape", "eps"))
     weight, bias = context.weights.get("weight"), context.weights.get("bias")
 
-    def normalized(x: Tensor) -> Tensor:
-        return F.layer_norm(x, shape, weight, bias, eps)
+    def normalized(x: Tensor) -> tuple[Tensor, Tensor]:
+        z, _, inverse = torch.native_layer_norm(x, shape, weight, bias, eps)
+        return z, inverse
 
     if context.rule.name == ATTNLRP:
-        return Passing(normalized, Sign.ANY, AtZero.ANY)
-    return Centring(normalized, lambda x: x.flatten(-len(shape)), eps, weight, bias, lambda values, _: values)
+        return Passing(lambda x: normalized(x)[0], Sign.ANY, AtZero.ANY)
+    return Centring(normalized, lambda x: x.flatten(-len(shape)), weight, bias, lambda values, _: values)
 
 
 def _group_norm(context: OperationContext) -> Operation:
     groups, eps = (context.node.attributes[name] for name in ("num_groups", "eps"))
     weight, bias = context.weights.get("weight"), context.weights.get("bias")
 
-    def normalized(x: Tensor) -> Tensor:
-        return F.group_norm(x, groups, weight, bias, eps)
+    def normalized(x: Tensor) -> tuple[Tensor, Tensor]:
+        rows, channels, values = *x.shape[:2], math.prod(x.shape[2:])
+        z, _, inverse = torch.native_group_norm(x, weight, bias, rows, channels, values, groups, eps)
+        return z, inverse  # (B, C, …), (B, groups)
 
     if context.rule.name == ATTNLRP:
-        return Passing(normalized, Sign.ANY, AtZero.ANY)
-    return Centring(normalized, lambda x: x.reshape(len(x), groups, -1), eps, weight, bias, _of_channels)
+        return Passing(lambda x: normalized(x)[0], Sign.ANY, AtZero.ANY)
+    return Centring(normalized, lambda x: x.reshape(len(x), groups, -1), weight, bias, _of_channels)
 
 
 def _rms_norm(context: OperationContext) -> Passing:
