@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from app.lrp.graph.graph import INPUT
 from app.lrp.graph.values import Signal
 
-_LAYOUT = frozenset(
+LAYOUT = frozenset(
     {
         *("reshape", "permute", "expand", "slice", "select", "index_select", "gather", "cat", "pad", "roll"),
         *("dropout", "constant"),
@@ -55,7 +55,7 @@ def _main(call: Sequence[Signal]) -> Signal | None:
     """Return the node that stands for its module, if there is one."""
     if len(call) == 1:
         return call[0]
-    computing = [signal for signal in call if signal.op not in _LAYOUT]
+    computing = [signal for signal in call if signal.op not in LAYOUT]
     return computing[0] if len(computing) == 1 else None
 
 

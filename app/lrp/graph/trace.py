@@ -12,6 +12,7 @@ from app.lrp.graph.passes.batch_norms import merge_batch_norms
 from app.lrp.graph.passes.expands import drop_expands
 from app.lrp.graph.passes.masks import mask_recurrent
 from app.lrp.graph.passes.moves import merge_moves
+from app.lrp.graph.passes.norms import merge_norms
 from app.lrp.graph.passes.roles import mark_attention, mark_gates, turn_attention
 from app.lrp.graph.recurrent import recurrent_operators
 from app.lrp.graph.traced import Pass, TracedModel
@@ -20,9 +21,10 @@ from app.lrp.graph.values import FreeSizes
 
 PASSES: tuple[Pass, ...] = (
     turn_attention,
+    drop_expands,
+    merge_norms,
     merge_moves,
     merge_batch_norms,
-    drop_expands,
     mark_gates,
     mark_attention,
     mask_recurrent,

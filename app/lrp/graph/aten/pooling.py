@@ -1,9 +1,10 @@
 """Pooling, means and sums."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from app.lrp.graph.aten.call import Call, Translation, axis_of, numbers, unbatched
+from app.lrp.graph.aten.call import Call, Translation, axis_of, fixed, numbers, unbatched
 from app.lrp.graph.graph import Shape
 from app.lrp.graph.values import Signal, UntranslatableError, Value
 
@@ -65,6 +66,40 @@ def _reduction(op: str) -> Translation:
     return translate
 
 
+def _variance(call: Call) -> Signal:
+    """Write out the mean square of x - mean, times n / (n - correction)."""
+    return _with_moments(call)[0]
+
+
+def _deviation(call: Call) -> Signal:
+    return call.emit("pow", _variance(call), exponent=0.5)
+
+
+def _variance_and_mean(call: Call) -> list[Value]:
+    return list(_with_moments(call))
+
+
+def _with_moments(call: Call) -> tuple[Signal, Signal]:
+    """Return variance and mean over axes."""
+    x = call.x
+    if "dim" not in call or not call["dim"]:
+        raise UntranslatableError("it reduces the batch axis")
+    axes = reduced_axes(call["dim"], x.shape)
+    count = math.prod(fixed(x.shape[axis]) for axis in axes)
+    correction = call.get("unbiased", call.get("correction"))
+    freedom = count - (1 if correction is None else float(correction))
+    if freedom <= 0:
+        raise UntranslatableError(f"it divides by {freedom:g}")
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    mean = call.emit("mean", x, shape=kept, axes=axes, keepdim=True)
+    squares = call.emit("pow", call.emit("sub", x, mean, shape=x.shape), shape=x.shape, exponent=2.0)
+    options = {"axes": axes, "keepdim": call["keepdim"]}
+    variance = call.emit("mean", squares, **options)
+    if freedom != count:
+        variance = call.emit("mul", variance, call.number(count / freedom))
+    return variance, mean if call["keepdim"] else call.emit("mean", x, **options)
+
+
 def _largest(call: Call) -> Signal:
     axes = reduced_axes(call["dim"], call.x.shape)
     if len(axes) != 1:
@@ -97,6 +132,9 @@ TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
         "adaptive_max_pool2d": _adaptive_max_pool,
         "mean": _reduction("mean"),
         "sum": _reduction("sum"),
+        "var": _variance,
+        "std": _deviation,
+        "var_mean": _variance_and_mean,
         "amax": _largest,
         "max": _largest_with_index,
         "any": _largest,
