@@ -80,6 +80,7 @@ OTHERS: dict[str, Callable[[list[Tensor], dict[str, Tensor], dict[str, Any]], Te
     "log_softmax": lambda x, _, a: x[0].log_softmax(a["axis"]),
     "amax": lambda x, _, a: x[0].amax(a["axis"], a["keepdim"]),
     "cumsum": lambda x, _, a: x[0].cumsum(a["axis"]),
+    "upsample": lambda x, _, a: F.interpolate(x[0], **a),
     "mean": lambda x, _, a: x[0].mean(a["axes"], a["keepdim"]),
     "sum": lambda x, _, a: x[0].sum(a["axes"], a["keepdim"]),
     "permute": lambda x, _, a: x[0].permute(a["axes"]),

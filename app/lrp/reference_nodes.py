@@ -118,6 +118,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "adaptive_avg_pool1d": F.adaptive_avg_pool1d,
         "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
         "adaptive_max_pool2d": F.adaptive_max_pool2d,
+        "upsample": F.interpolate,
         "mean": lambda x, axes, keepdim=False: x.mean(axes, keepdim),
         "sum": lambda x, axes, keepdim=False: x.sum(axes, keepdim),
         "amax": lambda x, axis, keepdim: x.max(axis, keepdim).values,

@@ -433,6 +433,21 @@ POOLING = (
         proportional,
         {"output_size": [3]},
     ),
+    *(
+        Case(
+            "upsample",
+            (LARGE_IMAGE,),
+            lambda x, options=options: F.interpolate(x, **options),
+            proportional,
+            options,
+        )
+        for options in (
+            {"size": None, "scale_factor": [2.0, 3.0], "mode": "nearest", "align_corners": None},
+            {"size": [9, 4], "scale_factor": None, "mode": "nearest-exact", "align_corners": None},
+            {"size": None, "scale_factor": [1.7, 0.6], "mode": "bilinear", "align_corners": False},
+            {"size": [9, 11], "scale_factor": None, "mode": "bilinear", "align_corners": True},
+        )
+    ),
     Case(
         "adaptive_avg_pool2d",
         (LARGE_IMAGE,),

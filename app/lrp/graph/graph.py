@@ -80,6 +80,8 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
         "adaptive_avg_pool1d": "output_size (list).",
         "adaptive_avg_pool2d": "output_size (list).",
         "adaptive_max_pool2d": "output_size (list).",
+        "upsample": "size or scale_factor (lists), the other null; mode: nearest, nearest-exact or bilinear; "
+        "align_corners (null unless bilinear).",
         "mean": "axes, keepdim.",
         "sum": "axes, keepdim.",
         "amax": "axis, keepdim.",

@@ -15,6 +15,7 @@ _KINDS: Mapping[str, Kind] = {
             "avg_pool2d",
             "adaptive_avg_pool1d",
             "adaptive_avg_pool2d",
+            "upsample",
             "mean",
             "sum",
             "vector_norm",

@@ -117,6 +117,13 @@ CALLS: tuple[tuple[Callable[[Tensor], Tensor], list[str]], ...] = (
     (lambda x: F.avg_pool2d(x[:, None], (2, 1), count_include_pad=False), ["reshape", "avg_pool2d"]),
     (lambda x: F.adaptive_avg_pool2d(x[:, None], (1, 2)), ["reshape", "adaptive_avg_pool2d"]),
     (lambda x: F.adaptive_max_pool2d(x[:, None], (1, 2)), ["reshape", "adaptive_max_pool2d"]),
+    (lambda x: F.interpolate(x[:, None], scale_factor=2), ["reshape", "upsample"]),
+    (lambda x: F.interpolate(x[:, None], (7, 3), mode="nearest-exact"), ["reshape", "upsample"]),
+    (lambda x: F.interpolate(x[:, None], scale_factor=(1.7, 0.6), mode="bilinear"), ["reshape", "upsample"]),
+    (
+        lambda x: F.interpolate(x[:, None], (5, 9), mode="bilinear", align_corners=True),
+        ["reshape", "upsample"],
+    ),
     (lambda x: F.pixel_shuffle(x.reshape(-1, 4, 1, 3), 2), ["reshape", "permute", "reshape"]),
     (lambda x: F.layer_norm(x, (4,), constant(x)[0]), ["layer_norm"]),
     (lambda x: F.rms_norm(x, (4,)), ["rms_norm"]),

@@ -1,4 +1,4 @@
-"""Max pooling and average pooling, in one and two dimensions: forward and relevance.
+"""Max pooling and average pooling in one and two dimensions, and upsampling: forward and relevance.
 
 Layers of one dimension run as layers of two, with a height of 1.
 """
@@ -52,7 +52,10 @@ class MaxPooling:
 
 @dataclass(frozen=True, eq=False)
 class AveragePooling:
-    """Average pooling. Relevance is shared in proportion to the input, rule `app.lrp.rules.NORM`."""
+    """Average pooling, or upsampling, whose outputs are weighted means of inputs as well.
+
+    Relevance is shared in proportion to the input, rule `app.lrp.rules.NORM`.
+    """
 
     pool: Callable[[Tensor], Tensor]
     """(B, C, H, W) -> (B, C, h, w)"""
@@ -117,6 +120,17 @@ def _adaptive_average_pooling(context: OperationContext) -> AveragePooling:
     )
 
 
+def _upsampling(context: OperationContext) -> AveragePooling:
+    given = context.node.attributes
+    mode, factors = given["mode"], given["scale_factor"] or (None, None)
+    options = (given["align_corners"], *factors) if mode == "bilinear" else factors
+    transpose = _UPSAMPLING[mode]
+    return AveragePooling(
+        lambda x: F.interpolate(x, given["size"], given["scale_factor"], mode, given["align_corners"]),
+        lambda q, x: transpose(q, q.shape[2:], x.shape, *options),
+    )
+
+
 def _two_sizes(option: list[int], neutral: int) -> list[int]:
     """Return an option for two dimensions; in the other one, an operation of one dimension is ``neutral``."""
     return [neutral, *option] if len(option) == 1 else list(option)
@@ -136,6 +150,12 @@ def _as_before(x: Tensor, like: Tensor) -> Tensor:
     return x.squeeze(2) if like.dim() == 3 else x  # (B, C, 1, L) -> (B, C, L)
 
 
+_UPSAMPLING: Mapping[str, Callable[..., Tensor]] = {
+    "nearest": torch.ops.aten.upsample_nearest2d_backward,
+    "nearest-exact": torch.ops.aten._upsample_nearest_exact2d_backward,
+    "bilinear": torch.ops.aten.upsample_bilinear2d_backward,
+}
+"""Transposes by mode."""
 OPERATIONS: Mapping[str, Compile] = {
     "max_pool1d": _max_pooling,
     "max_pool2d": _max_pooling,
@@ -144,4 +164,5 @@ OPERATIONS: Mapping[str, Compile] = {
     "avg_pool2d": _average_pooling,
     "adaptive_avg_pool1d": _adaptive_average_pooling,
     "adaptive_avg_pool2d": _adaptive_average_pooling,
+    "upsample": _upsampling,
 }

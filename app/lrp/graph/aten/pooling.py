@@ -1,4 +1,4 @@
-"""Pooling, means and sums."""
+"""Pooling, its opposite, means and sums."""
 
 import math
 from collections.abc import Mapping
@@ -53,6 +53,20 @@ def _adaptive_pool(op: str, dimensions: int) -> Translation:
 def _adaptive_max_pool(call: Call) -> list[Value]:
     size = numbers(call["output_size"], 2)
     return [call.emit("adaptive_max_pool2d", call.x, output_size=size)]
+
+
+def _upsampling(mode: str) -> Translation:
+    def translate(call: Call) -> Signal:
+        factors = call.get("scale_factors")
+        if factors is None and call.get("scales_h") is not None:
+            factors = [call["scales_h"], call["scales_w"]]
+        size = [fixed(size) for size in call.shape[2:]] if factors is None else None
+        corners = call["align_corners"] if mode == "bilinear" else None
+        return call.emit(
+            "upsample", call.x, size=size, scale_factor=factors, mode=mode, align_corners=corners
+        )
+
+    return translate
 
 
 def _reduction(op: str) -> Translation:
@@ -130,6 +144,9 @@ TRANSLATIONS: Mapping[str, Translation] = MappingProxyType(
         "adaptive_avg_pool1d": _adaptive_pool("adaptive_avg_pool1d", 1),
         "adaptive_avg_pool2d": _adaptive_pool("adaptive_avg_pool2d", 2),
         "adaptive_max_pool2d": _adaptive_max_pool,
+        "upsample_nearest2d": _upsampling("nearest"),
+        "_upsample_nearest_exact2d": _upsampling("nearest-exact"),
+        "upsample_bilinear2d": _upsampling("bilinear"),
         "mean": _reduction("mean"),
         "sum": _reduction("sum"),
         "var": _variance,
