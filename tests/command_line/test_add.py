@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_transformers import network_of, write
 from test_cli import run
+from torch import nn
 
 from app.models.architectures.minivgg import MiniVGG
 from app.models.card_file import read_card
@@ -111,6 +112,20 @@ def test_what_cannot_be_added_is_refused_in_one_line(
     assert message in refused
     assert refused.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_program_for_texts_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(8, 3))
+    free = ({0: torch.export.Dim.AUTO},)
+    program = torch.export.export(network, (torch.zeros(2, 2, dtype=torch.long),), dynamic_shapes=free)
+    torch.export.save(program, tmp_path / "text.pt2")
+    source = f"exported:{tmp_path / 'text.pt2'}"
+    assert run(monkeypatch, "add", source, "--name", "mine", "--to", str(tmp_path / "models")) == 2
+    refused = capsys.readouterr().err
+    assert "takes integers of shape" in refused
+    assert "huggingface:FOLDER" in refused
 
 
 @pytest.mark.parametrize(

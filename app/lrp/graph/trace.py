@@ -105,7 +105,8 @@ def _check_input(program: ExportedProgram) -> None:
             raise UnsupportedNetworkError(
                 f"the network is exported for {sizes[0]} tokens; it must take any number: the module's code uses "
                 f"the number {sizes[0]} where it must use x.shape[1], or the program was exported without a free "
-                "axis 1"
+                "axis 1. Where nn.LSTM or nn.GRU runs over tokens, torch.export fixes their number; the function "
+                "app.lrp.graph.trace.exported does not"
             )
     elif any(isinstance(size, str) for size in sizes):
         raise UnsupportedNetworkError("only the batch axis of the network's input may have a free size")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from app.errors import UnsupportedNetworkError
 from app.lrp.graph.graph import from_json, to_json
-from app.lrp.graph.trace import trace
+from app.lrp.graph.trace import exported, from_program, trace
 from app.models.architectures.minivgg import MiniVGG
 
 
@@ -135,3 +135,23 @@ class Branching(nn.Module):
 def test_networks_that_cannot_be_explained_are_refused(module: nn.Module, message: str) -> None:
     with pytest.raises(UnsupportedNetworkError, match=message):
         trace(module, torch.randn(2, 3))
+
+
+class Steps(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.lstm = nn.Embedding(9, 4), nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.lstm(self.embedding(x))[0][:, -1]
+        return y
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes")
+def test_an_lstm_for_a_fixed_number_of_tokens_is_refused_with_what_to_do() -> None:
+    free = ({0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO},)
+    x = torch.zeros(2, 5, dtype=torch.long)
+    program = torch.export.export(Steps().eval(), (x,), dynamic_shapes=free)
+    with pytest.raises(UnsupportedNetworkError, match=r"exported for 5 tokens.*LSTM.*trace.exported"):
+        from_program(program)
+    assert from_program(exported(Steps(), x)).graph.is_of_tokens
