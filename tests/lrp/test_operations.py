@@ -401,6 +401,7 @@ MOVEMENT = (
 )
 WINDOW = {"kernel_size": [3], "stride": [2], "padding": [1], "ceil_mode": True}
 WINDOWS = {"kernel_size": [3, 2], "stride": [2, 1], "padding": [1, 0], "ceil_mode": False}
+TILES = {"stride": [2, 3], "padding": [0, 0], "dilation": [1, 1]}
 LARGE_IMAGE = (N, 2, 5, 6)
 POOLING = (
     moved("max_pool1d", TOKENS, lambda x: F.max_pool1d(x, 3, 2, 1, 1, True), **WINDOW, dilation=[1]),
@@ -410,6 +411,32 @@ POOLING = (
         lambda x: F.max_pool2d(x, (3, 2), (2, 1), (1, 0)),
         **WINDOWS,
         dilation=[1, 1],
+    ),
+    moved(
+        "max_pool2d",
+        (N, 2, 4, 6),
+        lambda x: F.max_pool2d(x, (2, 3)),
+        **TILES,
+        kernel_size=[2, 3],
+        ceil_mode=False,
+    ),
+    moved(
+        "max_pool2d",
+        LARGE_IMAGE,
+        lambda x: F.max_pool2d(x, (2, 3), ceil_mode=True),
+        **TILES,
+        kernel_size=[2, 3],
+        ceil_mode=True,
+    ),
+    moved(
+        "max_pool1d",
+        (N, 2, 6),
+        lambda x: F.max_pool1d(x, 2),
+        kernel_size=[2],
+        stride=[2],
+        padding=[0],
+        dilation=[1],
+        ceil_mode=False,
     ),
     moved("adaptive_max_pool2d", LARGE_IMAGE, lambda x: F.adaptive_max_pool2d(x, (2, 4)), output_size=[2, 4]),
     Case(

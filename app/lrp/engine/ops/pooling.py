@@ -3,7 +3,7 @@
 Layers of one dimension run as layers of two, with a height of 1.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ class MaxPooling:
     """(B, C, H, W) -> (B, C, h, w), and the index of each window's largest input"""
     transpose: Callable[[Tensor, Tensor, Tensor], Tensor]
     """(n, C, h, w), a tensor shaped like the input, and the indices -> (n, C, H, W)"""
+    window: tuple[int, int] | None = None
+    """Height and width of the windows, if none of them overlap."""
     sign = Sign.AS_INPUTS
     at_zero = AtZero.AS_OUTPUT
     conserves = True
@@ -44,10 +46,24 @@ class MaxPooling:
 
         (n, C, h, w) -> (n, C, H, W)
         """
-        indices = channels_last(values.extra.expand_as(R))
-        blank = _blank(R, values.input_shape(0))
-        selected = self.transpose(*map(_in_two_dimensions, (R, blank, indices)))
-        return Redistribution((_as_before(selected, R),))
+        indices, shape = values.extra, values.input_shape(0)
+        if indices.shape != R.shape and self._tiles(R.shape, shape):
+            chosen = self._transposed(torch.ones_like(indices, dtype=R.dtype), indices, (1, *shape[1:]))
+            return Redistribution((_repeated(R, shape).mul_(chosen),))
+        return Redistribution((self._transposed(R, indices.expand_as(R), shape),))
+
+    def _tiles(self, pooled: torch.Size, shape: torch.Size) -> bool:
+        """Return whether each input is in one window, so that inputs are (C, window · h, window · w)."""
+        return self.window is not None and all(
+            side == size * window
+            for side, size, window in zip(shape[2:], pooled[2:], self.window[4 - len(shape) :], strict=True)
+        )
+
+    def _transposed(self, R: Tensor, indices: Tensor, shape: Sequence[int]) -> Tensor:
+        """(n, C, h, w), and indices of that shape -> (n, C, H, W)"""
+        # Relevance in another memory format than the blank tensor's would be copied at the size of the input.
+        tensors = channels_last(R), _blank(R, shape), channels_last(indices)
+        return _as_before(self.transpose(*map(_in_two_dimensions, tensors)), R)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +104,11 @@ def _max_pooling(context: OperationContext) -> MaxPooling:
     windows = zip(("kernel_size", "stride", "padding", "dilation"), (1, 1, 0, 1), strict=True)
     options: list[Any] = [_two_sizes(given[name], neutral) for name, neutral in windows]
     options.append(given["ceil_mode"])
+    size, stride, padding, dilation = map(tuple, options[:4])
     return MaxPooling(
         lambda x: torch.ops.aten.max_pool2d_with_indices(x, *options),
         lambda R, x, indices: torch.ops.aten.max_pool2d_with_indices_backward(R, x, *options, indices),
+        size if size == stride and padding == (0, 0) and dilation == (1, 1) else None,
     )
 
 
@@ -98,7 +116,7 @@ def _adaptive_max_pooling(context: OperationContext) -> MaxPooling:
     size = context.node.attributes["output_size"]
     return MaxPooling(
         lambda x: torch.ops.aten.adaptive_max_pool2d(x, size),
-        lambda R, x, indices: torch.ops.aten.adaptive_max_pool2d_backward(channels_last(R), x, indices),
+        lambda R, x, indices: torch.ops.aten.adaptive_max_pool2d_backward(R, x, indices),
     )
 
 
@@ -136,7 +154,14 @@ def _two_sizes(option: list[int], neutral: int) -> list[int]:
     return [neutral, *option] if len(option) == 1 else list(option)
 
 
-def _blank(R: Tensor, shape: torch.Size) -> Tensor:
+def _repeated(R: Tensor, shape: torch.Size) -> Tensor:
+    """Return each output repeated for all inputs of its window: (n, C, h, w) -> (n, C, H, W)."""
+    sides = [1, *shape[2:]][-2:]
+    repeated: Tensor = torch.ops.aten.upsample_nearest2d(_in_two_dimensions(channels_last(R)), sides)
+    return _as_before(repeated, R)
+
+
+def _blank(R: Tensor, shape: Sequence[int]) -> Tensor:
     """Return an uninitialised tensor (n, …) for operators that read only its shape and layout."""
     layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
     return torch.empty(shape, dtype=R.dtype, device=R.device, memory_format=layout)
