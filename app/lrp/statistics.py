@@ -19,9 +19,17 @@ def statistic_of(maps: Tensor, statistic: Statistic) -> Tensor:
         case Statistic.MEAN:
             return maps.mean(0)
         case Statistic.STD:
-            return maps.std(0, correction=0)
+            return deviation(maps, maps.mean(0))
         case _:
             return percentile(maps, PERCENTILES[statistic])
+
+
+def deviation(maps: Tensor, mean: Tensor) -> Tensor:
+    """Return the standard deviation of each value, (T, …) -> (…).
+
+    `torch.std` takes five times as long over the first axis on a CPU.
+    """
+    return (maps - mean).square_().mean(0).sqrt_()
 
 
 def percentile(maps: Tensor, percent: float) -> Tensor:
@@ -35,11 +43,11 @@ def percentile(maps: Tensor, percent: float) -> Tensor:
 
 def statistics(maps: Tensor) -> SampleStatistics:
     """Return how much the maps of all samples, (T, …), differ."""
-    deviation, mean = torch.std_mean(maps, 0, correction=0)  # (T, …) -> (…)
+    mean = maps.mean(0)  # (T, …) -> (…)
     magnitude = mean.abs()
     total = float(magnitude.sum())
     if total == 0:
         return SampleStatistics(None, None)
     most = torch.maximum((maps > 0).sum(0), (maps < 0).sum(0))  # samples of the more frequent sign, (…)
     agreeing = magnitude[100 * most >= AGREEING_PERCENT * len(maps)]
-    return SampleStatistics(float(deviation.sum()) / total, float(agreeing.sum()) / total)
+    return SampleStatistics(float(deviation(maps, mean).sum()) / total, float(agreeing.sum()) / total)
