@@ -15,8 +15,8 @@ class Rows:
     def __init__(self, indices: Sequence[int]) -> None:
         self.count = len(indices)
         self._first = indices[0]
-        self._same = all(index == self._first for index in indices)
-        self._in_order = all(index == self._first + i for i, index in enumerate(indices))
+        self._same = indices.count(self._first) == self.count
+        self._in_order = list(indices) == list(range(self._first, self._first + self.count))
         self._indices = indices
 
     def of(self, x: Tensor, layout: Layout) -> Tensor:

@@ -5,8 +5,11 @@ pure functions (`app.lrp.engine.compile`), which are then executed (`app.lrp.eng
 `app.lrp.engine.backward`). Threads may share an engine.
 """
 
+import bisect
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -131,10 +134,15 @@ class Engine:
         logits = forward.logits  # (B, C)
         if not batch.requests:
             return BatchAttributions(logits.cpu(), ())
-        order = sorted_by_steps([steps[request.composite] for request in batch.requests])
+        steps_of = [steps[request.composite] for request in batch.requests]
+        order = sorted_by_steps(steps_of)
         requests, rows = [batch.requests[i] for i in order], [batch.rows[i] for i in order]
         put_in = output_relevance(requests)(logits[rows])  # (n, C)
-        attributions = self._attributions(forward, requests, rows, put_in, steps)
+        groups = [
+            _Group(request.layer, steps_of[i], [row])
+            for i, request, row in zip(order, requests, rows, strict=True)
+        ]
+        attributions = self._attributions(forward, groups, put_in)
         in_order = sorted(zip(order, attributions, strict=True), key=lambda item: item[0])
         return BatchAttributions(logits.cpu(), tuple(attribution for _, attribution in in_order))
 
@@ -146,21 +154,20 @@ class Engine:
 
         Target and output relevance come from a pass without dropout and noise, and are those of all samples.
         """
-        steps = {r.composite: self._steps(r.composite, inputs) for r in requests}
-        plain = forward_pass(self._network, inputs, list(steps.values()), keeps_all=True)
+        steps = [self._steps(request.composite, inputs) for request in requests]
+        plain = forward_pass(self._network, inputs, steps, keeps_all=True)
         put_in = output_relevance(requests)(plain.logits.expand(len(requests), -1))  # (requests, C)
-        order = sorted_by_steps([steps[request.composite] for request in requests])
+        order = sorted_by_steps(steps)
         logits: list[Tensor] = []
         found: list[list[Attribution]] = [[] for _ in requests]
         for numbers in parts(range(samples.count), max_rows):
-            forward = sampled_pass(self._network, plain, list(steps.values()), samples, numbers)
+            forward = sampled_pass(self._network, plain, steps, samples, numbers)
             logits.append(forward.logits.cpu())
             for part in parts([(i, row) for i in order for row in range(len(numbers))], max_rows):
-                indices, rows = [i for i, _ in part], [row for _, row in part]
-                of_part = self._attributions(
-                    forward.copy(), [requests[i] for i in indices], rows, put_in[indices], steps
-                )
-                for i, attribution in zip(indices, of_part, strict=True):
+                rows = {i: [row for j, row in part if j == i] for i, _ in part}
+                groups = [_Group(requests[i].layer, steps[i], of_one) for i, of_one in rows.items()]
+                of_part = self._attributions(forward.copy(), groups, put_in[[i for i, _ in part]])
+                for i, attribution in zip(rows, of_part, strict=True):
                     found[i].append(attribution)
         names = self._network.wiring.layers
         maps = (SampledAttribution.of(names, *one) for one in zip(put_in.cpu(), found, strict=True))
@@ -170,41 +177,54 @@ class Engine:
         return self._network.steps(composite, inputs.shape[1:], self._network.precision(inputs.dtype))
 
     def _attributions(
-        self,
-        forward: ForwardPass,
-        requests: Sequence[ExplanationRequest],
-        rows: Sequence[int],
-        put_in: Tensor,
-        steps: Mapping[Composite, Steps],
+        self, forward: ForwardPass, groups: Sequence["_Group"], put_in: Tensor
     ) -> list[Attribution]:
-        """Return the attribution of each of ``requests``, sorted by steps, in main memory.
+        """Return the attribution of each of ``groups``, sorted by steps, in main memory.
 
-        ``put_in`` is the relevance at the output, (n, C). ``forward`` is consumed.
+        ``put_in`` is the relevance at the output, (n, C), of all of them. ``forward`` is consumed.
         """
+        rows = [row for group in groups for row in group.rows]
+        steps = [group.steps for group in groups for _ in group.rows]
+        sizes = [len(group.rows) for group in groups]
         logits = forward.logits[rows]  # (B, C) -> (n, C)
-        at = [request.layer for request in requests]
         maps: dict[int, tuple[Tensor, Tensor]] = {}
         sums: list[Tensor] = []
         absorbed: list[Tensor] = []
-        for reached in backward_pass(forward, put_in, rows, [steps[r.composite] for r in requests]):
+        for reached in backward_pass(forward, put_in, rows, steps):
             sums.append(reached.sums)
             absorbed.append(reached.absorbed)
-            if reached.name in at:
-                maps |= {m: found for m, found in _maps(reached) if at[m] == reached.name}
+            if any(group.layer == reached.name for group in groups):
+                found = _maps(reached, sizes)
+                maps |= {m: one for m, one in found if groups[m].layer == reached.name}
         names = self._network.wiring.layers
         tensors = (logits, put_in, _stacked(sums[:-1]), sums[-1], torch.stack(absorbed).sum(0))
-        per_request = zip(*(tensor.cpu().split(1) for tensor in tensors), strict=True)
+        per_group = zip(*(tensor.cpu().split(sizes) for tensor in tensors), strict=True)
         return [
             Attribution(own_logits, own_put_in, *maps[m], names, own_sums, own_input_sums, own_biases)
-            for m, (own_logits, own_put_in, own_sums, own_input_sums, own_biases) in enumerate(per_request)
+            for m, (own_logits, own_put_in, own_sums, own_input_sums, own_biases) in enumerate(per_group)
         ]
 
 
-def _maps(reached: LayerRelevance) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    """Return index, relevance (1, …) and its extremes (1, 2) of each explanation, in main memory."""
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Neighbouring explanations that differ in their inputs alone."""
+
+    layer: str | None
+    steps: Steps
+    rows: Sequence[int]
+    """Of their inputs in the batch."""
+
+
+def _maps(reached: LayerRelevance, sizes: Sequence[int]) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+    """Return index, relevance (m, …) and its extremes (m, 2) of each group of explanations, in main memory.
+
+    ``sizes`` are those of all groups.
+    """
+    stops = list(itertools.accumulate(sizes))
     for start, R in reached.maps():
-        relevance, ends = to_memory(R).split(1), extremes(R).cpu().split(1)
-        yield from enumerate(zip(relevance, ends, strict=True), start)
+        first, last = bisect.bisect(stops, start), bisect.bisect(stops, start + len(R))
+        split = (tensor.split(sizes[first:last]) for tensor in (to_memory(R), extremes(R).cpu()))
+        yield from enumerate(zip(*split, strict=True), first)
 
 
 def _stacked(sums: list[Tensor]) -> Tensor:
