@@ -120,7 +120,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="Pictures: best, conserving, talk. Text: words-lstm, words-transformer. Tables: concrete, table."
+            help="Pictures: best, conserving, masked, talk. Text: words-lstm, words-transformer. "
+            "Tables: concrete, table."
         ),
     ] = "best",
     data: Annotated[
@@ -147,7 +148,8 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     start: Annotated[
-        Path | None, typer.Option(help="Model to start from, its folder or card, for the recipe conserving.")
+        Path | None,
+        typer.Option(help="Model to start from, its folder or card, for the recipes conserving and masked."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

@@ -10,6 +10,9 @@ from app.models.image_card import Normalisation
 from app.training.data import LabelledImages
 from app.training.recipe import Recipe
 
+CELL = 4
+"""Side in pixels of the cells that are masked: that of the patches of perturbation curves of 32×32 images."""
+
 
 class Batches:
     """Shuffled and augmented batches of a dataset that is kept in memory as uint8.
@@ -43,6 +46,8 @@ class Batches:
             if recipe.flip:
                 images = torch.where(flipped[index, None, None, None], images.flip(3), images)
             inputs = normalise(images, self._normalisation)
+            if recipe.masked:
+                inputs = masked(inputs, recipe.masked, generator)
             yield resize(inputs, recipe.side(epoch)), self._data.labels[index]
 
 
@@ -51,6 +56,19 @@ def normalise(images: Tensor, normalisation: Normalisation) -> Tensor:
     mean = torch.tensor(normalisation.mean).view(1, -1, 1, 1)
     std = torch.tensor(normalisation.std).view(1, -1, 1, 1)
     return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def masked(inputs: Tensor, largest_share: float, generator: torch.Generator) -> Tensor:
+    """Set random cells of `CELL` × `CELL` pixels of normalised images to 0, the mean colour.
+
+    The expected share of cells is different for each image: uniform between 0 and ``largest_share``.
+    (B, C, H, W) -> (B, C, H, W), for sides that are multiples of `CELL`.
+    """
+    count, _, height, width = inputs.shape
+    shares = largest_share * torch.rand((count, 1, 1, 1), generator=generator)
+    cells = torch.rand((count, 1, height // CELL, width // CELL), generator=generator) < shares
+    pixels = cells.repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)  # (B, 1, H, W)
+    return inputs.masked_fill(pixels, 0)
 
 
 def resize(inputs: Tensor, side: int) -> Tensor:

@@ -15,7 +15,7 @@ from app.lrp.request import ExplanationRequest, Target
 from app.models.architectures.minivgg import MiniVGG
 from app.models.architectures.registry import as_graph
 from app.models.image_card import Normalisation
-from app.training.augment import Batches
+from app.training.augment import CELL, Batches, masked
 from app.training.data import LabelledImages
 from app.training.evaluation import calibration_error, compute_logits, compute_metrics, fit_temperature
 from app.training.loop import Trainer
@@ -238,6 +238,31 @@ def test_flips_alternate_between_epochs() -> None:
     }
     for x, label in zip(*next(batches.epoch(1)), strict=True):
         torch.testing.assert_close(x.flip(2), shown[int(label)])
+
+
+def test_masks_cover_whole_cells_with_the_mean_colour_and_leave_the_rest() -> None:
+    inputs = random_inputs(200)
+    result = masked(inputs, 0.5, torch.Generator().manual_seed(0))
+    covered = (result == 0).unfold(2, CELL, CELL).unfold(3, CELL, CELL)  # (200, 3, 8, 8, 4, 4)
+    cells = covered.flatten(4).all(4).all(1)  # (200, 8, 8)
+    pixels = cells.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2).unsqueeze(1)
+    assert torch.equal(result, torch.where(pixels, 0, inputs))
+    shares = cells.flatten(1).float().mean(1)
+    # Uniform between 0 and ½, and the binomial deviation of 64 cells, which adds a little to the spread.
+    assert float(shares.mean()) == pytest.approx(0.25, abs=0.03)
+    assert float(shares.std()) == pytest.approx((0.5**2 / 12 + 0.17 / 64) ** 0.5, abs=0.02)
+    assert float(shares.min()) < 0.05
+    assert float(shares.max()) > 0.45
+
+
+def test_masks_are_the_same_in_a_resumed_epoch_and_different_in_each() -> None:
+    recipe = dataclasses.replace(TINY, stages=(Stage(2, 32),), masked=0.5)
+    batches = Batches(images(8), NORMALISATION, recipe, seed=0)
+    (first, _), (again, _), (second, _) = (next(batches.epoch(epoch)) for epoch in (0, 0, 1))
+    assert torch.equal(first, again)
+    plain, _ = next(Batches(images(8), NORMALISATION, dataclasses.replace(recipe, masked=0), 0).epoch(0))
+    assert torch.equal(torch.where(first == 0, 0, plain), first)
+    assert not torch.equal(first == 0, second == 0)
 
 
 def test_a_recipe_gives_the_side_of_each_epoch() -> None:
