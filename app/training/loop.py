@@ -27,6 +27,7 @@ from app.training.network import (
     build_network,
     fold_norms,
     init_whitening,
+    mix_weights,
     scale_logits,
     start_from,
 )
@@ -87,6 +88,7 @@ class Trainer:
         self._validation = validation
         self._normalisation = normalisation
         self._run = run
+        self._start = start
         self._seed = seed
         self._device = torch.device(device)
         self._on_batch = on_batch
@@ -138,6 +140,8 @@ class Trainer:
             self._save()
             self._on_epoch(self._history[-1])
         model = fold_norms(self._result(), self._classes).cpu()
+        if self._start is not None:
+            mix_weights(model, self._start, self._recipe.start_share)
         if self._recipe.calibrate:
             logits = compute_logits(model, self._validation, self._normalisation)
             scale_logits(model, 1 / fit_temperature(logits, self._validation.labels))

@@ -119,6 +119,16 @@ def fold_norms(network: nn.Sequential, num_classes: int) -> MiniVGG:
 
 
 @torch.no_grad()
+def mix_weights(model: MiniVGG, other: MiniVGG, share: float) -> None:
+    """Replace a ``share`` of the weights of ``model`` by those of ``other``: w becomes w + share · (other's − w).
+
+    Biases that are at most 0 in both networks stay so.
+    """
+    for own, others in zip(model.parameters(), other.parameters(), strict=True):
+        own.lerp_(others, share)
+
+
+@torch.no_grad()
 def scale_logits(model: MiniVGG, factor: float) -> None:
     """Multiply the logits of ``model`` by ``factor``, in its last layer."""
     for parameter in _weighted_layers(model)[-1].parameters():

@@ -59,6 +59,9 @@ class Recipe:
     precision). On a CPU with AVX512-BF16 or AMX an epoch takes half the time; elsewhere it is slower."""
     average_decay: float = 0.0
     """Decay per step of the exponential moving average of the weights; 0: no averaging."""
+    start_share: float = 0.0
+    """Share of the weights that training started from in those of the result: the rest is what was trained
+    (Wortsman et al. 2022). What the start can do that the training forgets is kept in part."""
 
     @property
     def epochs(self) -> int:
@@ -123,6 +126,7 @@ MASKED = replace(
     fade=0.0,
     masked=0.5,
     average_decay=0.998,
+    start_share=0.5,
 )
 
 RECIPES = {recipe.name: recipe for recipe in (BEST, CONSERVING, MASKED, TALK)}

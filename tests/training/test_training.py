@@ -191,6 +191,20 @@ def test_calibrated_logits_need_no_other_temperature(tmp_path: Path) -> None:
     )
 
 
+def test_a_share_of_the_start_is_mixed_into_the_result(tmp_path: Path) -> None:
+    start = MiniVGG(10).eval()
+    plain = dataclasses.replace(TINY_CONSERVING, calibrate=False)
+    trained, mixed = (
+        create_trainer(tmp_path / str(share), dataclasses.replace(plain, start_share=share), start)
+        .train()
+        .model
+        for share in (0.0, 0.25)
+    )
+    for parts in zip(trained.parameters(), start.parameters(), mixed.parameters(), strict=True):
+        ours, theirs, both = parts
+        torch.testing.assert_close(both, 0.75 * ours + 0.25 * theirs, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("recipe", [TINY, TINY_CONSERVING], ids=["best", "conserving"])
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, recipe: Recipe) -> None:
     uninterrupted = create_trainer(tmp_path / "a", recipe).train()
