@@ -13,7 +13,7 @@ PEERS := afternoon litserve torchserve bentoml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test coverage test-networks check fix soak audit train bench bench-networks bench-kinds bench-service docs concrete image container-test clean
+.PHONY: help serve test coverage test-networks check fix soak audit train bench bench-networks bench-kinds bench-gpu bench-service docs concrete image container-test clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ bench-networks: $(VENV)/test.stamp  ## Measure explanations of ResNet-18, ViT-B/
 
 bench-kinds: $(VENV)/test.stamp  ## Measure explanations of texts and rows of tables against the networks alone and autoLRP
 	$(BIN)/python -m benchmarks.kinds --write $(BENCH_ARGS)
+
+bench-gpu: $(VENV)/test.stamp  ## Measure the same as bench and bench-networks on a GPU; fails without one
+	$(BIN)/python -m benchmarks.relevance --device cuda --write
+	$(BIN)/python -m benchmarks.networks --device cuda --write $(BENCH_ARGS)
 
 bench-service: $(VENV)/test.stamp $(PEERS:%=.bench/%/stamp)  ## Measure the service against its peers (12 minutes); needs wrk and Java
 	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)

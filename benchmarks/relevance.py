@@ -6,8 +6,6 @@ figures are medians over the rounds. Run with ``make bench``, or
 """
 
 import argparse
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -30,6 +28,7 @@ from app.models.checkpoint import load_module
 from app.models.device import has_bfloat16
 from app.settings import shipped_model
 from app.system import keep_freed_memory
+from benchmarks import hardware
 from docs import blocks
 
 MACS_FORWARD = (
@@ -69,70 +68,81 @@ def medians(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def measure(card: Path, composite_name: str, batch: int, rounds: int) -> dict[str, float]:
-    """Return the median seconds per batch of the engine, Zennit, the forward pass and a matrix product.
+def measure(
+    card: Path, composite_name: str, batch: int, rounds: int, device: torch.device
+) -> dict[str, float]:
+    """Return the median seconds per batch of each of `candidates`."""
+    return medians(candidates(card, composite_name, batch, device), rounds, hardware.clock(device))
 
-    Those of the engine and Zennit in bfloat16 are among them where the processor has instructions for it.
+
+def candidates(
+    card: Path, composite_name: str, batch: int, device: torch.device
+) -> dict[str, Callable[[], object]]:
+    """Return what is measured for a batch: the engine, Zennit, the forward pass and a matrix product.
+
+    The engine and Zennit in bfloat16 are among them where the device has instructions for it.
     """
     net, loaded = load_module(card)
+    net = net.to(device)
     model = as_graph(net)
-    low, high = pixel_bounds(loaded.normalisation)
+    low, high = (bound.to(device) for bound in pixel_bounds(loaded.normalisation))
     engine, reference = Engine(model, low, high), Reference(model, low, high)
     composite = resolve(kinds(model.graph), composite_name, {}, [])
-    inputs = torch.randn(batch, *loaded.input_size, generator=torch.Generator().manual_seed(0))
+    inputs = torch.randn(batch, *loaded.input_size, generator=torch.Generator().manual_seed(0)).to(device)
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     start = output_relevance([ExplanationRequest(composite)] * batch)
     net = net.to(memory_format=torch.channels_last)
-    square = torch.randn(MATRIX_SIDE, MATRIX_SIDE)
+    square = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device)
 
     def forward() -> None:
         with torch.inference_mode():
             net(inputs)
 
     def autocast() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             reference.attribute(inputs, composite, start)
 
-    candidates: dict[str, Callable[[], object]] = {
+    found: dict[str, Callable[[], object]] = {
         "engine": lambda: engine.attribute(inputs, composite, start),
         "zennit": lambda: reference.attribute(inputs, composite, start),
         "forward": forward,
         "matmul": lambda: square @ square,
     }
-    if has_bfloat16(torch.device("cpu")):
+    if has_bfloat16(device):
         rounded = Engine(model, low, high, products=torch.bfloat16)
-        candidates["bfloat16"] = lambda: rounded.attribute(inputs, composite, start)
-        candidates["autocast"] = autocast
-    return medians(candidates, rounds)
+        found["bfloat16"] = lambda: rounded.attribute(inputs, composite, start)
+        found["autocast"] = autocast
+    return found
 
 
 def main() -> None:
     """Print the table of all rules and batch sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=shipped_model())
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--rule", nargs="+", default=list(COMPOSITES))
     parser.add_argument("--write", action="store_true", help="also write the table into docs/performance.md")
     arguments = parser.parse_args()
+    device = hardware.device(arguments.device)
     keep_freed_memory()
 
-    machine = (
-        f"{os.cpu_count()} cores, {platform.machine()}, torch {version('torch')}, zennit {version('zennit')}"
-    )
-    rows = [line(arguments, rule, batch) for rule in arguments.rule for batch in arguments.batch]
+    machine = f"{hardware.described(device)}, torch {version('torch')}, zennit {version('zennit')}"
+    rows = [line(arguments, rule, batch, device) for rule in arguments.rule for batch in arguments.batch]
     title = f"Explanations per second, and ratios of medians over {arguments.rounds} rounds ({machine})"
     table = Table(*(Column(name, justify="right") for name in COLUMNS), title=title)
     for row in rows:
         table.add_row(*row)
     Console(width=120).print(table)
     if arguments.write:
-        blocks.fill("performance.md", {"engine": f"{title}:\n\n{blocks.table(COLUMNS, rows)}"})
+        text = f"{title}:\n\n{blocks.table(COLUMNS, rows)}"
+        blocks.fill("performance.md", {hardware.block("engine", device): text})
 
 
-def line(arguments: argparse.Namespace, rule: str, batch: int) -> list[str]:
+def line(arguments: argparse.Namespace, rule: str, batch: int, device: torch.device) -> list[str]:
     """Measure one rule and batch size; return the row for `COLUMNS`."""
-    times = measure(arguments.model, rule, batch, arguments.rounds)
+    times = measure(arguments.model, rule, batch, arguments.rounds, device)
     bound = batch * MACS_DEFAULT / MATRIX_SIDE**3 * times["matmul"]
     return [
         rule,

@@ -8,15 +8,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 from PIL import Image
 
-from benchmarks import load, report
+from benchmarks import hardware, load, networks, relevance, report
 from benchmarks.peers.contenders import CONTENDERS, MULTIPART, RAW, TORCHSERVE, Contender
 from benchmarks.report import Cell, Load, Row, Start
 from benchmarks.service import Baseline, make_bodies, start_lines
 from benchmarks.soak import Finding, Overload, overload_findings
+from docs import blocks
 
 WRK = """Running 4s test @ http://127.0.0.1:9101/explain
   1 threads and 8 connections
@@ -164,6 +167,26 @@ def test_the_plot_is_a_picture_wide_enough_for_two_panels(tmp_path: Path) -> Non
 
 def test_every_contender_has_a_colour_and_a_mark_of_its_own() -> None:
     assert len(CONTENDERS) <= len(set(report.COLOURS)) == len(set(report.MARKERS))
+
+
+@pytest.mark.parametrize("benchmark", [relevance, networks])
+def test_a_benchmark_of_a_gpu_that_is_not_there_says_so_and_fails(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = blocks.read("performance.md")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("sys.argv", ["benchmark", "--device", "cuda", "--write"])
+    with pytest.raises(SystemExit, match="Nothing was measured: device 'cuda'"):
+        benchmark.main()
+    assert blocks.read("performance.md") == page
+
+
+@pytest.mark.parametrize("table", ["engine", "networks"])
+def test_the_page_has_a_table_for_each_device(table: str) -> None:
+    devices = [torch.device(name) for name in ("cpu", "cuda", "cuda:1")]
+    names = [hardware.block(table, device) for device in devices]
+    assert names == [table, f"{table}-gpu", f"{table}-gpu"]
+    assert set(names) <= blocks.read("performance.md").keys()
 
 
 def test_bodies_hold_the_same_picture_raw_and_in_a_form(tmp_path: Path) -> None:
