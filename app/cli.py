@@ -210,8 +210,8 @@ def evaluate(
     settings = settings_of_one(model)
     if explanations:
         from app.command_line.evaluation import evaluate_explanations, pictures_of
-        from app.command_line.pipeline import local_pipeline
         from app.modalities.image.modality import ImageOptions
+        from app.serving.local import local_pipeline
         from app.serving.requests import EvaluateOptions
 
         chosen = pictures_of(pictures, split, count)

@@ -16,11 +16,11 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Column, Table
 
-from app.command_line.pipeline import local_pipeline
 from app.lrp.composites import DEFAULT_RULE, has_attention
 from app.lrp.rules import ATTENTION_RULES
 from app.modalities.text.modality import TextOptions
 from app.serving.evaluation_schemas import EvaluateTextAnswer
+from app.serving.local import local_pipeline
 from app.serving.pipeline import Pipeline
 from app.serving.rendering import identity
 from app.serving.requests import EvaluateOptions

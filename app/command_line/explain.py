@@ -16,11 +16,11 @@ from app.command_line.kind import Item, Sources
 from app.command_line.kinds import KINDS, kind_of
 from app.command_line.options import Values, with_options
 from app.command_line.outputs import form_of
-from app.command_line.pipeline import local_pipeline
 from app.command_line.settings import Device, OneModel, settings_of_one
 from app.command_line.writers import said, writer_of
 from app.errors import DataError
 from app.lrp.composites import rule_parameters
+from app.serving.local import local_pipeline
 from app.serving.rendering import identity
 from app.serving.timings import Timings
 

@@ -1,4 +1,4 @@
-"""The pipeline of commands, with the model in this process."""
+"""A pipeline with the model in this process, for commands."""
 
 from typing import TYPE_CHECKING
 
