@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("app.errors", "app.system"),
     ("app.settings",),
-    ("app.lrp", "app.modalities"),
+    ("app.lrp", "app.modalities", "app.parquet"),
     ("app.telemetry",),
     ("app.models",),
     ("app.quality",),

@@ -1,0 +1,1 @@
+"""Explanations of many inputs in a folder of Parquet files; needs the extra ``parquet``."""
