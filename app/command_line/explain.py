@@ -11,11 +11,12 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from app.command_line.console import option_name
+from app.command_line.extras import require
 from app.command_line.for_each import for_each
 from app.command_line.kind import Item, Sources
 from app.command_line.kinds import KINDS, kind_of
 from app.command_line.options import Values, with_options
-from app.command_line.outputs import form_of
+from app.command_line.outputs import form_of, is_folder_of_rows
 from app.command_line.settings import Device, OneModel, settings_of_one
 from app.command_line.writers import said, writer_of
 from app.errors import DataError
@@ -31,6 +32,12 @@ Paths = Annotated[
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Folders with all folders in them.")]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--files-from", metavar="FILE", help="List of pictures, a path in each line; - is standard input."
+    ),
+]
 Texts = Annotated[list[str] | None, typer.Option("--text", help="A text, repeatable; - is standard input.")]
 TableFile = Annotated[
     str | None,
@@ -57,11 +64,12 @@ def predict(
     table: TableFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     recursive: Recursive = False,
+    files_from: FilesFrom = None,
     device: Device = None,
     model: OneModel = None,
 ) -> None:
     """Class scores, or values, without a server: lrpserve predict cat.jpg, or --text "a gorgeous film"."""
-    sources = Sources(tuple(paths or ()), recursive, tuple(text or ()), table)
+    sources = Sources(tuple(paths or ()), recursive, files_from, tuple(text or ()), table)
     kind = kind_of(sources)
     parameters = kind.predict.read(given)
     inputs = kind.find(sources)
@@ -86,10 +94,12 @@ def explain(
         typer.Option(
             "--output",
             "-o",
-            help="File for one input, folder for several, - standard output. JSON and CSV of rows are one file.",
+            help="File for one input, folder for several, - standard output. JSON and CSV of rows are one file. "
+            "NAME.parquet is a folder of Parquet files, for any number of pictures.",
         ),
     ] = None,
     recursive: Recursive = False,
+    files_from: FilesFrom = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("--parameter", "-p", help="A rule's parameter, as gamma=0.5; the same as --gamma 0.5."),
@@ -98,9 +108,16 @@ def explain(
     model: OneModel = None,
 ) -> None:
     """Relevance without a server: lrpserve explain cat.jpg -o map.png, or --text "a witty film"."""
-    sources = Sources(tuple(paths or ()), recursive, tuple(text or ()), table)
+    sources = Sources(tuple(paths or ()), recursive, files_from, tuple(text or ()), table)
     kind = kind_of(sources)
     asked = kind.explain.read(with_assignments(given, parameter or ()))
+    settings = settings_of_one(model, device=device)
+    if output is not None and is_folder_of_rows(output):
+        require("pyarrow", "parquet", f"--output {output}")
+        from app.command_line.many import explain_many
+
+        explain_many(kind, sources, asked, output, settings)
+        return
     options = asked.options()
     form = asked.form or form_of(output, kind.forms, kind.items)
     inputs = kind.find(sources)
@@ -110,7 +127,7 @@ def explain(
         work = pipeline.explain(item.read(), options, Timings(), identity)
         writer.take(item, asyncio.run(work))
 
-    with closing(local_pipeline(settings_of_one(model, device=device), kind.kind)) as pipeline:
+    with closing(local_pipeline(settings, kind.kind)) as pipeline:
         pipeline.check(options)  # errors that concern every input are reported once
         for_each(inputs, kind.items, explained, writer.finish)
 

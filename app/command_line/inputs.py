@@ -1,4 +1,4 @@
-"""Pictures that a command is given: files, globs, folders and standard input."""
+"""Pictures that a command is given: files, globs, folders, lists of files and standard input."""
 
 import glob
 import os
@@ -56,24 +56,40 @@ class Input:
         return sys.stdin.buffer.read() if self.path is None else self.path.read_bytes()
 
 
-def find(paths: Sequence[str], *, recursive: bool) -> Inputs:
-    """Return the pictures of ``paths``: files, globs, folders and ``-``.
-
-    Of folders those are taken whose suffix is in `SUFFIXES`; a file that is named itself may have any. Heatmaps
-    that have their metadata are skipped. Raises `DataError` for a path that does not exist, and if no picture is
-    left.
-    """
+def find(paths: Sequence[str], *, recursive: bool, files_from: str | None = None) -> Inputs:
+    """Return the pictures of `walk`, each once; raises `DataError` if there is none."""
     pictures: dict[Path | None, Input] = {}
     skipped: dict[Path, Skipped] = {}
-    for one in (one for text in paths for one in _found(text, recursive=recursive)):
+    for one in walk(paths, recursive=recursive, files_from=files_from):
         if isinstance(one, Skipped):
             skipped.setdefault(one.path.absolute(), one)
         else:
             pictures.setdefault(one.path and one.path.absolute(), one)
     inputs = Inputs(tuple(pictures.values()), tuple(skipped.values()))
     if not inputs.items:
-        raise DataError("; ".join([f"no picture in {', '.join(paths)}", *inputs.skipped_lines()]))
+        raise no_picture(paths, files_from, inputs.skipped_lines())
     return inputs
+
+
+def no_picture(paths: Sequence[str], files_from: str | None, skipped_lines: Sequence[str]) -> DataError:
+    """Return the error for sources that have no picture."""
+    named = ", ".join([*paths, *filter(None, [files_from])])
+    return DataError("; ".join([f"no picture in {named}", *skipped_lines]))
+
+
+def walk(
+    paths: Sequence[str], *, recursive: bool, files_from: str | None = None
+) -> Iterator[Input | Skipped]:
+    """Yield the pictures of ``paths``, files, globs, folders and ``-``, and of the list ``files_from``.
+
+    Of folders those are taken whose suffix is in `SUFFIXES`; a file that is named itself may have any. Heatmaps
+    that have their metadata are skipped. A list has a path in each line. Raises `DataError` for one of ``paths``
+    that does not exist.
+    """
+    for text in paths:
+        yield from _found(text, recursive=recursive)
+    if files_from is not None:
+        yield from _listed(files_from)
 
 
 def _found(text: str, *, recursive: bool) -> Iterator[Input | Skipped]:
@@ -85,6 +101,20 @@ def _found(text: str, *, recursive: bool) -> Iterator[Input | Skipped]:
             yield from _in_folder(path, recursive=recursive)
         else:
             yield _unless_heatmap(Input(path), path)
+
+
+def _listed(list_path: str) -> Iterator[Input | Skipped]:
+    """Yield the pictures of a list; one that does not exist is reported when it is read."""
+    for line in filter(None, (line.rstrip("\r\n") for line in _lines(list_path))):
+        yield _unless_heatmap(Input(Path(line)), Path(line))
+
+
+def _lines(list_path: str) -> Iterator[str]:
+    if list_path == STANDARD:
+        yield from sys.stdin
+        return
+    with Path(list_path).open(errors="surrogateescape") as file:  # names need not be text
+        yield from file
 
 
 def _expanded(text: str) -> list[Path]:

@@ -1,6 +1,7 @@
 """What is particular to a kind of input on the command line, and the inputs that a command is given."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,6 +68,31 @@ MAX_NAMED = 10
 """Skipped files that are named for each reason."""
 
 
+class SkippedCounts:
+    """How many files are skipped for each reason, and the names of the first ones."""
+
+    def __init__(self, skipped: Iterable[Skipped] = ()) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, list[str]] = {}
+        for one in skipped:
+            self.add(one)
+
+    def add(self, one: Skipped) -> None:
+        """Count a file."""
+        self._counts[one.reason] += 1
+        first = self._first.setdefault(one.reason, [])
+        if len(first) < MAX_NAMED:
+            first.append(str(one.path))
+
+    def lines(self) -> list[str]:
+        """Return a line for each reason."""
+        return [
+            f"{count} skipped, {reason}: {', '.join(self._first[reason])}"
+            + (f" and {count - MAX_NAMED} more" if count > MAX_NAMED else "")
+            for reason, count in self._counts.items()
+        ]
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The inputs of a command, each once, and what is skipped."""
@@ -76,11 +102,7 @@ class Inputs:
 
     def skipped_lines(self) -> list[str]:
         """Return a line for each reason, with the number and the names of what was skipped."""
-        reasons = dict.fromkeys(one.reason for one in self.skipped)
-        return [
-            _line(reason, [str(one.path) for one in self.skipped if one.reason == reason])
-            for reason in reasons
-        ]
+        return SkippedCounts(self.skipped).lines()
 
 
 @dataclass(frozen=True)
@@ -89,6 +111,7 @@ class Sources:
 
     paths: Sequence[str] = ()
     recursive: bool = False
+    files_from: str | None = None
     text: Sequence[str] = ()
     table: str | None = None
 
@@ -112,8 +135,3 @@ class KindOnCommandLine:
     """Prints an explanation; ``None``: explanations are written to files by default."""
     documents: Mapping[str, Document] = field(default_factory=dict)
     """Forms in which one file has the explanations of all inputs."""
-
-
-def _line(reason: str, names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{len(names)} skipped, {reason}: {', '.join(names[:MAX_NAMED])}{more}"

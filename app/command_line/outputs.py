@@ -19,6 +19,8 @@ LINES = "json"
 """Form of which standard output takes several, one a line."""
 SUFFIXES = ("json", "csv", "html", "npy", "png", "zip")
 """Suffixes of outputs that say their form."""
+FOLDER_OF_ROWS = ".parquet"
+"""Suffix of a folder of Parquet files."""
 
 
 def form_of(output: str | None, forms: Sequence[str], items: str) -> str | None:
@@ -33,6 +35,11 @@ def form_of(output: str | None, forms: Sequence[str], items: str) -> str | None:
     if suffix in SUFFIXES and suffix not in forms:
         raise DataError(f"--output: {output}: explanations of {items} are written as {', '.join(forms)}")
     return suffix if suffix in forms else DRAWING
+
+
+def is_folder_of_rows(output: str) -> bool:
+    """Return whether an output is a folder of Parquet files, which `app.command_line.many` writes."""
+    return Path(output).suffix.lower() == FOLDER_OF_ROWS
 
 
 def outputs(items: Sequence[Item], output: str | None, form: str) -> Outputs:

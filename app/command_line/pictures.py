@@ -10,15 +10,15 @@ from app.modalities.image.drawing.style import View
 
 def find_pictures(sources: Sources) -> Inputs:
     """Return the pictures that are given; raises `DataError`."""
-    if not sources.paths:
+    if not sources.paths and sources.files_from is None:
         raise DataError("--recursive: is for folders of pictures; name one")
-    return find(sources.paths, recursive=sources.recursive)
+    return find(sources.paths, recursive=sources.recursive, files_from=sources.files_from)
 
 
 PICTURES = KindOnCommandLine(
     kind="image",
     items="pictures",
-    sources={"paths": "PATH", "recursive": "--recursive"},
+    sources={"paths": "PATH", "recursive": "--recursive", "files_from": "--files-from"},
     find=find_pictures,
     predict=Offered("pictures", PredictParameters, {"top_k": TOP}),
     explain=Offered(

@@ -1,5 +1,6 @@
 """The parts behind the routes made from the settings, for the service and the command line alike."""
 
+import math
 from dataclasses import replace
 
 from app.models.protocol import Description, Model
@@ -26,12 +27,13 @@ def create_pipeline(
     """Return the pipeline for requests to ``model``, for the service and the command line alike.
 
     ``renderers`` decode and render, with the model's `create_renderer`. ``turns`` are those that the model takes
-    with others. If it ``serves``, evaluations are limited so that other requests do not wait for them.
+    with others. If it ``serves``, jobs wait for a limited time, and evaluations are limited so that other
+    requests do not wait for them.
     """
     limits = BatchLimits(settings.max_batch, settings.queue_deadline_s)
     evaluations = EvaluationLimits(settings.max_evaluations, settings.evaluation_deadline_s)
     if not serves:
-        limits = replace(limits, max_background_batch=limits.max_batch)
+        limits = replace(limits, max_background_batch=limits.max_batch, deadline_s=math.inf)
         evaluations = replace(evaluations, deadline_s=None)
     return Pipeline(
         Scheduler(model, limits=limits, metrics=metrics, turns=turns),

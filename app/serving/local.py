@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from app.serving.pipeline import Pipeline
 
 
-def local_pipeline(settings: Settings, kind: Kind) -> "Pipeline":
-    """Return a pipeline for inputs of ``kind`` that decodes and renders on a thread of this process.
+def local_pipeline(settings: Settings, kind: Kind, threads: int = 1) -> "Pipeline":
+    """Return a pipeline for inputs of ``kind`` that decodes and renders on ``threads`` of this process.
 
     Raises what `app.models.repository.served_model` raises.
     """
@@ -22,6 +22,6 @@ def local_pipeline(settings: Settings, kind: Kind) -> "Pipeline":
 
     card_path = served_model(settings, kind).card_path
     network = LocalModel.load(card_path, settings.device, settings.cores, settings.precision)
-    renderers = ThreadExecutor(create_renderer(network.description, settings), 1)
+    renderers = ThreadExecutor(create_renderer(network.description, settings), threads)
     metrics = Metrics().of_model(network.description.card.name)
     return create_pipeline(network, settings, metrics, renderers, serves=False)

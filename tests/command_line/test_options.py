@@ -19,8 +19,8 @@ from app.modalities.drawing.style import Sign
 from app.settings import Settings
 
 OWN = {
-    "predict": {"text", "table", "as_json", "recursive", "device"},
-    "explain": {"text", "table", "output", "parameter", "recursive", "device"},
+    "predict": {"text", "table", "as_json", "recursive", "files_from", "device"},
+    "explain": {"text", "table", "output", "parameter", "recursive", "files_from", "device"},
 }
 """Options that only the commands have."""
 
