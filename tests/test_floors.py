@@ -22,6 +22,7 @@ FLOORS = (
     ("app.training", "app.serving"),
     ("app.api",),
     ("app.main", "app.server"),
+    ("app.cluster",),
     ("app.command_line",),
     ("app.cli",),
 )

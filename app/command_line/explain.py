@@ -17,7 +17,7 @@ from app.command_line.kind import Item, Sources
 from app.command_line.kinds import KINDS, kind_of
 from app.command_line.options import Values, with_options
 from app.command_line.outputs import form_of, is_folder_of_rows
-from app.command_line.settings import Device, OneModel, settings_of_one
+from app.command_line.settings import Address, Device, OneModel, Ray, settings_of_one
 from app.command_line.writers import said, writer_of
 from app.errors import DataError
 from app.lrp.composites import rule_parameters
@@ -104,6 +104,8 @@ def explain(
         list[str] | None,
         typer.Option("--parameter", "-p", help="A rule's parameter, as gamma=0.5; the same as --gamma 0.5."),
     ] = None,
+    ray: Ray = False,
+    address: Address = None,
     device: Device = None,
     model: OneModel = None,
 ) -> None:
@@ -112,12 +114,19 @@ def explain(
     kind = kind_of(sources)
     asked = kind.explain.read(with_assignments(given, parameter or ()))
     settings = settings_of_one(model, device=device)
+    if address is not None and not ray:
+        raise DataError("--address: is for --ray; add that")
     if output is not None and is_folder_of_rows(output):
         require("pyarrow", "parquet", f"--output {output}")
-        from app.command_line.many import explain_many
+        if ray:
+            require("ray", "ray", "--ray")
+        from app.command_line.many import OnRay, explain_many
 
-        explain_many(kind, sources, asked, output, settings)
+        on_ray = OnRay(address) if ray else None
+        explain_many(kind, sources, asked, output, settings, on_ray)
         return
+    if ray:
+        raise DataError("--ray: is for --output NAME.parquet")
     options = asked.options()
     form = asked.form or form_of(output, kind.forms, kind.items)
     inputs = kind.find(sources)

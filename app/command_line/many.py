@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -13,17 +13,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.api.parameters import SingleParameters
+from app.cluster.work import Work
 from app.command_line.console import complain
 from app.command_line.for_each import FAILED
 from app.command_line.inputs import no_picture, walk
-from app.command_line.kind import MAX_NAMED, KindOnCommandLine, Sources
+from app.command_line.kind import KindOnCommandLine, Sources
 from app.command_line.todo import ToDo
 from app.errors import DataError
 from app.models.card import ModelCard
 from app.parquet.folder import Folder
 from app.parquet.schema import Row
 from app.serving.local import local_pipeline
-from app.serving.many import ManyPictures
+from app.serving.many import Counts, ManyPictures
+from app.serving.pipeline import Pipeline
 from app.serving.rows import MapForm
 from app.settings import Settings
 from app.system import available_cores
@@ -34,45 +36,58 @@ OF_THE_ANSWER = {"format", "top_k", "values"}
 """Options on which no row depends."""
 
 
+@dataclass(frozen=True)
+class OnRay:
+    """That a command runs on Ray, and where."""
+
+    address: str | None
+    """``None``: on this machine."""
+
+
 def explain_many(
-    kind: KindOnCommandLine, sources: Sources, asked: SingleParameters, output: str, settings: Settings
+    kind: KindOnCommandLine,
+    sources: Sources,
+    asked: SingleParameters,
+    output: str,
+    settings: Settings,
+    on_ray: OnRay | None = None,
 ) -> None:
     """Explain the pictures that are not in the folder ``output`` yet; then print how many were done.
 
     Raises `DataError` for options that do not fit, before anything is computed.
     """
-    form = _form(kind, asked)
-    options = asked.options()
-    with closing(local_pipeline(settings, kind.kind, settings.cores or available_cores())) as pipeline:
+    form, options = _form(kind, asked), asked.options()
+    with closing(_pipeline(settings, kind, on_ray)) as pipeline:
         pipeline.check(options)
-        folder = Folder(Path(output), _described(pipeline.card, asked, form))
+        folder = Folder(Path(output), _described(pipeline.card, settings, asked, form))
         found = walk(sources.paths, recursive=sources.recursive, files_from=sources.files_from)
         with folder.locked(), TemporaryFile("w+") as file:
             todo = ToDo(file, found, folder.paths())
             if not todo.count and not todo.done_before:
                 raise no_picture(sources.paths, sources.files_from, todo.skipped.lines())
-            many = ManyPictures(pipeline, options, form)
             with _Progress(todo.count) as progress:
-                asyncio.run(many.write(todo, folder, folder.next_number, progress.row))
+                if on_ray is None:
+                    many = ManyPictures(pipeline, options, form)
+                    asyncio.run(many.write(todo, folder, folder.next_number, progress.row))
+                else:
+                    _explain_on_ray(todo, Work(settings, options, form, folder), on_ray, progress)
     _summarise(progress.counts, todo, output)
 
 
-@dataclass
-class Counts:
-    """What became of pictures."""
+def _explain_on_ray(todo: ToDo, work: Work, on_ray: OnRay, progress: "_Progress") -> None:
+    from app.cluster.many import explain_on_cluster
+    from app.cluster.start import cluster
 
-    done: int = 0
-    failed: int = 0
-    errors: list[str] = field(default_factory=list)
-    """The first ones."""
+    with cluster(on_ray.address):
+        for counts in explain_on_cluster(todo, todo.count, work):
+            progress.chunk(counts)
 
-    def row(self, row: Row) -> None:
-        """Count a row."""
-        error = row.get("error")
-        self.done += error is None
-        self.failed += error is not None
-        if error is not None and len(self.errors) < MAX_NAMED:
-            self.errors.append(f"{row['path']}: {error}")
+
+def _pipeline(settings: Settings, kind: KindOnCommandLine, on_ray: OnRay | None) -> Pipeline:
+    """Return what explains the pictures; on Ray, what checks the options here."""
+    if on_ray is None:
+        return local_pipeline(settings, kind.kind, settings.cores or available_cores())
+    return local_pipeline(settings.model_copy(update={"device": "cpu", "precision": "float32"}), kind.kind)
 
 
 class _Progress:
@@ -97,6 +112,11 @@ class _Progress:
         self.counts.row(row)
         self._bar.advance(self._task)
 
+    def chunk(self, counts: Counts) -> None:
+        """Count and show a chunk of rows."""
+        self.counts.add(counts)
+        self._bar.advance(self._task, counts.done + counts.failed)
+
 
 def _form(kind: KindOnCommandLine, asked: SingleParameters) -> MapForm:
     if kind.kind != "image":
@@ -106,11 +126,14 @@ def _form(kind: KindOnCommandLine, asked: SingleParameters) -> MapForm:
     return "npy" if asked.form == "npy" else "png"
 
 
-def _described(card: ModelCard, asked: SingleParameters, form: MapForm) -> Mapping[str, Any]:
+def _described(
+    card: ModelCard, settings: Settings, asked: SingleParameters, form: MapForm
+) -> Mapping[str, Any]:
     """Return the model and the options on which rows depend."""
     unused = OF_THE_ANSWER | (DRAWING if form == "npy" else set())
     options = asked.model_dump(mode="json", exclude_none=True, exclude=unused)
-    return {"model": f"{card.name}@{card.version}", "format": form, **options}
+    model = f"{card.name}@{card.version}"
+    return {"model": model, "format": form, "precision": settings.precision, **options}
 
 
 def _summarise(counts: Counts, todo: ToDo, output: str) -> None:

@@ -23,6 +23,11 @@ OneModel = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
+Ray = Annotated[
+    bool, typer.Option("--ray", help="On a Ray cluster; without --address, of this machine alone.")
+]
+Address = Annotated[str | None, typer.Option(help="With --ray: of the cluster, HOST:PORT or auto.")]
+
 
 def settings_of(**given: object) -> Settings:
     """Return the settings of options that are not ``None``, else of the environment.

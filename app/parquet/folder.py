@@ -31,7 +31,7 @@ class Folder:
 
     def __init__(self, path: Path, asked: Mapping[str, Any]) -> None:
         """Create the folder, or open it; raises `DataError` if it has files of another request."""
-        self._path = path
+        self._path = path.absolute()  # on other machines the command has another current directory
         self._asked = asked
         self._schema = SCHEMA.with_metadata({REQUEST: json.dumps(asked)})
         if path.exists() and not path.is_dir():
@@ -46,12 +46,16 @@ class Folder:
         numbers = [int(part.stem.split("-")[1]) for part in self._parts()]
         return max(numbers, default=-1) + 1
 
-    def paths(self, number: int | None = None) -> Iterator[str]:
-        """Yield the paths of all rows, or of those in the files with this ``number``."""
+    def read(self, columns: Sequence[str], number: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield these ``columns`` of all rows, or of those in the files with this ``number``."""
         for part in self._parts(number):
             with _opened(part) as file:
-                for batch in file.iter_batches(columns=["path"]):
-                    yield from batch.column(0).to_pylist()
+                for batch in file.iter_batches(columns=columns):
+                    yield from batch.to_pylist()
+
+    def paths(self, number: int | None = None) -> Iterator[str]:
+        """Yield the paths of the rows that `read` yields."""
+        return (row["path"] for row in self.read(["path"], number))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         ("sum", pa.float64()),  # of the map
         ("leak", pa.float64()),
         ("bias", pa.float64()),
+        ("precision", pa.string()),  # of the products of the relevance pass
         ("difference", pa.float64()),  # to the reference, with --verify
         ("warnings", pa.list_(pa.string())),
         ("png", pa.binary()),  # the drawing

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,9 @@ MAX_BYTES = 2**26
 MAX_ROWS = 8192
 """Largest file, in bytes of its maps before compression and in rows."""
 
+MAX_KEPT = 10
+"""Errors that are kept to be named."""
+
 
 @dataclass(frozen=True)
 class PictureFile:
@@ -30,6 +33,30 @@ class PictureFile:
 
     path: str
     place: Path
+
+
+@dataclass
+class Counts:
+    """What became of pictures."""
+
+    done: int = 0
+    failed: int = 0
+    errors: list[str] = field(default_factory=list)
+    """The first ones."""
+
+    def row(self, row: Row) -> None:
+        """Count a row."""
+        error = row.get("error")
+        self.done += error is None
+        self.failed += error is not None
+        if error is not None and len(self.errors) < MAX_KEPT:
+            self.errors.append(f"{row['path']}: {error}")
+
+    def add(self, other: "Counts") -> None:
+        """Add the counts of other pictures."""
+        self.done += other.done
+        self.failed += other.failed
+        self.errors += other.errors[: MAX_KEPT - len(self.errors)]
 
 
 class _Part:

@@ -27,6 +27,7 @@ def row_of(path: str, form: MapForm, explained: RenderedExplanation) -> Row:
         "sum": relevance.sum,
         "leak": relevance.leak,
         "bias": relevance.bias,
+        "precision": relevance.precision,
         "difference": relevance.verify and relevance.verify.difference,
         "warnings": report.warnings,
         **({"png": explained.figure.png} if form == "png" else relevance_columns(explained.relevance)),

@@ -65,7 +65,7 @@ def test_rows_have_what_the_endpoint_answers(
     assert (row["prediction"], row["prediction_index"]) == (best["label"], best["index"])
     assert (row["target"], row["target_index"], row["versus"]) == ("dog", scores["dog"]["index"], "cat")
     assert (row["rule"], row["layer"], row["error"], row["difference"]) == ("gamma", None, None, None)
-    assert row["warnings"] == answer["warnings"]
+    assert (row["warnings"], row["precision"]) == (answer["warnings"], relevance["precision"])
     for name, value in {
         **{name: relevance[name] for name in ("start", "sum", "leak", "bias")},
         **{name: best[name] for name in ("probability", "logit")},
@@ -130,6 +130,7 @@ def test_what_is_written_is_not_computed_again(
         (["nothing"], "nothing: No such file or directory"),
         (["empty"], "no picture in empty"),
         (["in", "--rule", "nonsense"], "--rule: "),
+        (["in", "--address", "head:6379"], "--address: is for --ray; add that"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before(
@@ -140,6 +141,11 @@ def test_what_cannot_be_done_is_refused_before(
     assert run(monkeypatch, "explain", *arguments, "-o", "maps.parquet") == 2
     assert message in capsys.readouterr().err
     assert list(rows()) == ["in/a.jpg"]
+
+
+def test_ray_is_for_parquet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "explain", "in/a.jpg", "--ray", "-o", "a.png") == 2
+    assert "--ray: is for --output NAME.parquet" in capsys.readouterr().err
 
 
 def test_an_array_does_not_depend_on_how_it_would_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,17 @@ from app.settings import Settings
 
 OWN = {
     "predict": {"text", "table", "as_json", "recursive", "files_from", "device"},
-    "explain": {"text", "table", "output", "parameter", "recursive", "files_from", "device"},
+    "explain": {
+        "text",
+        "table",
+        "output",
+        "parameter",
+        "recursive",
+        "files_from",
+        "ray",
+        "address",
+        "device",
+    },
 }
 """Options that only the commands have."""
 
