@@ -150,7 +150,12 @@ NO_CLASS = -1
 
 
 def _start(requests: Sequence[ExplanationRequest], logits: Tensor) -> Tensor:
-    """(B, C) -> (B, C). Reads no value of ``logits``, for which the processor would wait for a GPU."""
+    """(B, C) -> (B, C). Reads no value of ``logits``, for which the processor would wait for a GPU.
+
+    Raises `ValueError` unless there is a request for each row.
+    """
+    if len(requests) != len(logits):
+        raise ValueError(f"{len(requests)} requests for {len(logits)} rows of logits")
     targets = [request.target for request in requests]
     quantity = _by_row([target.start for target in targets], logits)  # (B, C)
     divides_by_logit = [request.composite.divides_by_logit for request in requests]

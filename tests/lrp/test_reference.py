@@ -417,7 +417,7 @@ def test_starts_are_one_the_logit_or_the_probability() -> None:
 
 
 def test_as_many_targets_as_rows_are_needed() -> None:
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="1 requests for 2 rows"):
         put_in(everywhere(network("dense with bias"), "epsilon"), [Target()])(torch.zeros(2, 3))
 
 
