@@ -16,8 +16,8 @@ from rich.progress import track
 from rich.table import Table
 
 from app.command_line.console import complain, message
-from app.command_line.inputs import SUFFIXES
 from app.errors import DataError, LRPServeError
+from app.modalities.image.signatures import SUFFIXES
 from app.quality.intervals import Interval, mean, ratio_of_means
 from app.serving.answers import AnyEvaluation
 from app.serving.chart import Panel, draw_chart

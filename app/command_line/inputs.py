@@ -10,11 +10,10 @@ from pathlib import Path
 from app.command_line.kind import STANDARD, Inputs, Skipped
 from app.errors import DataError
 from app.modalities.image.drawing.heatmap import is_heatmap
+from app.modalities.image.signatures import SUFFIXES
 
 HEATMAPS = "heatmaps"
 """Name of the folder, in a folder of pictures, that heatmaps are written to by default."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-"""Of the files that are taken from a folder."""
 NO_PICTURE = "no suffix of a picture"
 HEATMAP = "a heatmap of lrpserve"
 FOLDER = "a folder, which --recursive includes"

@@ -1,7 +1,11 @@
-"""First bytes of the accepted formats, without a decoder: cheap enough for the process that listens."""
+"""First bytes and suffixes of files of the accepted formats, without a decoder: cheap enough for the process that
+listens.
+"""
 
 import re
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+"""Of the files that are taken from a folder or an archive."""
 SIGNATURES = re.compile(
     rb"\x89PNG\r\n\x1a\n"
     rb"|\xff\xd8\xff"  # JPEG
