@@ -79,7 +79,7 @@ class Pipeline:
 
         ``options`` are those of the kind of input; ``top_k`` as in `ReportWriter.prediction`.
         """
-        sample = await self._decode(data, options, timings)
+        sample = await self.decode(data, options, timings)
         result = await self._run(Job(sample.input), timings)
         return self._reports.prediction(sample, result, top_k)
 
@@ -95,7 +95,7 @@ class Pipeline:
         ``write`` runs in the executor and must be picklable, and so must its result.
         """
         request = self._requests.explanation(options)
-        sample = await self._decode(data, options.input, timings)
+        sample = await self.decode(data, options.input, timings)
         result = await self._run(_job(sample, (request,), options), timings)
         work = self._renderers.call(Renderer.explain, sample, request, result, options, write)
         return await _timed("render", work, timings)
@@ -112,7 +112,7 @@ class Pipeline:
         One forward pass serves all of them, and they share one colour scale. ``write`` as in `explain`.
         """
         requests, options = self._requests.comparison(compared), compared.options
-        sample = await self._decode(data, options.input, timings)
+        sample = await self.decode(data, options.input, timings)
         result = await self._run(_job(sample, requests, options), timings)
         work = self._renderers.call(Renderer.compare, sample, requests, result, options, write)
         return await _timed("render", work, timings)
@@ -130,7 +130,7 @@ class Pipeline:
         many evaluations run, and `DeadlineError` for one that takes too long. ``write`` as in `explain`.
         """
         requests = self._evaluated(options)
-        sample = await self._decode(data, options.input, timings)
+        sample = await self.decode(data, options.input, timings)
         evaluation = await self._evaluate(sample, requests, options, timings)
         work = self._renderers.call(Renderer.evaluate, sample, evaluation, options.top_k, write)
         return await _timed("render", work, timings)
@@ -153,7 +153,11 @@ class Pipeline:
 
     def check(self, options: ExplainOptions) -> None:
         """Raise `InvalidParameterError` for options that fit no input of this model."""
-        self._requests.explanation(options)
+        self.request(options)
+
+    def request(self, options: ExplainOptions) -> ExplanationRequest:
+        """Return the explanation that ``options`` describe; raises `InvalidParameterError`."""
+        return self._requests.explanation(options)
 
     def comparison_places(self, compared: CompareOptions) -> int:
         """Return the places in the queue that a comparison takes; raises `InvalidParameterError`."""
@@ -179,7 +183,8 @@ class Pipeline:
         await asyncio.to_thread(self._scheduler.close)
         self._renderers.close()
 
-    async def _decode(self, data: Upload, options: Any, timings: Timings) -> Sample:
+    async def decode(self, data: Upload, options: Any, timings: Timings) -> Sample:
+        """Return the sample in ``data``; raises `RequestError`, and `DeadlineError` where too many wait."""
         try:
             work = self._renderers.call_before_deadline(Renderer.decode, data, options)
             return await _timed("decode", work, timings)
@@ -209,7 +214,7 @@ class Pipeline:
             )
         started, deadline_s = time.perf_counter(), self._evaluations.deadline_s
         parts = self._removal.parts(sample, options)
-        evaluator = Evaluator(self._run_in_background, self.description, sample, parts, requests)
+        evaluator = Evaluator(self.run_in_background, self.description, sample, parts, requests)
         try:
             async with asyncio.timeout(deadline_s):
                 return await evaluator.evaluate()
@@ -223,7 +228,8 @@ class Pipeline:
             self._evaluating.free(1)
             timings.add("model", time.perf_counter() - started)
 
-    async def _run_in_background(self, job: Job) -> JobResult:
+    async def run_in_background(self, job: Job) -> JobResult:
+        """Return the result of ``job``, which runs while no request waits; raises what the scheduler does."""
         return (await self._scheduler.submit_in_background(job)).result
 
     async def _run(self, job: Job, timings: Timings) -> JobResult:
