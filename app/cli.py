@@ -233,6 +233,48 @@ def evaluate(
 
 
 @cli.command()
+def survey(
+    data: Annotated[
+        Path,
+        typer.Argument(help="Folder or zip of <class>/*.png, or a CSV file of path and label.", exists=True),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for the report, default <DATA>-survey; maps in it are not computed again.",
+        ),
+    ] = None,
+    model: OneModel = None,
+    rule: Annotated[
+        str | None, typer.Option(help="Rule or composite of the maps; default that of explain.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Only pictures below a folder of this name, such as test.")
+    ] = None,
+    cluster: Annotated[str, typer.Option(help="spectral or hdbscan.", metavar="METHOD")] = "spectral",
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder or zip of masks, <class>/*.png: white where the object is.", exists=True),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
+    device: Device = None,
+) -> None:
+    """Find errors and what the network looks at, over many pictures: lrpserve survey test.zip."""
+    from app.command_line.extras import require
+
+    require("survey", "lrpserve survey", "h5py", "jinja2", "pyarrow", "sklearn")
+    from app.command_line import survey as command
+    from app.serving.local import local_pipeline
+
+    options = command.options_of(data, out, rule=rule, split=split, method=cluster, masks=masks, seed=seed)
+    settings = settings_of_one(model, device=device)
+    with closing(local_pipeline(settings, "image")) as pipeline:
+        command.survey(pipeline, options, settings.max_pixels)
+
+
+@cli.command()
 def tune(
     data: Annotated[Path, typer.Option(help="Folder or zip of pictures, as for train.", exists=True)],
     model: OneModel = None,

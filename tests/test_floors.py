@@ -19,7 +19,7 @@ FLOORS = (
     ("app.models",),
     ("app.quality",),
     ("app.runtime",),
-    ("app.training", "app.serving"),
+    ("app.serving", "app.survey", "app.training"),
     ("app.api",),
     ("app.main", "app.server"),
     ("app.cluster",),

@@ -117,9 +117,9 @@ def explain(
     if address is not None and not ray:
         raise DataError("--address: is for --ray; add that")
     if output is not None and is_folder_of_rows(output):
-        require("pyarrow", "parquet", f"--output {output}")
+        require("parquet", f"--output {output}", "pyarrow")
         if ray:
-            require("ray", "ray", "--ray")
+            require("ray", "--ray", "ray")
         from app.command_line.many import OnRay, explain_many
 
         on_ray = OnRay(address) if ray else None

@@ -1,0 +1,81 @@
+"""What a cluster's region does to predictions: when it is covered, and when it is pasted into other pictures."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from app.models.protocol import Job
+from app.quality.perturbation import Floats, Groups, Replacement, occluded, replacement_values
+from app.survey.network import Network, run
+from app.survey.pooling import Rows, pixels_of
+from app.survey.strategies import Cluster
+from app.survey.suspicion import Effect
+
+MAX_TRIED = 100
+"""Inputs of a cluster, of the rest of its class, and of other classes that are tried: drawn at random."""
+MAX_CLUSTERS = 60
+"""Clusters that are measured: those with the largest separation · concentration."""
+IN_REGION = 1
+"""Group of the pixels of the region."""
+
+Pixels = Callable[[int], npt.NDArray[np.uint8]]
+"""Number of an input -> what the network sees, (channels, height, width)."""
+
+
+class Trials:
+    """Measures regions on the inputs of a survey."""
+
+    def __init__(self, network: Network, pixels: Pixels, predicted: Rows, seed: int) -> None:
+        """``predicted``: number of the class that is predicted for each input."""
+        self._network, self._pixels, self._predicted, self._seed = network, pixels, predicted, seed
+
+    async def measured(self, clusters: Sequence[Cluster], advance: Callable[[], None]) -> list[Cluster]:
+        """Return ``clusters`` with their effects, the most suspicious first; ``advance`` is called after each."""
+        by_difference = sorted(clusters, key=lambda one: one.order, reverse=True)
+        found = []
+        for cluster in by_difference[:MAX_CLUSTERS]:
+            found.append(replace(cluster, effect=await self._effect(cluster)))
+            advance()
+        found += by_difference[MAX_CLUSTERS:]
+        return sorted(found, key=lambda one: one.order, reverse=True)
+
+    async def _effect(self, cluster: Cluster) -> Effect:
+        others = np.flatnonzero(self._predicted != cluster.target)
+        if not len(cluster.rest) or not cluster.region.any():
+            return Effect(0.0, 0.0, 0.0, 0.0)
+        height, width = self._network.spec.height, self._network.spec.width
+        groups = pixels_of(cluster.region, height, width).astype(np.intp)  # (H, W)
+        of_cluster, of_rest, of_others = map(self._drawn, (cluster.rows, cluster.rest, others))
+        kept = [
+            await self._share(cluster.target, self._covered(rows, groups)) for rows in (of_cluster, of_rest)
+        ]
+        became = [
+            await self._share(cluster.target, self._pasted(rows, of_others, groups))
+            for rows in (of_cluster, of_rest)
+        ]
+        return Effect(1 - kept[0], 1 - kept[1], *became)
+
+    def _drawn(self, rows: Rows) -> Rows:
+        return np.random.default_rng(self._seed).permutation(rows)[:MAX_TRIED]
+
+    def _covered(self, rows: Rows, groups: Groups) -> Iterable[Job]:
+        for row in rows:
+            job = self._network.job(self._pixels(int(row)))
+            yield _replaced(job, replacement_values(job.input, Replacement.MEAN, side=1), groups)
+
+    def _pasted(self, rows: Rows, others: Rows, groups: Groups) -> Iterable[Job]:
+        """Yield ``others``, each with the region of one of ``rows``."""
+        for row, other in zip(np.resize(rows, len(others)), others, strict=True):
+            source = self._network.job(self._pixels(int(row))).input
+            yield _replaced(self._network.job(self._pixels(int(other))), source, groups)
+
+    async def _share(self, target: int, jobs: Iterable[Job]) -> float:
+        """Return the share of inputs that are predicted to be of the class ``target``; 0 of none."""
+        results = await run(self._network, jobs)
+        return float(np.mean([np.argmax(one.logits) == target for one in results])) if results else 0.0
+
+
+def _replaced(job: Job, values: Floats, groups: Groups) -> Job:
+    return replace(job, input=occluded(job.input, values, groups, [IN_REGION])[0])

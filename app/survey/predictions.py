@@ -1,0 +1,92 @@
+"""Predictions of a survey against labels: confusion, the most confident mistakes, and calibration."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from app.survey.pooling import Rows
+
+Floats = npt.NDArray[np.float64]
+
+BINS = 15
+"""Of the calibration curve, of equal width, as in the calibration error of cards (Guo et al. 2017)."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Inputs whose confidence lies in one interval."""
+
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What the network predicts for n inputs, and what is true."""
+
+    logits: Floats
+    """(n, classes)"""
+    labels: npt.NDArray[np.int32]
+    """Number of the true class; one that the network does not know is beyond its classes, (n,)."""
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """Softmax of the logits, (n, classes)."""
+        exponentials = np.exp(self.logits - self.logits.max(1, keepdims=True))
+        found: Floats = exponentials / exponentials.sum(1, keepdims=True)
+        return found
+
+    @cached_property
+    def classes(self) -> Rows:
+        """The predicted class of each input, (n,)."""
+        return np.asarray(self.logits.argmax(1))
+
+    @cached_property
+    def confidence(self) -> Floats:
+        """The predicted class's probability, (n,)."""
+        return np.asarray(self.probabilities.max(1))
+
+    @cached_property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """Whether the network knows the label, (n,)."""
+        return np.asarray(self.labels < self.logits.shape[1])
+
+    @cached_property
+    def correct(self) -> npt.NDArray[np.float32]:
+        """1: the label is predicted, 0: another class is, NaN: the label is unknown, (n,)."""
+        return np.where(self.known, self.classes == self.labels, np.nan).astype(np.float32)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of inputs with known labels; ``None`` without any."""
+        return float(self.correct[self.known].mean()) if self.known.any() else None
+
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Return how many inputs of each label, in rows, are predicted as each class, in columns."""
+        count = self.logits.shape[1]
+        pairs = self.labels[self.known].astype(np.intp) * count + self.classes[self.known]
+        return np.bincount(pairs, minlength=count**2).reshape(count, count)
+
+    def mistakes(self) -> Rows:
+        """Return the inputs whose label is not predicted, the most confident first."""
+        rows = np.flatnonzero(self.correct == 0)
+        return rows[np.argsort(-self.confidence[rows], kind="stable")]
+
+    def calibration(self) -> list[Bin]:
+        """Return accuracy by confidence, for bins that are not empty."""
+        correct, confidence = self.correct[self.known], self.confidence[self.known]
+        bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        return [
+            Bin(int(inside.sum()), float(confidence[inside].mean()), float(correct[inside].mean()))
+            for inside in (bins == number for number in range(BINS))
+            if inside.any()
+        ]
+
+    def calibration_error(self) -> float | None:
+        """Return the mean difference of confidence and accuracy over inputs, by bins; ``None`` without labels."""
+        bins = self.calibration()
+        total = sum(one.count for one in bins)
+        return sum(one.count * abs(one.confidence - one.accuracy) for one in bins) / total if total else None

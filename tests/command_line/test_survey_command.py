@@ -1,0 +1,60 @@
+"""The command ``survey``."""
+
+from pathlib import Path
+
+import pytest
+from synthetic_data import write_split
+from test_cli import GREY, run
+
+from app.command_line import extras
+from app.models.architectures.minivgg import MiniVGG
+from app.models.checkpoint import save
+
+
+def test_a_survey_is_written_and_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = save(MiniVGG(2), tmp_path, name="m", classes=("horizontal", "vertical"), normalisation=GREY)
+    write_split(tmp_path / "data", 4, seed=0)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time, what is computed is read
+        assert run(monkeypatch, "survey", "data", "--model", str(card), "--device", "cpu") == 0
+        printed = capsys.readouterr().out
+        assert "8 items explained" in printed
+        assert "wrote data-survey/" in printed
+    assert {path.name for path in (tmp_path / "data-survey").iterdir()} == {
+        "items.parquet",
+        "relevance.h5",
+        "report.html",
+        "summary.json",
+        "virelay",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((".", "--cluster", "magic"), "--cluster: there is no 'magic'; use spectral or hdbscan"),
+        ((".", "--rule", "nope"), "nope"),
+        ((".",), "no picture in it"),
+    ],
+)
+def test_bad_options_are_refused_with_code_2(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "survey", *arguments) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda package: None if package == "h5py" else package)
+    assert run(monkeypatch, "survey", str(tmp_path)) == 2
+    assert capsys.readouterr().err == 'lrpserve: lrpserve survey needs h5py: pip install "lrpserve[survey]"\n'
