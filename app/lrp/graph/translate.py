@@ -210,10 +210,12 @@ class _Translator:
         value = node.meta.get("val")
         if not isinstance(value, Tensor | tuple | list):
             return None
+        read = (self.values[of] for of in node.all_input_nodes)
+        inputs = tuple(of for of in read if isinstance(of, Signal))
         signals = []
         for tensor in _tensors(value):
             shape = tuple(map(self._size_or_batch, tensor.shape))
-            signals.append(Signal("unsupported", (), shape, tensor.dtype, _origin(node)))
+            signals.append(Signal("unsupported", inputs, shape, tensor.dtype, _origin(node)))
         return signals[0] if isinstance(value, Tensor) else signals
 
     def _size_or_batch(self, size: int | torch.SymInt) -> Size:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from graph_interpreter import interpreted
-from graph_oracle import traced
+from graph_oracle import Network, traced
 from torch import Tensor, nn
 
 from app.errors import UnsupportedNetworkError
@@ -104,6 +104,14 @@ def test_all_operations_that_are_not_supported_are_listed_with_their_lines() -> 
     assert second.startswith("- aten.sort.default: ")
     assert f" in 0 (Sorts), {__file__}:" in first
     assert first.endswith("return x.cumsum(1).sort(1).values")
+
+
+def test_operations_behind_one_that_is_not_supported_are_listed_too() -> None:
+    def run(_: Network, x: Tensor) -> Tensor:
+        return x.sort(1).values.tanh().cumsum(1)  # relevance cannot pass a cumulative sum
+
+    with pytest.raises(UnsupportedNetworkError, match=r"(?s)aten\.sort.*aten\.cumsum"):
+        trace(Network(run), torch.randn(1, 3))
 
 
 class FixedBatch(nn.Module):
