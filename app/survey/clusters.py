@@ -1,11 +1,12 @@
 """Clusters of the maps of one class, as in SpRAy (Lapuschkin et al. 2019): ways in which the class is recognised.
 
-Spectral clustering of a graph that joins each map with its nearest neighbours (von Luxburg 2007): the number of
-clusters is where the eigenvalues of the graph's normalised Laplacian have their largest gap. HDBSCAN (Campello et
-al. 2013) is the alternative; it leaves out maps that belong nowhere.
+Spectral clustering of a graph that joins each map with its nearest neighbours (Ng et al. 2002): k-means of the
+rows of the first eigenvectors of the graph's normalised Laplacian, as many as there are before the largest gap of
+the eigenvalues (von Luxburg 2007). scikit-learn's own class would compute them a second time, and warns of graphs
+in which clusters are not joined. HDBSCAN (Campello et al. 2013) is the alternative; it leaves out maps that
+belong nowhere.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 from scipy.sparse.csgraph import laplacian
-from sklearn.cluster import HDBSCAN, SpectralClustering
+from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.neighbors import KNeighborsClassifier, kneighbors_graph
 
-from app.survey.pooling import Floats
+from app.survey.pooling import Floats, unit
 
 Labels = npt.NDArray[np.int32]
 """Cluster of each map from 0, the largest first; `NO_CLUSTER` for those that belong nowhere."""
@@ -61,13 +62,9 @@ def _spectral(vectors: Floats, seed: int) -> npt.NDArray[Any]:
     affinity = 0.5 * (joined + joined.T)
     most = min(MAX_CLUSTERS, len(vectors) - 2)
     matrix = laplacian(affinity, normed=True).toarray()
-    eigenvalues = eigh(matrix, eigvals_only=True, subset_by_index=[0, most])
-    clustering = SpectralClustering(
-        count_by_gap(eigenvalues), affinity="precomputed", assign_labels="cluster_qr", random_state=seed
-    )
-    with warnings.catch_warnings():  # parts that no edge joins are clusters, and no obstacle to others
-        warnings.filterwarnings("ignore", "Graph is not fully connected")
-        return np.asarray(clustering.fit_predict(affinity))
+    eigenvalues, eigenvectors = eigh(matrix, subset_by_index=[0, most])
+    count = count_by_gap(eigenvalues)
+    return np.asarray(KMeans(count, n_init=10, random_state=seed).fit_predict(unit(eigenvectors[:, :count])))
 
 
 def _hdbscan(vectors: Floats, seed: int) -> npt.NDArray[Any]:  # noqa: ARG001 # it draws no random numbers
