@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,6 @@ from rich.table import Table
 
 from app.command_line.console import complain, message
 from app.errors import DataError, LRPServeError
-from app.modalities.image.signatures import SUFFIXES
 from app.quality.intervals import Interval, mean, ratio_of_means
 from app.serving.answers import AnyEvaluation
 from app.serving.chart import Panel, draw_chart
@@ -25,43 +22,25 @@ from app.serving.evaluation_schemas import CurvesReport, EvaluateAnswer, OrderRe
 from app.serving.pipeline import Pipeline
 from app.serving.requests import EvaluateOptions
 from app.serving.timings import Timings
+from app.survey.items import Item, find_items
 
 MEASURES = ("gap", "flips_after", "sensitivity", "sparseness", "leak")
 """Members of a rule's report that are averaged."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture of a folder or a zip."""
+def pictures_of(source: Path, split: str, count: int | None) -> list[Item]:
+    """Return ``count`` pictures of a folder, a zip or a CSV file, evenly spaced in their order; default all.
 
-    name: str
-    read: Callable[[], bytes]
-
-
-def pictures_of(source: Path, split: str, count: int | None) -> list[Picture]:
-    """Return ``count`` pictures of a folder or zip, evenly spaced in the order of their names; default all.
-
-    With one folder a class, each class has its share of them. If there is a folder ``split``, only its pictures
-    are taken. Raises `DataError`.
+    With one folder a class, each class has its share of them. Otherwise as `app.survey.items.find_items`.
     """
-    if source.is_dir():
-        paths = {path.relative_to(source).as_posix(): path.read_bytes for path in source.rglob("*")}
-    elif zipfile.is_zipfile(source):
-        archive = zipfile.ZipFile(source)
-        paths = {name: _reader(archive, name) for name in archive.namelist()}
-    else:
-        raise DataError(f"{source}: neither a folder nor a zip")
-    names = sorted(name for name in paths if PurePosixPath(name).suffix.lower() in SUFFIXES)
-    names = [name for name in names if split in PurePosixPath(name).parts[:-1]] or names
-    if not names:
-        raise DataError(f"{source}: no picture in it")
-    chosen = np.linspace(0, len(names) - 1, min(count or len(names), len(names))).round().astype(int)
-    return [Picture(names[index], paths[names[index]]) for index in chosen]
+    items = find_items(source, split)
+    chosen = np.linspace(0, len(items) - 1, min(count or len(items), len(items))).round().astype(int)
+    return [items[index] for index in chosen]
 
 
 def evaluate_explanations(
     pipeline: Pipeline,
-    pictures: Sequence[Picture],
+    pictures: Sequence[Item],
     options: EvaluateOptions,
     output: Path,
     *,
@@ -79,7 +58,7 @@ def evaluate_explanations(
 
 
 def evaluate_all(
-    pipeline: Pipeline, pictures: Sequence[Picture], options: EvaluateOptions
+    pipeline: Pipeline, pictures: Sequence[Item], options: EvaluateOptions
 ) -> dict[str, EvaluateAnswer]:
     """Return the evaluation of each picture by its name; those that fail are named on standard error."""
     answers = {}
@@ -200,10 +179,6 @@ def _named(interval: Interval) -> dict[str, float]:
 
 def _said(interval: Mapping[str, float]) -> str:
     return f"{interval['mean']:.2f} ({interval['low']:.2f}…{interval['high']:.2f})"
-
-
-def _reader(archive: zipfile.ZipFile, name: str) -> Callable[[], bytes]:
-    return lambda: archive.read(name)
 
 
 def _itself(answer: AnyEvaluation) -> EvaluateAnswer:
