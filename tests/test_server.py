@@ -33,10 +33,13 @@ def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
     )
     assert url is not None, "the server ended without printing its URL"
     # Without a reader the pipe fills up after some hundred lines, and the server waits for ever.
-    threading.Thread(target=process.stdout.read, daemon=True).start()
+    reader = threading.Thread(target=process.stdout.read)
+    reader.start()
     yield process, url
     process.terminate()
     process.wait(timeout=30)
+    reader.join()
+    process.stdout.close()
 
 
 def test_the_command_prints_its_url_and_explains_over_tcp(

@@ -69,6 +69,14 @@ class Turns:
         """Report no loss from now on: everything ends on purpose."""
         self._over.acquire(blocking=False)
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until the thread has ended, which it does when all members have finished.
+
+        Where the process ends meanwhile, libraries in C++ may abort it.
+        """
+        if self._thread.ident is not None and not self._members:
+            self._thread.join(timeout_s)
+
     def _work(self) -> None:
         try:
             while run := self._next():

@@ -117,6 +117,7 @@ class Scheduler:
             self._model.kill()
             self._batcher.close(CLOSE_S)
         self._turns.end()
+        self._turns.join(CLOSE_S)
 
     async def _prepare_reference(self) -> None:
         try:

@@ -1,6 +1,7 @@
 """The model's thread: what one request, or the machine, may do to the others. Nothing here is timed."""
 
 import asyncio
+import threading
 import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -460,3 +461,11 @@ def test_samples_do_not_depend_on_the_rest_of_the_batch(
                 assert ours.explanations[0].samples is not None
 
     play(scene)
+
+
+def test_its_thread_has_ended_when_it_is_closed(shipped: LocalModel) -> None:
+    before = set(threading.enumerate())
+    scheduler = Scheduler(shipped, limits=BatchLimits(), metrics=Metrics().of_model("some"))
+    asyncio.run(scheduler.submit(Job(np.zeros((3, 32, 32), np.float32))))
+    scheduler.close()
+    assert set(threading.enumerate()) <= before
