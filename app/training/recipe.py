@@ -126,7 +126,7 @@ MASKED = replace(
     fade=0.0,
     masked=0.5,
     average_decay=0.998,
-    start_share=0.5,
+    start_share=0.75,
 )
 
 RECIPES = {recipe.name: recipe for recipe in (BEST, CONSERVING, MASKED, TALK)}

@@ -42,7 +42,7 @@ def tune(
     """
     network, card = load_image(card_path)
     chain = kinds(network.graph)
-    chosen = _choose(_held_out(data, card), pictures + reported, seed)
+    chosen = _choose(held_out(data, card), pictures + reported, seed)
     groups = layer_groups(chain)
     engine = engine_of(network, card.normalisation)
     searched = GapMeter(engine, card.normalisation, chosen.images[:pictures])
@@ -112,8 +112,11 @@ def _as_candidate(composite: Composite, groups: Sequence[Group]) -> Candidate:
     return tuple(rules[group.layers[0]] for group in groups)
 
 
-def _held_out(data: Path, card: ModelCard) -> LabelledImages:
-    """Return the pictures of ``data`` that the network was not trained on."""
+def held_out(data: Path, card: ModelCard) -> LabelledImages:
+    """Return the pictures of ``data`` that the network was not trained on.
+
+    Of one with a split ``train`` they are those that were held out from the training, in random order.
+    """
     if not has_split(data, "train"):
         return load_split(data, "test")
     images = load_split(data, "train")
