@@ -49,7 +49,6 @@ fix: $(VENV)/test.stamp  ## Format, and apply the linter's fixes
 train: $(VENV)/test.stamp  ## Train the shipped weights again (hours on two cores); DATA=folder-or-zip
 	$(BIN)/lrpserve train --recipe best --data $(DATA) --resume
 	$(BIN)/lrpserve train --recipe conserving --start runs/best/minivgg-cifar10 --data $(DATA) --resume
-	$(BIN)/lrpserve train --recipe masked --start runs/conserving/minivgg-cifar10 --data $(DATA) --resume
 
 bench: $(VENV)/test.stamp  ## Measure the engine against Zennit and the forward pass alone
 	$(BIN)/python -m benchmarks.relevance --write
