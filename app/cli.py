@@ -259,6 +259,13 @@ def survey(
         typer.Option(help="Folder or zip of masks, <class>/*.png: white where the object is.", exists=True),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
+    export_cluster: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS:NUMBER",
+            help="Also write the pictures of this cluster as files; may be given several times.",
+        ),
+    ] = None,
     device: Device = None,
 ) -> None:
     """Find errors and what the network looks at, over many pictures: lrpserve survey test.zip."""
@@ -268,7 +275,16 @@ def survey(
     from app.command_line import survey as command
     from app.serving.local import local_pipeline
 
-    options = command.options_of(data, out, rule=rule, split=split, method=cluster, masks=masks, seed=seed)
+    options = command.options_of(
+        data,
+        out,
+        rule=rule,
+        split=split,
+        method=cluster,
+        masks=masks,
+        seed=seed,
+        exported=export_cluster or (),
+    )
     settings = settings_of_one(model, device=device)
     with closing(local_pipeline(settings, "image")) as pipeline:
         command.survey(pipeline, options, settings.max_pixels)

@@ -1,6 +1,6 @@
 """The command ``survey``: what explanations of many pictures say of a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from app.serving.pipeline import Pipeline
 from app.serving.requests import ExplainOptions
 from app.serving.timings import Timings
 from app.survey.clusters import METHODS
+from app.survey.export import ClusterName, export
 from app.survey.findings import Findings
 from app.survey.items import find_items
 from app.survey.masks import Masks
@@ -40,6 +41,8 @@ class SurveyOptions:
     method: str
     masks: Path | None
     seed: int
+    exported: tuple[ClusterName, ...] = ()
+    """Clusters whose pictures are written as files."""
 
 
 def options_of(
@@ -51,12 +54,17 @@ def options_of(
     method: str,
     masks: Path | None,
     seed: int,
+    exported: Sequence[str] = (),
 ) -> SurveyOptions:
-    """Return the options; raises `DataError` for a clustering that there is not."""
+    """Return the options; ``exported`` are ``CLASS:NUMBER``.
+
+    Raises `DataError` for a clustering that there is not, and for what is no name of a cluster.
+    """
     if method not in METHODS:
         raise DataError(f"--cluster: there is no {method!r}; use {' or '.join(METHODS)}")
     folder = out or Path(f"{data.resolve().stem}-survey")
-    return SurveyOptions(data, folder, rule, split, method, masks, seed)
+    names = tuple(dict.fromkeys(map(ClusterName.parse, exported)))
+    return SurveyOptions(data, folder, rule, split, method, masks, seed, names)
 
 
 class Bars:
@@ -75,7 +83,9 @@ class Bars:
 
 def survey(pipeline: Pipeline, options: SurveyOptions, max_pixels: int) -> Findings:
     """Make a survey, write its folder and print what was found; raises `DataError`."""
-    network = _network(pipeline, options.rule)
+    network = network_of(pipeline, options.rule)
+    for name in options.exported:
+        name.check(network.description.card.classes, options.folder)
     items = find_items(options.data, options.split)
     masks = None if options.masks is None else Masks(options.masks, network.spec, Fit.CROP, max_pixels)
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -83,8 +93,19 @@ def survey(pipeline: Pipeline, options: SurveyOptions, max_pixels: int) -> Findi
         asked = Options(options.data, options.folder, options.method, options.seed, masks)
         findings = Survey(network, asked, Bars(progress)).run(items)
         write_all(findings, options.folder)
-    Console().print(*tables(findings), f"wrote {options.folder}/", sep="\n")
+    console = Console()
+    console.print(*tables(findings), f"wrote {options.folder}/", sep="\n")
+    for text in _exported(findings, options):
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
     return findings
+
+
+def _exported(findings: Findings, options: SurveyOptions) -> Iterator[str]:
+    """Write the pictures of the clusters that are asked for; yield what was written."""
+    clusters = [name.find(findings) for name in options.exported]
+    for name, cluster in zip(options.exported, clusters, strict=True):
+        export(findings, cluster, name.folder(options.folder))
+        yield f"wrote {len(cluster.rows)} pictures of cluster {name} to {name.folder(options.folder)}/"
 
 
 def tables(findings: Findings) -> list[Table | str]:
@@ -142,7 +163,8 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.0%}"
 
 
-def _network(pipeline: Pipeline, rule: str | None) -> Network:
+def network_of(pipeline: Pipeline, rule: str | None) -> Network:
+    """Return what a survey needs of a model; ``rule`` of the maps, ``None``: that of ``lrpserve explain``."""
     asked = ExplainOptions() if rule is None else ExplainOptions(rule=rule)
 
     async def decode(data: bytes) -> ImageSample:
