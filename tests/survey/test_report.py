@@ -85,6 +85,16 @@ def test_an_item_is_found_by_its_name(page: Page) -> None:
     expect(page.locator("#search-count")).to_contain_text("1 item of 99")
 
 
+def test_the_labels_of_the_calibration_curve_are_inside_its_drawing(page: Page) -> None:
+    drawing = page.locator(".calibration").bounding_box()
+    assert drawing is not None
+    labels = page.locator(".calibration text")
+    for box in (labels.nth(number).bounding_box() for number in range(labels.count())):
+        assert box is not None
+        assert drawing["x"] <= box["x"] < box["x"] + box["width"] <= drawing["x"] + drawing["width"]
+        assert drawing["y"] <= box["y"] < box["y"] + box["height"] <= drawing["y"] + drawing["height"]
+
+
 def test_nothing_is_wider_than_the_page(page: Page) -> None:
     width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width == 0
