@@ -365,8 +365,8 @@ def test_every_picture_is_made_by_the_command_and_shown(tmp_path: Path) -> None:
     printed = make_pictures.draw(tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}
     existing = {path.name for path in (ROOT / "docs" / "images").iterdir()}
-    # a photo of a browser; `make concrete` and `make deception`, which take minutes
-    made_apart = {"page.png", "concrete.png", "deception.png"}
+    # photos of a browser; `make concrete` and `make deception`, which take minutes
+    made_apart = {"page.png", "suspicious.png", "concrete.png", "deception.png"}
     assert existing - made_apart == drawn
     texts = "".join(page.read_text() for page in PAGES)
     assert {name for name in drawn if f"images/{name})" not in texts} == set()
