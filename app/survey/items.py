@@ -99,6 +99,8 @@ def _of_row(folder: Path, line: int, row: dict[str, str | None]) -> Item:
     name = (row[PATH] or "").strip()
     if not name:
         raise DataError(f"line {line}: the column {PATH} is empty")
+    if "\0" in name:
+        raise DataError(f"line {line}: the column {PATH} has a character NUL, which no path may have")
     path = folder / name
     return Item(name, (row.get(LABEL) or "").strip() or None, _stamp(path), path.read_bytes)
 

@@ -62,6 +62,7 @@ def test_rows_of_a_csv_file_keep_their_order(tmp_path: Path) -> None:
         ("", "no row"),
         ("file,label\na,b\n", "no column 'path'"),
         ("path,label\n,cat\n", "line 2: the column path is empty"),
+        ("path,label\na.png,cat\nb\0.png,cat\n", "line 3: the column path has a character NUL"),
     ],
 )
 def test_what_is_wrong_with_a_csv_file_is_said(tmp_path: Path, text: str, said: str) -> None:
