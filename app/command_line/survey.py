@@ -105,7 +105,9 @@ def _exported(findings: Findings, options: SurveyOptions) -> Iterator[str]:
     clusters = [name.find(findings) for name in options.exported]
     for name, cluster in zip(options.exported, clusters, strict=True):
         export(findings, cluster, name.folder(options.folder))
-        yield f"wrote {len(cluster.rows)} pictures of cluster {name} to {name.folder(options.folder)}/"
+        count = len(cluster.rows)
+        pictures = f"{count} picture{'s' * (count != 1)}"
+        yield f"wrote {pictures} of cluster {name} to {name.folder(options.folder)}/"
 
 
 def tables(findings: Findings) -> list[Table | str]:
