@@ -3,13 +3,12 @@
 import json
 from pathlib import Path
 
+from app.survey.files import ITEMS, REPORT, SUMMARY, VIRELAY
 from app.survey.findings import Findings
 from app.survey.report import write_report
 from app.survey.summary import summary
 from app.survey.table import write_table
 from app.survey.virelay import write_project
-
-REPORT, ITEMS, SUMMARY, VIRELAY = "report.html", "items.parquet", "summary.json", "virelay"
 
 
 def write_all(findings: Findings, folder: Path) -> None:

@@ -16,6 +16,7 @@ from app.errors import DataError
 from app.survey.contrasts import MAX_CONTRASTS, contrasts
 from app.survey.duplicates import identical
 from app.survey.effects import MAX_CLUSTERS, Trials
+from app.survey.files import RELEVANCE
 from app.survey.findings import Failure, Findings, Setup
 from app.survey.items import Item, digest, labels_of
 from app.survey.location import Location, Mean, joined, location_of, mean_of, share_outside
@@ -27,7 +28,6 @@ from app.survey.predictions import Predictions
 from app.survey.store import Store
 from app.survey.strategies import Strategies, strategies_of
 
-RELEVANCE = "relevance.h5"
 VERSIONS = ("lrpserve", "torch", "scikit-learn")
 
 
