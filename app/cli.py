@@ -96,11 +96,17 @@ def serve(
     ] = None,
     device: Device = None,
     model: Model = None,
+    reports: Annotated[
+        Path | None,
+        typer.Option(help="Folder with folders of lrpserve survey, for /reports (default: none)."),
+    ] = None,
 ) -> None:
     """Start the service; Swagger UI is at /docs."""
     # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    settings = settings_of(host=host, port=port, root_path=root_path, device=device, model=model)
+    settings = settings_of(
+        host=host, port=port, root_path=root_path, device=device, model=model, reports=reports
+    )
     from app.runtime.model_process import start_models
 
     configure(settings.log_format)

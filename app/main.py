@@ -39,7 +39,7 @@ from app.api.protocols import kserve_v1
 from app.api.protocols.kinds.registry import KINDS as KINDS_IN_PROTOCOLS
 from app.api.protocols.open_inference import routes as open_inference
 from app.api.protocols.open_inference.schemas import RepositoryIndexRequest
-from app.api.routes import about, batch, compare, evaluate, explain, health, page, redoc, swagger
+from app.api.routes import about, batch, compare, evaluate, explain, health, page, redoc, reports, swagger
 from app.api.schemas import Limits
 from app.models.protocol import Model
 from app.models.repository import default_names
@@ -54,6 +54,7 @@ from app.serving.factory import create_pipeline, create_renderer, worker_memory_
 from app.serving.readiness import Readiness
 from app.serving.rendering import Renderer
 from app.settings import Settings
+from app.survey.finished import ReportFolder
 from app.system import available_cores
 from app.telemetry.logs import fields
 from app.telemetry.metrics import Metrics
@@ -103,6 +104,7 @@ class State(TypedDict):
     admissions: Admissions
     keys: KeyFile | None
     has_cors: bool
+    reports: ReportFolder | None
 
 
 if not TYPE_CHECKING:  # it would give the module every attribute
@@ -129,8 +131,10 @@ def create_app(settings: Settings | None = None, models: Model | Sequence[Model]
     settings = settings or Settings()
     refuse_unauthenticated_exposure(settings)
     keys = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
+    report_folder = ReportFolder(settings.reports) if settings.reports else None
     models = models or start_models(settings).models
-    service = Service(settings, models if isinstance(models, Sequence) else [models], keys)
+    models = models if isinstance(models, Sequence) else [models]
+    service = Service(settings, models, keys, report_folder)
     app = FastAPIOffline(
         redirect_slashes=False,
         docs_url=None,  # see app.api.routes.swagger
@@ -148,7 +152,7 @@ def create_app(settings: Settings | None = None, models: Model | Sequence[Model]
     app.state.on_death = terminate
     app.state.on_warm = lambda: None
     kinds = [KINDS[kind] for kind in service.defaults]
-    _add_routes(app, kinds, locked=keys is not None)
+    _add_routes(app, kinds, locked=keys is not None, has_reports=report_folder is not None)
     problems.install(app)
     bodies: list[type[BaseModel]] = [body for kind in kinds for body in kind.bodies]
     for in_protocols in (KINDS_IN_PROTOCOLS[kind.kind] for kind in kinds):
@@ -162,9 +166,15 @@ def create_app(settings: Settings | None = None, models: Model | Sequence[Model]
 class Service:
     """What runs behind the routes: made with the application, started and stopped by its lifespan."""
 
-    def __init__(self, settings: Settings, models: Sequence[Model], keys: KeyFile | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        models: Sequence[Model],
+        keys: KeyFile | None,
+        reports: ReportFolder | None,
+    ) -> None:
         """Wait until ``models`` are loaded."""
-        self._keys = keys
+        self._keys, self._reports = keys, reports
         self._settings, self._models = settings, models
         self._limits = Limits(**settings.model_dump(include=set(Limits.model_fields)))
         self.descriptions = [model.description for model in models]
@@ -207,6 +217,7 @@ class Service:
             admissions=self.admissions,
             keys=self._keys,
             has_cors=bool(self._settings.cors_origins),
+            reports=self._reports,
         )
         readiness.drain()
         warming_up.cancel()
@@ -241,8 +252,8 @@ class Service:
         )
 
 
-def _add_routes(app: FastAPI, kinds: Sequence[KindOverHTTP], *, locked: bool) -> None:
-    """Add the routes of these ``kinds`` of input, and all others.
+def _add_routes(app: FastAPI, kinds: Sequence[KindOverHTTP], *, locked: bool, has_reports: bool) -> None:
+    """Add the routes of these ``kinds`` of input, those of reports if there are any, and all others.
 
     If ``locked``, OpenAPI describes all but the probes as requiring a key.
     """
@@ -253,6 +264,7 @@ def _add_routes(app: FastAPI, kinds: Sequence[KindOverHTTP], *, locked: bool) ->
         batch.create_router(kinds),
         evaluate.create_router(kinds),
         about.router,
+        *([reports.router] if has_reports else []),
     )
     for routers, unauthorized in (
         (own, openapi.problems(401)),

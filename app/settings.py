@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         description="Origins whose pages may call the service (CORS), separated by commas: "
         "https://app.example.com; * for any, only without keys. Default: none.",
     )
+    reports: Path | None = Field(
+        None,
+        description="Folder with folders that `lrpserve survey` has written; their reports are at `/reports`. "
+        "Default: no reports.",
+    )
     max_body_bytes: PositiveInt = Field(
         8 * MIB, description="Largest request body in bytes; photos of most phones fit."
     )

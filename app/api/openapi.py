@@ -164,7 +164,7 @@ def _any_of(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """``responses`` of a route that may answer with these problems."""
-    return {status: _problem(status) for status in statuses}
+    return {status: problem(*EXAMPLES[status]) for status in statuses}
 
 
 def protocol_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -181,17 +181,17 @@ def _protocol_error(status: int) -> dict[str, Any]:
     }
 
 
-def _problem(status: int) -> dict[str, Any]:
-    error, detail = EXAMPLES[status]
+def problem(error: type[LRPServeError], detail: str) -> dict[str, Any]:
+    """Return what ``responses`` say of an error, with an example whose detail is ``detail``."""
     kind = problem_type(error)
     parameter, _, message = detail.partition(": ")
     example = {
         "type": TYPE_PREFIX + kind.slug,
         "title": kind.title,
-        "status": status,
+        "status": kind.status,
         "detail": detail,
         "instance": "0d9c6c1f2f0e4f3b9a55b0a4f1f6b7c8",
-        "errors": [{"loc": ["query", parameter], "msg": message}] if status == 422 else [],
+        "errors": [{"loc": ["query", parameter], "msg": message}] if kind.status == 422 else [],
     }
     return {
         "description": kind.title,

@@ -30,7 +30,7 @@ def key_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def locked_app(key_file: Path, model: Model) -> FastAPI:
-    return create_app(Settings(api_keys_file=key_file), model)
+    return create_app(Settings(api_keys_file=key_file, reports=key_file.parent), model)
 
 
 @pytest.fixture
@@ -53,7 +53,14 @@ def routes(app: FastAPI) -> set[tuple[str, str]]:
 
 def test_a_key_is_required_except_for_probes(locked: TestClient, locked_app: FastAPI) -> None:
     protected = {(method, path) for method, path in routes(locked_app) if path not in PROBES}
-    assert {path for _, path in protected} >= {"/explain", "/predict", "/model", "/docs", "/openapi.json"}
+    assert {path for _, path in protected} >= {
+        "/explain",
+        "/predict",
+        "/model",
+        "/reports",
+        "/docs",
+        "/openapi.json",
+    }
     for method, path in protected | {("GET", "/nothing"), ("OPTIONS", "/explain")}:
         response = locked.request(method, path)
         assert response.status_code == 401, path
