@@ -98,13 +98,17 @@ class NoMemoryError(Exception):
     """The machine's or the accelerator's memory does not hold the work."""
 
 
+class ModelUnavailableError(Exception):
+    """No replica of the model answers now; the text says why. Another call may succeed."""
+
+
 class ModelLostError(BaseException):
     """The accelerator no longer responds, or the model's process has ended; not recoverable in this process."""
 
 
 class Model(Protocol):
-    """A network that runs jobs: in this process (`app.models.local`) or in one of its own
-    (`app.runtime.model_process`).
+    """A network that runs jobs: in this process (`app.models.local`), in one of its own
+    (`app.runtime.model_process`) or on a Ray cluster (`app.cluster.remote_model`).
     """
 
     @property
@@ -114,12 +118,12 @@ class Model(Protocol):
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """Return one result for each job. Concurrent calls are serialized.
 
-        Raises `NoMemoryError` where the jobs do not fit into memory together, `ModelLostError` where the model
-        cannot run any more.
+        Raises `NoMemoryError` where the jobs do not fit into memory together, `ModelUnavailableError` where
+        nothing can run them now, `ModelLostError` where the model cannot run any more.
         """
 
     def prepare_reference(self) -> None:
-        """Load the reference, which takes seconds the first time. Thread-safe."""
+        """Load the reference, which takes seconds the first time; raises what `run` does. Thread-safe."""
 
     def watch(self, on_loss: Callable[[ModelLostError], None]) -> None:
         """Call ``on_loss``, from any thread, if the model is lost while no job runs."""

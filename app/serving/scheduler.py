@@ -9,7 +9,15 @@ from functools import lru_cache
 from app.errors import InternalError, InvalidParameterError, UnavailableError
 from app.lrp.composites import Composite, has_attention, resolve
 from app.lrp.rules import CP, AttentionRule
-from app.models.protocol import Description, Job, JobResult, Model, ModelLostError, NoMemoryError
+from app.models.protocol import (
+    Description,
+    Job,
+    JobResult,
+    Model,
+    ModelLostError,
+    ModelUnavailableError,
+    NoMemoryError,
+)
 from app.runtime.batcher import Batcher
 from app.runtime.executor import Timed
 from app.runtime.turns import Turns
@@ -125,6 +133,8 @@ class Scheduler:
         except ModelLostError as error:
             self._turns.lose(error)
             raise UnavailableError("the model has failed and the service ends; try again later") from None
+        except ModelUnavailableError as error:
+            raise self._refusal(error) from None
 
     def _run(self, jobs: list[Job]) -> list[JobResult | Exception]:
         """Return a result for each job; called on the thread of `Turns`."""
@@ -136,8 +146,15 @@ class Scheduler:
             self._metrics.refused("out_of_memory")
             self.fault = NO_MEMORY
             raise UnavailableError(f"{NO_MEMORY}; try again in a second") from None
+        except ModelUnavailableError as error:
+            return [self._refusal(error) for _ in jobs]  # halves of the batch would fail as well
         self.fault = NOT_FINITE if any(isinstance(result, Exception) for result in results) else None
         return results
+
+    def _refusal(self, error: ModelUnavailableError) -> UnavailableError:
+        """Count one job that no replica of the model ran, and return its error."""
+        self._metrics.refused("no_replica")
+        return UnavailableError(str(error))
 
     def _checked(self, result: JobResult) -> JobResult | Exception:
         explanations = (*result.explanations, *(result.verified or ()))

@@ -9,7 +9,7 @@ from prometheus_client.exposition import choose_encoder
 
 from app.errors import EmptyImageError, RequestError, TooLargeError, UnreadableImageError
 
-Refusal = Literal["queue_full", "deadline", "draining", "out_of_memory", "broken"]
+Refusal = Literal["queue_full", "deadline", "draining", "out_of_memory", "broken", "no_replica"]
 """Reason why a valid request was not computed."""
 Failure = Literal["crash", "non_finite"]
 """Reason of an internal error."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from fake_model import DESCRIPTION, OnCallingThread
 from gate import LIMIT_S, Gate, with_non_finite
 from PIL import Image
 from zennit import rules as zennit_rules
@@ -26,7 +27,7 @@ from app.lrp.samples import Samples, Sampling
 from app.modalities.image.preprocessing import to_input
 from app.models.image_card import image_card
 from app.models.local import LocalModel
-from app.models.protocol import Job, JobResult, ModelLostError
+from app.models.protocol import Job, JobResult, Model, ModelLostError, ModelUnavailableError
 from app.runtime.executor import Timed
 from app.runtime.turns import Turns
 from app.serving.scheduler import MAX_CACHED_COMPOSITES, REFERENCE_WEIGHT, BatchLimits, Scheduler, weight
@@ -79,14 +80,14 @@ def pictures(cat: Image.Image, shipped: LocalModel) -> list[Floats]:
 
 @contextmanager
 def scheduling(
-    shipped: LocalModel,
+    model: Model,
     limits: BatchLimits | None = None,
     on_death: Callable[[BaseException], None] = lambda _: None,
 ) -> Iterator[tuple[Scheduler, Metrics]]:
     metrics = Metrics()
     limits = limits or BatchLimits(deadline_s=LIMIT_S)
     turns = Turns(on_death)
-    scheduler = Scheduler(shipped, limits=limits, metrics=metrics.of_model("any"), turns=turns)
+    scheduler = Scheduler(model, limits=limits, metrics=metrics.of_model("any"), turns=turns)
     yield scheduler, metrics
     scheduler.close()
 
@@ -394,6 +395,51 @@ def test_row_29_a_lost_device_ends_the_thread_and_is_not_blamed_on_a_picture(
                 await scheduler.submit(Job(pictures[0]))
         assert [type(death) for death in deaths] == [ModelLostError]
         assert gate.batch_sizes == [1, 8]  # not halved: nothing would come of it
+
+    play(scene)
+
+
+def test_a_batch_that_no_replica_runs_is_refused_whole_and_counted_and_the_thread_lives(
+    shipped: LocalModel, gate: Gate, pictures: list[Floats]
+) -> None:
+    def fault(batch: Batch, run: Callable[[], BatchAttributions]) -> BatchAttributions:
+        if len(batch.inputs) > 1:
+            raise ModelUnavailableError("no replica is there; try again in a second")
+        return run()
+
+    async def scene() -> None:
+        deaths: list[BaseException] = []
+        with scheduling(shipped, on_death=deaths.append) as (scheduler, metrics):
+            gate.fault = fault
+            got = await together(scheduler, gate, [Job(picture) for picture in pictures])
+            assert [type(one) for one in got] == [UnavailableError] * len(pictures)
+            assert {str(one) for one in got} == {"no replica is there; try again in a second"}
+            assert counted(metrics, 'refused_total{model="any",reason="no_replica"}') == len(pictures)
+            assert len((await scheduler.submit(Job(pictures[0]))).result.logits) == 10
+        assert deaths == []
+        assert gate.batch_sizes == [1, 8, 1]  # not halved: the halves would fail as well
+
+    play(scene)
+
+
+class WithoutReplica(OnCallingThread):
+    """A model whose reference cannot be prepared now."""
+
+    description = DESCRIPTION
+
+    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+        raise AssertionError(f"{len(jobs)} jobs ran without their reference")
+
+    def prepare_reference(self) -> None:
+        raise ModelUnavailableError("no replica is there; try again in a second")
+
+
+def test_a_reference_that_no_replica_prepares_is_unavailable_and_counted() -> None:
+    async def scene() -> None:
+        with scheduling(WithoutReplica()) as (scheduler, metrics):
+            with pytest.raises(UnavailableError, match="no replica is there"):
+                await scheduler.submit(Job(GREY, verify=True))
+            assert counted(metrics, 'refused_total{model="any",reason="no_replica"}') == 1
 
     play(scene)
 
