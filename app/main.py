@@ -122,11 +122,17 @@ def __dir__() -> list[str]:
     return sorted({"app", *globals()})
 
 
-def create_app(settings: Settings | None = None, models: Model | Sequence[Model] | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    models: Model | Sequence[Model] | None = None,
+    *,
+    in_turn: bool = True,
+) -> FastAPI:
     """Return the service, with its models loaded and verified; raises `RefusedToStartError`.
 
     ``settings`` default to the environment's. ``models``, one or several of different names, default to the
-    settings' models in a process of their own, which ends with the application.
+    settings' models in a process of their own, which ends with the application. ``in_turn``: whether the models
+    share a device, so that one batch runs at a time.
     """
     settings = settings or Settings()
     refuse_unauthenticated_exposure(settings)
@@ -134,7 +140,7 @@ def create_app(settings: Settings | None = None, models: Model | Sequence[Model]
     report_folder = ReportFolder(settings.reports) if settings.reports else None
     models = models or start_models(settings).models
     models = models if isinstance(models, Sequence) else [models]
-    service = Service(settings, models, keys, report_folder)
+    service = Service(settings, models, keys, report_folder, in_turn=in_turn)
     app = FastAPIOffline(
         redirect_slashes=False,
         docs_url=None,  # see app.api.routes.swagger
@@ -172,9 +178,11 @@ class Service:
         models: Sequence[Model],
         keys: KeyFile | None,
         reports: ReportFolder | None,
+        *,
+        in_turn: bool,
     ) -> None:
-        """Wait until ``models`` are loaded."""
-        self._keys, self._reports = keys, reports
+        """Wait until ``models`` are loaded. ``in_turn``: as in `create_app`."""
+        self._keys, self._reports, self._in_turn = keys, reports, in_turn
         self._settings, self._models = settings, models
         self._limits = Limits(**settings.model_dump(include=set(Limits.model_fields)))
         self.descriptions = [model.description for model in models]
@@ -204,7 +212,7 @@ class Service:
 
         renderers = self._start_renderers(fail)
         self.metrics.rendering_depth(lambda: renderers.waiting)
-        catalogue = self._create_catalogue(Turns(fail), renderers)
+        catalogue = self._create_catalogue(self._turns(fail), renderers)
         warming_up = asyncio.create_task(_warm_up(catalogue, readiness, fail, app.state.on_warm))
         for one in self.descriptions:
             about = fields(model=one.card.name, version=one.card.version, device=one.device)
@@ -226,16 +234,23 @@ class Service:
         renderers.close()
         log.info("stopped")
 
-    def _create_catalogue(self, turns: Turns, renderers: Executor[Mapping[str, Renderer]]) -> Catalogue:
+    def _turns(self, on_death: Callable[[BaseException], None]) -> list[Turns]:
+        """Return the turns of each model: of one thread for all, or of one for each."""
+        count = len(self._models)
+        return [Turns(on_death)] * count if self._in_turn else [Turns(on_death) for _ in range(count)]
+
+    def _create_catalogue(
+        self, turns: Sequence[Turns], renderers: Executor[Mapping[str, Renderer]]
+    ) -> Catalogue:
         pipelines = [
             create_pipeline(
                 model,
                 self._settings,
                 self.metrics.of_model(name := model.description.card.name),
                 KeyedExecutor(renderers, name),
-                turns,
+                its_turns,
             )
-            for model in self._models
+            for model, its_turns in zip(self._models, turns, strict=True)
         ]
         return Catalogue(pipelines, self._default_names)
 

@@ -400,6 +400,21 @@ def test_a_lone_request_is_answered_after_one_batch_of_a_busy_model(service: Ser
     assert [future.result().status_code for future in (lone, *running)] == [200] * 5
 
 
+def test_models_that_do_not_take_turns_run_at_the_same_time(corner: bytes) -> None:
+    compass, many = models()
+    settings = Settings(default_model="compass", queue_deadline_s=LIMIT_S)
+    with serving(settings, create_app(settings, (compass, many), in_turn=False)) as server:
+        service = Service(server, compass, many, corner)
+        service.until_ready()
+        many.close()
+        busy = service.post("/predict?model=many")
+        many.wait_for_batch()
+        assert service.post("/predict").result().status_code == 200
+        assert not busy.done()
+        many.open()
+        assert busy.result().status_code == 200
+
+
 # Names
 
 
