@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from app.command_line.address import check_address
 from app.command_line.console import REFUSED, complain, measured_table, message, tuned_lines
-from app.command_line.settings import Device, Model, OneModel, settings_of, settings_of_one
+from app.command_line.settings import Address, Device, Model, OneModel, Ray, settings_of, settings_of_one
 from app.errors import DataError, LRPServeError
 from app.settings import unknown_variables
 from app.telemetry.logs import configure
@@ -100,6 +100,14 @@ def serve(
         Path | None,
         typer.Option(help="Folder with folders of lrpserve survey, for /reports (default: none)."),
     ] = None,
+    ray: Ray = False,
+    address: Address = None,
+    replicas: Annotated[
+        str | None,
+        typer.Option(
+            help="With --ray: of the application and of each model (default 1); 1-8: by their load."
+        ),
+    ] = None,
 ) -> None:
     """Start the service; Swagger UI is at /docs."""
     # The first process of a container ignores SIGTERM unless it has a handler.
@@ -107,11 +115,17 @@ def serve(
     settings = settings_of(
         host=host, port=port, root_path=root_path, device=device, model=model, reports=reports
     )
-    from app.runtime.model_process import start_models
-
     configure(settings.log_format)
     _warn_of_unknown_variables()
+    from app.command_line.on_ray import check_without_ray, serve_on_ray
+
+    if ray:
+        serve_on_ray(settings, address, replicas)
+        return
+    check_without_ray(address, replicas)
     check_address(settings)
+    from app.runtime.model_process import start_models
+
     process = start_models(settings)
     from app.main import create_app  # while the model loads
     from app.server import run

@@ -16,17 +16,19 @@ CONNECT_S = 5.0
 
 
 @contextlib.contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None) -> Iterator[bool]:
     """Use the cluster at ``address``, as ``host:6379`` or ``auto``; ``None``: one of this machine alone.
 
-    The latter listens on the loopback only and ends with the block. Ray's environment variables apply, such as
-    ``RAY_ADDRESS``. Raises `DataError` if the cluster cannot be reached.
+    The value is whether it was started here. Such a one ends with the block. Ray listens on ports of all
+    addresses, and of its own accord requires a token. Ray's environment variables apply, such as ``RAY_ADDRESS``.
+    Raises `DataError` if the cluster cannot be reached.
     """
     _check_reachable(address or os.environ.get("RAY_ADDRESS", ""))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    if address or "RAY_ADDRESS" in os.environ:
+    is_own = not address and "RAY_ADDRESS" not in os.environ
+    if not is_own:
         options: dict[str, object] = {"address": address}
     else:
         options = {
@@ -39,7 +41,7 @@ def cluster(address: str | None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise DataError(f"--address: no Ray cluster can be used: {error}") from None
     try:
-        yield
+        yield is_own
     finally:
         ray.shutdown()
 

@@ -1,0 +1,91 @@
+"""``lrpserve serve``, with ``--ray`` or without, as a process; and its clients."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parents[2]
+START_S, END_S, POLL_S = 120, 60, 0.2
+REQUEST_S = 60
+
+
+class Service:
+    """A process that listens on ``port``, and its children."""
+
+    def __init__(self, port: int, *options: str, **settings: str) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = httpx.Client(base_url=self.url, timeout=REQUEST_S)
+        arguments = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), *options]
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 # see `close`
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "LRP_LOG_FORMAT": "json", **settings}
+        self._process = subprocess.Popen(arguments, env=environment, stderr=self._log)
+
+    def wait_until_ready(self) -> None:
+        """Wait for the warm-up of all models, and of Ray for all replicas."""
+        self.until(self.is_ready)
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        ends_at = time.monotonic() + START_S
+        while not reached():
+            assert self._process.poll() is None, self.printed()
+            assert time.monotonic() < ends_at, "it takes too long"
+            time.sleep(POLL_S)
+
+    def is_ready(self) -> bool:
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        title = f"ray::ServeReplica:lrpserve:{deployment}"
+        return [one for one in self.children() if _title(one).split(".")[0] == title]
+
+    def children(self) -> list[psutil.Process]:
+        return list(psutil.Process(self._process.pid).children(recursive=True))
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        """Send a signal; return the exit code."""
+        self._process.send_signal(number)
+        return self._process.wait(END_S)
+
+    def printed(self) -> str:
+        """Return what was written to standard error."""
+        self._log.seek(0)
+        return self._log.read()
+
+    def close(self) -> None:
+        """Kill what runs still."""
+        self.client.close()
+        if self._process.poll() is None:
+            for one in (*self.children(), self._process):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            self._process.wait()
+        self._log.close()
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return str(process.cmdline()[0])
+    except (psutil.NoSuchProcess, IndexError):
+        return ""
+
+
+@contextlib.contextmanager
+def service(port: int, *options: str, **settings: str) -> Iterator[Service]:
+    """Run a service in the block."""
+    started = Service(port, *options, **settings)
+    try:
+        yield started
+    finally:
+        started.close()

@@ -1,0 +1,274 @@
+"""``serve --ray`` answers what ``serve`` answers, ends as it does, and survives the loss of replicas."""
+
+import base64
+import contextlib
+import json
+import re
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from on_ray import Service, service
+
+from app.settings import shipped_model
+
+KEY = "a-key-of-this-test"
+MODEL = "minivgg-cifar10"
+TEXT = {"text": "a gorgeous, witty film"}
+ROW = {
+    "features": {
+        "Cement": 540, "Blast-Furnace-Slag": 0, "Fly-Ash": 0, "Water": 173, "Superplasticizer": 0,
+        "Coarse-Aggregate": 1125, "Fine-Aggregate": 613, "Age": 270,
+    }
+}  # fmt: skip
+MAX_BODY_BYTES = 200_000
+OF_ONE_PROCESS = ("content-length", "date", "server", "server-timing", "connection", "transfer-encoding")
+"""Headers that depend on times, or are of the server that listens."""
+COUNTED = re.compile(
+    r"lrpserve_(?:requests|refused|failures|bad_pictures)_total|lrpserve_(?:batch|leak).*_count"
+)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Service]]:
+    """The service on Ray, and the one without, with one thread for each model both."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.txt"
+    keys.write_text(KEY + "\n")
+    settings = {"LRP_API_KEYS_FILE": str(keys), "LRP_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
+    with (
+        service(free_port(), "--ray", **settings) as on_ray,
+        service(free_port(), **settings, LRP_CORES="1") as alone,
+    ):
+        for one in (on_ray, alone):
+            one.wait_until_ready()
+        yield on_ray, alone
+
+
+def requests(jpeg: bytes) -> Iterator[httpx.Request]:
+    """Return what is asked of both services."""
+    picture: dict[str, Any] = {"content": jpeg, "headers": {"Content-Type": "image/jpeg"}}
+    instances = {"instances": [base64.b64encode(jpeg).decode()]}
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": instances["instances"]}
+    for method, path, options in (
+        ("POST", "/predict", picture),
+        ("POST", "/explain", picture),
+        ("POST", "/explain?rule=gamma&gamma=0.5&target=dog&versus=cat&verify=true", picture),
+        ("POST", "/explain?samples=4", picture),
+        ("POST", "/compare?rules=epsilon&rules=z_plus", picture),
+        ("POST", "/evaluate?rule=epsilon&patch=16", picture),
+        ("POST", "/explain", {"files": {"file": ("cat.jpg", jpeg)}}),
+        (
+            "POST",
+            "/explain/batch",
+            {"files": [("file", ("a.jpg", jpeg)), ("file", ("b.jpg", b"no picture"))]},
+        ),
+        ("POST", "/predict/text", {"json": TEXT}),
+        ("POST", "/explain/text?model=words-transformer", {"json": TEXT}),
+        ("POST", "/predict/table", {"json": ROW}),
+        ("POST", "/explain/table", {"json": ROW}),
+        ("POST", f"/v1/models/{MODEL}:predict", {"json": instances}),
+        ("POST", f"/v1/models/{MODEL}:explain", {"json": instances}),
+        ("POST", f"/v2/models/{MODEL}-lrp/infer", {"json": {"inputs": [tensor]}}),
+        ("GET", "/models", {}),
+        ("GET", f"/models/{MODEL}", {}),
+        ("GET", "/rules", {}),
+        ("GET", "/openapi.json", {}),
+        ("HEAD", "/", {}),
+        ("GET", "/nothing", {}),
+        ("GET", "/predict", {}),
+        ("POST", "/predict?model=vgg16", picture),
+        ("POST", "/predict?colour=red", picture),
+        ("POST", "/explain?target=submarine", picture),
+        ("POST", "/predict", {"content": b"no picture", "headers": picture["headers"]}),
+        ("POST", "/predict", {"content": bytes(MAX_BODY_BYTES + 1), "headers": picture["headers"]}),
+        ("POST", "/predict", {"content": b"?", "headers": {"Content-Type": "text/plain"}}),
+        ("POST", "/predict/table", {"json": {"features": {**ROW["features"], "Age": "old", "Sand": 1}}}),
+        ("POST", "/v2/models/vgg16/infer", {"json": {"inputs": [tensor]}}),
+        ("POST", f"/v1/models/{MODEL}:predict", {"content": b"{"}),
+    ):
+        yield httpx.Request(method, "http://127.0.0.1" + path, **options)
+    for media_type in ("image/png", "application/x-npy", "text/csv"):
+        headers = {**picture["headers"], "Accept": media_type}
+        yield httpx.Request("POST", "http://127.0.0.1/explain", content=jpeg, headers=headers)
+
+
+def ask(one: Service, request: httpx.Request, key: str | None = KEY) -> httpx.Response:
+    headers = {**request.headers, "X-Request-ID": "the-same", **({"X-API-Key": key} if key else {})}
+    headers.pop("host")
+    url = one.url + str(request.url).removeprefix("http://127.0.0.1")
+    return one.client.request(request.method, url, content=request.read(), headers=headers)
+
+
+def assert_equal(ours: Any, theirs: Any) -> None:
+    """Compare JSON; numbers up to rounding, and neither times nor how long something took."""
+    if isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - {"timings", "seconds", "ms"}:
+            assert_equal(ours[name], theirs[name])
+    elif isinstance(ours, list):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert_equal(one, other)
+    elif isinstance(ours, float):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
+    else:
+        assert ours == theirs
+
+
+def assert_same(ours: httpx.Response, theirs: httpx.Response) -> None:
+    assert ours.status_code == theirs.status_code
+    of_ours, of_theirs = (
+        [(name, value) for name, value in one.headers.multi_items() if name not in OF_ONE_PROCESS]
+        for one in (ours, theirs)
+    )
+    assert sorted(of_ours) == sorted(of_theirs)
+    if "json" in ours.headers.get("Content-Type", ""):
+        assert_equal(ours.json() if ours.content else "", theirs.json() if theirs.content else "")
+    else:
+        assert ours.content == theirs.content
+
+
+def test_every_request_is_answered_as_without_ray(services: tuple[Service, Service], cat_jpeg: bytes) -> None:
+    statuses = set()
+    for request in requests(cat_jpeg):
+        ours, theirs = (ask(one, request) for one in services)
+        try:
+            assert_same(ours, theirs)
+        except AssertionError as error:
+            raise AssertionError(f"{request.method} {request.url}: {theirs.text[:300]}") from error
+        statuses.add(ours.status_code)
+    assert statuses == {200, 400, 404, 405, 406, 413, 415, 422}
+
+
+@pytest.mark.parametrize("key", [None, "another-key"])
+def test_keys_are_required_as_without_ray(
+    services: tuple[Service, Service], cat_jpeg: bytes, key: str | None
+) -> None:
+    for request in (next(requests(cat_jpeg)), httpx.Request("GET", "http://127.0.0.1/metrics")):
+        ours, theirs = (ask(one, request, key) for one in services)
+        assert ours.status_code == 401
+        assert_same(ours, theirs)
+    for one in services:
+        assert ask(one, httpx.Request("GET", "http://127.0.0.1/livez"), key).status_code == 200
+
+
+def test_metrics_count_the_same(services: tuple[Service, Service], cat_jpeg: bytes) -> None:
+    def counts(one: Service) -> dict[str, float]:
+        request = httpx.Request("GET", "http://127.0.0.1/metrics")
+        samples = [line.rsplit(" ", 1) for line in ask(one, request).text.splitlines() if COUNTED.match(line)]
+        return {name: float(value) for name, value in samples}
+
+    def added(one: Service) -> dict[str, float]:
+        before = counts(one)
+        for request in requests(cat_jpeg):
+            ask(one, request)
+        return {name: value - before.get(name, 0) for name, value in counts(one).items()}
+
+    ours, theirs = map(added, services)
+    assert ours == theirs
+    assert ours[f'lrpserve_batch_size_count{{model="{MODEL}"}}'] > 10
+
+
+def test_ctrl_c_ends_all_processes_and_prints_no_traceback() -> None:
+    with service(free_port(), "--ray", "--model", f"model_weights/{MODEL}") as on_ray:
+        on_ray.wait_until_ready()
+        children = on_ray.children()
+        assert on_ray.end() == 0
+        lines = [json.loads(line)["message"] for line in on_ray.printed().splitlines()]
+        assert lines == [f"listening on {on_ray.url}", "stopping"]
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+class Load:
+    """Clients that ask for the same prediction again and again until the end of the block."""
+
+    CLIENTS = 4
+
+    def __init__(self, one: Service, jpeg: bytes) -> None:
+        self.responses: list[httpx.Response] = []
+        self._request: dict[str, Any] = {"content": jpeg, "headers": {"Content-Type": "image/jpeg"}}
+        self._url, self._ended = one.url, threading.Event()
+        self._pool = ThreadPoolExecutor(self.CLIENTS)
+
+    def __enter__(self) -> "Load":
+        self._clients = [self._pool.submit(self._ask) for _ in range(self.CLIENTS)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for one in self._clients:
+            one.result()
+        self._pool.shutdown()
+
+    def wait_for(self, count: int) -> None:
+        """Wait for so many further answers."""
+        goal, ends_at = len(self.responses) + count, time.monotonic() + 60
+        while len(self.responses) < goal:
+            assert time.monotonic() < ends_at
+            time.sleep(0.02)
+
+    def _ask(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=60) as client:
+            while not self._ended.is_set():
+                self.responses.append(client.post("/predict", **self._request))
+
+
+def assert_right_or_refused(responses: list[httpx.Response], expected: Any) -> None:
+    for one in responses:
+        if one.status_code == 200:
+            assert_equal(one.json(), expected)
+        else:
+            assert one.status_code in (503, 504)
+            assert one.headers["Content-Type"] == "application/problem+json"
+            assert "Retry-After" in one.headers or one.status_code == 504
+
+
+def test_lost_replicas_of_a_model_lose_no_answer(cat_jpeg: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / MODEL
+    shutil.copytree(shipped_model().parent, folder)
+    with service(free_port(), "--ray", "--replicas", "2", "--model", str(folder)) as on_ray:
+        on_ray.wait_until_ready()
+        on_ray.until(lambda: len(on_ray.replicas(MODEL)) == len(on_ray.replicas("ingress")) == 2)
+        picture: Any = {"content": cat_jpeg, "headers": {"Content-Type": "image/jpeg"}}
+        expected = on_ray.client.post("/predict", **picture).json()
+
+        with Load(on_ray, cat_jpeg) as load:
+            load.wait_for(20)
+            on_ray.replicas(MODEL)[0].kill()
+            load.wait_for(100)
+        assert {one.status_code for one in load.responses} == {200}  # the other replica answers
+        assert_right_or_refused(load.responses, expected)
+
+        with Load(on_ray, cat_jpeg) as load:
+            load.wait_for(20)
+            folder.rename(tmp_path / "away")  # no replica can be started
+            on_ray.until(lambda: kill(on_ray.replicas(MODEL)) and load.responses[-1].status_code == 503)
+            (tmp_path / "away").rename(folder)
+            on_ray.until(lambda: load.responses[-1].status_code == 200)
+        assert_right_or_refused(load.responses, expected)
+        assert on_ray.client.post("/predict", **picture).status_code == 200
+        children = on_ray.children()
+        assert on_ray.end(signal.SIGTERM) == 0
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def kill(processes: list[psutil.Process]) -> bool:
+    """Kill the processes, some of which may have ended already."""
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    return True
