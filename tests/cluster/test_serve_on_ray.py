@@ -31,6 +31,7 @@ ROW = {
     }
 }  # fmt: skip
 MAX_BODY_BYTES = 200_000
+READ_DEADLINE_S = 3
 OF_ONE_PROCESS = ("content-length", "date", "server", "server-timing", "connection", "transfer-encoding")
 """Headers that depend on times, or are of the server that listens."""
 COUNTED = re.compile(
@@ -48,7 +49,11 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service
     """The service on Ray, and the one without, with one thread for each model both."""
     keys = tmp_path_factory.mktemp("keys") / "keys.txt"
     keys.write_text(KEY + "\n")
-    settings = {"LRP_API_KEYS_FILE": str(keys), "LRP_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
+    settings = {
+        "LRP_API_KEYS_FILE": str(keys),
+        "LRP_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
+        "LRP_READ_DEADLINE_S": str(READ_DEADLINE_S),
+    }
     with (
         service(free_port(), "--ray", **settings) as on_ray,
         service(free_port(), **settings, LRP_CORES="1") as alone,
@@ -176,11 +181,41 @@ def test_metrics_count_the_same(services: tuple[Service, Service], cat_jpeg: byt
         before = counts(one)
         for request in requests(cat_jpeg):
             ask(one, request)
-        return {name: value - before.get(name, 0) for name, value in counts(one).items()}
+        after = counts(one)
+        return {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name)}
 
     ours, theirs = map(added, services)
     assert ours == theirs
     assert ours[f'lrpserve_batch_size_count{{model="{MODEL}"}}'] > 10
+
+
+def is_closed(one: Service, sent: bytes) -> bool:
+    """Send bytes over a connection; return whether it is closed without an answer soon after the deadline."""
+    host, port = one.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 2 * READ_DEADLINE_S) as connection:
+        connection.sendall(sent)
+        try:
+            return connection.recv(1) == b""
+        except TimeoutError:
+            return False
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
+def test_rays_proxy_has_no_deadline_for_heads(services: tuple[Service, Service], sent: bytes) -> None:
+    """See docs/scale.md, which is to say so when a release of Ray has one."""
+    on_ray, alone = services
+    assert not is_closed(on_ray, sent)
+    assert is_closed(alone, sent)
+
+
+def test_rays_proxy_sends_an_invalid_request_id_back(services: tuple[Service, Service]) -> None:
+    headers = {"X-Request-ID": "not valid", "X-API-Key": KEY}
+    (valid,), ours = (
+        one.client.get("/livez", headers=headers).headers.get_list("X-Request-ID") for one in services[::-1]
+    )
+    assert valid != "not valid"
+    assert len(ours) == 2
+    assert ours[1] == "not valid"
 
 
 def test_ctrl_c_ends_all_processes_and_prints_no_traceback() -> None:
