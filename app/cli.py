@@ -256,7 +256,10 @@ def evaluate(
 def survey(
     data: Annotated[
         Path,
-        typer.Argument(help="Folder or zip of <class>/*.png, or a CSV file of path and label.", exists=True),
+        typer.Argument(
+            help="Folder or zip of <class>/*.png, a CSV file of path and label, or NAME.parquet of explain.",
+            exists=True,
+        ),
     ],
     out: Annotated[
         Path | None,

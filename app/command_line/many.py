@@ -27,7 +27,7 @@ from app.serving.local import local_pipeline
 from app.serving.many import Counts, ManyPictures
 from app.serving.pipeline import Pipeline
 from app.serving.rows import MapForm
-from app.settings import Settings
+from app.settings import Precision, Settings
 from app.system import available_cores
 
 DRAWING = {"colormap", "interpolation", "normalize", "sign", "size", "view", "vmax"}
@@ -59,7 +59,7 @@ def explain_many(
     form, options = _form(kind, asked), asked.options()
     with closing(_pipeline(settings, kind, on_ray)) as pipeline:
         pipeline.check(options)
-        folder = Folder(Path(output), _described(pipeline.card, settings, asked, form))
+        folder = Folder(Path(output), described(pipeline.card, settings.precision, asked, form))
         found = walk(sources.paths, recursive=sources.recursive, files_from=sources.files_from)
         with folder.locked(), TemporaryFile("w+") as file:
             todo = ToDo(file, found, folder.paths())
@@ -126,14 +126,14 @@ def _form(kind: KindOnCommandLine, asked: SingleParameters) -> MapForm:
     return "npy" if asked.form == "npy" else "png"
 
 
-def _described(
-    card: ModelCard, settings: Settings, asked: SingleParameters, form: MapForm
+def described(
+    card: ModelCard, precision: Precision, asked: SingleParameters, form: MapForm
 ) -> Mapping[str, Any]:
     """Return the model and the options on which rows depend."""
     unused = OF_THE_ANSWER | (DRAWING if form == "npy" else set())
     options = asked.model_dump(mode="json", exclude_none=True, exclude=unused)
     model = f"{card.name}@{card.version}"
-    return {"model": model, "format": form, "precision": settings.precision, **options}
+    return {"model": model, "format": form, "precision": precision, **options}
 
 
 def _summarise(counts: Counts, todo: ToDo, output: str) -> None:

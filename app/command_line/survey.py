@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from app.command_line.many import described
+from app.command_line.pictures import PICTURES
 from app.errors import DataError
 from app.modalities.image.fitting import Fit
 from app.modalities.image.modality import ImageOptions, ImageSample
 from app.models.image_card import image_card
+from app.parquet.folder import Folder, is_folder
 from app.serving.pipeline import Pipeline
 from app.serving.requests import ExplainOptions
 from app.serving.timings import Timings
@@ -21,11 +24,16 @@ from app.survey.clusters import METHODS
 from app.survey.export import ClusterName, export
 from app.survey.findings import Findings
 from app.survey.items import find_items
+from app.survey.kept import KeptMaps
 from app.survey.masks import Masks
 from app.survey.network import Network
 from app.survey.output import write_all
 from app.survey.survey import Options, Survey
 
+OTHER_REQUEST = (
+    "give the survey the --model and --rule of its maps, or explain the pictures again with --format npy and no "
+    "further options"
+)
 MAX_SHOWN = 8
 """Clusters, confusions and failures that are printed."""
 
@@ -86,11 +94,12 @@ def survey(pipeline: Pipeline, options: SurveyOptions, max_pixels: int) -> Findi
     network = network_of(pipeline, options.rule)
     for name in options.exported:
         name.check(network.description.card.classes, options.folder)
-    items = find_items(options.data, options.split)
+    kept = _kept(pipeline, options)
+    items = find_items(options.data, options.split) if kept is None else kept.items
     masks = None if options.masks is None else Masks(options.masks, network.spec, Fit.CROP, max_pixels)
     options.folder.mkdir(parents=True, exist_ok=True)
     with Progress(console=Console(stderr=True)) as progress:
-        asked = Options(options.data, options.folder, options.method, options.seed, masks)
+        asked = Options(options.data, options.folder, options.method, options.seed, masks, kept)
         findings = Survey(network, asked, Bars(progress)).run(items)
         write_all(findings, options.folder)
     console = Console()
@@ -108,6 +117,16 @@ def _exported(findings: Findings, options: SurveyOptions) -> Iterator[str]:
         count = len(cluster.rows)
         pictures = f"{count} picture{'s' * (count != 1)}"
         yield f"wrote {pictures} of cluster {name} to {name.folder(options.folder)}/"
+
+
+def _kept(pipeline: Pipeline, options: SurveyOptions) -> KeptMaps | None:
+    """Return the maps of a folder of Parquet files, ``None`` for other data; raises `DataError`."""
+    if not is_folder(options.data):
+        return None
+    rule = {} if options.rule is None else {"rule": options.rule}
+    asked = PICTURES.explain.read({**rule, "format": "npy"})
+    described_request = described(pipeline.card, pipeline.description.precision, asked, "npy")
+    return KeptMaps(Folder(options.data, described_request, "DATA", OTHER_REQUEST), options.split)
 
 
 def tables(findings: Findings) -> list[Table | str]:

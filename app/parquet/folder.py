@@ -20,22 +20,34 @@ from app.parquet.schema import REQUEST, SCHEMA, Row
 
 SUFFIX = ".parquet"
 ABSENT = "not given"
+GO_ON = "name another folder, or give the same options to go on"
 MAX_NAMED = 3
 """Differences between requests that a message names."""
 COMPRESSION = {name: "none" if name == "png" else "zstd" for name in SCHEMA.names}
 """PNG is compressed already."""
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether ``path`` is a folder with such files."""
+    return path.is_dir() and next(path.glob(f"part-*{SUFFIX}"), None) is not None
+
+
 class Folder:
     """Explanations of the request that ``asked`` describes: JSON of the model and the options."""
 
-    def __init__(self, path: Path, asked: Mapping[str, Any]) -> None:
-        """Create the folder, or open it; raises `DataError` if it has files of another request."""
+    def __init__(
+        self, path: Path, asked: Mapping[str, Any], option: str = "--output", advice: str = GO_ON
+    ) -> None:
+        """Create the folder, or open it; raises `DataError` if it has files of another request.
+
+        ``option`` is where the folder is named, ``advice`` what to do if its request is another one.
+        """
+        self._option, self._advice = option, advice
         self._path = path.absolute()  # on other machines the command has another current directory
         self._asked = asked
         self._schema = SCHEMA.with_metadata({REQUEST: json.dumps(asked)})
         if path.exists() and not path.is_dir():
-            raise DataError(f"--output: {path} is a file; Parquet files of many pictures need a folder")
+            raise DataError(f"{option}: {path} is a file; Parquet files of many pictures need a folder")
         path.mkdir(parents=True, exist_ok=True)
         for part in self._parts():
             self._check(part)
@@ -48,10 +60,14 @@ class Folder:
 
     def read(self, columns: Sequence[str], number: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield these ``columns`` of all rows, or of those in the files with this ``number``."""
+        for batch in self.batches(columns, number):
+            yield from batch.to_pylist()
+
+    def batches(self, columns: Sequence[str], number: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the same as Arrow's batches; the maps of a batch are at most those of a file."""
         for part in self._parts(number):
             with _opened(part) as file:
-                for batch in file.iter_batches(columns=columns):
-                    yield from batch.to_pylist()
+                yield from file.iter_batches(columns=columns)
 
     def paths(self, number: int | None = None) -> Iterator[str]:
         """Yield the paths of the rows that `read` yields."""
@@ -70,7 +86,9 @@ class Folder:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         except BlockingIOError:
-            raise DataError(f"--output: another command writes to {self._path}; wait until it ends") from None
+            raise DataError(
+                f"{self._option}: another command writes to {self._path}; wait until it ends"
+            ) from None
         finally:
             os.close(handle)
 
@@ -92,11 +110,10 @@ class Folder:
         with _opened(part) as file:
             found = (file.schema_arrow.metadata or {}).get(REQUEST)
         if found is None:
-            raise DataError(f"--output: {part} is no file of lrpserve explain; name another folder")
+            raise DataError(f"{self._option}: {part} is no file of lrpserve explain; name another folder")
         if differences := _differences(json.loads(found), self._asked):
             raise DataError(
-                f"--output: {self._path} has explanations of another request, {differences}; name another "
-                "folder, or give the same options to go on"
+                f"{self._option}: {self._path} has explanations of another request, {differences}; {self._advice}"
             )
 
 

@@ -48,12 +48,23 @@ def find_items(source: Path, split: str | None = None) -> list[Item]:
         items = _of_zip(source)
     else:
         raise DataError(f"{source}: neither a folder, a zip nor a CSV file")
-    items = [one for one in items if split in PurePosixPath(one.name).parts[:-1]] or items
+    items = of_split(items, split)
     if not items:
         raise DataError(
             f"{source}: no picture in it; files of these suffixes are taken: {', '.join(SUFFIXES)}"
         )
     return sorted(items, key=lambda one: one.name)
+
+
+def item_of(path: str) -> Item:
+    """Return the picture at ``path``, whose label is the name of its folder."""
+    return Item(path, _label_of(path), _stamp(Path(path)), Path(path).read_bytes)
+
+
+def of_split(items: Iterable[Item], split: str | None) -> list[Item]:
+    """Return the items below a folder ``split``, or all if there is none."""
+    found = list(items)
+    return [one for one in found if split in PurePosixPath(one.name).parts[:-1]] or found
 
 
 def digest(items: Iterable[Item]) -> str:

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from app.errors import InternalError, LRPServeError, RequestError
+from app.errors import DataError, InternalError, LRPServeError, RequestError
 from app.lrp.request import ExplanationRequest
 from app.modalities.image.modality import ImageSample
 from app.modalities.image.preprocessing import to_input
 from app.modalities.image.spec import ImageSpec
 from app.models.protocol import Description, Job, JobResult
 from app.survey.items import Item
+from app.survey.kept import KeptMap, KeptMaps
 from app.survey.store import Status, Store
 
 T = TypeVar("T")
@@ -44,18 +45,28 @@ class Network:
 
 
 async def explain(
-    network: Network, items: Sequence[Item], store: Store, advance: Callable[[int], None]
+    network: Network,
+    items: Sequence[Item],
+    store: Store,
+    advance: Callable[[int], None],
+    kept: KeptMaps | None = None,
 ) -> None:
     """Compute the rows of ``store`` that wait; ``advance`` is called with the number of rows that were computed.
+
+    Maps that are ``kept`` are not computed again: the network only predicts the classes of their inputs.
 
     An input that cannot be read or explained is a row with its error. What stops the model, such as a lack of
     memory, is raised, and the rows wait for another run.
     """
-    waiting = iter(store.waiting)
-    while rows := list(itertools.islice(waiting, IN_FLIGHT)):
-        found = await asyncio.gather(*(_explained(network, items[row], store, row) for row in rows))
-        store.finish(dict(zip(rows, found, strict=True)))
-        advance(len(rows))
+    waiting = store.waiting
+    maps = itertools.repeat(None, len(waiting)) if kept is None else kept.read(waiting)
+    rows = zip(waiting, maps, strict=True)
+    while chunk := list(itertools.islice(rows, IN_FLIGHT)):
+        found = await asyncio.gather(
+            *(_explained(network, items[row], store, row, one) for row, one in chunk)
+        )
+        store.finish(dict(zip((row for row, _ in chunk), found, strict=True)))
+        advance(len(chunk))
 
 
 async def run(network: Network, jobs: Iterable[Job]) -> list[JobResult]:
@@ -66,11 +77,19 @@ async def run(network: Network, jobs: Iterable[Job]) -> list[JobResult]:
     return results
 
 
-async def _explained(network: Network, item: Item, store: Store, row: int) -> Status:
+async def _explained(
+    network: Network, item: Item, store: Store, row: int, kept: KeptMap | DataError | None
+) -> Status:
     try:
+        if isinstance(kept, DataError):
+            raise kept
         sample = await network.decode(item.read())
-        store.write(row, sample.pixels, await network.submit(Job(sample.input, (network.request,))))
-    except (RequestError, InternalError, OSError, zipfile.BadZipFile) as error:
+        result = await network.submit(Job(sample.input, () if kept else (network.request,)))
+        if kept:
+            kept.check(result.logits, network.description.card.classes)
+        explained = kept or result.explanations[0]
+        store.write(row, sample.pixels, result.logits, explained.relevance, explained.leak)
+    except (RequestError, InternalError, DataError, OSError, zipfile.BadZipFile) as error:
         store.fail(row, _reason(error))
         return Status.FAILED
     return Status.DONE

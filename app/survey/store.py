@@ -17,8 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from app.errors import DataError
-from app.lrp.explanation import Explanation
-from app.models.protocol import JobResult
 
 ERROR_BYTES = 240
 IDENTITY = "lrpserve"
@@ -124,14 +122,23 @@ class Store:
         rows = np.flatnonzero(self.status == Status.FAILED)
         return {int(row): bytes(self.error[row]).decode(errors="ignore") for row in rows}
 
-    def write(self, row: int, pixels: npt.NDArray[np.uint8], result: JobResult) -> None:
-        """Keep what was computed for a row; ``pixels`` (height, width) or (height, width, channels)."""
-        (explanation,) = result.explanations
+    def write(
+        self,
+        row: int,
+        pixels: npt.NDArray[np.uint8],
+        logits: Sequence[float],
+        relevance: npt.NDArray[np.floating],
+        leak: float | None,
+    ) -> None:
+        """Keep what was computed for a row.
+
+        Shapes: ``pixels`` (height, width) or (height, width, channels), ``relevance`` (channels, height, width).
+        """
         self.data[row] = np.moveaxis(np.atleast_3d(pixels), 2, 0)  # (H, W, C) -> (C, H, W)
-        self.prediction[row] = result.logits
-        self.leak[row] = np.nan if explanation.leak is None else explanation.leak
-        self.scale[row] = scale = _scale(explanation)
-        self.attribution[row] = explanation.relevance / scale
+        self.prediction[row] = logits
+        self.leak[row] = np.nan if leak is None else leak
+        self.scale[row] = scale = _scale(relevance)
+        self.attribution[row] = relevance / scale
 
     def fail(self, row: int, reason: str) -> None:
         """Keep why a row cannot be computed."""
@@ -150,9 +157,9 @@ class Store:
         return np.asarray(self.attribution[rows], np.float32) * scale
 
 
-def _scale(explanation: Explanation) -> float:
+def _scale(relevance: npt.NDArray[np.floating]) -> float:
     """Return the magnitude that a map is divided by: half precision has few digits below 6e-5."""
-    return max(abs(explanation.smallest), abs(explanation.largest)) or 1.0
+    return float(np.abs(relevance).max()) or 1.0
 
 
 def _create(

@@ -19,6 +19,7 @@ from app.survey.effects import MAX_CLUSTERS, Trials
 from app.survey.files import RELEVANCE
 from app.survey.findings import Failure, Findings, Setup
 from app.survey.items import Item, digest, labels_of
+from app.survey.kept import KeptMaps
 from app.survey.location import Location, Mean, joined, location_of, mean_of, share_outside
 from app.survey.masks import Masks
 from app.survey.neighbours import nearest
@@ -48,6 +49,8 @@ class Options:
     method: str = "spectral"
     seed: int = 0
     masks: Masks | None = None
+    kept: KeptMaps | None = None
+    """Maps of all items, in their order, that were computed before."""
 
 
 class Survey:
@@ -86,7 +89,7 @@ class Survey:
         waiting = len(store.waiting)
         with self._timed("explanations"):
             advance = self._progress.start("explanations", len(items), len(items) - waiting)
-            asyncio.run(explain(self._network, items, store, advance))
+            asyncio.run(explain(self._network, items, store, advance, self._options.kept))
         return store
 
     def _findings(self, items: Sequence[Item], store: Store, rows: Rows) -> Findings:

@@ -31,6 +31,21 @@ def test_a_survey_is_written_and_printed(
     }
 
 
+def test_what_explain_has_written_is_surveyed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = save(MiniVGG(2), tmp_path, name="m", classes=("horizontal", "vertical"), normalisation=GREY)
+    write_split(tmp_path / "data", 2, seed=0)
+    monkeypatch.chdir(tmp_path)
+    same = ("--model", str(card), "--device", "cpu")
+    written = ("-o", "maps.parquet", "--format", "npy", "--rule", "gamma")
+    assert run(monkeypatch, "explain", "data", "--recursive", *written, *same) == 0
+    assert run(monkeypatch, "survey", "maps.parquet", "--rule", "gamma", *same) == 0
+    assert "4 items explained" in capsys.readouterr().out
+    assert run(monkeypatch, "survey", "maps.parquet", "--out", "other", *same) == 2
+    assert "rule gamma instead of epsilon_plus_flat" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
