@@ -49,6 +49,7 @@ class AboutModels(BaseModel):
     """All models that answer here."""
 
     models: list[ModelEntry]
+    reports: bool = Field(description="Whether there are reports of surveys at `/reports`.")
 
 
 class AboutModel(BaseModel):

@@ -47,6 +47,7 @@ async function start() {
   const service = new Service(showBusy, askKey);
   const [entries, colormaps] = await Promise.all(["models", "colormaps"].map((path) => service.read(path)));
   const models = new Models(service, entries.models);
+  byId("reports").hidden = !entries.reports;
   const { hash } = location;
   const first = await readLink(Address.model(hash), () => hash, models, colormaps);
   const store = new Store(first.state);

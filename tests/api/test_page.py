@@ -274,6 +274,7 @@ def test_the_first_visit_shows_an_explanation(page: Page) -> None:
     expect_question(page, "Why automobile?")
     expect(page.locator("#scores .score").first).to_contain_text("automobile")
     expect(page.locator("#report")).to_contain_text("reached the pixels")
+    expect(page.get_by_role("link", name="Reports")).to_be_hidden()
     expect(
         page.get_by_role(
             "img", name=re.compile("Relevance for automobile under EpsilonPlusFlat: most support")

@@ -176,7 +176,8 @@ def test_a_report_works_in_its_sandbox(reporting: FastAPI) -> None:
         faults: list[str] = []
         page.on("console", lambda line: faults.append(line.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"http://127.0.0.1:{server.port}/reports")
+        page.goto(f"http://127.0.0.1:{server.port}")
+        page.get_by_role("link", name="Reports").click()
         assert Axe().run(page).response["violations"] == []
         page.get_by_role("link", name="Survey of quadrants on data").click()
         page.locator(".tile").first.click()

@@ -195,7 +195,8 @@ def test_the_models_are_listed_and_each_is_described(client: TestClient) -> None
         "models": [
             {"name": "compass", "version": "1" * 12, "classes": 4, "default": True, **entry},
             {"name": "many", "version": "2" * 12, "classes": 1000, "default": False, **entry},
-        ]
+        ],
+        "reports": False,
     }
     assert client.get("/models/compass").json() == client.get("/model").json()
     assert client.get("/models/many").json()["classes"] == list(MANY)

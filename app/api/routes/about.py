@@ -26,9 +26,10 @@ router = APIRouter(tags=["about"], responses=problems(422))
 
 
 @router.get("/models", summary="The models that answer here", dependencies=NO_PARAMETERS)
-async def list_models(catalogue: CatalogueDep) -> AboutModels:
+async def list_models(request: Request, catalogue: CatalogueDep) -> AboutModels:
     """What `model=` may be, and which model answers where it is not given."""
-    return AboutModels(models=[model_entry(one.description, catalogue.is_default(one)) for one in catalogue])
+    entries = [model_entry(one.description, catalogue.is_default(one)) for one in catalogue]
+    return AboutModels(models=entries, reports=request.state.reports is not None)
 
 
 @router.get(
