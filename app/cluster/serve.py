@@ -5,6 +5,8 @@ import re
 import signal
 import socket
 import threading
+from functools import partial
+from types import FrameType
 
 import ray
 from ray import serve
@@ -31,9 +33,7 @@ def serve_on_cluster(settings: Settings, replicas: Replicas, *, is_own: bool) ->
     ``is_own``: whether the cluster ends with this process. Of another one, Serve ends as well if it has no other
     application. Raises `RefusedToStartError`.
     """
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # Ray has replaced the handler by one that aborts
+    stop = _set_by_signals()
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     application = application_of(settings, replicas, ray.nodes())
     if is_own and settings.port == 0:
@@ -42,13 +42,30 @@ def serve_on_cluster(settings: Settings, replicas: Replicas, *, is_own: bool) ->
     try:
         _deploy(application)
         log.info("listening on http://%s:%d", settings.host, settings.port)
-        threading.Event().wait()
-    except KeyboardInterrupt:
+        stop.wait()
         log.info("stopping")
     finally:
         serve.delete(NAME)  # it answers what it has accepted
         if not is_own and not serve.status().applications:
             serve.shutdown()
+
+
+def _set_by_signals() -> threading.Event:
+    """Return an event that SIGINT and SIGTERM set; a second signal interrupts what runs.
+
+    Ray has replaced the handler of SIGTERM by one that aborts, and its calls lose a `KeyboardInterrupt` that
+    comes while the application is deployed.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, partial(_on_signal, stop))
+    return stop
+
+
+def _on_signal(stop: threading.Event, number: int, frame: FrameType | None) -> None:
+    if stop.is_set():
+        signal.default_int_handler(number, frame)
+    stop.set()
 
 
 def _start(settings: Settings) -> None:
