@@ -26,7 +26,8 @@ class Service:
         self.client = httpx.Client(base_url=self.url, timeout=REQUEST_S)
         arguments = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), *options]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 # see `close`
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "LRP_LOG_FORMAT": "json", **settings}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LRP_")}
+        environment = {**inherited, "PYTHONPATH": str(ROOT), "LRP_LOG_FORMAT": "json", **settings}
         self._process = subprocess.Popen(arguments, env=environment, stderr=self._log)
 
     def wait_until_ready(self) -> None:
