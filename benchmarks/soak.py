@@ -60,7 +60,7 @@ MAX_PROBE_MS = 100.0
 MIN_GOODPUT = 0.9
 MIN_HASTY_GOODPUT = 0.8
 MAX_RECOVERY_S = 5.0
-MAX_MEMORY_GROWTH_MB = 100.0
+MAX_MEMORY_GROWTH_MB = 50.0
 MAX_FUZZ_MEMORY_GROWTH_MB = 50.0
 MAX_FUZZ_DECODE_S = 1.0
 """Processor seconds of the slowest damaged picture; as long as a valid picture of 25 million pixels may take."""
