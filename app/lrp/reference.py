@@ -31,7 +31,7 @@ from app.lrp.engine.ops.dropout import active_dropouts
 from app.lrp.graph.graph import BATCH, INPUT, Graph, Node, evaluated_shape
 from app.lrp.graph.kinds import layer_nodes
 from app.lrp.graph.symbols import specialized
-from app.lrp.graph.traced import TracedModel
+from app.lrp.graph.traced import TracedModel, in_float64
 from app.lrp.perturbation import factors_of, noisy
 from app.lrp.reference_functions import OWN_FUNCTIONS, Dropped, is_zennits, reference_name
 from app.lrp.reference_nodes import FUNCTIONS, PASSING, SUMS, WEIGHTED, NodeModule
@@ -60,7 +60,7 @@ class Reference:
         self._graph = model.graph
         self._layers = tuple(node.name for node in layer_nodes(model.graph))
         _check(model.graph)
-        weights = model.weights if is_zennits(model.graph) else model.map_weights(_in_float64).weights
+        weights = model.weights if is_zennits(model.graph) else model.map_weights(in_float64).weights
         self._weights = weights
         self._modules = {node.name: NodeModule(node, weights) for node in model.graph if node.op in FUNCTIONS}
         floating = (tensor.dtype for tensor in weights.values() if tensor.is_floating_point())
@@ -240,10 +240,6 @@ def _relevances(
         name: tuple(next(found) if edge.requires_grad else None for edge in inputs)
         for name, inputs in edges.items()
     }
-
-
-def _in_float64(tensor: Tensor) -> Tensor:
-    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _constant(put_in: Tensor) -> OutputRelevance:

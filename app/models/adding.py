@@ -22,7 +22,7 @@ from app.lrp.engine.engine import Engine
 from app.lrp.graph.graph import Graph
 from app.lrp.graph.kinds import kinds, layer_nodes
 from app.lrp.graph.trace import from_program, trace
-from app.lrp.graph.traced import TracedModel
+from app.lrp.graph.traced import TracedModel, in_float64
 from app.lrp.overrides import as_text
 from app.lrp.reference_functions import reference_name
 from app.lrp.request import ExplanationRequest
@@ -169,10 +169,10 @@ def _compared(source: SourceModel, model: TracedModel, card: ModelCard, path: Pa
     batches = source.input.random_batches()
     engine = Engine(model, *bounds)
     score_error = max(_compare_scores(source, engine, batch) for batch in batches)
-    exact, bounds = model.map_weights(_in_float64), tuple(map(_in_float64, bounds))
+    exact, bounds = model.map_weights(in_float64), tuple(map(in_float64, bounds))
     composite = resolve(kinds(model.graph), DEFAULT_RULE, {}, (), COMPOSITES)
     engine = Engine(exact, *bounds)
-    explained = _in_float64(batches[-1])
+    explained = in_float64(batches[-1])
     alone = source.input.alone(explained)
     relevance_error = _compare_relevance(engine, exact, bounds, explained, alone, composite)
     shares = engine.absorbed(alone[0], composite, output_relevance([ExplanationRequest(composite)]))
@@ -234,7 +234,3 @@ def _difference(found: Tensor, expected: Tensor) -> float:
     """Return ‖found − expected‖ / ‖expected‖, 0 where both are zero."""
     scale = float(expected.norm())
     return float((found - expected).norm()) / (scale or 1.0)
-
-
-def _in_float64(tensor: Tensor) -> Tensor:
-    return tensor.double() if tensor.is_floating_point() else tensor

@@ -10,7 +10,7 @@ from app.lrp.attribution import Batch
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.graph.baseline import with_baseline
-from app.lrp.graph.traced import TracedModel
+from app.lrp.graph.traced import TracedModel, in_float64
 from app.models.bounds import Bounds
 from app.models.randomized import RandomizedEngines
 
@@ -35,8 +35,8 @@ class Explainer:
         """The reference, in float64; its import takes seconds."""
         from app.lrp.reference import Reference
 
-        bounds = tuple(bound.double() for bound in self._bounds or ())
-        return Reference(self._model.map_weights(_in_float64), *bounds)
+        bounds = tuple(map(in_float64, self._bounds or ()))
+        return Reference(self._model.map_weights(in_float64), *bounds)
 
     def inputs(self, x: Tensor) -> Tensor:
         """Return what the network is given for inputs ``x``, (B, …)."""
@@ -48,10 +48,6 @@ class Explainer:
             return Engine(self._model, *(self._bounds or ()), products=self._products)
         except NotCompilableError:
             return self.reference
-
-
-def _in_float64(tensor: Tensor) -> Tensor:
-    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 class BaselineExplainer(Explainer):

@@ -22,5 +22,10 @@ class TracedModel:
         return replace(self, weights={name: function(tensor) for name, tensor in self.weights.items()})
 
 
+def in_float64(tensor: "Tensor") -> "Tensor":
+    """Return ``tensor`` in float64; one of integers, such as numbers of tokens, as it is."""
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
 Pass = Callable[[TracedModel], TracedModel]
 """A transformation that leaves what the network computes unchanged."""
