@@ -20,8 +20,8 @@ def cluster(address: str | None) -> Iterator[bool]:
     """Use the cluster at ``address``, as ``host:6379`` or ``auto``; ``None``: one of this machine alone.
 
     The value is whether it was started here. Such a one ends with the block. Ray listens on ports of all
-    addresses, and of its own accord requires a token. Ray's environment variables apply, such as ``RAY_ADDRESS``.
-    Raises `DataError` if the cluster cannot be reached.
+    addresses, and requires a token by default. Ray's environment variables apply, such as ``RAY_ADDRESS``. Raises
+    `DataError` if the cluster cannot be reached.
     """
     _check_reachable(address or os.environ.get("RAY_ADDRESS", ""))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
