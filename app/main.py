@@ -1,7 +1,8 @@
 """The application: `create_app` builds it from its parts.
 
 Nothing is built at import. ``app`` is built when it is first read, so that ``uvicorn app.main:app`` and
-``fastapi run app/main.py`` work.
+``fastapi run app/main.py`` work. The file is long because all parts meet here: it creates them, starts and stops
+them, and adds their routes.
 """
 
 import asyncio

@@ -6,6 +6,8 @@ Everything that is known before the first input is used at compilation:
 - where a ReLU masks the output no relevance arrives, unless the rule of the layer above ignores its input;
 - ε divides by the output of the forward pass itself, and rules that ignore their input divide by a constant;
 - where a denominator can have only one sign, its stabilizer is part of the bias.
+
+What is known decides together how a term is computed, so that the functions for it are in one file.
 """
 
 import math
