@@ -41,7 +41,8 @@ def published(
     request: pytest.FixtureRequest, model: Model, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Published]:
     folder = tmp_path_factory.mktemp("nginx")
-    settings = SETTINGS[request.param]
+    # With a folder of reports, because the page links to them.
+    settings = SETTINGS[request.param].model_copy(update={"reports": tmp_path_factory.mktemp("reports")})
     with ExitStack() as stack:
         server = stack.enter_context(serving(settings, create_app(settings, model)))
         url = stack.enter_context(nginx(RECIPES[request.param], server.port, folder))
@@ -59,7 +60,7 @@ def links(page: httpx.Response) -> list[str]:
     return [link for link in found if not link.startswith("data:")]
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/redoc"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/reports"])
 def test_every_link_of_a_page_stays_below_the_prefix_and_works(published: Published, path: str) -> None:
     page = published.client.get(path, headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
