@@ -8,7 +8,7 @@ import numpy.typing as npt
 from corelay.pipeline.spectral import SpectralClustering
 from corelay.processor.clustering import KMeans
 
-from app.survey.clusters import NO_CLUSTER, clusters_of
+from app.survey.clusters import NO_CLUSTER, Labels, clusters_of
 from app.survey.findings import Findings
 from app.survey.pooling import Floats, Rows, unit
 from app.survey.suspicion import separation
@@ -48,13 +48,13 @@ class CoRelAy:
     count: int
     seed: int
 
-    def __call__(self, vectors: Floats) -> npt.NDArray[np.int_]:
+    def __call__(self, vectors: Floats) -> Labels:
         """Return the cluster of each of ``vectors`` (n, d)."""
         if len(vectors) < MIN_MAPS:
-            return np.zeros(len(vectors), np.int_)
+            return np.zeros(len(vectors), np.int32)
         clustering = KMeans(n_clusters=self.count, kwargs={"random_state": self.seed}, is_output=True)
         _, labels = SpectralClustering(clustering=clustering)(vectors)
-        return np.asarray(labels)
+        return np.asarray(labels, np.int32)
 
 
 def chosen(groups: Sequence[Rows], marked: Marked) -> int:
@@ -83,7 +83,7 @@ def _ranks(groups: Sequence[Group], number: int) -> Iterator[int]:
 def _groups(
     findings: Findings,
     vectors_of: Callable[[Findings, Rows], Floats],
-    cluster: Callable[[Floats], npt.NDArray[np.int_]],
+    cluster: Callable[[Floats], Labels],
 ) -> list[Group]:
     found = []
     for one in findings.strategies:
@@ -96,8 +96,10 @@ def _groups(
 
 
 def _pixels(findings: Findings, rows: Rows) -> Floats:
-    pixels = np.asarray(findings.store.data[findings.rows[rows]], np.float32)  # (n, C, H, W)
-    return pixels.reshape(len(rows), -1) / 255
+    pixels = np.asarray(findings.store.data[findings.rows[rows]], np.float32) / np.float32(
+        255
+    )  # (n, C, H, W)
+    return pixels.reshape(len(rows), -1)
 
 
 def _maps(findings: Findings, rows: Rows) -> Floats:

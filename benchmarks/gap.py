@@ -24,6 +24,7 @@ from app.models.tuned import composites_of
 from app.quality.intervals import Interval, mean, ratio_of_means
 from app.settings import shipped_model
 from app.training.data import has_split
+from app.training.evaluation import engine_of
 from app.training.gap import GapMeter
 from app.training.tune import held_out
 from docs import blocks
@@ -44,7 +45,7 @@ def main() -> None:
     network, card = load_image(arguments.model)
     chain, composites = kinds(network.graph), composites_of(card)
     images = shuffled(arguments.data, card, arguments.seed)[: arguments.count]
-    meter = GapMeter(network, card.normalisation, images)
+    meter = GapMeter(engine_of(network, card.normalisation), card.normalisation, images)
     occlusion = meter.of_occlusion()
     rows = [["occlusion", formatted(mean(occlusion)), "1"]]
     for rule in track(arguments.rule or list(composites)):

@@ -130,7 +130,7 @@ def cases(texts: int, length: int, rows: int, sizes: Mapping[str, int], folder: 
     words = [random.integers(0, 1000, length) for _ in range(texts)]
     for name in ("words-lstm", "words-transformer"):
         yield shipped(name, f"{texts} texts of {length} tokens", words)
-    columns = load_stored(Settings().models / "concrete")[1].input_shape[1]
+    columns = int(load_stored(Settings().models / "concrete")[1].input_shape[1])
     table = [random.standard_normal(columns).astype(np.float32) for _ in range(rows)]
     yield shipped("concrete", f"{rows} rows", table, np.zeros(columns, np.float32), "zero")
 

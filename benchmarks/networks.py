@@ -73,7 +73,7 @@ def network(name: str, device: torch.device = CPU) -> nn.Module:
     torch.manual_seed(0)
     module: nn.Module = models.get_model(name, weights=None).eval().requires_grad_(False)
     randomize(module)
-    return module.to(device, memory_format=torch.channels_last)
+    return module.to(device).to(memory_format=torch.channels_last)
 
 
 def stored(name: str, folder: Path) -> Path:

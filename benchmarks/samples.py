@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def measure(model: LocalModel, rule: str, rounds: int) -> dict[str, float]:
         model.run(batch)
 
     return medians(
-        {"plain": plain, **{kind: lambda job=job: model.run([job]) for kind, job in sampled.items()}},
+        {"plain": plain, **{kind: partial(model.run, [job]) for kind, job in sampled.items()}},
         rounds,
         time.process_time,
     )
