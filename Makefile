@@ -13,7 +13,7 @@ PEERS := afternoon litserve torchserve bentoml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test coverage test-networks check fix soak audit train bench bench-networks bench-kinds bench-gpu bench-service docs concrete image container-test clean
+.PHONY: help serve test coverage test-networks check fix soak audit train bench bench-networks bench-kinds bench-gpu bench-service docs concrete deception image container-test clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,7 @@ fix: $(VENV)/test.stamp  ## Format, and apply the linter's fixes
 train: $(VENV)/test.stamp  ## Train the shipped weights again (hours on two cores); DATA=folder-or-zip
 	$(BIN)/lrpserve train --recipe best --data $(DATA) --resume
 	$(BIN)/lrpserve train --recipe conserving --start runs/best/minivgg-cifar10 --data $(DATA) --resume
+	$(BIN)/lrpserve train --recipe masked --start runs/conserving/minivgg-cifar10 --data $(DATA) --resume
 
 bench: $(VENV)/test.stamp  ## Measure the engine against Zennit and the forward pass alone
 	$(BIN)/python -m benchmarks.relevance --write

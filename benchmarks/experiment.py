@@ -201,7 +201,7 @@ class Experiment:
 
 
 def recipe_of(epochs: int) -> Recipe:
-    """Return the recipe of the shipped weights with a small learning rate, and marks where they are."""
+    """Return a recipe that trains the shipped weights on with a small learning rate; marks stay where they are."""
     return replace(
         CONSERVING,
         name="planted",

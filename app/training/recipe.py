@@ -121,12 +121,11 @@ CONSERVING = Recipe(
 MASKED = replace(
     CONSERVING,
     name="masked",
-    stages=(Stage(4, 32),),
+    stages=(Stage(7, 32),),
     learning_rate=0.012,
     fade=0.0,
-    masked=0.5,
-    average_decay=0.998,
-    start_share=0.75,
+    masked=0.4,
+    start_share=0.8,
 )
 
 RECIPES = {recipe.name: recipe for recipe in (BEST, CONSERVING, MASKED, TALK)}
