@@ -48,7 +48,7 @@ COLUMNS = [
     "forward passes",
     "of matmul bound",
     "bfloat16 engine/s",
-    "× Zennit",
+    "bfloat16 × Zennit",
     "bfloat16 Zennit/s",
 ]
 
