@@ -8,10 +8,10 @@ import numpy.typing as npt
 from corelay.pipeline.spectral import SpectralClustering
 from corelay.processor.clustering import KMeans
 
-from app.survey.clusters import NO_CLUSTER, Labels, clusters_of
 from app.survey.findings import Findings
-from app.survey.pooling import Floats, Rows, unit
-from app.survey.suspicion import separation
+from app.survey.image.clusters import NO_CLUSTER, Labels, clusters_of
+from app.survey.image.pooling import Floats, Rows, unit
+from app.survey.image.suspicion import separation
 
 Marked = npt.NDArray[np.bool_]
 """Which of the survey's pictures are marked, (n,)."""

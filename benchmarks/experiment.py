@@ -21,11 +21,11 @@ from app.models.checkpoint import load_module, save
 from app.models.files import CARD
 from app.serving.local import local_pipeline
 from app.settings import Settings, shipped_model
-from app.survey.export import ClusterName, export
 from app.survey.findings import Findings
+from app.survey.image.export import ClusterName, export
+from app.survey.image.strategies import Cluster
 from app.survey.items import Item
 from app.survey.output import write_all
-from app.survey.strategies import Cluster
 from app.survey.survey import Options, Survey
 from app.training.data import LabelledImages, held_out_count
 from app.training.evaluation import compute_logits

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.survey.export import FOLDER, TABLE
+from app.survey.image.export import FOLDER, TABLE
 from app.training.data import LabelledImages
 from benchmarks import experiment, planted
 from benchmarks.clusterings import Group, best_rank, chosen, f1
@@ -116,7 +116,7 @@ def test_items_are_the_pictures_themselves(tmp_path: Path) -> None:
 
 
 def test_a_run_from_training_to_cure_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.survey.effects.MAX_TRIED", 4)
+    monkeypatch.setattr("app.survey.image.effects.MAX_TRIED", 4)
     monkeypatch.setattr(experiment, "recipe_of", lambda epochs: replace(recipe_of(epochs), batch_size=64))
     data, setup = images(16), Setup("train", 1, 3)
 

@@ -20,12 +20,12 @@ from app.parquet.folder import Folder, is_folder
 from app.serving.pipeline import Pipeline
 from app.serving.requests import ExplainOptions
 from app.serving.timings import Timings
-from app.survey.clusters import METHODS
-from app.survey.export import ClusterName, export
 from app.survey.findings import Findings
+from app.survey.image.clusters import METHODS
+from app.survey.image.export import ClusterName, export
+from app.survey.image.masks import Masks
 from app.survey.items import find_items
 from app.survey.kept import KeptMaps
-from app.survey.masks import Masks
 from app.survey.network import Network
 from app.survey.output import write_all
 from app.survey.survey import Options, Survey

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from app.lrp.request import Start, Target
-from app.survey.effects import Pixels
+from app.survey.image.effects import Pixels
+from app.survey.image.pooling import Rows
 from app.survey.network import Network, run
-from app.survey.pooling import Rows
 from app.survey.predictions import Predictions
 
 MAX_CONTRASTS = 40

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from app.models.protocol import Description
+from app.survey.image.location import Mean
+from app.survey.image.pooling import Floats, Rows
+from app.survey.image.strategies import Cluster, Strategies
 from app.survey.items import Item
-from app.survey.location import Mean
-from app.survey.pooling import Floats, Rows
 from app.survey.predictions import Predictions
 from app.survey.store import Store
-from app.survey.strategies import Cluster, Strategies
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from app.survey.files import ITEMS, REPORT, SUMMARY, VIRELAY
 from app.survey.findings import Findings
+from app.survey.image.virelay import write_project
+from app.survey.item_rows import write_table
 from app.survey.report import write_report
 from app.survey.summary import summary
-from app.survey.table import write_table
-from app.survey.virelay import write_project
 
 
 def write_all(findings: Findings, folder: Path) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from app.survey.pooling import Rows
+from app.survey.image.pooling import Rows
 
 Floats = npt.NDArray[np.float64]
 

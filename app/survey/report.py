@@ -15,15 +15,15 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from app.survey.clusters import MAX_CLUSTERED
-from app.survey.effects import MAX_CLUSTERS as MAX_MEASURED
-from app.survey.effects import MAX_TRIED
-from app.survey.embedding import MAX_POINTS
 from app.survey.findings import Findings
-from app.survey.location import BANDS
-from app.survey.strategies import Cluster
-from app.survey.suspicion import Cells
-from app.survey.thumbnails import map_url, mean_url, picture_url
+from app.survey.image.clusters import MAX_CLUSTERED
+from app.survey.image.effects import MAX_CLUSTERS as MAX_MEASURED
+from app.survey.image.effects import MAX_TRIED
+from app.survey.image.embedding import MAX_POINTS
+from app.survey.image.location import BANDS
+from app.survey.image.strategies import Cluster
+from app.survey.image.suspicion import Cells
+from app.survey.image.thumbnails import map_url, mean_url, picture_url
 
 PAGE = Path(__file__).parent / "page"
 MAX_BYTES = 19_000_000

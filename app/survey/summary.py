@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from app.survey.findings import Findings
-from app.survey.location import BANDS, Mean
-from app.survey.strategies import Cluster
+from app.survey.image.location import BANDS, Mean
+from app.survey.image.strategies import Cluster
 
 MAX_TYPICAL = 12
 """Typical items of a cluster that are named."""

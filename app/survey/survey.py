@@ -15,19 +15,19 @@ import numpy as np
 from app.errors import DataError
 from app.survey.contrasts import MAX_CONTRASTS, contrasts
 from app.survey.duplicates import identical
-from app.survey.effects import MAX_CLUSTERS, Trials
 from app.survey.files import RELEVANCE
 from app.survey.findings import Failure, Findings, Setup
+from app.survey.image.effects import MAX_CLUSTERS, Trials
+from app.survey.image.location import Location, Mean, joined, location_of, mean_of, share_outside
+from app.survey.image.masks import Masks
+from app.survey.image.pooling import Floats, Rows, chunks, grid_of, pooled, unit
+from app.survey.image.strategies import Strategies, strategies_of
 from app.survey.items import Item, digest, labels_of
 from app.survey.kept import KeptMaps
-from app.survey.location import Location, Mean, joined, location_of, mean_of, share_outside
-from app.survey.masks import Masks
 from app.survey.neighbours import nearest
 from app.survey.network import Network, explain
-from app.survey.pooling import Floats, Rows, chunks, grid_of, pooled, unit
 from app.survey.predictions import Predictions
 from app.survey.store import Store
-from app.survey.strategies import Strategies, strategies_of
 
 VERSIONS = ("lrpserve", "torch", "scikit-learn")
 

@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from app.errors import DataError
 from app.survey.findings import Findings
+from app.survey.image.strategies import Cluster
 from app.survey.items import NO_LABEL, Item
-from app.survey.strategies import Cluster
 
 FOLDER, TABLE = "clusters", "pictures.csv"
 COLUMNS = ("file", "path", "label", "prediction", "probability")

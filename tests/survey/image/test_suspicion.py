@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import silhouette_samples
 
-from app.survey.suspicion import Effect, concentration, core, region, separation, suspicion
+from app.survey.image.suspicion import Effect, concentration, core, region, separation, suspicion
 
 
 def test_separation_is_the_silhouette_of_squared_distances() -> None:

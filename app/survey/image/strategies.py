@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from app.survey.clusters import NO_CLUSTER, Labels, clusters_of
-from app.survey.embedding import embedded
-from app.survey.pooling import Floats, Rows, shares, unit
-from app.survey.suspicion import Cells, Effect, concentration, core, region, separation, suspicion
+from app.survey.image.clusters import NO_CLUSTER, Labels, clusters_of
+from app.survey.image.embedding import embedded
+from app.survey.image.pooling import Floats, Rows, shares, unit
+from app.survey.image.suspicion import Cells, Effect, concentration, core, region, separation, suspicion
 from app.system import available_cores
 
 
@@ -41,7 +41,7 @@ class Cluster:
 
     @property
     def suspicion(self) -> float | None:
-        """From 0 to 1; ``None``: not measured. See `app.survey.suspicion`."""
+        """From 0 to 1; ``None``: not measured. See `app.survey.image.suspicion`."""
         return suspicion(self.separation, self.concentration, self.effect)
 
     @property
@@ -75,7 +75,7 @@ def strategies_of(
         maps: Pooled maps of all inputs, (n, rows, columns).
         predicted: Number of the class that each explains, (n,).
         correct: Whether it is the label: 1, 0, or NaN where that is unknown, (n,).
-        method: One of `app.survey.clusters.METHODS`.
+        method: One of `app.survey.image.clusters.METHODS`.
         seed: Of samples, clustering and embedding.
         advance: Is called after each class.
 

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from app.models.protocol import Job
 from app.quality.perturbation import Floats, Groups, Replacement, occluded, replacement_values
+from app.survey.image.pooling import Rows, pixels_of
+from app.survey.image.strategies import Cluster
+from app.survey.image.suspicion import Effect
 from app.survey.network import Network, run
-from app.survey.pooling import Rows, pixels_of
-from app.survey.strategies import Cluster
-from app.survey.suspicion import Effect
 
 MAX_TRIED = 100
 """Inputs of a cluster, of the rest of its class, and of other classes that are tried: drawn at random."""

@@ -11,8 +11,8 @@ from surveyed import picture, pipeline_of, surveyed, write, write_all
 
 from app.command_line.survey import options_of, survey
 from app.errors import DataError
-from app.survey.export import COLUMNS, TABLE, ClusterName, export, files_of, safe
 from app.survey.findings import Findings
+from app.survey.image.export import COLUMNS, TABLE, ClusterName, export, files_of, safe
 from app.survey.items import Item, find_items
 
 
