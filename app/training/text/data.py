@@ -1,7 +1,6 @@
 """Labelled texts from a folder of tab-separated files."""
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,10 @@ import torch
 from torch import Tensor
 
 from app.errors import DataError
+from app.modalities.text.treebank import unescape
 
 HELD_OUT_ONE_IN = 10
 """One in this many training texts is held out if there is no file of validation texts."""
-PENN_TREEBANK = {"``": '"', "''": '"', "lrb": "(", "rrb": ")"}
-"""Marks that stand for others in text that was tokenized as the Penn Treebank. SST lost the hyphens of -lrb-."""
-SPACED_OUT = re.compile(r"(?<=\S) (?=n't\b|'(?:s|re|ve|ll|d|m)\b)")
-"""Spaces that the Penn Treebank's tokenization put before clitics: "do n't", "it 's"."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +67,6 @@ def load_splits(folder: Path, names: Sequence[str], seed: int) -> Splits:
     else:
         train, validation = _hold_out(train, folder, seed)
     return Splits(train, validation, _labelled(rows["test"], classes, folder / "test.tsv"))
-
-
-def unescape(text: str) -> str:
-    """Return text that was tokenized as the Penn Treebank as people write it: quotes, brackets, "don't"."""
-    words = (PENN_TREEBANK.get(word, word) for word in text.split(" "))
-    return SPACED_OUT.sub("", " ".join(words))
 
 
 def _read(path: Path, names: Sequence[str]) -> list[tuple[str, str]]:
