@@ -25,8 +25,8 @@ from app.telemetry.logs import configure
 
 log = logging.getLogger(__name__)
 
-OF_INPUTS = ("predict", "explain")
-"""Commands of `app.command_line.explain`."""
+OF_INPUTS = ("predict", "explain", "survey")
+"""Commands of `app.command_line.commands`."""
 
 
 class Commands(TyperGroup):
@@ -44,7 +44,7 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command by name."""
         if cmd_name in OF_INPUTS and cmd_name not in self.commands:
-            from app.command_line.explain import commands
+            from app.command_line.commands import commands
 
             self.commands.update(commands())
         return super().get_command(ctx, cmd_name)
@@ -250,67 +250,6 @@ def evaluate(
         typer.echo(measured.model_dump_json())
     else:
         Console().print(measured_table(measured, card.classes))
-
-
-@cli.command()
-def survey(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder or zip of <class>/*.png, a CSV file of path and label, or NAME.parquet of explain.",
-            exists=True,
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for the report, default <DATA>-survey; maps in it are not computed again.",
-        ),
-    ] = None,
-    model: OneModel = None,
-    rule: Annotated[
-        str | None, typer.Option(help="Rule or composite of the maps; default that of explain.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Only pictures below a folder of this name, such as test.")
-    ] = None,
-    cluster: Annotated[str, typer.Option(help="spectral or hdbscan.", metavar="METHOD")] = "spectral",
-    masks: Annotated[
-        Path | None,
-        typer.Option(help="Folder or zip of masks, <class>/*.png: white where the object is.", exists=True),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
-    export_cluster: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CLASS:NUMBER",
-            help="Also write the pictures of this cluster as files; may be given several times.",
-        ),
-    ] = None,
-    device: Device = None,
-) -> None:
-    """Find errors and what the network looks at, over many pictures: lrpserve survey test.zip."""
-    from app.command_line.extras import require
-
-    require("survey", "lrpserve survey", "h5py", "jinja2", "pyarrow", "sklearn")
-    from app.command_line import survey as command
-    from app.serving.local import local_pipeline
-
-    options = command.options_of(
-        data,
-        out,
-        rule=rule,
-        split=split,
-        method=cluster,
-        masks=masks,
-        seed=seed,
-        exported=export_cluster or (),
-    )
-    settings = settings_of_one(model, device=device)
-    with closing(local_pipeline(settings, "image")) as pipeline:
-        command.survey(pipeline, options, settings.max_pixels)
 
 
 @cli.command()

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from corelay.pipeline.spectral import SpectralClustering
 from corelay.processor.clustering import KMeans
 
-from app.survey.findings import Findings
+from app.survey.arrays import Floats, Rows, unit
 from app.survey.image.clusters import NO_CLUSTER, Labels, clusters_of
-from app.survey.image.pooling import Floats, Rows, unit
+from app.survey.image.findings import ImageFindings
 from app.survey.image.suspicion import separation
 
 Marked = npt.NDArray[np.bool_]
@@ -30,13 +30,13 @@ class Group:
     separation: float
 
 
-def of_pixels(findings: Findings) -> list[list[Group]]:
+def of_pixels(findings: ImageFindings) -> list[list[Group]]:
     """Return one list: spectral clusters of what the network sees, for each predicted class."""
     seed = findings.setup.seed
     return [_groups(findings, _pixels, lambda vectors: clusters_of(vectors, "spectral", seed))]
 
 
-def of_corelay(findings: Findings) -> list[list[Group]]:
+def of_corelay(findings: ImageFindings) -> list[list[Group]]:
     """Return a list for each of `COUNTS`: clusters of CoRelAy's pipeline with its defaults, for each class."""
     return [_groups(findings, _maps, CoRelAy(count, findings.setup.seed)) for count in COUNTS]
 
@@ -81,8 +81,8 @@ def _ranks(groups: Sequence[Group], number: int) -> Iterator[int]:
 
 
 def _groups(
-    findings: Findings,
-    vectors_of: Callable[[Findings, Rows], Floats],
+    findings: ImageFindings,
+    vectors_of: Callable[[ImageFindings, Rows], Floats],
     cluster: Callable[[Floats], Labels],
 ) -> list[Group]:
     found = []
@@ -95,12 +95,12 @@ def _groups(
     return found
 
 
-def _pixels(findings: Findings, rows: Rows) -> Floats:
+def _pixels(findings: ImageFindings, rows: Rows) -> Floats:
     pixels = np.asarray(findings.store.data[findings.rows[rows]], np.float32) / np.float32(
         255
     )  # (n, C, H, W)
     return pixels.reshape(len(rows), -1)
 
 
-def _maps(findings: Findings, rows: Rows) -> Floats:
+def _maps(findings: ImageFindings, rows: Rows) -> Floats:
     return unit(findings.store.maps(findings.rows[rows]).sum(1))  # (n, H, W) -> (n, H · W)

@@ -16,13 +16,16 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from app.command_line.pictures import PICTURES
 from app.command_line.survey import Bars, network_of
 from app.models.checkpoint import load_module, save
 from app.models.files import CARD
+from app.models.image_card import image_card
 from app.serving.local import local_pipeline
 from app.settings import Settings, shipped_model
-from app.survey.findings import Findings
 from app.survey.image.export import ClusterName, export
+from app.survey.image.findings import ImageFindings
+from app.survey.image.kind import ImageKind
 from app.survey.image.strategies import Cluster
 from app.survey.items import Item
 from app.survey.output import write_all
@@ -113,7 +116,7 @@ class Experiment:
         self._export(findings, cluster, folder)
         return self._cured(result, surveyed[findings.rows[cluster.rows]])
 
-    def _found(self, findings: Findings, marked: Marked, card: Path) -> Result:
+    def _found(self, findings: ImageFindings, marked: Marked, card: Path) -> Result:
         clusters = [one.rows for one in findings.clusters]
         result = Result(self._name, self._seed, self._accuracy(card), highest(findings))
         if not marked.any():
@@ -169,19 +172,20 @@ class Experiment:
         ]
         return np.sort(np.concatenate(parts))
 
-    def _survey(self, card: Path, rows: Rows, folder: Path) -> Findings:
+    def _survey(self, card: Path, rows: Rows, folder: Path) -> ImageFindings:
         settings = Settings(model=card, default_model=None, device=self._device)
         options = Options(Path(self._setup.data), folder, seed=self._seed)
         with (
             closing(local_pipeline(settings, "image")) as pipeline,
             Progress(console=Console(stderr=True), transient=True) as progress,
         ):
-            survey = Survey(network_of(pipeline, None), options, Bars(progress))
-            findings = survey.run(items_of(self._planted.data, rows))
-            write_all(findings, folder)
+            kind = ImageKind(image_card(pipeline.card).spec)
+            network = network_of(pipeline, PICTURES.explain.read({}))
+            findings = Survey(network, kind, options, Bars(progress)).run(items_of(self._planted.data, rows))
+            write_all(kind, findings, folder)
         return findings
 
-    def _export(self, findings: Findings, cluster: Cluster, folder: Path) -> None:
+    def _export(self, findings: ImageFindings, cluster: Cluster, folder: Path) -> None:
         target = ClusterName(findings.classes[cluster.target], cluster.number).folder(folder)
         if not target.exists():
             target.parent.mkdir(exist_ok=True)
@@ -214,7 +218,7 @@ def recipe_of(epochs: int) -> Recipe:
     )
 
 
-def highest(findings: Findings) -> float:
+def highest(findings: ImageFindings) -> float:
     """Return the suspicion of the most suspicious cluster."""
     return findings.clusters[0].suspicion or 0.0
 

@@ -1,6 +1,7 @@
 """Surveys of the model of `fake_model`, whose four classes are the brightest quadrant of a grey picture."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,12 +9,16 @@ from conftest import encode
 from fake_model import HEIGHT, WIDTH, FakeModel
 from PIL import Image
 
-from app.command_line.survey import SurveyOptions, options_of, survey
+from app.command_line.survey import survey
+from app.command_line.surveys.kinds import SURVEYS
+from app.command_line.surveys.options import SurveyOptions, options_of
+from app.models.card import Kind
+from app.models.protocol import Model
 from app.runtime.threads import ThreadExecutor
 from app.serving.factory import create_pipeline, create_renderer
 from app.serving.pipeline import Pipeline
 from app.settings import Settings
-from app.survey.findings import Findings
+from app.survey.image.findings import ImageFindings
 from app.telemetry.metrics import Metrics
 
 Pixels = npt.NDArray[np.uint8]
@@ -50,22 +55,36 @@ def write_all(folder: Path, count: int, names: tuple[str, ...] = tuple(PLACES)) 
     return folder
 
 
-def pipeline_of(model: FakeModel) -> Pipeline:
+def pipeline_of(model: Model) -> Pipeline:
     settings = Settings()
     renderers = ThreadExecutor(create_renderer(model.description, settings), 1)
     return create_pipeline(model, settings, Metrics().of_model("any"), renderers, serves=False)
 
 
-def options(data: Path, out: Path, method: str = "spectral", masks: Path | None = None) -> SurveyOptions:
-    return options_of(data, out, rule="zero", split=None, method=method, masks=masks, seed=0)
+def options(
+    data: Path, out: Path, method: str | None = None, masks: Path | None = None, **given: Any
+) -> SurveyOptions:
+    return options_of(data, out, {"rule": "zero", **given}, method=method, masks=masks)
 
 
 def surveyed(
-    data: Path, out: Path, method: str = "spectral", masks: Path | None = None, model: FakeModel | None = None
-) -> Findings:
-    """Return the findings of a survey of ``data``, whose files are in ``out``."""
-    pipeline = pipeline_of(model or FakeModel())
+    data: Path,
+    out: Path,
+    method: str | None = None,
+    masks: Path | None = None,
+    model: FakeModel | None = None,
+    **given: Any,
+) -> ImageFindings:
+    """Return the findings of a survey of pictures, whose files are in ``out``."""
+    found = survey_of("image", model or FakeModel(), options(data, out, method, masks, **given))
+    assert isinstance(found, ImageFindings)
+    return found
+
+
+def survey_of(kind: Kind, model: Model, asked: SurveyOptions) -> Any:
+    """Return the findings of a survey of any kind of input."""
+    pipeline = pipeline_of(model)
     try:
-        return survey(pipeline, options(data, out, method, masks), 2**24)
+        return survey(SURVEYS[kind], pipeline, asked, Settings())
     finally:
         pipeline.close()

@@ -7,15 +7,13 @@ from contextlib import closing
 from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
 
 from app.command_line.console import option_name
 from app.command_line.extras import require
 from app.command_line.for_each import for_each
 from app.command_line.kind import Item, Sources
 from app.command_line.kinds import KINDS, kind_of
-from app.command_line.options import Values, with_options
+from app.command_line.options import Values
 from app.command_line.outputs import form_of, is_folder_of_rows
 from app.command_line.settings import Address, Device, OneModel, Ray, settings_of_one
 from app.command_line.writers import said, writer_of
@@ -46,15 +44,10 @@ TableFile = Annotated[
     ),
 ]
 
-
-def commands() -> dict[str, TyperCommand]:
-    """Return the commands by name."""
-    made = typer.Typer(rich_markup_mode="markdown")
-    made.command()(with_options(predict, [kind.predict for kind in KINDS]))
-    made.command()(with_options(explain, [kind.explain for kind in KINDS]))
-    group = get_command(made)
-    assert isinstance(group, TyperGroup)
-    return {name: command for name, command in group.commands.items() if isinstance(command, TyperCommand)}
+Parameter = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", "-p", help="A rule's parameter, as gamma=0.5; the same as --gamma 0.5."),
+]
 
 
 def predict(
@@ -100,10 +93,7 @@ def explain(
     ] = None,
     recursive: Recursive = False,
     files_from: FilesFrom = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--parameter", "-p", help="A rule's parameter, as gamma=0.5; the same as --gamma 0.5."),
-    ] = None,
+    parameter: Parameter = None,
     ray: Ray = False,
     address: Address = None,
     device: Device = None,

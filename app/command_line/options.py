@@ -47,6 +47,8 @@ class Offered(Generic[Parameters_co]):
     """Without the parameters of rules."""
     differences: Mapping[str, Difference]
     """By the names of fields."""
+    only: frozenset[str] | None = None
+    """Names of the fields that are options of the command; ``None``: all."""
 
     @property
     def parameters(self) -> type[Parameters_co]:
@@ -59,7 +61,7 @@ class Offered(Generic[Parameters_co]):
         Raises `InvalidParameterError`, for a value with the message that HTTP gives.
         """
         for name in given:
-            if name not in self.parameters.model_fields:
+            if name not in self.parameters.model_fields or not self._is_offered(name):
                 raise InvalidParameterError(name, f"is not for {self.items}; leave it out")
         defaults = {name: one.default for name, one in self.differences.items() if one.default is not None}
         try:
@@ -75,7 +77,11 @@ class Offered(Generic[Parameters_co]):
         return {
             name: _field(field, schema.get("$defs", {}), self.differences.get(name, nothing))
             for name, field in schema["properties"].items()
+            if self._is_offered(name)
         }
+
+    def _is_offered(self, name: str) -> bool:
+        return self.only is None or name in self.only
 
 
 def with_options(command: Callable[..., None], kinds: Sequence[Offered[Any]]) -> Callable[..., None]:

@@ -1,15 +1,14 @@
 """Maps that say why a network predicts one class rather than another, for its most confident mistakes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from app.lrp.request import Start, Target
-from app.survey.image.effects import Pixels
-from app.survey.image.pooling import Rows
+from app.lrp.request import ExplanationRequest, Start, Target
+from app.models.protocol import Job
 from app.survey.network import Network, run
 from app.survey.predictions import Predictions
 
@@ -18,12 +17,16 @@ MAX_CONTRASTS = 40
 
 
 async def contrasts(
-    network: Network, pixels: Pixels, predictions: Predictions, rows: Rows
+    network: Network, job: Callable[[int, ExplanationRequest], Job], predictions: Predictions
 ) -> Mapping[int, npt.NDArray[Any]]:
-    """Return the relevance for the class predicted for each of ``rows`` rather than its label, (C, H, W)."""
+    """Return the relevance for the predicted class rather than the label of the most confident mistakes.
+
+    ``job`` makes that of an input's number with a request.
+    """
+    rows = predictions.mistakes()[:MAX_CONTRASTS]
     jobs = (
-        network.job(
-            pixels(row),
+        job(
+            int(row),
             replace(
                 network.request,
                 target=Target(int(predictions.classes[row]), int(predictions.labels[row]), Start.LOGIT),

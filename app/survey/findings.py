@@ -1,18 +1,17 @@
-"""What a survey finds: everything that its files and its report are written from."""
+"""What a survey finds of inputs of any kind: what its files and its report are written from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.models.protocol import Description
-from app.survey.image.location import Mean
-from app.survey.image.pooling import Floats, Rows
-from app.survey.image.strategies import Cluster, Strategies
+from app.survey.arrays import Rows
+from app.survey.counted import counted
 from app.survey.items import Item
-from app.survey.predictions import Predictions
+from app.survey.outcome import Outcome
 from app.survey.store import Store
 
 
@@ -26,19 +25,23 @@ class Failure:
 
 @dataclass(frozen=True)
 class Setup:
-    """What was asked for: data, model and methods."""
+    """What was asked for: data, rule and seed."""
 
     data: str
     rule: str
-    method: str
+    parameters: Mapping[str, float]
+    """Of the rule."""
     seed: int
     date: str
     versions: Mapping[str, str]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Findings:
-    """Findings about the n inputs that were explained; their numbers are from 0 to n − 1."""
+    """Findings about the n inputs that were explained; their numbers are from 0 to n − 1.
+
+    Each kind of input has a subclass with what is found of its maps.
+    """
 
     setup: Setup
     description: Description
@@ -48,97 +51,51 @@ class Findings:
     items: Sequence[Item]
     """All n."""
     failures: Sequence[Failure]
-    predictions: Predictions
-    maps: Floats
-    """Pooled relevance, (n, rows, columns)."""
-    strategies: Sequence[Strategies]
-    """Of each class that is predicted."""
-    clusters: Sequence[Cluster]
-    """Of all classes, the most suspicious first."""
-    neighbours: Sequence[Rows]
-    """Inputs of the same predicted class whose maps are nearest, nearest first."""
-    contrasts: Mapping[int, npt.NDArray[Any]]
-    """Relevance for the predicted class rather than the label, of the most confident mistakes."""
-    means: Sequence[Mean]
-    """Of each class that is predicted."""
-    outside: Floats
-    """Share of relevance outside each input's mask, NaN without one, (n,)."""
+    predictions: Outcome
     duplicates: Sequence[Sequence[int]]
-    has_equal_channels: bool
+    neighbours: Sequence[Rows] = ()
+    """Inputs with the same predicted class whose maps are nearest, nearest first; empty: they are not known."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Duration of each stage."""
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What is known of inputs of any kind, as arguments of a subclass."""
+        return {one.name: getattr(self, one.name) for one in fields(Findings)}
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the network's classes."""
         return self.description.card.classes
 
-    def pixels(self, number: int) -> npt.NDArray[np.uint8]:
-        """Return what the network sees of an input, (channels, height, width)."""
-        return np.asarray(self.store.data[self.rows[number]])
-
     def relevance(self, number: int) -> npt.NDArray[np.float32]:
-        """Return the relevance of an input, (channels, height, width)."""
+        """Return the relevance of an input, as long as the longest one."""
         return np.asarray(self.store.maps(self.rows[number : number + 1])[0])
+
+    def contributions(self, numbers: Rows) -> npt.NDArray[np.float32]:
+        """Return the relevance of inputs in units of the output that is explained, (n, …)."""
+        maps = self.store.maps(self.rows[numbers])
+        starts = self.predictions.starts[numbers].astype(np.float32)
+        return maps * starts.reshape(-1, *[1] * (maps.ndim - 1))
 
     def cluster_numbers(self) -> npt.NDArray[np.int32]:
         """Return the number of each input's cluster within its class, from 1; 0: it belongs to none."""
-        found = np.zeros(len(self.items), np.int32)
-        for one in self.strategies:
-            found[one.rows] = one.labels + 1
-        return found
+        return np.zeros(len(self.items), np.int32)
 
     def notes(self) -> list[str]:
         """Return what a reader should know of the data, one sentence each."""
-        return [*self._notes_of_labels(), *self._notes_of_classes(), *self._notes_of_maps()]
-
-    def _notes_of_labels(self) -> list[str]:
         labels = [one.label for one in self.items]
-        unknown = sorted({one for one in labels if one is not None and one not in self.classes})
-        notes = []
-        if unknown:
-            count = sum(one in unknown for one in labels)
-            notes.append(
-                f"The model does not know {_some(unknown, 'label')}; {_count(count, 'item')} with "
-                f"{'it' if len(unknown) == 1 else 'them'} count neither as right nor as wrong."
-            )
-        if count := labels.count(None):
-            notes.append(f"{_count(count, 'item')} without a label count neither as right nor as wrong.")
-        return notes
-
-    def _notes_of_classes(self) -> list[str]:
-        labels = [one.label for one in self.items]
-        empty = [name for name in self.classes if name not in labels]
-        single = [name for name in self.classes if labels.count(name) == 1]
-        never = [
-            name for number, name in enumerate(self.classes) if not (self.predictions.classes == number).any()
+        return [
+            *self.predictions.notes(labels, self.classes),
+            *self._notes_of_duplicates(),
         ]
-        notes = []
-        if empty and len(empty) < len(self.classes):
-            notes.append(f"No item has {_some(empty, 'label')}.")
-        if single:
-            notes.append(f"Only one item has {_some(single, 'label')}: its accuracy says little.")
-        if never:
-            notes.append(f"The model never predicts {_some(never, 'class')}: without maps, no strategies.")
-        return notes
 
-    def _notes_of_maps(self) -> list[str]:
-        notes = []
-        if self.duplicates:
-            count = sum(map(len, self.duplicates))
-            first = ", ".join(self.items[number].name for number in self.duplicates[0][:3])
-            notes.append(
-                f"{_count(count, 'item')} are identical to others after preprocessing, in "
-                f"{_count(len(self.duplicates), 'group')}, such as {first}."
-            )
-        return notes
-
-
-def _some(names: Sequence[str], noun: str, most: int = 10) -> str:
-    plural = {"class": "classes"}.get(noun, f"{noun}s")
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"the {noun if len(names) == 1 else plural} {', '.join(names[:most])}{more}"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
+    def _notes_of_duplicates(self) -> list[str]:
+        if not self.duplicates:
+            return []
+        count = sum(map(len, self.duplicates))
+        first = ", ".join(self.items[number].name for number in self.duplicates[0][:3])
+        return [
+            f"{counted(count, 'item')} are identical to others after preprocessing, in "
+            f"{counted(len(self.duplicates), 'group')}, such as {first}."
+        ]

@@ -76,7 +76,8 @@ class _Summary(BaseModel):
     model: _Model
     items: NonNegativeInt
     accuracy: FiniteFloat | None
-    clusters: list[_Cluster]
+    clusters: list[_Cluster] = []
+    """Of pictures only."""
 
 
 class ReportFolder:

@@ -1,4 +1,4 @@
-"""The inputs of a survey: pictures of a folder or a zip, or those that a CSV file lists, with their labels."""
+"""The inputs of a survey with their labels, and pictures in a folder, a zip or a list."""
 
 import csv
 import hashlib
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from app.errors import DataError
 from app.modalities.image.signatures import SUFFIXES
@@ -25,13 +26,19 @@ class Item:
     """One input, and what it is known as."""
 
     name: str
-    """Path within the folder or the zip, or as it is in the CSV file; bytes that are no text are escaped."""
+    """Path within the folder or the zip, or as it is in the CSV file; bytes that are no text are escaped. Of
+    texts and rows, the file and their number in it.
+    """
     label: str | None
-    """True class; ``None``: unknown."""
+    """True class, or true value as it is written; ``None``: unknown."""
     stamp: str
     """Changes when the content does."""
-    read: Callable[[], bytes]
-    """Returns the content; raises `OSError`, and `zipfile.BadZipFile` for a damaged member of a zip."""
+    read: Callable[[], Any]
+    """Returns the content as the modality decodes it; raises `DataError`, `OSError`, and `zipfile.BadZipFile` for
+    a damaged member of a zip.
+    """
+    place: Path | None = None
+    """Its file, if it has one of its own."""
 
 
 def find_items(source: Path, split: str | None = None) -> list[Item]:
@@ -58,7 +65,7 @@ def find_items(source: Path, split: str | None = None) -> list[Item]:
 
 def item_of(path: str) -> Item:
     """Return the picture at ``path``, whose label is the name of its folder."""
-    return Item(path, _label_of(path), _stamp(Path(path)), Path(path).read_bytes)
+    return Item(path, _label_of(path), _stamp(Path(path)), Path(path).read_bytes, Path(path))
 
 
 def of_split(items: Iterable[Item], split: str | None) -> list[Item]:
@@ -76,7 +83,7 @@ def digest(items: Iterable[Item]) -> str:
 def _of_folder(folder: Path) -> list[Item]:
     paths = [path for path in folder.rglob("*") if _is_picture(path.relative_to(folder))]
     return [
-        Item(name, _label_of(name), _stamp(path), path.read_bytes)
+        Item(name, _label_of(name), _stamp(path), path.read_bytes, path)
         for path in paths
         for name in [_text(path.relative_to(folder).as_posix())]
     ]
@@ -113,7 +120,7 @@ def _of_row(folder: Path, line: int, row: dict[str, str | None]) -> Item:
     if "\0" in name:
         raise DataError(f"line {line}: the column {PATH} has a character NUL, which no path may have")
     path = folder / name
-    return Item(name, (row.get(LABEL) or "").strip() or None, _stamp(path), path.read_bytes)
+    return Item(name, (row.get(LABEL) or "").strip() or None, _stamp(path), path.read_bytes, path)
 
 
 def _is_picture(path: PurePosixPath | Path) -> bool:

@@ -1,8 +1,8 @@
 """Maps that ``lrpserve explain`` has written to a folder of Parquet files, as those of a survey's items."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from app.parquet.folder import Folder
 from app.parquet.schema import relevance_of
 from app.survey.items import Item, item_of, of_split
 
-COLUMNS = ("error", "prediction_index", "leak", "relevance", "scale", "shape")
+COLUMNS = ("path", "error", "prediction_index", "leak", "relevance", "scale", "shape")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,27 +35,37 @@ class KeptMap:
             )
 
 
+class MapSource(Protocol):
+    """Maps of a survey's items that are computed elsewhere."""
+
+    def read(self, rows: Collection[int]) -> Iterator[tuple[int, KeptMap | DataError]]:
+        """Yield each of ``rows``, numbers of items, with its map, or why there is none, in any order."""
+
+
 class KeptMaps:
-    """The pictures and maps of a folder, in the order of its rows."""
+    """The maps of items in a folder of Parquet files; a `MapSource`."""
 
-    def __init__(self, folder: Folder, split: str | None = None) -> None:
-        """``split``: only pictures below a folder of this name, if there is one."""
+    def __init__(self, folder: Folder, paths: Iterable[str]) -> None:
+        """``paths``: what the row of each item has as its path."""
         self._folder = folder
-        places: dict[str, int] = {}
-        for place, path in enumerate(folder.paths()):
-            places.setdefault(path, place)
-        self.items: Sequence[Item] = of_split(map(item_of, places), split)
-        self._places = [places[one.name] for one in self.items]
+        self._items: dict[str, list[int]] = {}
+        for number, path in enumerate(paths):
+            self._items.setdefault(path, []).append(number)
 
-    def read(self, rows: Sequence[int]) -> Iterator[KeptMap | DataError]:
-        """Yield the map of each of ``rows``, rising numbers of `items`, or why there is none."""
-        wanted = iter([self._places[row] for row in rows])
-        place, following = 0, next(wanted, None)
+    def read(self, rows: Collection[int]) -> Iterator[tuple[int, KeptMap | DataError]]:
+        """See `MapSource`: in the order of the folder."""
+        wanted = set(rows)
         for batch in self._folder.batches(COLUMNS):
-            while following is not None and following < place + batch.num_rows:
-                yield _kept(batch, following - place)
-                following = next(wanted, None)
-            place += batch.num_rows
+            for index, path in enumerate(batch.column("path").to_pylist()):
+                for number in self._items.get(path, ()):
+                    if number in wanted:
+                        wanted.remove(number)  # a path may have several rows; the first one counts
+                        yield number, _kept(batch, index)
+
+
+def items_of_folder(folder: Folder, split: str | None = None) -> list[Item]:
+    """Return the pictures of a folder, or of them those below a folder ``split``, if there is one."""
+    return of_split(map(item_of, dict.fromkeys(folder.paths())), split)
 
 
 def _kept(batch: pa.RecordBatch, index: int) -> KeptMap | DataError:

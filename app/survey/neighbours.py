@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from app.survey.image.pooling import Floats, Rows
+from app.survey.arrays import Floats, Rows
 
 COUNT = 6
 """Neighbours of each input."""

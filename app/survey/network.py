@@ -5,23 +5,17 @@ import itertools
 import zipfile
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from app.errors import DataError, InternalError, LRPServeError, RequestError
 from app.lrp.request import ExplanationRequest
-from app.modalities.image.modality import ImageSample
-from app.modalities.image.preprocessing import to_input
-from app.modalities.image.spec import ImageSpec
+from app.modalities.protocol import Sample
 from app.models.protocol import Description, Job, JobResult
 from app.survey.items import Item
-from app.survey.kept import KeptMap, KeptMaps
+from app.survey.kept import KeptMap, MapSource
 from app.survey.store import Status, Store
-
-T = TypeVar("T")
 
 IN_FLIGHT = 128
 """Inputs that are in memory at the same time, in batches that run and wait. Then their results are on disk."""
@@ -29,27 +23,27 @@ IN_FLIGHT = 128
 
 @dataclass(frozen=True)
 class Network:
-    """A model that explains pictures; the two functions raise `LRPServeError`."""
+    """A model that explains inputs of one kind; the two functions raise `LRPServeError`."""
 
     description: Description
-    spec: ImageSpec
     request: ExplanationRequest
     """The explanation of each input."""
-    decode: Callable[[bytes], Awaitable[ImageSample]]
+    decode: Callable[[Any], Awaitable[Sample]]
     submit: Callable[[Job], Awaitable[JobResult]]
     """Runs a job; jobs that are submitted at the same time form batches."""
 
-    def job(self, pixels: npt.NDArray[np.uint8], *requests: ExplanationRequest) -> Job:
-        """Return a job for what the network sees, (channels, height, width)."""
-        return Job(to_input(image_of(pixels), self.spec), requests)
+
+Content = Callable[[Any], npt.NDArray[Any]]
+"""Sample -> what is kept of it as ``data``; see `app.survey.store.Store`."""
 
 
 async def explain(
     network: Network,
     items: Sequence[Item],
+    content: Content,
     store: Store,
     advance: Callable[[int], None],
-    kept: KeptMaps | None = None,
+    kept: MapSource | None = None,
 ) -> None:
     """Compute the rows of ``store`` that wait; ``advance`` is called with the number of rows that were computed.
 
@@ -59,11 +53,10 @@ async def explain(
     memory, is raised, and the rows wait for another run.
     """
     waiting = store.waiting
-    maps = itertools.repeat(None, len(waiting)) if kept is None else kept.read(waiting)
-    rows = zip(waiting, maps, strict=True)
+    rows = iter(zip(waiting, itertools.repeat(None), strict=False)) if kept is None else kept.read(waiting)
     while chunk := list(itertools.islice(rows, IN_FLIGHT)):
         found = await asyncio.gather(
-            *(_explained(network, items[row], store, row, one) for row, one in chunk)
+            *(_explained(network, items[row], content, store, row, one) for row, one in chunk)
         )
         store.finish(dict(zip((row for row, _ in chunk), found, strict=True)))
         advance(len(chunk))
@@ -78,26 +71,22 @@ async def run(network: Network, jobs: Iterable[Job]) -> list[JobResult]:
 
 
 async def _explained(
-    network: Network, item: Item, store: Store, row: int, kept: KeptMap | DataError | None
+    network: Network, item: Item, content: Content, store: Store, row: int, kept: KeptMap | DataError | None
 ) -> Status:
     try:
         if isinstance(kept, DataError):
             raise kept
         sample = await network.decode(item.read())
-        result = await network.submit(Job(sample.input, () if kept else (network.request,)))
+        requests = () if kept else (network.request,)
+        result = await network.submit(Job(sample.input, requests, baseline=sample.baseline))
         if kept:
             kept.check(result.logits, network.description.card.classes)
         explained = kept or result.explanations[0]
-        store.write(row, sample.pixels, result.logits, explained.relevance, explained.leak)
+        store.write(row, content(sample), result.logits, explained.relevance, explained.leak)
     except (RequestError, InternalError, DataError, OSError, zipfile.BadZipFile) as error:
         store.fail(row, _reason(error))
         return Status.FAILED
     return Status.DONE
-
-
-def image_of(pixels: npt.NDArray[np.uint8]) -> Image.Image:
-    """Return what the network sees, (channels, height, width), as an image in greyscale or RGB."""
-    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, 2))
 
 
 def _reason(error: Exception) -> str:

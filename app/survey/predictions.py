@@ -1,12 +1,17 @@
 """Predictions of a survey against labels: confusion, the most confident mistakes, and calibration."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from app.survey.image.pooling import Rows
+from app.survey.arrays import Rows, without_nan
+from app.survey.counted import counted
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,6 +48,12 @@ class Predictions:
     def classes(self) -> Rows:
         """The predicted class of each input, (n,)."""
         return np.asarray(self.logits.argmax(1))
+
+    @cached_property
+    def starts(self) -> Floats:
+        """Magnitude of the predicted class's logit; see `app.survey.outcome.Outcome`."""
+        largest: Floats = self.logits.max(1)
+        return np.abs(largest)
 
     @cached_property
     def confidence(self) -> Floats:
@@ -90,3 +101,63 @@ class Predictions:
         bins = self.calibration()
         total = sum(one.count for one in bins)
         return sum(one.count * abs(one.confidence - one.accuracy) for one in bins) / total if total else None
+
+    def columns(self, classes: Sequence[str]) -> dict[str, pa.Array]:
+        """See `app.survey.outcome.Outcome`."""
+        return {
+            "prediction": pa.array([classes[number] for number in self.classes], pa.string()),
+            "probability": pa.array(self.confidence, pa.float32()),
+            "correct": pa.array(without_nan(self.correct, bool), pa.bool_()),
+            "probabilities": pa.array(list(self.probabilities), pa.list_(pa.float32())),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """See `app.survey.outcome.Outcome`."""
+        return {
+            "accuracy": self.accuracy,
+            "calibration_error": self.calibration_error(),
+            "confusion": self.confusion().tolist(),
+        }
+
+    def line(self) -> str:
+        """See `app.survey.outcome.Outcome`."""
+        accuracy = self.accuracy
+        return "labels unknown" if accuracy is None else f"{accuracy:.2%} of {int(self.known.sum())} right"
+
+    def notes(self, labels: Sequence[str | None], classes: Sequence[str]) -> list[str]:
+        """See `app.survey.outcome.Outcome`: unknown labels, and classes with few items or none."""
+        return [*_notes_of_labels(labels, classes), *self._notes_of_classes(labels, classes)]
+
+    def _notes_of_classes(self, labels: Sequence[str | None], classes: Sequence[str]) -> list[str]:
+        counts = Counter(labels)
+        empty = [name for name in classes if not counts[name]]
+        single = [name for name in classes if counts[name] == 1]
+        never = [name for number, name in enumerate(classes) if not (self.classes == number).any()]
+        notes = []
+        if empty and len(empty) < len(classes):
+            notes.append(f"No item has {_some(empty, 'label')}.")
+        if single:
+            notes.append(f"Only one item has {_some(single, 'label')}: its accuracy says little.")
+        if never:
+            notes.append(f"The model never predicts {_some(never, 'class')}: there are no maps of it.")
+        return notes
+
+
+def _notes_of_labels(labels: Sequence[str | None], classes: Sequence[str]) -> list[str]:
+    unknown = sorted({one for one in labels if one is not None and one not in classes})
+    notes = []
+    if unknown:
+        count = sum(one in unknown for one in labels)
+        notes.append(
+            f"The model does not know {_some(unknown, 'label')}; {counted(count, 'item')} with "
+            f"{'it' if len(unknown) == 1 else 'them'} count neither as right nor as wrong."
+        )
+    if count := labels.count(None):
+        notes.append(f"{counted(count, 'item')} without a label count neither as right nor as wrong.")
+    return notes
+
+
+def _some(names: Sequence[str], noun: str, most: int = 10) -> str:
+    plural = {"class": "classes"}.get(noun, f"{noun}s")
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"the {noun if len(names) == 1 else plural} {', '.join(names[:most])}{more}"

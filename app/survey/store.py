@@ -33,6 +33,15 @@ class Status(IntEnum):
     FAILED = 2
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What is kept of each input, besides its map."""
+
+    shape: tuple[int, ...]
+    """Of the input and of its map; of inputs of different lengths, the longest."""
+    dtype: npt.DTypeLike
+
+
 @dataclass(frozen=True, eq=False)
 class Store:
     """The rows of a survey, one for each input: memory maps of the datasets of a file.
@@ -42,7 +51,7 @@ class Store:
 
     path: Path
     data: Array
-    """What the network sees, (n, channels, height, width), uint8."""
+    """What the network takes, (n, …): of pictures uint8, (n, channels, height, width); see `Layout`."""
     attribution: Array
     """Relevance, float16, as ``data``; its largest magnitude is 1."""
     scale: Array
@@ -50,7 +59,7 @@ class Store:
     prediction: Array
     """Logits, (n, classes)."""
     label: Array
-    """Number of the true label, (n,); see `app.survey.items.labels_of`."""
+    """Number of the true label, int32, see `app.survey.items.labels_of`; of a value the true one, (n,)."""
     leak: Array
     """(n,); NaN: unknown."""
     status: Array
@@ -62,8 +71,8 @@ class Store:
     def open(
         cls,
         path: Path,
-        labels: Sequence[int],
-        shape: Sequence[int],
+        labels: npt.NDArray[Any],
+        layout: Layout,
         classes: int,
         identity: Mapping[str, Any],
     ) -> "Store":
@@ -71,8 +80,8 @@ class Store:
 
         Args:
             path: HDF5 file.
-            labels: Number of the label of each input.
-            shape: Shape of the network's input.
+            labels: Label of each input, (n,).
+            layout: What is kept of each input.
             classes: Number of the network's outputs.
             identity: What the content depends on.
 
@@ -81,7 +90,7 @@ class Store:
 
         """
         if not path.exists():
-            _create(path, labels, shape, classes, identity)
+            _create(path, labels, layout, classes, identity)
         try:
             with h5py.File(path) as file:
                 found = json.loads(file.attrs[IDENTITY])
@@ -125,20 +134,21 @@ class Store:
     def write(
         self,
         row: int,
-        pixels: npt.NDArray[np.uint8],
+        data: npt.NDArray[Any],
         logits: Sequence[float],
         relevance: npt.NDArray[np.floating],
         leak: float | None,
     ) -> None:
         """Keep what was computed for a row.
 
-        Shapes: ``pixels`` (height, width) or (height, width, channels), ``relevance`` (channels, height, width).
+        ``data`` and ``relevance`` have the shape of the `Layout`, or are shorter; what they do not fill is zeros.
         """
-        self.data[row] = np.moveaxis(np.atleast_3d(pixels), 2, 0)  # (H, W, C) -> (C, H, W)
+        self.data[_places(row, data)] = data
         self.prediction[row] = logits
         self.leak[row] = np.nan if leak is None else leak
         self.scale[row] = scale = _scale(relevance)
-        self.attribution[row] = relevance / scale
+        # In float64, as in `app.parquet.schema`: the same half-precision numbers however a map comes here.
+        self.attribution[_places(row, relevance)] = relevance.astype(np.float64) / scale
 
     def fail(self, row: int, reason: str) -> None:
         """Keep why a row cannot be computed."""
@@ -152,9 +162,13 @@ class Store:
         self.status.flush()
 
     def maps(self, rows: npt.NDArray[np.intp] | slice) -> npt.NDArray[np.float32]:
-        """Return the relevance of some rows, (n, channels, height, width)."""
-        scale = self.scale[rows].reshape(-1, 1, 1, 1)
-        return np.asarray(self.attribution[rows], np.float32) * scale
+        """Return the relevance of some rows, (n, …)."""
+        maps: npt.NDArray[np.float32] = np.asarray(self.attribution[rows], np.float32)
+        return maps * self.scale[rows].reshape(-1, *[1] * (maps.ndim - 1))
+
+
+def _places(row: int, values: npt.NDArray[Any]) -> tuple[int | slice, ...]:
+    return (row, *map(slice, values.shape))
 
 
 def _scale(relevance: npt.NDArray[np.floating]) -> float:
@@ -163,7 +177,7 @@ def _scale(relevance: npt.NDArray[np.floating]) -> float:
 
 
 def _create(
-    path: Path, labels: Sequence[int], shape: Sequence[int], classes: int, identity: Mapping[str, Any]
+    path: Path, labels: npt.NDArray[Any], layout: Layout, classes: int, identity: Mapping[str, Any]
 ) -> None:
     count = len(labels)
     unfinished = path.with_suffix(".part")
@@ -171,11 +185,11 @@ def _create(
         file.attrs[IDENTITY] = json.dumps(identity)
         file["index"] = np.arange(count, dtype=np.uint32)
         for name, dtype, of_row in (
-            ("data", np.uint8, tuple(shape)),
-            ("attribution", np.float16, tuple(shape)),
+            ("data", layout.dtype, layout.shape),
+            ("attribution", np.float16, layout.shape),
             ("scale", np.float32, ()),
             ("prediction", np.float32, (classes,)),
-            ("label", np.int32, ()),
+            ("label", labels.dtype, ()),
             ("leak", np.float32, ()),
             ("status", np.uint8, ()),
             ("error", np.dtype(f"S{ERROR_BYTES}"), ()),

@@ -11,7 +11,8 @@ from table_model import table_model
 from typer.core import TyperArgument, TyperOption
 from typer.testing import CliRunner
 
-from app.command_line.explain import commands, with_assignments
+from app.command_line.commands import commands
+from app.command_line.explain import with_assignments
 from app.command_line.options import Difference, Offered, with_options
 from app.errors import DataError, InvalidParameterError
 from app.main import create_app

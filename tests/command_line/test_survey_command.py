@@ -1,5 +1,6 @@
 """The command ``survey``."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,22 @@ def test_a_package_that_is_not_installed_is_named(
     monkeypatch.setattr(extras, "find_spec", lambda package: None if package == "h5py" else package)
     assert run(monkeypatch, "survey", str(tmp_path)) == 2
     assert capsys.readouterr().err == 'lrpserve: lrpserve survey needs h5py: pip install "lrpserve[survey]"\n'
+
+
+def test_rules_of_maps_have_the_parameters_of_explain(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = save(MiniVGG(2), tmp_path, name="m", classes=("horizontal", "vertical"), normalisation=GREY)
+    write_split(tmp_path / "data", 2, seed=0)
+    monkeypatch.chdir(tmp_path)
+    same = ("data", "--model", str(card), "--device", "cpu", "--rule", "gamma")
+    for parameter in (("--gamma", "0.5"), ("-p", "gamma=0.5")):
+        assert run(monkeypatch, "survey", *same, *parameter) == 0
+    summary = json.loads((tmp_path / "data-survey" / "summary.json").read_text())
+    assert (summary["rule"], summary["parameters"]) == ("gamma", {"gamma": 0.5})
+    assert run(monkeypatch, "survey", *same, "--gamma", "0.25") == 2
+    assert "another survey, with another parameters" in capsys.readouterr().err
+    assert run(monkeypatch, "survey", *same, "--gamma", "0.5", "--layers", "nothing:zero") == 2
+    assert "nothing" in capsys.readouterr().err
+    assert run(monkeypatch, "survey", *same, "--colormap", "vik") == 2
+    assert "No such option" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from fake_model import DESCRIPTION, FakeModel
 from surveyed import picture, pipeline_of, surveyed, write, write_all
@@ -18,7 +19,7 @@ from app.models.protocol import Job, JobResult, ModelLostError
 from app.parquet.folder import Folder
 from app.serving.many import ManyPictures, PictureFile
 from app.serving.rows import MapForm
-from app.survey.kept import KeptMap, KeptMaps
+from app.survey.kept import KeptMap, KeptMaps, items_of_folder
 
 
 def explained(paths: Sequence[Path], out: Path, form: MapForm = "npy", **asked: Any) -> Path:
@@ -83,12 +84,26 @@ def test_a_survey_of_maps_goes_on_where_it_ended(
 
 def test_maps_are_read_by_number(maps: Path) -> None:
     folder = folder_of(maps)
-    kept = KeptMaps(folder)
-    every = [one for one in kept.read(range(12)) if isinstance(one, KeptMap)]
-    some = [one for one in kept.read([0, 4, 5, 11]) if isinstance(one, KeptMap)]
-    for one, row in zip(some, (0, 4, 5, 11), strict=True):
-        np.testing.assert_array_equal(one.relevance, every[row].relevance)
-    assert list(kept.read([])) == []
+    paths = list(folder.paths())
+    every, some = (dict(KeptMaps(folder, paths).read(rows)) for rows in (range(12), [0, 4, 5, 11]))
+    backwards = dict(KeptMaps(folder, paths[::-1]).read(range(12)))
+    assert (len(every), list(some)) == (12, [0, 4, 5, 11])
+    for row, one in some.items():
+        np.testing.assert_array_equal(relevance_of(one), relevance_of(every[row]))
+    for row, one in backwards.items():
+        np.testing.assert_array_equal(relevance_of(one), relevance_of(every[11 - row]))
+    assert list(KeptMaps(folder, paths).read([])) == []
+
+
+def test_a_picture_that_is_listed_twice_has_its_map_twice(maps: Path) -> None:
+    path = next(folder_of(maps).paths())
+    found = dict(KeptMaps(folder_of(maps), [path, path]).read([0, 1]))
+    np.testing.assert_array_equal(relevance_of(found[0]), relevance_of(found[1]))
+
+
+def relevance_of(found: KeptMap | DataError) -> npt.NDArray[np.float32]:
+    assert isinstance(found, KeptMap)
+    return found.relevance
 
 
 def folder_of(maps: Path) -> Folder:
@@ -120,13 +135,9 @@ def test_only_a_split_is_taken(data: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "train" / "top-left" / "a.png", picture("top-left", 9))
     maps = explained([other, *sorted(data.rglob("*.png"))], tmp_path / "maps.parquet")
     folder = folder_of(maps)
-    kept = KeptMaps(folder, "test")
-    assert [one.name for one in kept.items] == [str(path) for path in sorted(data.rglob("*.png"))]
-    (first,) = kept.read([0])
-    (expected,) = KeptMaps(folder).read([1])
-    assert isinstance(first, KeptMap)
-    assert isinstance(expected, KeptMap)
-    np.testing.assert_array_equal(first.relevance, expected.relevance)
+    items = items_of_folder(folder, "test")
+    assert [one.name for one in items] == [str(path) for path in sorted(data.rglob("*.png"))]
+    assert len(items_of_folder(folder)) == len(items) + 1
 
 
 @pytest.mark.parametrize(

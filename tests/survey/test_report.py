@@ -58,7 +58,7 @@ def test_a_mistake_has_its_picture_map_and_contrast(page: Page) -> None:
     expect(tile).to_contain_text("top-left taken for top-right")
     tile.click()
     expect(page.locator("#item-title")).to_contain_text(NAME)
-    expect(page.locator("#item-pictures figcaption")).to_have_text(
+    expect(page.locator("#item-drawings figcaption")).to_have_text(
         ["What the network sees", "Why this class", "Why rather than the label"]
     )
     page.locator("#item-neighbours .tile").first.click()

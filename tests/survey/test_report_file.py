@@ -7,7 +7,9 @@ import pytest
 from surveyed import surveyed, write_all
 
 from app.survey import report
-from app.survey.report import as_script, outline, percent
+from app.survey.image.page import outline
+from app.survey.numerals import percent
+from app.survey.report import as_script
 
 
 def test_pictures_stop_at_the_size_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

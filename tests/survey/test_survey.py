@@ -135,7 +135,7 @@ def test_unknown_labels_empty_and_single_classes_are_said(tmp_path: Path) -> Non
         "1 item without a label count neither as right nor as wrong.",
         "No item has the label bottom-right.",
         "Only one item has the label bottom-left: its accuracy says little.",
-        "The model never predicts the class bottom-right: without maps, no strategies.",
+        "The model never predicts the class bottom-right: there are no maps of it.",
     ]
     assert findings.predictions.accuracy == 1
     assert int(findings.predictions.confusion().sum()) == 5

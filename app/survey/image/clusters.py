@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import laplacian
 from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.neighbors import KNeighborsClassifier, kneighbors_graph
 
-from app.survey.image.pooling import Floats, unit
+from app.survey.arrays import Floats, unit
 
 Labels = npt.NDArray[np.int32]
 """Cluster of each map from 0, the largest first; `NO_CLUSTER` for those that belong nowhere."""

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from app.modalities.image.spec import ImageSpec
 from app.models.protocol import Job
 from app.quality.perturbation import Floats, Groups, Replacement, occluded, replacement_values
-from app.survey.image.pooling import Rows, pixels_of
+from app.survey.arrays import Rows
+from app.survey.image.inputs import Pixels, job_of
+from app.survey.image.pooling import pixels_of
 from app.survey.image.strategies import Cluster
 from app.survey.image.suspicion import Effect
 from app.survey.network import Network, run
@@ -20,16 +23,21 @@ MAX_CLUSTERS = 60
 IN_REGION = 1
 """Group of the pixels of the region."""
 
-Pixels = Callable[[int], npt.NDArray[np.uint8]]
-"""Number of an input -> what the network sees, (channels, height, width)."""
-
 
 class Trials:
     """Measures regions on the inputs of a survey."""
 
-    def __init__(self, network: Network, pixels: Pixels, predicted: Rows, seed: int) -> None:
-        """``predicted``: number of the class that is predicted for each input."""
-        self._network, self._pixels, self._predicted, self._seed = network, pixels, predicted, seed
+    def __init__(
+        self,
+        network: Network,
+        spec: ImageSpec,
+        pixels: Callable[[int], Pixels],
+        predicted: Rows,
+        seed: int,
+    ) -> None:
+        """``pixels`` of an input's number; ``predicted``: number of the class that is predicted for each."""
+        self._network, self._spec, self._pixels = network, spec, pixels
+        self._predicted, self._seed = predicted, seed
 
     async def measured(self, clusters: Sequence[Cluster], advance: Callable[[], None]) -> list[Cluster]:
         """Return ``clusters`` with their effects, the most suspicious first; ``advance`` is called after each."""
@@ -45,8 +53,7 @@ class Trials:
         others = np.flatnonzero(self._predicted != cluster.target)
         if not len(cluster.rest) or not cluster.region.any():
             return Effect(0.0, 0.0, 0.0, 0.0)
-        height, width = self._network.spec.height, self._network.spec.width
-        groups = pixels_of(cluster.region, height, width).astype(np.intp)  # (H, W)
+        groups = pixels_of(cluster.region, self._spec.height, self._spec.width).astype(np.intp)  # (H, W)
         of_cluster, of_rest, of_others = map(self._drawn, (cluster.rows, cluster.rest, others))
         kept = [
             await self._share(cluster.target, self._covered(rows, groups)) for rows in (of_cluster, of_rest)
@@ -62,14 +69,17 @@ class Trials:
 
     def _covered(self, rows: Rows, groups: Groups) -> Iterable[Job]:
         for row in rows:
-            job = self._network.job(self._pixels(int(row)))
+            job = self._job(row)
             yield _replaced(job, replacement_values(job.input, Replacement.MEAN, side=1), groups)
 
     def _pasted(self, rows: Rows, others: Rows, groups: Groups) -> Iterable[Job]:
         """Yield ``others``, each with the region of one of ``rows``."""
         for row, other in zip(np.resize(rows, len(others)), others, strict=True):
-            source = self._network.job(self._pixels(int(row))).input
-            yield _replaced(self._network.job(self._pixels(int(other))), source, groups)
+            source = self._job(row).input
+            yield _replaced(self._job(other), source, groups)
+
+    def _job(self, row: np.integer[Any]) -> Job:
+        return job_of(self._pixels(int(row)), self._spec)
 
     async def _share(self, target: int, jobs: Iterable[Job]) -> float:
         """Return the share of inputs that are predicted to be of the class ``target``; 0 of none."""

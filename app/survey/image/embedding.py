@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from app.survey.image.pooling import Floats, Rows
+from app.survey.arrays import Floats, Rows
 
 MAX_POINTS = 1_000
 """Of a class; of more maps, so many are drawn at random."""

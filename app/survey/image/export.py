@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from app.errors import DataError
-from app.survey.findings import Findings
+from app.survey.image.findings import ImageFindings
 from app.survey.image.strategies import Cluster
 from app.survey.items import NO_LABEL, Item
 
@@ -63,7 +63,7 @@ class ClusterName:
                 f"--export-cluster: {folder} exists, and its pictures may have been changed; move or remove it"
             )
 
-    def find(self, findings: Findings) -> Cluster:
+    def find(self, findings: ImageFindings) -> Cluster:
         """Return the cluster; raises `DataError`, which says which clusters there are."""
         of_class = [one for one in findings.clusters if findings.classes[one.target] == self.target]
         for one in of_class:
@@ -73,7 +73,7 @@ class ClusterName:
         raise DataError(f"--export-cluster: {self.target!r} has no cluster {self.number}; {known}")
 
 
-def export(findings: Findings, cluster: Cluster, folder: Path) -> None:
+def export(findings: ImageFindings, cluster: Cluster, folder: Path) -> None:
     """Write the pictures of ``cluster``, as they are in the data, into ``folder``, which does not exist yet.
 
     The table lists them in the cluster's order, the most typical first. Raises `DataError` if a picture cannot be
@@ -126,12 +126,13 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 def _content(item: Item) -> bytes:
     try:
-        return item.read()
+        content: bytes = item.read()
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"--export-cluster: {item.name}: {error}") from error
+    return content
 
 
-def _write_table(findings: Findings, cluster: Cluster, files: Sequence[str], path: Path) -> None:
+def _write_table(findings: ImageFindings, cluster: Cluster, files: Sequence[str], path: Path) -> None:
     predictions = findings.predictions
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from app.survey.image.pooling import Floats, Rows
+from app.survey.arrays import Floats, Rows
 
 BANDS = ((0, 1 / 16), (1 / 16, 1 / 8), (1 / 8, 1 / 4), (1 / 4, 1))
 """Ends of bands of spatial frequency, in cycles per pixel; the third ends at details of four pixels."""

@@ -1,27 +1,14 @@
 """Maps at one scale and place: relevance added up in cells of a grid, so that many maps fit in memory."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from app.survey.store import Store
-
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.intp]
+from app.survey.arrays import Floats, Rows
 
 CELLS = 16
 """Cells along the longer side of a picture, or fewer where it has fewer pixels."""
-CHUNK_BYTES = 2**26
-"""Of maps that are read from disk at once."""
-
-
-def chunks(store: Store, rows: Rows) -> Iterator[slice]:
-    """Yield parts of ``rows`` whose maps may be in memory together."""
-    size = max(1, CHUNK_BYTES // (4 * int(np.prod(store.data.shape[1:]))))
-    for first in range(0, len(rows), size):
-        yield slice(first, first + size)
 
 
 def grid_of(height: int, width: int) -> tuple[int, int]:
@@ -50,14 +37,6 @@ def pixels_of(cells: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDAr
         np.diff(edges(length, count)) for length, count in zip((height, width), cells.shape, strict=True)
     )
     return cells.repeat(down, 0).repeat(across, 1)
-
-
-def unit(vectors: Floats) -> Floats:
-    """Return vectors (n, …) as (n, d) with a Euclidean norm of one; those of zeros stay."""
-    flat = vectors.reshape(len(vectors), -1)
-    norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    scaled: Floats = np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 0)
-    return scaled
 
 
 def shares(vectors: Floats) -> Floats:

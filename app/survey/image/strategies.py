@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from app.survey.arrays import Floats, Rows, unit
 from app.survey.image.clusters import NO_CLUSTER, Labels, clusters_of
 from app.survey.image.embedding import embedded
-from app.survey.image.pooling import Floats, Rows, shares, unit
+from app.survey.image.pooling import shares
 from app.survey.image.suspicion import Cells, Effect, concentration, core, region, separation, suspicion
 from app.system import available_cores
 

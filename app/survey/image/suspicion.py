@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation
 
-from app.survey.image.pooling import Floats
+from app.survey.arrays import Floats
 
 Cells = npt.NDArray[np.bool_]
 """(rows, columns) of a grid."""

@@ -9,7 +9,7 @@ from PIL import Image
 
 from app.modalities.drawing.scale import scale_of_values
 from app.modalities.drawing.style import ColourStyle, Normalize
-from app.survey.network import image_of
+from app.survey.image.inputs import image_of
 
 SIDE = 112
 """Longest side in pixels; smaller pictures keep their size."""

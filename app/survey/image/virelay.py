@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from app.survey.findings import Findings
+from app.survey.image.findings import ImageFindings
 from app.survey.items import labels_of
 
 ANALYSES, LABELS, PROJECT = "analysis.h5", "label-map.json", "project.yaml"
@@ -18,7 +18,7 @@ CLUSTERING = "clusters"
 EMBEDDING = "tsne"
 
 
-def write_project(findings: Findings, folder: Path) -> None:
+def write_project(findings: ImageFindings, folder: Path) -> None:
     """Write the project into ``folder``, beside which ``relevance.h5`` lies."""
     folder.mkdir(exist_ok=True)
     _write_analyses(findings, folder / ANALYSES)
@@ -32,7 +32,7 @@ def write_project(findings: Findings, folder: Path) -> None:
     (folder / PROJECT).write_text(json.dumps(project, indent=1) + "\n")  # JSON is YAML
 
 
-def _write_analyses(findings: Findings, path: Path) -> None:
+def _write_analyses(findings: ImageFindings, path: Path) -> None:
     with h5py.File(path, "w") as file:
         for one in findings.strategies:
             cluster_of = dict(zip(one.rows.tolist(), one.labels.tolist(), strict=True))
@@ -43,7 +43,7 @@ def _write_analyses(findings: Findings, path: Path) -> None:
             group[f"cluster/{CLUSTERING}"].attrs["embedding"] = EMBEDDING
 
 
-def _project(findings: Findings, relevance: str) -> dict[str, object]:
+def _project(findings: ImageFindings, relevance: str) -> dict[str, object]:
     height, width = findings.store.data.shape[2:]
     return {
         "project": {
@@ -64,7 +64,7 @@ def _project(findings: Findings, relevance: str) -> dict[str, object]:
                 "attribution_strategy": "predicted_label",
                 "sources": [relevance],
             },
-            "analyses": [{"analysis_method": findings.setup.method, "sources": [ANALYSES]}],
+            "analyses": [{"analysis_method": findings.method, "sources": [ANALYSES]}],
         }
     }
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from app.survey.arrays import Floats
 from app.survey.image import clusters
 from app.survey.image.clusters import NO_CLUSTER, by_size, clusters_of, count_by_gap
 from app.survey.image.embedding import embedded
-from app.survey.image.pooling import Floats
 from app.survey.neighbours import nearest
 
 

@@ -7,27 +7,19 @@ from pathlib import Path
 
 import pytest
 from fake_model import FakeModel
-from surveyed import picture, pipeline_of, surveyed, write, write_all
+from surveyed import picture, survey_of, surveyed, write, write_all
 
-from app.command_line.survey import options_of, survey
+from app.command_line.surveys.options import options_of
 from app.errors import DataError
-from app.survey.findings import Findings
 from app.survey.image.export import COLUMNS, TABLE, ClusterName, export, files_of, safe
+from app.survey.image.findings import ImageFindings
 from app.survey.items import Item, find_items
 
 
-def exported(data: Path, out: Path, *names: str) -> Findings:
-    pipeline = pipeline_of(FakeModel())
-    try:
-        return survey(
-            pipeline,
-            options_of(
-                data, out, rule="zero", split=None, method="spectral", masks=None, seed=0, exported=names
-            ),
-            2**24,
-        )
-    finally:
-        pipeline.close()
+def exported(data: Path, out: Path, *names: str) -> ImageFindings:
+    found = survey_of("image", FakeModel(), options_of(data, out, {"rule": "zero"}, exported=names))
+    assert isinstance(found, ImageFindings)
+    return found
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:

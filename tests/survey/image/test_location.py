@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from app.survey.arrays import unit
 from app.survey.image.location import location_of, share_outside
-from app.survey.image.pooling import grid_of, pixels_of, pooled, shares, unit
+from app.survey.image.pooling import grid_of, pixels_of, pooled, shares
 from app.survey.predictions import Predictions
 
 

@@ -13,18 +13,18 @@ from corelay.processor.base import FunctionProcessor
 from corelay.processor.embedding import EigenDecomposition
 from surveyed import surveyed, write_all
 
-from app.survey.findings import Findings
+from app.survey.image.findings import ImageFindings
 
 
 @pytest.fixture(scope="module")
-def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def findings(tmp_path_factory: pytest.TempPathFactory) -> ImageFindings:
     folder = tmp_path_factory.mktemp("virelay")
     data = write_all(folder / "data", 30)
     (data / "top-left" / "broken.png").write_bytes(b"none")
     return surveyed(data, folder / "out")
 
 
-def test_corelay_reads_the_maps(findings: Findings) -> None:
+def test_corelay_reads_the_maps(findings: ImageFindings) -> None:
     with HDF5Storage(findings.store.path, mode="r", data_key="attribution") as storage:
         maps = storage.read()
     assert maps.shape == (121, 1, 48, 64)
@@ -35,7 +35,7 @@ def test_corelay_reads_the_maps(findings: Findings) -> None:
     )
 
 
-def test_a_pipeline_of_corelay_runs_on_them(findings: Findings) -> None:
+def test_a_pipeline_of_corelay_runs_on_them(findings: ImageFindings) -> None:
     with HDF5Storage(findings.store.path, mode="r", data_key="attribution") as storage:
         maps = storage.read().astype(np.float32)[findings.rows]
     pipeline = SpectralEmbedding(
@@ -50,7 +50,7 @@ def test_a_pipeline_of_corelay_runs_on_them(findings: Findings) -> None:
     assert vectors.shape == (120, 4)
 
 
-def test_the_file_is_a_database_of_pictures_and_of_attributions(findings: Findings) -> None:
+def test_the_file_is_a_database_of_pictures_and_of_attributions(findings: ImageFindings) -> None:
     with h5py.File(findings.store.path) as file:
         count = len(file["index"])
         assert file["index"][:].tolist() == list(range(count))
@@ -60,7 +60,7 @@ def test_the_file_is_a_database_of_pictures_and_of_attributions(findings: Findin
         assert [file["label"][row] for row in findings.rows] == findings.predictions.labels.tolist()
 
 
-def test_the_project_leads_to_its_files(findings: Findings) -> None:
+def test_the_project_leads_to_its_files(findings: ImageFindings) -> None:
     folder = findings.store.path.parent / "virelay"
     project = yaml.safe_load((folder / "project.yaml").read_text())["project"]
     assert (folder / project["dataset"]["path"]).resolve() == findings.store.path.resolve()
