@@ -9,7 +9,8 @@ import typer
 from app.command_line.explain import Parameter, with_assignments
 from app.command_line.extras import require
 from app.command_line.options import Values
-from app.command_line.settings import Device, OneModel, settings_of_one
+from app.command_line.settings import Address, Device, OneModel, Ray, settings_of_one
+from app.errors import DataError
 from app.lrp.composites import rule_parameters
 from app.serving.local import local_pipeline
 
@@ -63,10 +64,17 @@ def survey(
             help="Also write the pictures of this cluster as files; may be given several times.",
         ),
     ] = None,
+    ray: Ray = False,
+    address: Address = None,
     device: Device = None,
 ) -> None:
     """Find errors and what the network looks at, over many inputs: lrpserve survey test.zip."""
     require("survey", "lrpserve survey", "h5py", "jinja2", "pyarrow", "sklearn")
+    if address is not None and not ray:
+        raise DataError("--address: is for --ray; add that")
+    if ray:
+        require("ray", "--ray", "ray")
+    from app.command_line.many import OnRay
     from app.command_line.survey import survey as run_survey
     from app.command_line.surveys.kinds import SURVEYS
     from app.command_line.surveys.options import options_of
@@ -80,6 +88,7 @@ def survey(
         masks=masks,
         seed=seed,
         exported=export_cluster or (),
+        on_ray=OnRay(address) if ray else None,
     )
     settings = settings_of_one(model, device=device)
     with closing(local_pipeline(settings, "image")) as pipeline:

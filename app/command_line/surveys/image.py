@@ -9,6 +9,7 @@ from app.api.parameters import SingleParameters
 from app.command_line.many import described
 from app.command_line.pictures import PICTURES
 from app.command_line.surveys.kind import Data, Printed, Request, SurveyOnCommandLine
+from app.command_line.surveys.maps_on_ray import MapsOnRay
 from app.command_line.surveys.options import SurveyOptions
 from app.command_line.surveys.tables import MAX_SHOWN, confusions, table_of
 from app.modalities.image.fitting import Fit
@@ -40,7 +41,11 @@ def _kind(request: Request) -> ImageKind:
 def _find(request: Request) -> Data:
     options, pipeline = request.options, request.pipeline
     if not is_folder(options.data):
-        return Data(find_items(options.data, options.split))
+        items = find_items(options.data, options.split)
+        if options.on_ray is None:
+            return Data(items)
+        return Data(items, MapsOnRay(items, options.on_ray, _with_maps(request), request))
+    options.refuse("maps that are computed already", "on_ray")
     asked = described(pipeline.card, pipeline.description.precision, _with_maps(request), "npy")
     folder = Folder(options.data, asked, "DATA", OTHER_REQUEST)
     items = items_of_folder(folder, options.split)

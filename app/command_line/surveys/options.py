@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.command_line.many import OnRay
 from app.command_line.options import Values
 from app.errors import DataError
 from app.survey.image.clusters import METHODS
@@ -29,6 +30,7 @@ class SurveyOptions:
     seed: int = 0
     exported: tuple[ClusterName, ...] = ()
     """Clusters whose pictures are written as files."""
+    on_ray: OnRay | None = None
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -42,6 +44,7 @@ class SurveyOptions:
             "method": ("--cluster", self.method),
             "masks": ("--masks", self.masks),
             "exported": ("--export-cluster", self.exported or None),
+            "on_ray": ("--ray", self.on_ray),
         }
         for option, value in (options[name] for name in names):
             if value is not None:
@@ -58,6 +61,7 @@ def options_of(
     masks: Path | None = None,
     seed: int = 0,
     exported: Sequence[str] = (),
+    on_ray: OnRay | None = None,
 ) -> SurveyOptions:
     """Return the options; ``exported`` are ``CLASS:NUMBER``.
 
@@ -67,4 +71,4 @@ def options_of(
         raise DataError(f"--cluster: there is no {method!r}; use {' or '.join(METHODS)}")
     folder = out or Path(f"{data.resolve().stem}-survey")
     names = tuple(dict.fromkeys(map(ClusterName.parse, exported)))
-    return SurveyOptions(data, folder, given or {}, split, method, masks, seed, names)
+    return SurveyOptions(data, folder, given or {}, split, method, masks, seed, names, on_ray)
