@@ -26,7 +26,7 @@ def survey(
         Path,
         typer.Argument(
             help="Pictures: folder or zip of CLASS/*.png, a CSV file of path and label, or NAME.parquet of "
-            "explain.",
+            "explain. Texts: file or folder of *.tsv, a text, a tab and a label in each line.",
             exists=True,
         ),
     ],
@@ -42,7 +42,7 @@ def survey(
     parameter: Parameter = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Only pictures below a folder of this name, such as test."),
+        typer.Option(help="Only pictures below a folder of this name, such as test; of texts, test.tsv."),
     ] = None,
     cluster: Annotated[
         str | None,
@@ -76,7 +76,7 @@ def survey(
         require("ray", "--ray", "ray")
     from app.command_line.many import OnRay
     from app.command_line.survey import survey as run_survey
-    from app.command_line.surveys.kinds import SURVEYS
+    from app.command_line.surveys.kinds import SURVEYS, kind_of
     from app.command_line.surveys.options import options_of
 
     options = options_of(
@@ -91,5 +91,6 @@ def survey(
         on_ray=OnRay(address) if ray else None,
     )
     settings = settings_of_one(model, device=device)
-    with closing(local_pipeline(settings, "image")) as pipeline:
-        run_survey(SURVEYS["image"], pipeline, options, settings)
+    kind = kind_of(settings, data)
+    with closing(local_pipeline(settings, kind)) as pipeline:
+        run_survey(SURVEYS[kind], pipeline, options, settings)

@@ -1,9 +1,30 @@
-"""The kinds of input that are surveyed."""
+"""The kinds of input that are surveyed, and which of them data are."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from app.command_line.surveys.image import IMAGE_SURVEY
 from app.command_line.surveys.kind import SurveyOnCommandLine
+from app.command_line.surveys.text import TEXT_SURVEY
 from app.models.card import Kind
+from app.models.repository import find_models
+from app.settings import Settings
+from app.survey.text.items import SUFFIX
 
-SURVEYS: Mapping[Kind, SurveyOnCommandLine] = {"image": IMAGE_SURVEY}
+SURVEYS: Mapping[Kind, SurveyOnCommandLine] = {
+    "image": IMAGE_SURVEY,
+    "text": TEXT_SURVEY,
+}
+
+
+def kind_of(settings: Settings, data: Path) -> Kind:
+    """Return the kind of input of the model of ``settings``; of several models, that which ``data`` look like."""
+    kinds = {one.card.kind for one in find_models(settings.models, settings.model)}
+    return kinds.pop() if len(kinds) == 1 else kind_of_data(data)
+
+
+def kind_of_data(data: Path) -> Kind:
+    """Return the kind of a folder or file, by the suffix of its files."""
+    if data.suffix.lower() == SUFFIX or (data.is_dir() and any(data.glob(f"*{SUFFIX}"))):
+        return "text"
+    return "image"
