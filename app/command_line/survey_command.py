@@ -26,7 +26,7 @@ def survey(
         Path,
         typer.Argument(
             help="Pictures: folder or zip of CLASS/*.png, a CSV file of path and label, or NAME.parquet of "
-            "explain. Texts: file or folder of *.tsv, a text, a tab and a label in each line.",
+            "explain. Texts: file or folder of *.tsv, a text, a tab and a label in each line. Rows: a CSV file.",
             exists=True,
         ),
     ],

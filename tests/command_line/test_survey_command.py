@@ -93,3 +93,43 @@ def test_rules_of_maps_have_the_parameters_of_explain(
     assert "nothing" in capsys.readouterr().err
     assert run(monkeypatch, "survey", *same, "--colormap", "vik") == 2
     assert "No such option" in capsys.readouterr().err
+
+
+def test_texts_and_rows_are_surveyed_by_the_shipped_models(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "films.tsv").write_text("a gorgeous , witty film\t1\ndull and far too long\t0\n" * 2)
+    assert run(monkeypatch, "survey", "films.tsv", "--device", "cpu") == 0
+    printed = capsys.readouterr().out
+    assert "4 items explained, 100.00% of 4 right, 0 failed" in printed
+    assert "gorgeous" in printed
+    table = Path(__file__).parents[2] / "app" / "training" / "table" / "concrete.csv"
+    (tmp_path / "some.csv").write_text("".join(table.read_text().splitlines(keepends=True)[:60]))
+    assert run(monkeypatch, "survey", "some.csv", "--device", "cpu") == 0
+    printed = capsys.readouterr().out
+    assert "59 items explained, mean absolute error" in printed
+    assert "Cement" in printed
+    assert (tmp_path / "some-survey" / "report.html").stat().st_size < 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--ray",), "--ray: is not for rows"),
+        (("--address", "auto"), "--address: is for --ray; add that"),
+        (("--masks", "."), "--masks: is not for rows"),
+    ],
+)
+def test_options_that_are_not_for_rows_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.csv").write_text("Cement,Age\n1,2\n")
+    assert run(monkeypatch, "survey", "some.csv", *arguments) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["some.csv"]

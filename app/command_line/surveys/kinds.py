@@ -1,19 +1,23 @@
 """The kinds of input that are surveyed, and which of them data are."""
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 from app.command_line.surveys.image import IMAGE_SURVEY
 from app.command_line.surveys.kind import SurveyOnCommandLine
+from app.command_line.surveys.table import TABLE_SURVEY
 from app.command_line.surveys.text import TEXT_SURVEY
 from app.models.card import Kind
 from app.models.repository import find_models
 from app.settings import Settings
+from app.survey.items import CSV, PATH
 from app.survey.text.items import SUFFIX
 
 SURVEYS: Mapping[Kind, SurveyOnCommandLine] = {
     "image": IMAGE_SURVEY,
     "text": TEXT_SURVEY,
+    "table": TABLE_SURVEY,
 }
 
 
@@ -24,7 +28,10 @@ def kind_of(settings: Settings, data: Path) -> Kind:
 
 
 def kind_of_data(data: Path) -> Kind:
-    """Return the kind of a folder or file, by the suffix of its files."""
+    """Return the kind of a folder or file, by the suffix of its files; a CSV file with paths is of pictures."""
     if data.suffix.lower() == SUFFIX or (data.is_dir() and any(data.glob(f"*{SUFFIX}"))):
         return "text"
+    if data.suffix.lower() == CSV and not data.is_dir():
+        with data.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            return "image" if PATH in next(csv.reader(file), []) else "table"
     return "image"
