@@ -205,7 +205,7 @@ class Experiment:
 
 
 def recipe_of(epochs: int) -> Recipe:
-    """Return a recipe that goes on from the shipped weights with a small learning rate and does not move marks."""
+    """Return a recipe that trains the shipped weights on with a small learning rate and moves no marks."""
     return replace(
         CONSERVING,
         name="planted",
