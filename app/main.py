@@ -128,12 +128,13 @@ def create_app(
     models: Model | Sequence[Model] | None = None,
     *,
     in_turn: bool = True,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """Return the service, with its models loaded and verified; raises `RefusedToStartError`.
 
     ``settings`` default to the environment's. ``models``, one or several of different names, default to the
     settings' models in a process of their own, which ends with the application. ``in_turn``: whether the models
-    share a device, so that one batch runs at a time.
+    share a device, so that one batch runs at a time. ``metrics`` default to those of this process.
     """
     settings = settings or Settings()
     refuse_unauthenticated_exposure(settings)
@@ -141,7 +142,7 @@ def create_app(
     report_folder = ReportFolder(settings.reports) if settings.reports else None
     models = models or start_models(settings).models
     models = models if isinstance(models, Sequence) else [models]
-    service = Service(settings, models, keys, report_folder, in_turn=in_turn)
+    service = Service(settings, models, keys, report_folder, metrics or Metrics(), in_turn=in_turn)
     app = FastAPIOffline(
         redirect_slashes=False,
         docs_url=None,  # see app.api.routes.swagger
@@ -179,6 +180,7 @@ class Service:
         models: Sequence[Model],
         keys: KeyFile | None,
         reports: ReportFolder | None,
+        metrics: Metrics,
         *,
         in_turn: bool,
     ) -> None:
@@ -193,7 +195,7 @@ class Service:
             kind: next(one for one in self.descriptions if one.card.name == name)
             for kind, name in self._default_names.items()
         }
-        self.metrics = Metrics()
+        self.metrics = metrics
         for one in self.descriptions:
             self.metrics.model(one.card.name, one.card.version, one.device)
         # A batch that runs, and the requests that wait for the next one.

@@ -8,7 +8,7 @@ from app.errors import LRPServeError
 from app.lrp.composites import definitions
 from app.modalities.image.layouts import rows
 from app.settings import Settings
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import Metrics, exposition
 from docs.blocks import fill, table
 
 
@@ -47,7 +47,7 @@ def rules() -> str:
 
 def metrics() -> str:
     """Table of the service's metrics in `GET /metrics`, without those of the process."""
-    text, _ = Metrics().exposed("")
+    text, _ = exposition(Metrics().families(), "")
     rows = [
         [f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, family.documentation]
         for family in text_string_to_metric_families(text.decode())

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import MutableMapping
+from functools import partial
 from typing import Any
 
+from prometheus_client.metrics_core import Metric
 from ray import serve
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.cluster.metrics import MetricsOfReplicas
 from app.cluster.remote_model import RemoteModel
 from app.main import create_app
 from app.server import tune_garbage_collection
@@ -52,14 +55,21 @@ class Ingress:
         """Wait until the models are loaded."""
         configure(settings.log_format)
         self._settings = settings
+        here = serve.get_replica_context()
+        replicas = serve.get_deployment_handle(here.deployment, here.app_name)
+        self._metrics = MetricsOfReplicas(here.replica_tag, partial(replicas.broadcast, "metrics"))
         descriptions = await asyncio.gather(*(handle.describe.remote() for handle in handles))
         self._models = [
             RemoteModel(handle, description, wait_s=settings.queue_deadline_s, limit_s=settings.model_limit_s)
             for handle, description in zip(handles, descriptions, strict=True)
         ]
 
+    async def metrics(self) -> dict[str, list[Metric]]:
+        """Return the metrics of this replica by its name; called by the one that answers ``/metrics``."""
+        return self._metrics.own()
+
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Return the application; called by Serve, which chose the name."""
-        app = create_app(self._settings, self._models, in_turn=False)
+        app = create_app(self._settings, self._models, in_turn=False, metrics=self._metrics)
         app.state.on_warm = tune_garbage_collection
         return BehindRay(app)

@@ -1,11 +1,13 @@
 """Prometheus metrics of the service. Labels have few values, and none that a client can choose."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 
 from app.errors import EmptyImageError, RequestError, TooLargeError, UnreadableImageError
 
@@ -25,6 +27,23 @@ OTHER = "other"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 LEAKS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Families:
+    """Metrics with their values; a collector of prometheus_client."""
+
+    families: Sequence[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        """Return them."""
+        return self.families
+
+
+def exposition(families: Sequence[Metric], accept: str) -> tuple[bytes, str]:
+    """Return metrics in Prometheus' format, and its media type; both depend on the Accept header."""
+    encode, media_type = choose_encoder(accept)
+    return encode(Families(families)), media_type
 
 
 class Metrics:
@@ -89,10 +108,13 @@ class Metrics:
         """Add a served model."""
         self._model.labels(name, version, device).set(1)
 
-    def exposed(self, accept: str) -> tuple[bytes, str]:
-        """Return all metrics in Prometheus' format, and its media type; both depend on the Accept header."""
-        encode, media_type = choose_encoder(accept)
-        return encode(self._registry), media_type
+    def families(self) -> list[Metric]:
+        """Return the metrics of this process with their values."""
+        return list(self._registry.collect())
+
+    async def collected(self) -> Sequence[Metric]:
+        """Return what ``/metrics`` exposes."""
+        return self.families()
 
     def _of_model(self, name: str) -> "ModelMetrics":
         return ModelMetrics(

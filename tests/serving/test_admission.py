@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from app.errors import UnavailableError
 from app.serving.admission import QUEUE_FULL, Admission, Ticket
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import Metrics, exposition
 
 CAPACITY = 4
 
@@ -22,7 +22,7 @@ def admission(metrics: Metrics) -> Admission:
 
 
 def refused(metrics: Metrics) -> float:
-    lines = metrics.exposed("")[0].decode().splitlines()
+    lines = exposition(metrics.families(), "")[0].decode().splitlines()
     sample = 'lrpserve_refused_total{model="some",reason="queue_full"} '
     return next(float(line.removeprefix(sample)) for line in lines if line.startswith(sample))
 

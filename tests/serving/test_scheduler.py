@@ -32,7 +32,7 @@ from app.runtime.executor import Timed
 from app.runtime.turns import Turns
 from app.serving.scheduler import MAX_CACHED_COMPOSITES, REFERENCE_WEIGHT, BatchLimits, Scheduler, weight
 from app.settings import shipped_model
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import Metrics, exposition
 
 CPU = torch.device("cpu")
 Floats = npt.NDArray[np.float32]
@@ -131,7 +131,7 @@ def assert_equal(got: JobResult | BaseException, expected: JobResult) -> None:
 
 
 def counted(metrics: Metrics, sample: str) -> float:
-    lines = metrics.exposed("")[0].decode().splitlines()
+    lines = exposition(metrics.families(), "")[0].decode().splitlines()
     return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"lrpserve_{sample} "))
 
 

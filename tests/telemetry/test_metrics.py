@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.models.protocol import Model
 from app.settings import Settings
-from app.telemetry.metrics import Failure, Metrics, Refusal
+from app.telemetry.metrics import Failure, Metrics, Refusal, exposition
 
 MODEL = 'model="minivgg-cifar10"'
 
@@ -93,7 +93,7 @@ def test_metrics_of_batches_and_failures_are_exposed() -> None:
         one.refused(reason)
     for failure in get_args(Failure):
         one.failed(failure)
-    text = metrics.exposed("")[0].decode()
+    text = exposition(metrics.families(), "")[0].decode()
     for line in (
         'batch_size_bucket{le="4.0",model="one"} 0.0',
         'batch_size_bucket{le="8.0",model="one"} 1.0',

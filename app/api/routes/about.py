@@ -19,6 +19,7 @@ from app.api.schemas import (
     model_entry,
 )
 from app.modalities.drawing.colormaps import COLORMAPS, legend
+from app.telemetry.metrics import exposition
 
 COUNTED = 'lrpserve_batch_size_count{model="{{name}}"} 17.0'
 NO_PARAMETERS = [Depends(none_at_all)]
@@ -101,5 +102,5 @@ async def get_metrics(request: Request, counters: MetricsDep) -> Response:
     """Requests, stage durations, batch sizes, the queue, refusals and leaks, in Prometheus' text format; or as
     OpenMetrics, where the `Accept` header asks for `application/openmetrics-text`.
     """
-    content, media_type = counters.exposed(request.headers.get("accept", ""))
+    content, media_type = exposition(await counters.collected(), request.headers.get("accept", ""))
     return Response(content, media_type=media_type)
