@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 LOST = "the machine that computed it was lost; try again in a second"
 TOO_LONG = "took longer than {:g} s; try again later"
+PINGS = 3
+"""Attempts to reach a replica: one may go to a replica on a machine that is lost, before Ray knows."""
 NO_REPLICA = "the model is being started again; try again in a second"
 
 
@@ -93,10 +95,13 @@ class RemoteModel:
 
     def _check_there(self, timeout_s: float) -> None:
         """Raise `ModelUnavailableError` if no replica answers in time."""
-        ping = self._handle.describe.remote()
-        if _result(ping, timeout_s) is None:
+        for _ in range(PINGS):
+            ping = self._handle.describe.remote()
+            with contextlib.suppress(RayActorError):
+                if _result(ping, timeout_s / PINGS) is not None:
+                    return
             ping.cancel()
-            raise ModelUnavailableError(NO_REPLICA)
+        raise ModelUnavailableError(NO_REPLICA)
 
 
 def _result(response: Any, timeout_s: float) -> Any:

@@ -10,7 +10,7 @@ from fake_model import DESCRIPTION, FakeModel
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from app.cluster.remote_model import RemoteModel
+from app.cluster.remote_model import PINGS, RemoteModel
 from app.errors import InvalidParameterError
 from app.models.protocol import Job, ModelUnavailableError, NoMemoryError
 from app.runtime.remote_errors import pack
@@ -100,19 +100,26 @@ def test_a_batch_may_take_longer_than_the_wait_for_a_replica_if_there_is_one() -
     assert handle.names == ["run", "describe"]
     run, ping = (response for _, response in handle.calls)
     assert run.timeouts_s == [WAIT_S / 2, LIMIT_S]
-    assert ping.timeouts_s == [WAIT_S / 2]
+    assert ping.timeouts_s == [WAIT_S / 2 / PINGS]
     assert not run.is_cancelled
 
 
 def test_without_a_replica_a_batch_is_unavailable_after_a_short_wait() -> None:
-    handle = Handle([TimeoutError()], [TimeoutError()])
+    handle = Handle(*[[TimeoutError()]] * (1 + PINGS))
     model = model_of(handle)
     with pytest.raises(ModelUnavailableError, match="being started again; try again in a second"):
         model.run(JOBS)
-    assert handle.names == ["run", "describe"]
-    assert sum(sum(response.timeouts_s) for _, response in handle.calls) == WAIT_S
+    assert handle.names == ["run", *["describe"] * PINGS]
+    assert sum(sum(response.timeouts_s) for _, response in handle.calls) == pytest.approx(WAIT_S)
     assert all(response.is_cancelled for _, response in handle.calls)
     assert_answers(model)
+
+
+@pytest.mark.parametrize("loss", [TimeoutError(), ActorDiedError()])
+def test_a_ping_that_goes_to_a_lost_replica_is_not_the_only_one(loss: Exception) -> None:
+    handle = Handle([TimeoutError()], [loss])
+    assert_answers(model_of(handle))
+    assert handle.names == ["run", "describe", "describe"]
 
 
 def test_a_batch_that_takes_too_long_is_given_up() -> None:
