@@ -1,12 +1,14 @@
 # Image of LRPServe. Works with both of Docker's builders and Podman's: it uses no BuildKit syntax, only Python and pip.
 #   docker build --tag lrpserve .
 #   docker build --tag lrpserve --build-arg TORCH_INDEX=... .   with another index for torch, such as PyTorch's CPU wheels
+#   docker build --tag lrpserve:ray --build-arg EXTRAS="ray parquet" .   with Ray, for deploy/kuberay.yaml
 ARG BASE=python:3.12-slim
 
 
 # The service's dependencies: a large layer that changes only with the pinned versions.
 FROM ${BASE} AS dependencies
 ARG TORCH_INDEX=""
+ARG EXTRAS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1 PIP_ROOT_USER_ACTION=ignore PIP_PYTHON=/opt/venv/bin/python
 WORKDIR /src
 # Without pip, so that nothing can be installed into the running image.
@@ -14,8 +16,8 @@ RUN python -m venv --without-pip /opt/venv
 COPY pyproject.toml constraints.txt ./
 # Removes files that are not used at run time: headers, libraries and tests for C++, and Triton, which only torch.compile
 # uses and which needs a compiler. torch does not start without torch_shm_manager.
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-      > requirements.txt \
+RUN python -c "import sys, tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *(one for extra in sys.argv[1:] for one in project['optional-dependencies'][extra] if not one.startswith(project['name'])), sep='\n')" \
+      $EXTRAS > requirements.txt \
  && pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt --requirement requirements.txt \
  && cd /opt/venv/lib/python3.*/site-packages \
  && rm -rf triton triton-* torch/include torch/share torch/test nvidia/*/include \

@@ -78,7 +78,7 @@ def test_no_file_names_another_version_of_the_service() -> None:
         for number in NAMED_VERSION.findall(path.read_text())
     }
     assert found == {
-        (name, PROJECT["version"]) for name in ("deploy/base/kubernetes.yaml", "deploy/kserve.yaml")
+        (f"deploy/{name}.yaml", PROJECT["version"]) for name in ("base/kubernetes", "kserve", "kuberay")
     }
 
 

@@ -1,6 +1,6 @@
 """The service as an application of Ray Serve: deployments with their bounds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from ray import serve
@@ -10,7 +10,7 @@ from ray.serve.deployment import Application
 from app.api.http.access import refuse_unauthenticated_exposure
 from app.cluster.ingress import Ingress
 from app.cluster.model_replica import ModelReplica
-from app.cluster.shares import Replicas, Shares, shares_of
+from app.cluster.shares import Replicas, Shares
 from app.models.repository import StoredModel, default_model, find_models
 from app.settings import Settings
 
@@ -24,17 +24,21 @@ QUEUED_CALLS = 64
 CHECK_S = 0.2
 """Period in which a replica that ends looks whether it has answered all requests."""
 HEALTH_PERIOD_S = 5.0
+"""Period in which Serve calls ``check_health``."""
 
 
-def application_of(settings: Settings, replicas: Replicas, nodes: Iterable[Mapping[str, Any]]) -> Application:
-    """Return the service with a deployment for the application and one for each model of ``settings``.
-
-    Raises `RefusedToStartError`.
-    """
+def models_of(settings: Settings) -> tuple[StoredModel, ...]:
+    """Return the models that the application serves; raises `RefusedToStartError` before any is loaded."""
     refuse_unauthenticated_exposure(settings)
     stored = find_models(settings.models, settings.model)
-    default_model(stored, settings.default_model)  # raises before they are loaded
-    shares = shares_of(settings, nodes, len(stored), replicas)
+    default_model(stored, settings.default_model)
+    return stored
+
+
+def application_of(
+    settings: Settings, stored: Sequence[StoredModel], shares: Shares, replicas: Replicas
+) -> Application:
+    """Return the service with a deployment for the application and one for each of the ``stored`` models."""
     models = [_model(one, settings, shares, replicas) for one in stored]
     waiting = len(stored) * (settings.max_batch + settings.max_queue)
     ingress: Any = serve.deployment(
@@ -58,7 +62,6 @@ def _model(stored: StoredModel, settings: Settings, shares: Shares, replicas: Re
         max_ongoing_requests=CALLS,
         max_queued_requests=QUEUED_CALLS,
         ray_actor_options={"num_cpus": shares.model_cpus, "num_gpus": shares.model_gpus},
-        health_check_period_s=HEALTH_PERIOD_S,
         **_common(settings),
         **_number(replicas, target=1),
     )
@@ -68,6 +71,7 @@ def _model(stored: StoredModel, settings: Settings, shares: Shares, replicas: Re
 
 def _common(settings: Settings) -> dict[str, Any]:
     return {
+        "health_check_period_s": HEALTH_PERIOD_S,
         "graceful_shutdown_timeout_s": settings.graceful_stop_s,
         "graceful_shutdown_wait_loop_s": CHECK_S,
     }

@@ -12,8 +12,8 @@ import ray
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
-from app.cluster.application import application_of
-from app.cluster.shares import Replicas
+from app.cluster.application import application_of, models_of
+from app.cluster.shares import Replicas, shares_of
 from app.errors import RefusedToStartError
 from app.settings import Settings
 
@@ -35,7 +35,9 @@ def serve_on_cluster(settings: Settings, replicas: Replicas, *, is_own: bool) ->
     """
     stop = _set_by_signals()
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    application = application_of(settings, replicas, ray.nodes())
+    stored = models_of(settings)
+    shares = shares_of(settings, ray.nodes(), len(stored), replicas)
+    application = application_of(settings, stored, shares, replicas)
     if is_own and settings.port == 0:
         settings = settings.model_copy(update={"port": _free_port(settings.host)})
     _start(settings)

@@ -40,6 +40,16 @@ class Shares:
     model_gpus: float
     cores: int
 
+    @classmethod
+    def fixed(cls, settings: Settings) -> "Shares":
+        """Return shares that do not depend on a cluster: a core, and for each model ``LRP_CORES``, else one.
+
+        Raises `RefusedToStartError` if the settings name one GPU of several.
+        """
+        _refuse_numbered(settings.device)
+        cores = settings.cores or 1
+        return cls(1, cores, 0, cores)
+
 
 def shares_of(
     settings: Settings, nodes: Iterable[Mapping[str, Any]], models: int, replicas: Replicas
@@ -71,9 +81,13 @@ def shares_of(
 
 def _gpus(settings: Settings, machines: Iterable[Mapping[str, Any]]) -> int:
     """Return the number of GPUs to use; raises `RefusedToStartError` if the settings name one of them."""
-    if ":" in settings.device:
-        raise RefusedToStartError(f"--device: {settings.device}: Ray chooses the GPU; use cuda")
+    _refuse_numbered(settings.device)
     return 0 if settings.device == "cpu" else int(sum(machine.get("GPU", 0) for machine in machines))
+
+
+def _refuse_numbered(device: str) -> None:
+    if ":" in device:
+        raise RefusedToStartError(f"--device: {device}: Ray chooses the GPU; use cuda")
 
 
 def _check_enough(models: int, cores: int, replicas: int, there: int) -> None:
