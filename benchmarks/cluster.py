@@ -1,0 +1,263 @@
+"""Soak test of the service on a Ray cluster of three nodes, of which processes and nodes are killed under load.
+
+Clients check every answer against that of the idle service, and send what fails once more. Prints a table, and
+fails if an answer was wrong, or a request failed twice. Run with ``python -m benchmarks.cluster``; a minute of it
+with ``--seconds 60``. It needs the extra ``ray``.
+"""
+
+import argparse
+import io
+import itertools
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import numpy as np
+from PIL import Image
+from skimage import data
+
+from benchmarks.ray_nodes import Nodes, three_nodes
+
+CLIENTS = 4
+REQUEST_S = 60.0
+RETRY_S = 1.0
+"""Pause before a request is sent again, unless ``Retry-After`` says otherwise."""
+REFUSED = "503"
+PICTURES = 8
+CORNERS = np.linspace(0, 150, PICTURES, dtype=int)
+TEXTS = ("a gorgeous, witty film", "dull, and far too long")
+MIXTURE = {
+    "Cement": 540, "Blast-Furnace-Slag": 0, "Fly-Ash": 0, "Water": 173, "Superplasticizer": 0,
+    "Coarse-Aggregate": 1125, "Fine-Aggregate": 613, "Age": 270,
+}  # fmt: skip
+MODEL, INGRESS = "minivgg-cifar10", "ingress"
+NO_FAULT = "none"
+VOLATILE = {"timings", "seconds", "ms", "request_id"}
+QUIET_S = 10.0
+"""Shortest time between the end of a fault and the next one."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request, and what the service answers to it while nothing else happens."""
+
+    path: str
+    options: Mapping[str, Any]
+    answer: httpx.Response
+
+
+@dataclass
+class Tally:
+    """What became of the requests that were answered, or failed at first, in one phase."""
+
+    requests: int = 0
+    answered: int = 0
+    retried: int = 0
+    """Failed, and were answered when sent again."""
+    wrong: int = 0
+    lost: int = 0
+    """Failed twice."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Why requests failed at first: status or error of the connection."""
+
+
+def questions(nodes: Nodes) -> list[Question]:
+    """Return what is asked of the service: pictures of different content, texts and a row of a table."""
+    asked: list[tuple[str, dict[str, Any]]] = [
+        (path, {"content": picture, "headers": {"Content-Type": "image/png", "Accept": accept}})
+        for picture in _pictures()
+        for path, accept in (("/predict", "application/json"), ("/explain", "application/x-npy"))
+    ]
+    asked += [("/predict/text", {"json": {"text": text}}) for text in TEXTS]
+    asked += [("/explain/table", {"json": {"features": MIXTURE}})]
+    with client_of(nodes) as client:
+        return [
+            Question(path, options, client.post(path, **options).raise_for_status())
+            for path, options in asked
+        ]
+
+
+def client_of(nodes: Nodes) -> httpx.Client:
+    """Return a client with the service's key."""
+    return httpx.Client(base_url=nodes.url, headers={"X-API-Key": nodes.key}, timeout=REQUEST_S)
+
+
+def _pictures() -> list[bytes]:
+    cat = Image.fromarray(data.chelsea())  # type: ignore[no-untyped-call] # it has no types
+    crops = [cat.crop((int(left), 0, int(left) + 300, 300)).resize((48, 48)) for left in CORNERS]
+    return [_png(one) for one in crops]
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Load:
+    """Clients that ask in turn until the end of the block; each sends the next request when it has its answer."""
+
+    def __init__(self, nodes: Nodes, asked: Sequence[Question]) -> None:
+        self.phases: dict[str, Tally] = {}
+        self._nodes, self._questions = nodes, itertools.cycle(asked)
+        self._phase, self._lock, self._ended = NO_FAULT, threading.Lock(), threading.Event()
+        self._pool = ThreadPoolExecutor(CLIENTS)
+
+    def __enter__(self) -> Self:
+        self._clients = [self._pool.submit(self._ask) for _ in range(CLIENTS)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._pool.shutdown()
+        for one in self._clients:
+            one.result()
+
+    def begin(self, phase: str) -> Tally:
+        """Count what ends from now on in ``phase``, together with its earlier times."""
+        with self._lock:
+            self._phase = phase
+            return self.phases.setdefault(phase, Tally())
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many further requests are done; raises what a client raises."""
+        goal = self._done() + count
+        while self._done() < goal:
+            for one in self._clients:
+                if one.done():
+                    one.result()
+            time.sleep(0.05)
+
+    def _done(self) -> int:
+        with self._lock:
+            return sum(one.answered + one.retried + one.wrong + one.lost for one in self.phases.values())
+
+    def _ask(self) -> None:
+        with client_of(self._nodes) as client:
+            while not self._ended.is_set():
+                with self._lock:
+                    question = next(self._questions)
+                answer, failure = _try(client, question)
+                with self._lock:
+                    tally = self.phases.setdefault(self._phase, Tally())
+                    tally.requests += 1
+                    tally.failures.update([failure] if failure else [])
+                result = _result(answer, question) if failure is None else _again(client, question, answer)
+                with self._lock:
+                    setattr(tally, result, getattr(tally, result) + 1)
+
+
+def _again(client: httpx.Client, question: Question, answer: httpx.Response | None) -> str:
+    """Send once more what failed with ``answer``; return the field of `Tally` that counts what became of it.
+
+    A refusal is an answer, which says when to come again: it is obeyed, for `REQUEST_S` at most.
+    """
+    ends_at = time.monotonic() + REQUEST_S
+    failure: str | None = REFUSED
+    while failure == REFUSED and time.monotonic() < ends_at:
+        time.sleep(RETRY_S if answer is None else float(answer.headers.get("Retry-After", RETRY_S)))
+        answer, failure = _try(client, question)
+    return "lost" if failure else _result(answer, question, "retried")
+
+
+def _result(answer: httpx.Response | None, question: Question, right: str = "answered") -> str:
+    return right if answer is not None and alike(answer, question.answer) else "wrong"
+
+
+def _try(client: httpx.Client, question: Question) -> tuple[httpx.Response | None, str | None]:
+    """Return the answer, if there is one, and why it is none that was wanted."""
+    try:
+        answer = client.post(question.path, **question.options)
+    except httpx.TransportError as error:
+        return None, type(error).__name__
+    return answer, None if answer.status_code == httpx.codes.OK else str(answer.status_code)
+
+
+def alike(one: httpx.Response, other: httpx.Response) -> bool:
+    """Return whether two answers are the same up to rounding."""
+    if one.headers["Content-Type"] != other.headers["Content-Type"]:
+        return False
+    if one.headers["Content-Type"].startswith("application/json"):
+        return _alike(one.json(), other.json())
+    ours, theirs = (np.load(io.BytesIO(answer.content)) for answer in (one, other))
+    return ours.shape == theirs.shape and bool(np.abs(ours - theirs).max() <= 1e-3 * np.abs(theirs).max())
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            _alike(one[name], other[name]) for name in one.keys() - VOLATILE
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, float) or isinstance(other, float):
+        return bool(np.isclose(one, other, rtol=1e-3, atol=1e-4))
+    return bool(one == other)
+
+
+def faults(nodes: Nodes) -> dict[str, Callable[[], str]]:
+    """Return what can happen to the cluster, by name; each returns what it hit."""
+    return {
+        "a model's replica killed": lambda: nodes.kill_replica(MODEL),
+        "an ingress killed": lambda: nodes.kill_replica(INGRESS),
+        "a node removed": nodes.remove_worker,
+    }
+
+
+def soak(seconds: float) -> tuple[dict[str, Tally], Counter[str]]:
+    """Return what became of the requests, by the last fault before them, and how often each fault occurred."""
+    times: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder, three_nodes(Path(folder)) as nodes:
+        ends_at = time.monotonic() + seconds
+        with Load(nodes, questions(nodes)) as load:
+            load.begin(NO_FAULT)
+            for name, strike in itertools.cycle(faults(nodes).items()):
+                time.sleep(min(QUIET_S, max(0.0, ends_at - time.monotonic())))
+                if time.monotonic() >= ends_at:
+                    break
+                load.begin(name)
+                times[name] += 1
+                print(f"{seconds - ends_at + time.monotonic():4.0f} s: {name}: {strike()}", flush=True)
+                nodes.restore()
+    return load.phases, times
+
+
+def table(phases: Mapping[str, Tally], times: Mapping[str, int]) -> str:
+    """Return the result in Markdown."""
+    lines = [
+        "| last fault | times | requests | answered | when sent again | wrong | lost | failed at first by |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for name, one in phases.items():
+        causes = ", ".join(f"{count} × {cause}" for cause, count in one.failures.most_common()) or "–"
+        lines.append(
+            f"| {name} | {times.get(name, '–')} | {one.requests} | {one.answered} | {one.retried} | {one.wrong} "
+            f"| {one.lost} | {causes} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the test and print its table; exit with 1 if an answer was wrong or a request failed twice."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=300, help="of load; default %(default)s")
+    seconds = parser.parse_args().seconds
+    print(f"{os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f} at the start")
+    phases, times = soak(seconds)
+    print(f"\n{CLIENTS} clients, {seconds:g} s:\n\n{table(phases, times)}")
+    sys.exit(any(one.wrong or one.lost for one in phases.values()))
+
+
+if __name__ == "__main__":
+    main()
