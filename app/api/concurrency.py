@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from app.api.dependencies import TicketDep, TimingsDep
 from app.api.http.disconnect import while_connected
 from app.errors import LRPServeError
+from app.serving.admission import Ticket
 from app.serving.timings import Timings
 
 T = TypeVar("T")
@@ -20,13 +21,13 @@ places that other requests need.
 
 
 class RunAll:
-    """Runs the items of one request concurrently; a dependency of routes that take several inputs.
+    """Runs the items of one request concurrently, for routes that take several inputs.
 
     At most `MAX_AT_ONCE` items run at the same time, and no more than have places in the queue: of 1 000 rows the
     last ones would wait beyond their deadlines.
     """
 
-    def __init__(self, request: Request, ticket: TicketDep, timings: TimingsDep) -> None:
+    def __init__(self, request: Request, ticket: Ticket, timings: Timings) -> None:
         self._request = request
         self._ticket = ticket
         self._timings = timings
@@ -85,6 +86,14 @@ class RunAll:
         places = places or count
         self._ticket.acquire_weight(-(-places * min(count, MAX_AT_ONCE) // count))
         return asyncio.Semaphore(min(MAX_AT_ONCE, max(1, self._ticket.held * count // places)))
+
+
+async def _run_all(request: Request, ticket: TicketDep, timings: TimingsDep) -> RunAll:
+    return RunAll(request, ticket, timings)
+
+
+RunAllDep = Annotated[RunAll, Depends(_run_all)]
+"""What runs the items of this request."""
 
 
 async def _in_turn(turns: asyncio.Semaphore, item: Callable[[Timings], Awaitable[T]], timings: Timings) -> T:

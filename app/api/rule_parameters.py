@@ -1,6 +1,6 @@
 """Query parameters of routes: the model, and those of rules, made from the table in `app.lrp.rules`."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar, cast
 
@@ -29,7 +29,7 @@ def with_all_parameters(model: type[AnyParameters]) -> type[AnyParameters]:
     return cast("type[AnyParameters]", with_rule_parameters(model))
 
 
-def query(parameters: type[Parameters], kind: Kind = "image") -> Callable[..., Parameters]:
+def query(parameters: type[Parameters], kind: Kind = "image") -> Callable[..., Awaitable[Parameters]]:
     """Return a dependency that reads ``parameters`` from the query.
 
     The query has the name of the model besides, which `app.api.dependencies` reads, and, where rules are used, a
@@ -37,7 +37,7 @@ def query(parameters: type[Parameters], kind: Kind = "image") -> Callable[..., P
     """
     fields: Any = with_all_parameters(parameters)
 
-    def read(asked: Any) -> Parameters:
+    async def read(asked: Any) -> Parameters:  # FastAPI runs plain functions on a thread
         return cast("Parameters", asked)
 
     asked = create_model(parameters.__name__, __base__=(fields, model_parameter(kind)))

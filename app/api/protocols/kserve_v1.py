@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field, create_model
 
-from app.api.concurrency import RunAll
+from app.api.concurrency import RunAllDep
 from app.api.dependencies import (
     CatalogueDep,
     LimitsDep,
@@ -105,9 +105,7 @@ async def models(catalogue: CatalogueDep) -> Models:
     return Models(models=list(catalogue.names))
 
 
-async def predict(
-    instances: SentDep, pipeline: PipelineInPathDep, run_all: Annotated[RunAll, Depends()]
-) -> Response:
+async def predict(instances: SentDep, pipeline: PipelineInPathDep, run_all: RunAllDep) -> Response:
     """Each prediction is a response of `/predict`, `/predict/text` or `/predict/table`, as the model takes
     pictures, texts or rows. One invalid input is an error for all.
 
@@ -125,9 +123,7 @@ async def predict(
     return Response(b'{"predictions":[%s]}' % b",".join(answers), media_type="application/json")
 
 
-async def explain(
-    instances: SentDep, pipeline: PipelineInPathDep, run_all: Annotated[RunAll, Depends()]
-) -> Response:
+async def explain(instances: SentDep, pipeline: PipelineInPathDep, run_all: RunAllDep) -> Response:
     """Each explanation is a response of `/explain`, `/explain/text` or `/explain/table`. One invalid input is an
     error for all.
     """

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.concurrency import RunAll
+from app.api.concurrency import RunAllDep
 from app.api.dependencies import LimitsDep, TimingsDep, pipeline_of
 from app.api.http.negotiation import choose
 from app.api.http.problems import problem_of
@@ -73,7 +73,7 @@ def _add_explain_batch(router: APIRouter, kind: KindOverHTTP) -> None:
         pipeline: Annotated[Pipeline, Depends(pipeline_of(kind.kind))],
         limits: LimitsDep,
         timings: TimingsDep,
-        run_all: Annotated[RunAll, Depends()],
+        run_all: RunAllDep,
     ) -> Response:
         form = choose(asked.form, request.headers.get("accept", ""), [Format.JSON, Format.ZIP])
         options = asked.options()

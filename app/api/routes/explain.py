@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.concurrency import RunAll
+from app.api.concurrency import RunAllDep
 from app.api.dependencies import TicketDep, TimingsDep, pipeline_of
 from app.api.http.disconnect import while_connected
 from app.api.http.negotiation import choose
@@ -63,7 +63,7 @@ def _add_predict(router: APIRouter, kind: KindOverHTTP) -> None:
         asked: Annotated[ScoreParameters, Depends(query(kind.predict, kind.kind))],
         pipeline: Annotated[Pipeline, Depends(pipeline_of(kind.kind))],
         timings: TimingsDep,
-        run_all: Annotated[RunAll, Depends()],
+        run_all: RunAllDep,
     ) -> Response:
         choose(None, request.headers.get("accept", ""), [Format.JSON])
         uploads = await kind.read(request, pipeline, timings)
@@ -106,7 +106,7 @@ def _add_explain(router: APIRouter, kind: KindOverHTTP) -> None:
         pipeline: Annotated[Pipeline, Depends(pipeline_of(kind.kind))],
         timings: TimingsDep,
         ticket: TicketDep,
-        run_all: Annotated[RunAll, Depends()],
+        run_all: RunAllDep,
     ) -> Response:
         form = choose(asked.form, request.headers.get("accept", ""), kind.forms)
         options = asked.options()

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.concurrency import RunAll
+from app.api.concurrency import RunAllDep
 from app.api.dependencies import CatalogueDep, LimitsDep, ModelName, ReadinessDep, TimingsDep, note_model
 from app.api.http.errors import BadRequestError, NotFoundError
 from app.api.http.query import none_at_all
@@ -215,7 +215,7 @@ async def infer(
     model: ModelName,
     asked: Annotated[Asked, Depends(read_request)],
     pipeline: Served,
-    run_all: Annotated[RunAll, Depends()],
+    run_all: RunAllDep,
     timings: TimingsDep,
 ) -> Response:
     """The metadata list the input and the outputs of each model.
