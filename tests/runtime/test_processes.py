@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import platform
 import signal
 import sys
 import threading
@@ -50,6 +51,14 @@ class Tools:
 
     def allocate(self, count: int) -> int:
         return len(bytes(count))
+
+    def page_faults(self, count: int, size: int) -> int:
+        """Allocate, and return how many pages the system had to clear for it."""
+        import resource  # not on Windows
+
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        _ = [bytes(size) for _ in range(count)]
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     def unsendable(self) -> object:
         return threading.Lock()
@@ -195,6 +204,16 @@ def test_a_worker_that_allocates_too_much_fails_the_call_and_lives_on() -> None:
                 await workers.call(Tools.allocate, 2**29)
             assert (await workers.call(Tools.allocate, 2**27)).result == 2**27
             assert (await workers.call(Tools.pid)).result == before
+
+    asyncio.run(scene())
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_a_worker_keeps_the_memory_of_a_picture_for_the_next_one() -> None:
+    async def scene() -> None:
+        async with employed() as workers:
+            cleared = [(await workers.call(Tools.page_faults, 16, 2**18)).result for _ in range(4)]
+        assert max(cleared[2:]) < 100  # of 1024 pages
 
     asyncio.run(scene())
 
