@@ -30,12 +30,12 @@ import struct
 import sys
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from app.errors import DeadlineError, LRPServeError
+from app.runtime.calls import CallQueue, QueuedCall
 from app.runtime.executor import Timed
 from app.runtime.remote_errors import pack, unpack
 from app.system import keep_freed_memory, limit_memory_growth
@@ -64,18 +64,6 @@ class WorkerLostError(LRPServeError):
     """The worker that ran the call died, or was killed at the time limit."""
 
 
-@dataclass(order=True)
-class _QueuedCall:
-    """A call that waits for a worker; the smallest one runs next."""
-
-    is_low_priority: bool
-    number: int
-    message: bytes = field(compare=False)
-    future: asyncio.Future[Any] = field(compare=False)
-    queued_at: float = field(compare=False)
-    deadline: float = field(compare=False)
-
-
 class ProcessExecutor(Generic[Context]):
     """Runs calls in ``count`` processes, one call at a time in each; an `Executor` of the running event loop.
 
@@ -102,7 +90,7 @@ class ProcessExecutor(Generic[Context]):
         self._worker_arguments = context, memory_limit_bytes
         self._deadline_s, self._limit_s = deadline_s, limit_s
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.PriorityQueue[_QueuedCall] = asyncio.PriorityQueue()
+        self._queue = CallQueue()
         self._numbers = itertools.count()
         self._on_death = on_death
         self._ready: asyncio.Future[None] = self._loop.create_future()
@@ -111,7 +99,7 @@ class ProcessExecutor(Generic[Context]):
     @property
     def waiting(self) -> int:
         """See `Executor`."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     async def call(
         self, function: Callable[Concatenate[Context, P], T], *args: P.args, **kwargs: P.kwargs
@@ -136,16 +124,15 @@ class ProcessExecutor(Generic[Context]):
         """See `Executor`; cancels running and waiting calls."""
         for slot in self._slots:
             slot.cancel()
-        while not self._queue.empty():
-            self._queue.get_nowait().future.cancel()
+        self._queue.cancel()
 
     def _enqueue(
         self, is_low_priority: bool, deadline: float, function_and_arguments: tuple[Any, ...]
     ) -> asyncio.Future[Any]:
         future = self._loop.create_future()
         message = pickle.dumps(function_and_arguments, pickle.HIGHEST_PROTOCOL)
-        self._queue.put_nowait(
-            _QueuedCall(is_low_priority, next(self._numbers), message, future, self._loop.time(), deadline)
+        self._queue.put(
+            QueuedCall(is_low_priority, next(self._numbers), message, future, self._loop.time(), deadline)
         )
         return future
 
@@ -167,7 +154,7 @@ class ProcessExecutor(Generic[Context]):
         while True:
             call = await self._queue.get()
             if worker.is_lost:
-                self._queue.put_nowait(call)
+                self._queue.put(call)
                 return
             if call.future.done():  # cancelled
                 continue

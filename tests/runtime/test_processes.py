@@ -132,6 +132,15 @@ def test_work_is_done_in_other_processes_side_by_side() -> None:
     asyncio.run(scene())
 
 
+def test_work_that_comes_alone_is_done_by_the_worker_that_worked_last() -> None:
+    async def scene() -> None:
+        async with employed(2) as workers:
+            await pids_of(workers, 2)
+            assert len({(await workers.call(Tools.pid)).result for _ in range(6)}) == 1
+
+    asyncio.run(scene())
+
+
 def test_large_work_arrives_whole() -> None:
     async def scene() -> None:
         async with employed() as workers:
