@@ -13,7 +13,7 @@ PEERS := afternoon litserve torchserve bentoml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test coverage test-networks check fix soak audit train bench bench-networks bench-kinds bench-gpu bench-service docs concrete deception image container-test clean
+.PHONY: help serve test coverage test-networks check fix soak audit train bench bench-networks bench-kinds bench-gpu bench-lone bench-service docs concrete deception image container-test clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-kinds: $(VENV)/test.stamp  ## Measure explanations of texts and rows of ta
 bench-gpu: $(VENV)/test.stamp  ## Measure the same as bench and bench-networks on a GPU; fails without one
 	$(BIN)/python -m benchmarks.relevance --device cuda --write
 	$(BIN)/python -m benchmarks.networks --device cuda --write $(BENCH_ARGS)
+
+bench-lone: $(VENV)/test.stamp  ## Measure where the time of a request goes while no other client sends any
+	$(BIN)/python -m benchmarks.lone --write $(BENCH_ARGS)
 
 bench-service: $(VENV)/test.stamp $(PEERS:%=.bench/%/stamp)  ## Measure the service against its peers (12 minutes); needs wrk and Java
 	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)

@@ -7,6 +7,7 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import hardware, load, networks, relevance, report
+from benchmarks import hardware, load, lone, networks, relevance, report
 from benchmarks.peers.contenders import CONTENDERS, MULTIPART, RAW, TORCHSERVE, Contender
 from benchmarks.report import Cell, Load, Row, Start
 from benchmarks.service import Baseline, make_bodies, start_lines
@@ -187,6 +188,32 @@ def test_the_page_has_a_table_for_each_device(table: str) -> None:
     names = [hardware.block(table, device) for device in devices]
     assert names == [table, f"{table}-gpu", f"{table}-gpu"]
     assert set(names) <= blocks.read("performance.md").keys()
+
+
+def test_every_step_of_a_request_is_a_row_with_the_cost_of_its_hand_over() -> None:
+    names = {name for pair in lone.STEPS.values() for name in pair if name is not None}
+    found = dict.fromkeys(names, 4.0) | {"decode": 0.5, "decode in a worker": 0.75}
+    rows = lone.lines(found)
+    assert [len(row) for row in rows] == [len(lone.COLUMNS)] * len(lone.STEPS)
+    assert ["decode a JPEG, in a worker", "0.50", "0.75", "0.25"] in rows
+    assert ["engine", "4.00", "–", "–"] in rows
+
+
+def test_what_a_request_takes_besides_the_engine_is_told() -> None:
+    assert "+ 3.25 ms (goal: + 2.5 ms)" in lone.sentence({"engine": 3.5, "POST": 6.75})
+
+
+def test_steps_take_turns_after_a_call_that_is_not_measured() -> None:
+    called = []
+
+    async def call(name: str, seconds: float) -> None:
+        called.append(name)
+        await asyncio.sleep(seconds)
+
+    steps = {"slow": partial(call, "slow", 0.02), "fast": partial(call, "fast", 0.0)}
+    found = asyncio.run(lone.medians_ms(steps, rounds=2, calls=2))
+    assert called == 2 * (3 * ["slow"] + 3 * ["fast"])
+    assert found["fast"] < 20 <= found["slow"]
 
 
 def test_bodies_hold_the_same_picture_raw_and_in_a_form(tmp_path: Path) -> None:
