@@ -13,7 +13,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OURS, AFTERNOON = "lrpserve", "afternoon"
+OURS, AFTERNOON = ("lrpserve", "lrpserve-bfloat16"), "afternoon"
 MULTIPART = "multipart"
 
 COLUMNS = (
@@ -109,13 +109,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Answers per second of lrpserve (``ours``), relative to the `afternoon` service and to the best peer.
+    """Answers per second of one of `OURS`, relative to the `afternoon` service and to the best peer.
 
     A ratio is ``None`` if that peer did not run.
     """
 
     clients: int
-    ours: float
+    service: str
+    rate: float
     afternoon: float | None
     best: float | None
     best_name: str
@@ -178,17 +179,18 @@ def others_sentence(cells: Sequence[Cell]) -> str:
 
 
 def ratios(table: Sequence[Row]) -> list[Ratio]:
-    """Return one ratio for each number of clients, for multipart bodies."""
+    """Return one ratio for each number of clients and each of `OURS`, for multipart bodies."""
     found = []
     for clients in sorted({row.clients for row in table}):
         rates = {row.service: row.rate for row in table if row.clients == clients and row.body == MULTIPART}
-        ours = rates.pop(OURS, None)
-        if ours is None:
-            continue
+        ours = {name: rates.pop(name) for name in OURS if name in rates}
         best = max(rates, key=rates.__getitem__, default="")
-        found.append(
-            Ratio(clients, ours, _ratio(ours, rates.get(AFTERNOON)), _ratio(ours, rates.get(best)), best)
-        )
+        found += [
+            Ratio(
+                clients, name, rate, _ratio(rate, rates.get(AFTERNOON)), _ratio(rate, rates.get(best)), best
+            )
+            for name, rate in ours.items()
+        ]
     return found
 
 
@@ -216,7 +218,7 @@ def ratio_lines(found: Iterable[Ratio]) -> list[list[str]]:
     """Format the ratios as rows for `RATIO_COLUMNS`."""
     return [
         [
-            *(str(ratio.clients), f"{ratio.ours:.1f}"),
+            *(str(ratio.clients), ratio.service, f"{ratio.rate:.1f}"),
             *(f"{value:.2f}" if value else "–" for value in (ratio.afternoon, ratio.best)),
             ratio.best_name or "–",
         ]
@@ -224,7 +226,7 @@ def ratio_lines(found: Iterable[Ratio]) -> list[list[str]]:
     ]
 
 
-RATIO_COLUMNS = ("clients", "lrpserve/s", "× afternoon", "× best peer", "best peer")
+RATIO_COLUMNS = ("clients", "service", "answers/s", "× afternoon", "× best peer", "best peer")
 
 
 def plot(table: Sequence[Row], path: Path) -> None:
@@ -243,7 +245,7 @@ def plot(table: Sequence[Row], path: Path) -> None:
                 "label": service,
                 "color": COLOURS[number % len(COLOURS)],
                 "marker": MARKERS[number % len(MARKERS)],
-                "linewidth": 3 if service == OURS else 1.6,
+                "linewidth": 3 if service in OURS else 1.6,
             }
             clients = [row.clients for row in lines]
             rate.plot(clients, [row.rate for row in lines], **style)

@@ -100,7 +100,7 @@ class Server:
             self._process = psutil.Popen(
                 contender.command(port, scratch),
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), **contender.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -496,7 +496,7 @@ def run_rounds(
                     start, found = measure(contender, bodies, plan, arguments.seconds, number)
                 except NotServingError as error:
                     if contender.is_ours:
-                        sys.exit(f"lrpserve did not serve: {error}")
+                        sys.exit(f"{contender.name} did not serve: {error}")
                     failed[contender.name] = str(error)
                     console.print(f"{contender.name} is left out: {error}", markup=False)
                     continue

@@ -111,7 +111,13 @@ def test_ratios_are_to_the_afternoon_and_to_the_best_peer() -> None:
 
 def test_a_ratio_without_a_peer_is_a_dash() -> None:
     lines = report.ratio_lines(report.ratios([row("lrpserve", 1, 60)]))
-    assert lines == [["1", "60.0", "–", "–", "–"]]
+    assert lines == [["1", "lrpserve", "60.0", "–", "–", "–"]]
+
+
+def test_our_service_in_another_precision_is_no_peer() -> None:
+    table = [row("lrpserve", 8, 60), row("lrpserve-bfloat16", 8, 90), row("litserve", 8, 30)]
+    found = [(one.service, one.best, one.best_name) for one in report.ratios(table)]
+    assert found == [("lrpserve", 2.0, "litserve"), ("lrpserve-bfloat16", 3.0, "litserve")]
 
 
 def test_without_our_own_service_there_are_no_ratios() -> None:

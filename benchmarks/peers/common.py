@@ -36,7 +36,8 @@ def decode(data: bytes, card: ImageCard) -> Tensor:
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = picture.convert("RGB").resize(card.input_size[1:], box=(left, top, left + side, top + side))
-    return normalize(to_tensor(square), card.normalisation.mean, card.normalisation.std)
+    values: Tensor = normalize(to_tensor(square), card.normalisation.mean, card.normalisation.std)
+    return values
 
 
 def answer(logits: Tensor, relevance: Tensor, classes: Sequence[str]) -> dict[str, object]:

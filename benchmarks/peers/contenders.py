@@ -3,9 +3,13 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import torch
+
+from app.models.device import has_bfloat16
 
 ROOT = Path(__file__).parent.parent.parent
 ENVIRONMENTS = ROOT / ".bench"
@@ -36,13 +40,18 @@ class Contender:
     forms: tuple[str, ...] = (MULTIPART,)
     is_ready: Callable[[bytes], bool] = _always_ready
     programs: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables beside those of the process that measures."""
     is_ours: bool = False
+    needs_bfloat16: bool = False
 
     def missing(self) -> str | None:
         """Return why this server cannot be measured, or ``None`` if it can."""
         absent = [program for program in self.programs if shutil.which(program) is None]
         if absent:
             return f"{self.name} is left out: {absent[0]} is not on this machine; install it"
+        if self.needs_bfloat16 and not has_bfloat16(torch.device("cpu")):
+            return f"{self.name} is left out: this processor has no instructions for bfloat16"
         if not self.is_ours and not (ENVIRONMENTS / self.name / "stamp").exists():
             return f"{self.name} is left out: it is not installed; 'make bench-service' prints the reason"
         return None
@@ -60,6 +69,14 @@ OURS = Contender(
     ready_path="/readyz",
     forms=(MULTIPART, RAW),
     is_ours=True,
+)
+
+OURS_BFLOAT16 = replace(
+    OURS,
+    name="lrpserve-bfloat16",
+    about="the same with `LRP_PRECISION=bfloat16`",
+    environment={"LRP_PRECISION": "bfloat16"},
+    needs_bfloat16=True,
 )
 
 AFTERNOON = Contender(
@@ -104,4 +121,4 @@ BENTOML = Contender(
     ready_path="/readyz",
 )
 
-CONTENDERS = (OURS, AFTERNOON, LITSERVE, TORCHSERVE, BENTOML)
+CONTENDERS = (OURS, OURS_BFLOAT16, AFTERNOON, LITSERVE, TORCHSERVE, BENTOML)
