@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from app.errors import DataError
 
-LOOPBACK = "127.0.0.1"
+LOCAL, LOOPBACK = "local", "127.0.0.1"
 OBJECT_STORE_BYTES = 2**28
 """Of a cluster that is started here; what does not fit is written to disk."""
 
@@ -17,21 +17,23 @@ CONNECT_S = 5.0
 
 @contextlib.contextmanager
 def cluster(address: str | None) -> Iterator[bool]:
-    """Use the cluster at ``address``, as ``host:6379`` or ``auto``; ``None``: one of this machine alone.
+    """Use the cluster at ``address``, as ``host:6379`` or ``auto``; ``None``, ``local``: one of this machine.
 
     The value is whether it was started here. Such a one ends with the block. Ray listens on ports of all
     addresses, and requires a token by default. Ray's environment variables apply, such as ``RAY_ADDRESS``. Raises
     `DataError` if the cluster cannot be reached.
     """
-    _check_reachable(address or os.environ.get("RAY_ADDRESS", ""))
+    address = (
+        address or os.environ.get("RAY_ADDRESS") or LOCAL
+    )  # else Ray would join one that runs here already
+    _check_reachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    is_own = not address and "RAY_ADDRESS" not in os.environ
-    if not is_own:
-        options: dict[str, object] = {"address": address}
-    else:
-        options = {
+    is_own = address == LOCAL
+    options: dict[str, object] = {"address": address}
+    if is_own:
+        options |= {
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
             "_node_ip_address": LOOPBACK,
