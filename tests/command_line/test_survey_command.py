@@ -68,6 +68,15 @@ def test_bad_options_are_refused_with_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_header_that_cannot_be_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wide.csv").write_text("C" * 200_000 + ",Age\n1,2\n")
+    assert run(monkeypatch, "survey", "wide.csv", "--device", "cpu") == 2
+    assert "wide.csv: line 1 of the CSV cannot be read" in capsys.readouterr().err
+
+
 def test_a_package_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,7 @@
 """The kinds of input that are surveyed, and which of them data are."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app.command_line.surveys.image import IMAGE_SURVEY
@@ -32,6 +32,14 @@ def kind_of_data(data: Path) -> Kind:
     if data.suffix.lower() == SUFFIX or (data.is_dir() and any(data.glob(f"*{SUFFIX}"))):
         return "text"
     if data.suffix.lower() == CSV and not data.is_dir():
-        with data.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            return "image" if PATH in next(csv.reader(file), []) else "table"
+        return "image" if PATH in _header(data) else "table"
     return "image"
+
+
+def _header(path: Path) -> Sequence[str]:
+    """Return the columns of a CSV file; none if it cannot be read, which who reads its rows says."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        try:
+            return next(csv.reader(file), [])
+        except csv.Error:
+            return []

@@ -1,12 +1,12 @@
 """Texts with labels, in the files that texts are trained on: ``text<TAB>label`` in each line."""
 
-import csv
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from app.errors import DataError
+from app.modalities.text.columns import read_columns
 from app.modalities.text.treebank import unescape
 from app.survey.items import Item
 
@@ -38,10 +38,10 @@ def find_texts(source: Path, classes: Sequence[str], split: str | None = None) -
 
 def _of_file(path: Path, classes: Sequence[str]) -> Iterator[Item]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_columns(path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}); it must have {FORM} in each line") from None
-    for number, line in enumerate(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
+    for number, line in enumerate(lines, 1):
         name, stamp = (
             f"{path.name}:{number}",
             hashlib.blake2b("\t".join(line).encode(), digest_size=8).hexdigest(),

@@ -1,6 +1,5 @@
 """Labelled texts from a folder of tab-separated files."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from app.errors import DataError
+from app.modalities.text.columns import read_columns
 from app.modalities.text.treebank import unescape
 
 HELD_OUT_ONE_IN = 10
@@ -72,12 +72,11 @@ def load_splits(folder: Path, names: Sequence[str], seed: int) -> Splits:
 def _read(path: Path, names: Sequence[str]) -> list[tuple[str, str]]:
     """Return text and class of each line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = read_columns(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); it must have text<TAB>label in each line"
         ) from None
-    rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     for number, row in enumerate(rows, start=1):
         if len(row) != 2 or not all(row):
             raise DataError(f"{path}, line {number}: must be text<TAB>label")

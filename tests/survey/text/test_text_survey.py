@@ -109,6 +109,21 @@ def test_lines_that_are_no_texts_are_rows_with_their_error(tmp_path: Path) -> No
     assert summary["classes"] == list(CLASSES)
 
 
+def test_a_text_has_all_characters_of_its_line(tmp_path: Path) -> None:
+    """Neither line separators of Unicode end a line, nor does a long text stop the survey."""
+    data = tmp_path / "test.tsv"
+    text = '\ufeffa good\u2028film\t1\r\n"bad\x85film\t0\n' + "film " * 30_000 + "\t1\n"
+    data.write_bytes(text.encode())
+    findings = surveyed(data, tmp_path / "out")
+    assert [(one.read(), one.label) for one in findings.items] == [
+        ("a good\u2028film", "positive"),
+        ('"bad\x85film', "negative"),
+    ]
+    (failure,) = findings.failures
+    assert failure.name == "test.tsv:3"
+    assert "over 10000 characters" in failure.reason
+
+
 def test_what_was_explained_is_not_computed_again(tmp_path: Path) -> None:
     data, model = write(tmp_path / "test.tsv"), Counted()
     surveyed(data, tmp_path / "out", model)
