@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 
-def identical(inputs: Iterable[npt.NDArray[np.uint8]]) -> list[list[int]]:
+def identical(inputs: Iterable[npt.NDArray[Any]]) -> list[list[int]]:
     """Return the numbers of inputs that are equal, for each group of at least two."""
     groups: dict[bytes, list[int]] = {}
     for number, pixels in enumerate(inputs):

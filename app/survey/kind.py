@@ -65,7 +65,7 @@ class SurveyKind(Protocol[FindingsT]):
         """What is kept of each input."""
 
     def content(self, sample: Any) -> npt.NDArray[Any]:
-        """Return what is kept of an `app.modalities.protocol.Sample`, of `layout` or shorter."""
+        """Return what is kept of an `app.modalities.protocol.Sample`, of `layout`."""
 
     def find(self, found: Findings, network: Network, stages: Stages) -> FindingsT:
         """Return what the maps of the inputs say; raises `LRPServeError`."""

@@ -141,9 +141,9 @@ class Store:
     ) -> None:
         """Keep what was computed for a row.
 
-        ``data`` and ``relevance`` have the shape of the `Layout`, or are shorter; what they do not fill is zeros.
+        ``data`` and ``relevance`` have the shape of the `Layout`; relevance may be shorter, and zeros follow.
         """
-        self.data[_places(row, data)] = data
+        self.data[row] = data
         self.prediction[row] = logits
         self.leak[row] = np.nan if leak is None else leak
         self.scale[row] = scale = _scale(relevance)

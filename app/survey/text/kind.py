@@ -12,7 +12,7 @@ import pyarrow as pa
 from app.errors import DataError
 from app.lrp.request import ExplanationRequest
 from app.modalities.text.modality import TextModality, TextOptions, TextSample
-from app.modalities.text.spec import TextSpec
+from app.modalities.text.spec import PADDING, TextSpec
 from app.models.protocol import Job
 from app.survey.arrays import Floats, chunks
 from app.survey.contrasts import contrasts
@@ -39,8 +39,10 @@ class TextKind:
         """See `SurveyKind`: ids of the tokens of the longest text that the network takes."""
 
     def content(self, sample: TextSample) -> npt.NDArray[np.int64]:
-        """See `SurveyKind`: ids of the tokens, (T,)."""
-        return sample.input
+        """See `SurveyKind`: ids of the tokens, and padding as the network's, (most tokens,)."""
+        ids = np.full(self.layout.shape, PADDING, np.int64)
+        ids[: len(sample.input)] = sample.input
+        return ids
 
     def find(self, found: Findings, network: Network, stages: Stages) -> TextFindings:
         """See `SurveyKind`: what words count, and what the network says without them and of its mistakes."""
@@ -82,7 +84,7 @@ class TextKind:
         for one in findings.removals:
             flipped[one.text] += [vocabulary[one.word]] * one.flips
         return {
-            "text": pa.array([_text(one.read()) for one in findings.items], pa.string()),
+            "text": pa.array([one.read() for one in findings.items], pa.string()),
             "flipped_without": pa.array(
                 [flipped.get(text) for text in range(len(findings.items))], pa.list_(pa.string())
             ),
@@ -114,7 +116,3 @@ def _maps(found: Findings) -> Iterator[Floats]:
     numbers = np.arange(len(found.rows))
     for part in chunks(found.store, len(numbers)):
         yield from found.contributions(numbers[part])
-
-
-def _text(content: str | bytes) -> str:
-    return content if isinstance(content, str) else content.decode("utf-8-sig")

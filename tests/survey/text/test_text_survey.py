@@ -124,6 +124,13 @@ def test_a_text_has_all_characters_of_its_line(tmp_path: Path) -> None:
     assert "over 10000 characters" in failure.reason
 
 
+def test_texts_are_identical_if_all_of_their_tokens_are(tmp_path: Path) -> None:
+    """The id of unknown words is 0."""
+    rows = [("good film", "1"), ("good film wonder", "1"), ("good film sequel", "0"), ("Good  film", "1")]
+    findings = surveyed(write(tmp_path / "test.tsv", rows), tmp_path / "out")
+    assert findings.duplicates == [[0, 3], [1, 2]]
+
+
 def test_what_was_explained_is_not_computed_again(tmp_path: Path) -> None:
     data, model = write(tmp_path / "test.tsv"), Counted()
     surveyed(data, tmp_path / "out", model)
