@@ -45,5 +45,5 @@ def _trained_target(card: TableCard) -> object:
 def _item(name: str, header: Sequence[str], row: Sequence[Cell], target: str | None) -> Item:
     cells = dict(zip(header, row, strict=True))
     label = None if target is None else str(cells.pop(target)) or None
-    stamp = hashlib.blake2b("\0".join(row).encode(), digest_size=8).hexdigest()
+    stamp = hashlib.blake2b("\0".join((*header, *row)).encode(), digest_size=8).hexdigest()
     return Item(name, label, stamp, partial(dict, cells))

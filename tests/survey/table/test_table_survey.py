@@ -113,6 +113,9 @@ def test_one_other_column_is_the_label_and_several_are_refused(tmp_path: Path) -
     data = tmp_path / "t.csv"
     data.write_text("Height,Distance,Place,observed\n1,2,coast,3\n")
     assert surveyed(data, tmp_path / "out").items[0].label == "3"
+    data.write_text("Distance,Height,Place,observed\n1,2,coast,3\n")
+    with pytest.raises(DataError, match="another survey, with another items"):
+        surveyed(data, tmp_path / "out")
     data.write_text("Height,Distance,Place,id,temperature\n1,2,coast,7,3\n")
     with pytest.raises(DataError, match=r"id: neither features of climate nor what it predicts"):
         surveyed(data, tmp_path / "other")
