@@ -144,15 +144,16 @@ class Predictions:
 
 
 def _notes_of_labels(labels: Sequence[str | None], classes: Sequence[str]) -> list[str]:
-    unknown = sorted({one for one in labels if one is not None and one not in classes})
+    counts = Counter(labels)
+    unknown = sorted(one for one in counts if one is not None and one not in classes)
     notes = []
     if unknown:
-        count = sum(one in unknown for one in labels)
+        count = sum(counts[one] for one in unknown)
         notes.append(
             f"The model does not know {_some(unknown, 'label')}; {counted(count, 'item')} with "
             f"{'it' if len(unknown) == 1 else 'them'} count neither as right nor as wrong."
         )
-    if count := labels.count(None):
+    if count := counts[None]:
         notes.append(f"{counted(count, 'item')} without a label count neither as right nor as wrong.")
     return notes
 

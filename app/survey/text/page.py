@@ -11,6 +11,7 @@ from app.modalities.text.drawing.pieces import Piece, number, pieces_of
 from app.modalities.text.modality import TextModality, TextOptions
 from app.survey.arrays import Floats
 from app.survey.kind import Page, Section
+from app.survey.numerals import percent
 from app.survey.text.findings import ClassWords, TextFindings
 from app.survey.text.removals import MAX_TEXTS, WORDS_EACH
 from app.survey.text.words import BALANCED, SURE, Word, least_texts, unsupported
@@ -77,7 +78,10 @@ def page(findings: TextFindings, modality: TextModality) -> Page:
         found_by="words",
         items=list(dict.fromkeys(text for texts in examples.values() for text in texts)),
         figures=[
-            ("deletions of a word that change predictions", _share(sum(tried), len(tried))),
+            (
+                "deletions of a word that change predictions",
+                percent(sum(tried) / len(tried) if tried else None, 1),
+            ),
         ],
         data={"words": examples},
     )
@@ -154,7 +158,3 @@ def _key(target: int, text: str, of: str) -> str:
 def _most(classes: Sequence[dict[str, Any]]) -> float:
     """Return the largest magnitude of a mean relevance that is shown, which bars are drawn relative to."""
     return max((abs(word.mean) for one in classes for word in one["all"]), default=0.0) or 1.0
-
-
-def _share(part: int, total: int) -> str:
-    return f"{part / total:.1%}".replace("%", " %") if total else "–"
