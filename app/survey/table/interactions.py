@@ -32,9 +32,13 @@ def strengths(found: Features, feature: int) -> Floats:
 
 
 def _correlations(values: Floats, relevance: Floats) -> Floats:
-    """Return Pearson's correlation of each column of ``values`` (n, f) with ``relevance`` (n,); 0: undefined."""
-    filled = np.where(np.isnan(values), 0, values)
-    x, y = filled - filled.mean(0), relevance - relevance.mean()
+    """Return Pearson's correlation of each column of ``values`` (n, f) with ``relevance`` (n,); 0: undefined.
+
+    Missing values are replaced by the mean of the others.
+    """
+    known = ~np.isnan(values)
+    means = np.where(known, values, 0).sum(0) / np.maximum(1, known.sum(0))
+    x, y = np.where(known, values - means, 0), relevance - relevance.mean()
     size = np.sqrt((x**2).sum(0) * (y**2).sum())
     found: Floats = np.divide(y @ x, size, out=np.zeros(values.shape[1]), where=size > 1e-12)
     return found

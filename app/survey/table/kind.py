@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from app.lrp.request import ExplanationRequest
+from app.modalities.table.decoding import decode
 from app.modalities.table.modality import TableModality, TableOptions, TableSample
 from app.modalities.table.spec import TableSpec
 from app.models.protocol import Job
@@ -62,7 +63,7 @@ class TableKind:
 
     def _table(self, found: Findings) -> Features:
         maps = found.contributions(np.arange(len(found.rows)))
-        return features_of(np.asarray(found.store.data[found.rows]), maps, self._spec)
+        return features_of((decode(one.read(), self._spec).features for one in found.items), maps, self._spec)
 
     def _contrasts(self, found: Findings, network: Network) -> Mapping[int, Floats]:
         def job(row: int, request: ExplanationRequest) -> Job:

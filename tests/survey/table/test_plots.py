@@ -34,6 +34,20 @@ def test_strengths_are_sums_of_correlations_within_groups_of_similar_rows() -> N
     np.testing.assert_allclose(strengths(found, 1), expected)
 
 
+def test_missing_values_are_neither_small_nor_large() -> None:
+    values = np.random.default_rng(2).normal(size=(40, 2)) + 100
+    filled = values.copy()
+    values[::4, 1] = np.nan
+    for group in np.split(np.argsort(values[:, 0]), 10):
+        filled[group, 1] = np.where(
+            np.isnan(values[group, 1]), np.nanmean(values[group, 1]), values[group, 1]
+        )
+    relevance = np.random.default_rng(3).normal(size=(40, 2))
+    np.testing.assert_allclose(
+        strengths(features(values, relevance), 0), strengths(features(filled, relevance), 0)
+    )
+
+
 def test_without_another_feature_there_is_no_interaction() -> None:
     alone = features(np.arange(20.0)[:, None], np.arange(20.0)[:, None])
     assert interaction(alone, 0) is None

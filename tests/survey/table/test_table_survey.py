@@ -27,6 +27,8 @@ def test_features_have_their_values_and_the_relevance_of_their_columns(tmp_path:
     by_feature = np.stack([expected[:, 0], expected[:, 1], expected[:, 2:].sum(1)], 1)
     np.testing.assert_allclose(findings.table.relevance, by_feature, atol=2e-3 * np.abs(expected).max())
     assert findings.table.values[:, 0].tolist() == [row["Height"] for row in listed]
+    assert np.flatnonzero(np.isnan(findings.table.values[:, 1])).tolist() == [3]  # missing, not the mean
+    assert findings.table.values[4, 1] == listed[4]["Distance"]
     assert findings.table.values[:, 2].tolist() == [row["Place"] == "inland" for row in listed]
     (output,) = findings.by_output
     magnitudes = np.abs(by_feature).mean(0)
