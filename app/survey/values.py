@@ -15,6 +15,9 @@ from app.survey.counted import counted
 
 Floats = npt.NDArray[np.float64]
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Of a true value: squares of larger ones are no numbers of float64."""
+
 
 @dataclass(frozen=True, eq=False)
 class Values:
@@ -103,7 +106,7 @@ class Values:
 
 
 def targets_of(labels: Sequence[str | None]) -> Floats:
-    """Return the numbers that ``labels`` are, NaN where one is none, (n,)."""
+    """Return the numbers that ``labels`` are, NaN where one is none, or none that float32 has, (n,)."""
     return np.array([_number(label) for label in labels], np.float64)
 
 
@@ -112,4 +115,4 @@ def _number(label: str | None) -> float:
         value = float(label or "nan")
     except ValueError:
         return math.nan
-    return value if math.isfinite(value) else math.nan
+    return value if abs(value) <= LARGEST else math.nan
