@@ -16,6 +16,7 @@ from app.serving.pipeline import Pipeline
 from app.serving.timings import Timings
 from app.settings import Settings
 from app.survey.findings import Findings
+from app.survey.items import printable
 from app.survey.network import Network
 from app.survey.output import write_all
 from app.survey.survey import Options, Survey
@@ -55,7 +56,7 @@ def survey(
     console = Console()
     for printed in [*_head(findings), *on_command_line.tables(findings), *_notes(findings)]:
         console.print(printed)
-    for text in [f"wrote {options.folder}/", *on_command_line.after(findings, options)]:
+    for text in [f"wrote {printable(str(options.folder))}/", *on_command_line.after(findings, options)]:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     return findings
 

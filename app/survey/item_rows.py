@@ -33,4 +33,5 @@ def write_rows(findings: Findings, of_kind: Mapping[str, pa.Array], path: Path) 
             "error": pa.array([one.reason for one in findings.failures], pa.string()),
         }
     )
-    pq.write_table(pa.concat_tables([explained, failed], promote_options="default"), path)
+    with path.open("wb") as file:  # PyArrow takes no path whose bytes are no text
+        pq.write_table(pa.concat_tables([explained, failed], promote_options="default"), file)

@@ -85,7 +85,7 @@ def _of_folder(folder: Path) -> list[Item]:
     return [
         Item(name, _label_of(name), _stamp(path), path.read_bytes, path)
         for path in paths
-        for name in [_text(path.relative_to(folder).as_posix())]
+        for name in [printable(path.relative_to(folder).as_posix())]
     ]
 
 
@@ -128,7 +128,7 @@ def _is_picture(path: PurePosixPath | Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not is_hidden and OF_ARCHIVERS not in path.parts
 
 
-def _text(path: str) -> str:
+def printable(path: str) -> str:
     """Return ``path`` as text that can be written: file systems allow bytes that are none."""
     return path.encode("utf-8", "backslashreplace").decode()
 

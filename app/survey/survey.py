@@ -16,7 +16,7 @@ from app.models.card import ModelCard
 from app.survey.duplicates import identical
 from app.survey.files import RELEVANCE
 from app.survey.findings import Failure, Findings, Setup
-from app.survey.items import Item, digest, labels_of
+from app.survey.items import Item, digest, labels_of, printable
 from app.survey.kept import MapSource
 from app.survey.kind import FindingsT, SurveyKind
 from app.survey.network import Network, explain
@@ -95,7 +95,7 @@ class Survey(Generic[FindingsT]):
     def _setup(self) -> Setup:
         composite = self._network.request.composite
         return Setup(
-            self._options.data.name or str(self._options.data),
+            printable(self._options.data.name or str(self._options.data)),
             composite.name,
             dict(composite.parameters),
             self._options.seed,

@@ -1,12 +1,16 @@
 """The folder that a survey writes, also where it is interrupted."""
 
+import os
 from pathlib import Path
 
 import pytest
+import surveyed_tables
+import surveyed_texts
 from surveyed import surveyed, write_all
 
 from app.survey import output
 from app.survey.files import REPORT
+from app.survey.findings import Findings
 from app.survey.finished import DamagedReport, ReportFolder
 
 
@@ -62,6 +66,22 @@ def test_a_survey_that_is_interrupted_between_files_has_no_report(
     with pytest.raises(KeyboardInterrupt):
         surveyed(data, tmp_path / "out", "hdbscan")
     assert REPORT not in names(tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["pictures", "texts", "rows"])
+def test_names_that_are_no_text_are_written_as_escapes(tmp_path: Path, kind: str) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    findings: Findings
+    out = tmp_path / f"{name}-survey"
+    if kind == "pictures":
+        findings = surveyed(write_all(tmp_path / name, 2), out)
+    elif kind == "texts":
+        findings = surveyed_texts.surveyed(surveyed_texts.write(tmp_path / name), out)
+    else:
+        data = surveyed_tables.write(tmp_path / name, surveyed_tables.rows(3), None)
+        findings = surveyed_tables.surveyed(data, out)
+    assert findings.setup.data == "caf\\udce9"
+    assert "caf\\udce9" in (out / REPORT).read_text()
 
 
 def _write_half(findings: object, page: object, path: Path) -> None:  # noqa: ARG001 # as the function

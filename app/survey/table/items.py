@@ -8,7 +8,7 @@ from pathlib import Path
 from app.errors import DataError, RequestError
 from app.modalities.table.parsing import Cell, read_csv
 from app.models.table_card import TableCard
-from app.survey.items import Item
+from app.survey.items import Item, printable
 
 
 def find_rows(path: Path, card: TableCard) -> list[Item]:
@@ -22,7 +22,9 @@ def find_rows(path: Path, card: TableCard) -> list[Item]:
     except RequestError as error:
         raise DataError(f"{path}: {error.detail}") from None
     target = _target(path, header, card)
-    return [_item(f"{path.name}:{number}", header, row, target) for number, row in enumerate(rows, 1)]
+    return [
+        _item(f"{printable(path.name)}:{number}", header, row, target) for number, row in enumerate(rows, 1)
+    ]
 
 
 def _target(path: Path, header: Sequence[str], card: TableCard) -> str | None:

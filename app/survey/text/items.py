@@ -8,7 +8,7 @@ from pathlib import Path
 from app.errors import DataError
 from app.modalities.text.columns import read_columns
 from app.modalities.text.treebank import unescape
-from app.survey.items import Item
+from app.survey.items import Item, printable
 
 SUFFIX = ".tsv"
 FORM = "text<TAB>label"
@@ -43,7 +43,7 @@ def _of_file(path: Path, classes: Sequence[str]) -> Iterator[Item]:
         raise DataError(f"{path}: not UTF-8 ({error}); it must have {FORM} in each line") from None
     for number, line in enumerate(lines, 1):
         name, stamp = (
-            f"{path.name}:{number}",
+            f"{printable(path.name)}:{number}",
             hashlib.blake2b("\t".join(line).encode(), digest_size=8).hexdigest(),
         )
         text, label = [*line, "", ""][:2]
