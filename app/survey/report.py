@@ -21,6 +21,8 @@ from app.survey.numerals import number, percent
 PAGE = Path(__file__).parent / "page"
 MAX_BYTES = 19_000_000
 """Of a report; a megabyte of the 20 that a mail may have is left for the mail's own encoding of names."""
+KEY_BYTES = 16
+"""Of the number of an item before its drawing, and what is around it, at most."""
 MAX_FAILURES = 500
 STYLE, SCRIPT = "report.css", "report.js"
 ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
@@ -40,14 +42,16 @@ def write_report(findings: Findings, page: Page, path: Path) -> None:
         _files(findings, page),
         page.method,
     ]
-    data = _data(findings, errors, page)
+    rendered = [(one, _rendered(environment, one)) for one in sections]
+    size = sum(len(text.encode()) for _, text in rendered)
+    data = _data(findings, errors, page, MAX_BYTES - size)
     text = environment.get_template("report.html").render(
         setup=findings.setup,
         card=findings.description.card,
         count=len(findings.items),
         figures=[*errors.figures, *page.figures, ("items that failed", str(len(findings.failures)))],
         notes=findings.notes(),
-        sections=[(one, _rendered(environment, one)) for one in sections],
+        sections=rendered,
         seconds=findings.seconds,
         style=_file(STYLE),
         scripts=[_file(SCRIPT), _file(page.script)],
@@ -90,8 +94,8 @@ def _files(findings: Findings, page: Page) -> Section:
     return Section("data", "Data", "data.html", content)
 
 
-def _data(findings: Findings, errors: ErrorsPage, page: Page) -> dict[str, Any]:
-    """Return what the page's script shows: items by number, with as many drawings as the page may have."""
+def _data(findings: Findings, errors: ErrorsPage, page: Page, max_bytes: int) -> dict[str, Any]:
+    """Return what the page's script shows: items by number, with as many drawings as the bytes allow."""
     mentioned = list(dict.fromkeys(_by_importance(findings, errors, page)))
     numbers = findings.cluster_numbers()
     data: dict[str, Any] = {
@@ -100,10 +104,10 @@ def _data(findings: Findings, errors: ErrorsPage, page: Page) -> dict[str, Any]:
         "items": {row: _item(findings, errors, row, int(numbers[row])) for row in mentioned},
         "drawings": {},
     }
-    left = MAX_BYTES - len(json.dumps(data))
+    left = max_bytes - len(as_script(data))
     for row in mentioned:
         drawing = page.drawing(row)
-        left -= len(json.dumps(drawing)) + 16
+        left -= len(as_script(drawing)) + KEY_BYTES
         if left < 0:
             break
         data["drawings"][row] = drawing

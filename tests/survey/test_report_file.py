@@ -1,9 +1,11 @@
 """The file of the report: its size, and what it is made of."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import surveyed_tables
 from surveyed import surveyed, write_all
 
 from app.survey import report
@@ -18,6 +20,17 @@ def test_pictures_stop_at_the_size_of_the_page(tmp_path: Path, monkeypatch: pyte
     surveyed(data, tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text()
     assert 0 < text.count("data:image/webp") < 48 * 2
+
+
+def test_sections_count_among_the_bytes_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MAX_BYTES", 75_000)
+    listed = surveyed_tables.rows(400)  # whose plots take over 30 000
+    surveyed_tables.surveyed(surveyed_tables.write(tmp_path / "t.csv", listed, range(400)), tmp_path / "out")
+    text = (tmp_path / "out" / "report.html").read_text()
+    frame = sum(len((report.PAGE / name).read_text()) for name in ("report.css", "report.js", "table.js"))
+    assert len(text.encode()) < 75_000 + frame + 4_000
+    data = json.loads(text.partition('id="survey-data">')[2].partition("</script>")[0])
+    assert 0 < len(data["drawings"]) < len(data["items"])
 
 
 def test_json_in_a_script_ends_nothing() -> None:
