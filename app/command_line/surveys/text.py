@@ -8,7 +8,9 @@ from rich.table import Table
 from app.command_line.surveys.kind import Data, Printed, Request, SurveyOnCommandLine
 from app.command_line.surveys.tables import confusions, table_of
 from app.command_line.text import TEXTS
+from app.errors import DataError
 from app.models.text_card import TOKENIZER, text_card
+from app.survey.counted import counted
 from app.survey.numerals import number
 from app.survey.text.findings import ClassWords, TextFindings
 from app.survey.text.items import find_texts
@@ -22,11 +24,15 @@ MAX_SHOWN = 8
 
 def _kind(request: Request) -> TextKind:
     described = request.pipeline.description
+    if described.card.output == "value":
+        raise DataError("surveys of texts are for models that predict classes")
     return TextKind(text_card(described.card).spec(described.assets[TOKENIZER]))
 
 
 def _find(request: Request) -> Data:
     options = request.options
+    if not options.data.is_dir():
+        options.refuse("a single file", "split")
     return Data(find_texts(options.data, request.pipeline.card.classes, options.split))
 
 
@@ -39,7 +45,13 @@ def _tables(findings: TextFindings) -> list[Printed]:
 def _words(findings: TextFindings, one: ClassWords) -> Table:
     name = escape(findings.classes[one.target])
     table = table_of(
-        f"Words of {name}: {one.count} texts", "for it", "", "against it", "", "for it, not in labels", ""
+        f"Words of {name}: {counted(one.count, 'text')}",
+        "for it",
+        "",
+        "against it",
+        "",
+        "for it, not in labels",
+        "",
     )
     speaking = [word for word in one.words[:MAX_SHOWN] if word.mean > 0]
     against = [word for word in one.words[: -MAX_SHOWN - 1 : -1] if word.mean < 0]

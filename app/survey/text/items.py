@@ -29,11 +29,18 @@ def find_texts(source: Path, classes: Sequence[str], split: str | None = None) -
         DataError: There is no such file, or it is not UTF-8.
 
     """
-    files = sorted(source.glob(f"{split or '*'}{SUFFIX}")) if source.is_dir() else [source]
-    items = [item for file in files for item in _of_file(file, classes)]
+    items = [item for file in _files(source, split) for item in _of_file(file, classes)]
     if not items:
         raise DataError(f"{source}: no text in {split or '*'}{SUFFIX}; each line must be {FORM}")
     return items
+
+
+def _files(source: Path, split: str | None) -> Sequence[Path]:
+    if not source.is_dir():
+        return [source]
+    if split is None:
+        return sorted(source.glob(f"*{SUFFIX}"))
+    return [path for path in (source / f"{split}{SUFFIX}",) if path.is_file()]
 
 
 def _of_file(path: Path, classes: Sequence[str]) -> Iterator[Item]:

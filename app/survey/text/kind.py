@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from app.errors import DataError
 from app.lrp.request import ExplanationRequest
 from app.modalities.text.modality import TextModality, TextOptions, TextSample
 from app.modalities.text.spec import PADDING, TextSpec
@@ -47,8 +46,7 @@ class TextKind:
     def find(self, found: Findings, network: Network, stages: Stages) -> TextFindings:
         """See `SurveyKind`: what words count, and what the network says without them and of its mistakes."""
         predictions, items = found.predictions, found.items
-        if not isinstance(predictions, Predictions):
-            raise DataError("surveys of texts are for models that predict classes")
+        assert isinstance(predictions, Predictions)  # models that predict a value are refused
 
         def sample(text: int) -> TextSample:
             return self._modality.decode(items[text].read(), TextOptions())

@@ -178,6 +178,7 @@ def test_words_and_names_are_escaped_in_the_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        ({"split": "test"}, "--split: is not for a single file; leave it out"),
         ({"method": "hdbscan"}, "--cluster: is not for texts"),
         ({"exported": ("positive:1",)}, "--export-cluster: is not for texts"),
         ({"masks": Path()}, "--masks: is not for texts"),
