@@ -15,6 +15,7 @@ from app.modalities.protocol import Sample
 from app.serving.pipeline import Pipeline
 from app.serving.timings import Timings
 from app.settings import Settings
+from app.survey.counted import counted
 from app.survey.findings import Findings
 from app.survey.items import printable
 from app.survey.network import Network
@@ -63,7 +64,7 @@ def survey(
 
 def _head(findings: Findings) -> list[Printed]:
     explained, failed = len(findings.items), len(findings.failures)
-    return [f"{explained} items explained, {findings.predictions.line()}, {failed} failed"]
+    return [f"{counted(explained, 'item')} explained, {findings.predictions.line()}, {failed} failed"]
 
 
 def _notes(findings: Findings) -> list[Printed]:

@@ -98,10 +98,10 @@ class Values:
         """See `app.survey.outcome.Outcome`: labels that are missing, and those that are no numbers."""
         missing = sum(not one for one in labels)
         other = len(labels) - missing - int(self.known.sum())
-        notes = [f"{counted(missing, 'item')} without a true value are in no error."] * bool(missing)
+        notes = [f"Errors leave out {counted(missing, 'item')} without a true value."] * bool(missing)
         return [
             *notes,
-            *[f"{counted(other, 'item')} whose label is no number are in no error."] * bool(other),
+            *[f"Errors leave out {counted(other, 'item')} whose label is no number."] * bool(other),
         ]
 
 

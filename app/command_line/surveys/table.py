@@ -9,6 +9,7 @@ from app.command_line.surveys.tables import confusions, table_of
 from app.command_line.table import ROWS
 from app.modalities.table.modality import TableOptions
 from app.models.table_card import table_card
+from app.survey.counted import counted
 from app.survey.numerals import number
 from app.survey.table.findings import OutputFeatures, TableFindings
 from app.survey.table.items import find_rows
@@ -36,7 +37,11 @@ def _tables(findings: TableFindings) -> list[Printed]:
 def _features(findings: TableFindings, one: OutputFeatures) -> Printed:
     name = escape(findings.classes[one.target])
     table = table_of(
-        f"Features of {name}: {len(one.rows)} rows", "feature", "depends on", "mean |relevance|", "mean"
+        f"Features of {name}: {counted(len(one.rows), 'row')}",
+        "feature",
+        "depends on",
+        "mean |relevance|",
+        "mean",
     )
     features = findings.table.features
     for feature in one.features[:MAX_SHOWN]:

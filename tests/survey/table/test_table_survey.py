@@ -59,8 +59,8 @@ def test_errors_of_values_are_those_of_scikit_learn(tmp_path: Path) -> None:
     assert predictions.r2 == pytest.approx(metrics.r2_score(true, found), rel=1e-4)
     assert predictions.mistakes()[:3].tolist() == [39, 38, 37]
     assert findings.notes() == [
-        "1 item without a true value are in no error.",
-        "2 items whose label is no number are in no error.",
+        "Errors leave out 1 item without a true value.",
+        "Errors leave out 2 items whose label is no number.",
     ]
     row = pq.read_table(tmp_path / "out" / "items.parquet").to_pylist()[39]
     assert (row["label"], row["residual"]) == (labels[39], pytest.approx(-5, abs=1e-2))
@@ -136,3 +136,4 @@ def test_values_of_texts_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("a good film\t4\n")
     with pytest.raises(DataError, match="surveys of texts are for models that predict classes"):
         survey_of("text", OneValue(), options_of(tmp_path / "t.tsv", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
