@@ -150,11 +150,11 @@ def _notes_of_labels(labels: Sequence[str | None], classes: Sequence[str]) -> li
     if unknown:
         count = sum(counts[one] for one in unknown)
         notes.append(
-            f"The model does not know {_some(unknown, 'label')}; {counted(count, 'item')} with "
-            f"{'it' if len(unknown) == 1 else 'them'} count neither as right nor as wrong."
+            f"The model does not know {_some(unknown, 'label')}; counted neither as right nor as wrong: "
+            f"{counted(count, 'item')} with {'it' if len(unknown) == 1 else 'them'}."
         )
     if count := counts[None]:
-        notes.append(f"{counted(count, 'item')} without a label count neither as right nor as wrong.")
+        notes.append(f"Counted neither as right nor as wrong: {counted(count, 'item')} without a label.")
     return notes
 
 

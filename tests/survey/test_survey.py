@@ -131,8 +131,8 @@ def test_unknown_labels_empty_and_single_classes_are_said(tmp_path: Path) -> Non
     write(data / "bare.png", picture("top-left", 6))
     findings = surveyed(data, tmp_path / "out")
     assert findings.notes() == [
-        "The model does not know the label unicorn; 1 item with it count neither as right nor as wrong.",
-        "1 item without a label count neither as right nor as wrong.",
+        "The model does not know the label unicorn; counted neither as right nor as wrong: 1 item with it.",
+        "Counted neither as right nor as wrong: 1 item without a label.",
         "No item has the label bottom-right.",
         "Only one item has the label bottom-left: its accuracy says little.",
         "The model never predicts the class bottom-right: there are no maps of it.",
