@@ -36,21 +36,32 @@ class CallQueue:
     def put(self, call: QueuedCall) -> None:
         """Add a call."""
         heapq.heappush(self._calls, call)
-        while self._idle:
-            idle = self._idle.pop()
-            if not idle.done():  # else cancelled, as its slot
-                idle.set_result(None)
-                return
+        self._wake()
 
     async def get(self) -> QueuedCall:
         """Remove and return the smallest call; wait for one."""
         while not self._calls:
             idle = asyncio.get_running_loop().create_future()
             self._idle.append(idle)
-            await idle
+            try:
+                await idle
+            except asyncio.CancelledError:
+                if (
+                    self._calls and not idle.cancelled()
+                ):  # it was woken before, for a call that others can take
+                    self._wake()
+                raise
         return heapq.heappop(self._calls)
 
     def cancel(self) -> None:
         """Remove all calls, and cancel them."""
         while self._calls:
             self._calls.pop().future.cancel()
+
+    def _wake(self) -> None:
+        """Wake the slot that became idle last, if there is one."""
+        while self._idle:
+            idle = self._idle.pop()
+            if not idle.done():  # else cancelled, as its slot
+                idle.set_result(None)
+                return
