@@ -8,7 +8,7 @@ from pathlib import Path
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 KEPT_BYTES = 2**30
 PAD_SHARE = 64
-"""Part of the memory that is kept by which the heap grows at a time; of 8 MiB it is glibc's default."""
+"""The heap grows by the kept memory divided by this: by 128 KiB, glibc's default, where 8 MiB are kept."""
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Quota of a container: microseconds of processor time, and the period in which they may be used."""
 MEMORY_PAGES = Path("/proc/self/statm")
@@ -30,6 +30,9 @@ def available_cores(quota: Path = CPU_QUOTA) -> int:
 
 def keep_freed_memory(kept_bytes: int = KEPT_BYTES) -> None:
     """Let glibc's malloc keep up to ``kept_bytes`` of freed memory instead of returning it to the system.
+
+    The bound is that of the free end of the heap; free memory below what is in use is kept in any case. glibc's
+    own bounds grow with what is freed, up to 64 MiB, and are fixed by this.
 
     Every batch frees and allocates the same tens of megabytes, and every picture that is decoded the same
     hundreds of kilobytes. If they are returned, the kernel must clear the pages of each: a quarter of the time of

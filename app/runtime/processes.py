@@ -11,8 +11,7 @@ processor time. Measured in turn on 2 cores with uvloop, 8 callers, medians of 9
     300 kB, 1 kB           2 000 calls/s, 0.5 ms                  1 400 calls/s, 0.7 ms
     300 kB, 300 kB         1 050 calls/s, 0.6 ms                    780 calls/s, 1.0 ms
 
-It also ends workers that are idle for 5 minutes, so that the next requests wait for new ones, and replaces a lost
-worker only when a request needs it.
+It also ends workers that are idle for 5 minutes, so that the next requests wait for new ones.
 """
 
 import asyncio
