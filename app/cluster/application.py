@@ -15,6 +15,8 @@ from app.models.repository import StoredModel, default_model, find_models
 from app.settings import Settings
 
 INGRESS = "ingress"
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 # it is not listened on here
+"""Host in the settings where something else says where Serve listens: keys are required as on all addresses."""
 PROBES = 64
 """Requests to a replica of the application beyond those that may use the model: probes, metrics, the page."""
 CALLS = 16

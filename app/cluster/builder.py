@@ -4,13 +4,10 @@ from collections.abc import Mapping
 
 from ray.serve.deployment import Application
 
-from app.cluster.application import application_of, models_of
+from app.cluster.application import ANY_ADDRESS, application_of, models_of
 from app.cluster.shares import Replicas, Shares
 from app.errors import RefusedToStartError
 from app.settings import Settings
-
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 # it is not listened on here
-"""The file says where Serve listens and not the settings: keys are demanded as on all addresses."""
 
 
 def build(args: Mapping[str, str]) -> Application:
@@ -23,5 +20,5 @@ def build(args: Mapping[str, str]) -> Application:
         raise RefusedToStartError(
             f"args: {', '.join(args)}: there are none; settings are LRP_* variables in runtime_env.env_vars"
         )
-    settings = Settings(host=ANY_ADDRESS)
+    settings = Settings(host=ANY_ADDRESS)  # the file says where Serve listens, and not the settings
     return application_of(settings, models_of(settings), Shares.fixed(settings), Replicas())

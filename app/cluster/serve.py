@@ -12,7 +12,8 @@ import ray
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
-from app.cluster.application import application_of, models_of
+from app.api.http.access import refuse_unauthenticated_exposure
+from app.cluster.application import ANY_ADDRESS, application_of, models_of
 from app.cluster.shares import Replicas, shares_of
 from app.errors import RefusedToStartError
 from app.settings import Settings
@@ -71,11 +72,16 @@ def _on_signal(stop: threading.Event, number: int, frame: FrameType | None) -> N
 
 
 def _start(settings: Settings) -> None:
-    """Start Serve, which listens at the settings' address on each machine, if it does not run yet."""
+    """Start Serve, which listens at the settings' address on each machine, if it does not run yet.
+
+    One that runs keeps its address, which it does not tell: keys are required as on all addresses. Raises
+    `RefusedToStartError`.
+    """
     running = serve.status()
     if NAME in running.applications:
         raise RefusedToStartError(f"--address: {NAME} runs on this cluster already; end it first")
     if running.proxies:
+        refuse_unauthenticated_exposure(settings.model_copy(update={"host": ANY_ADDRESS}))
         log.warning("Serve runs on this cluster already and keeps its address: --host and --port are ignored")
     elif settings.port == 0:
         raise RefusedToStartError("--port: 0 is for a cluster of this machine alone; name one")
