@@ -6,7 +6,6 @@ with ``--seconds 60``. It needs the extra ``ray``.
 """
 
 import argparse
-import io
 import itertools
 import os
 import sys
@@ -18,41 +17,21 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import httpx
-import numpy as np
-from PIL import Image
-from skimage import data
 
+from benchmarks.questions import REQUEST_S, Question, alike, client_of, questions
 from benchmarks.ray_nodes import Nodes, three_nodes
 
 CLIENTS = 4
-REQUEST_S = 60.0
 RETRY_S = 1.0
 """Pause before a request is sent again, unless ``Retry-After`` says otherwise."""
 REFUSED = "503"
-PICTURES = 8
-CORNERS = np.linspace(0, 150, PICTURES, dtype=int)
-TEXTS = ("a gorgeous, witty film", "dull, and far too long")
-MIXTURE = {
-    "Cement": 540, "Blast-Furnace-Slag": 0, "Fly-Ash": 0, "Water": 173, "Superplasticizer": 0,
-    "Coarse-Aggregate": 1125, "Fine-Aggregate": 613, "Age": 270,
-}  # fmt: skip
 MODEL, INGRESS = "minivgg-cifar10", "ingress"
 NO_FAULT = "none"
-VOLATILE = {"timings", "seconds", "ms", "request_id"}
 QUIET_S = 10.0
 """Shortest time between the end of a fault and the next one."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A request, and what the service answers to it while nothing else happens."""
-
-    path: str
-    options: Mapping[str, Any]
-    answer: httpx.Response
 
 
 @dataclass
@@ -68,39 +47,6 @@ class Tally:
     """Failed twice."""
     failures: Counter[str] = field(default_factory=Counter)
     """Why requests failed at first: status or error of the connection."""
-
-
-def questions(nodes: Nodes) -> list[Question]:
-    """Return what is asked of the service: pictures of different content, texts and a row of a table."""
-    asked: list[tuple[str, dict[str, Any]]] = [
-        (path, {"content": picture, "headers": {"Content-Type": "image/png", "Accept": accept}})
-        for picture in _pictures()
-        for path, accept in (("/predict", "application/json"), ("/explain", "application/x-npy"))
-    ]
-    asked += [("/predict/text", {"json": {"text": text}}) for text in TEXTS]
-    asked += [("/explain/table", {"json": {"features": MIXTURE}})]
-    with client_of(nodes) as client:
-        return [
-            Question(path, options, client.post(path, **options).raise_for_status())
-            for path, options in asked
-        ]
-
-
-def client_of(nodes: Nodes) -> httpx.Client:
-    """Return a client with the service's key."""
-    return httpx.Client(base_url=nodes.url, headers={"X-API-Key": nodes.key}, timeout=REQUEST_S)
-
-
-def _pictures() -> list[bytes]:
-    cat = Image.fromarray(data.chelsea())  # type: ignore[no-untyped-call] # it has no types
-    crops = [cat.crop((int(left), 0, int(left) + 300, 300)).resize((48, 48)) for left in CORNERS]
-    return [_png(one) for one in crops]
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 class Load:
@@ -180,28 +126,6 @@ def _try(client: httpx.Client, question: Question) -> tuple[httpx.Response | Non
     except httpx.TransportError as error:
         return None, type(error).__name__
     return answer, None if answer.status_code == httpx.codes.OK else str(answer.status_code)
-
-
-def alike(one: httpx.Response, other: httpx.Response) -> bool:
-    """Return whether two answers are the same up to rounding."""
-    if one.headers["Content-Type"] != other.headers["Content-Type"]:
-        return False
-    if one.headers["Content-Type"].startswith("application/json"):
-        return _alike(one.json(), other.json())
-    ours, theirs = (np.load(io.BytesIO(answer.content)) for answer in (one, other))
-    return ours.shape == theirs.shape and bool(np.abs(ours - theirs).max() <= 1e-3 * np.abs(theirs).max())
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(
-            _alike(one[name], other[name]) for name in one.keys() - VOLATILE
-        )
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, float) or isinstance(other, float):
-        return bool(np.isclose(one, other, rtol=1e-3, atol=1e-4))
-    return bool(one == other)
 
 
 def faults(nodes: Nodes) -> dict[str, Callable[[], str]]:

@@ -10,18 +10,8 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from benchmarks.cluster import (
-    CLIENTS,
-    INGRESS,
-    MODEL,
-    Load,
-    Tally,
-    alike,
-    client_of,
-    faults,
-    questions,
-    table,
-)
+from benchmarks.cluster import CLIENTS, INGRESS, MODEL, Load, Tally, faults, table
+from benchmarks.questions import alike, client_of, questions
 from benchmarks.ray_nodes import Nodes, three_nodes
 
 REQUESTS = 40
