@@ -21,7 +21,7 @@ from typing import Self
 
 import httpx
 
-from benchmarks.questions import REQUEST_S, Question, alike, client_of, questions
+from benchmarks.exchanges import REQUEST_S, Exchange, alike, client_of, exchanges
 from benchmarks.ray_nodes import Nodes, three_nodes
 
 CLIENTS = 4
@@ -50,16 +50,16 @@ class Tally:
 
 
 class Load:
-    """Clients that ask in turn until the end of the block; each sends the next request when it has its answer."""
+    """Clients that send requests until the end of the block; each sends the next one when it has its answer."""
 
-    def __init__(self, nodes: Nodes, asked: Sequence[Question]) -> None:
+    def __init__(self, nodes: Nodes, expected: Sequence[Exchange]) -> None:
         self.phases: dict[str, Tally] = {}
-        self._nodes, self._questions = nodes, itertools.cycle(asked)
+        self._nodes, self._exchanges = nodes, itertools.cycle(expected)
         self._phase, self._lock, self._ended = NO_FAULT, threading.Lock(), threading.Event()
         self._pool = ThreadPoolExecutor(CLIENTS)
 
     def __enter__(self) -> Self:
-        self._clients = [self._pool.submit(self._ask) for _ in range(CLIENTS)]
+        self._clients = [self._pool.submit(self._send) for _ in range(CLIENTS)]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,22 +87,22 @@ class Load:
         with self._lock:
             return sum(one.answered + one.retried + one.wrong + one.lost for one in self.phases.values())
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         with client_of(self._nodes) as client:
             while not self._ended.is_set():
                 with self._lock:
-                    question = next(self._questions)
-                answer, failure = _try(client, question)
+                    exchange = next(self._exchanges)
+                answer, failure = _try(client, exchange)
                 with self._lock:
                     tally = self.phases.setdefault(self._phase, Tally())
                     tally.requests += 1
                     tally.failures.update([failure] if failure else [])
-                result = _result(answer, question) if failure is None else _again(client, question, answer)
+                result = _result(answer, exchange) if failure is None else _retry(client, exchange, answer)
                 with self._lock:
                     setattr(tally, result, getattr(tally, result) + 1)
 
 
-def _again(client: httpx.Client, question: Question, answer: httpx.Response | None) -> str:
+def _retry(client: httpx.Client, exchange: Exchange, answer: httpx.Response | None) -> str:
     """Send once more what failed with ``answer``; return the field of `Tally` that counts what became of it.
 
     A refusal is an answer, which says when to come again: it is obeyed, for `REQUEST_S` at most.
@@ -111,18 +111,18 @@ def _again(client: httpx.Client, question: Question, answer: httpx.Response | No
     failure: str | None = REFUSED
     while failure == REFUSED and time.monotonic() < ends_at:
         time.sleep(RETRY_S if answer is None else float(answer.headers.get("Retry-After", RETRY_S)))
-        answer, failure = _try(client, question)
-    return "lost" if failure else _result(answer, question, "retried")
+        answer, failure = _try(client, exchange)
+    return "lost" if failure else _result(answer, exchange, "retried")
 
 
-def _result(answer: httpx.Response | None, question: Question, right: str = "answered") -> str:
-    return right if answer is not None and alike(answer, question.answer) else "wrong"
+def _result(answer: httpx.Response | None, exchange: Exchange, right: str = "answered") -> str:
+    return right if answer is not None and alike(answer, exchange.answer) else "wrong"
 
 
-def _try(client: httpx.Client, question: Question) -> tuple[httpx.Response | None, str | None]:
+def _try(client: httpx.Client, exchange: Exchange) -> tuple[httpx.Response | None, str | None]:
     """Return the answer, if there is one, and why it is none that was wanted."""
     try:
-        answer = client.post(question.path, **question.options)
+        answer = client.post(exchange.path, **exchange.options)
     except httpx.TransportError as error:
         return None, type(error).__name__
     return answer, None if answer.status_code == httpx.codes.OK else str(answer.status_code)
@@ -142,15 +142,15 @@ def soak(seconds: float) -> tuple[dict[str, Tally], Counter[str]]:
     times: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, three_nodes(Path(folder)) as nodes:
         ends_at = time.monotonic() + seconds
-        with Load(nodes, questions(nodes)) as load:
+        with Load(nodes, exchanges(nodes)) as load:
             load.begin(NO_FAULT)
-            for name, strike in itertools.cycle(faults(nodes).items()):
+            for name, inject in itertools.cycle(faults(nodes).items()):
                 time.sleep(min(QUIET_S, max(0.0, ends_at - time.monotonic())))
                 if time.monotonic() >= ends_at:
                     break
                 load.begin(name)
                 times[name] += 1
-                print(f"{seconds - ends_at + time.monotonic():4.0f} s: {name}: {strike()}", flush=True)
+                print(f"{seconds - ends_at + time.monotonic():4.0f} s: {name}: {inject()}", flush=True)
                 nodes.restore()
     return load.phases, times
 

@@ -54,7 +54,7 @@ class Nodes:
     workers: list[Any] = field(default_factory=list)
 
     def deploy(self, **settings: str) -> None:
-        """Deploy the configuration by ``serve deploy``, with further settings, and wait until it is whole."""
+        """Deploy the configuration by ``serve deploy``, with further settings, and wait until it is healthy."""
         config = yaml.safe_load(self.config.read_text())
         config["applications"][0]["runtime_env"]["env_vars"] |= settings
         self.config.write_text(yaml.safe_dump(config))
@@ -71,7 +71,7 @@ class Nodes:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
-        self.wait_until_whole()
+        self.wait_until_healthy()
 
     def add_worker(self) -> None:
         """Start a worker."""
@@ -91,10 +91,10 @@ class Nodes:
         return ", ".join(lost)
 
     def restore(self) -> None:
-        """Start workers in place of those that were removed, and wait until the cluster is whole."""
+        """Start workers in place of those that were removed, and wait until the cluster is healthy."""
         while len(self.workers) < WORKERS:
             self.add_worker()
-        self.wait_until_whole()
+        self.wait_until_healthy()
 
     def kill_replica(self, deployment: str) -> str:
         """Kill the process of a replica that runs; return what was killed."""
@@ -107,9 +107,9 @@ class Nodes:
         found = self._details().get(deployment, {}).get("replicas", [])
         return [one for one in found if one["state"] == "RUNNING" and _is_alive(one["pid"])]
 
-    def wait_until_whole(self) -> None:
+    def wait_until_healthy(self) -> None:
         """Wait until each deployment has its smallest number of replicas, all of which answer."""
-        _until(self._is_whole, self.report)
+        _until(self._is_healthy, self.report)
 
     def report(self) -> str:
         """Return the state of each deployment."""
@@ -124,7 +124,7 @@ class Nodes:
         found: dict[str, Any] = self._application().get("deployments", {})
         return found
 
-    def _is_whole(self) -> bool:
+    def _is_healthy(self) -> bool:
         application = self._application()
         return application.get("status") == "RUNNING" and all(
             one["status"] == "HEALTHY" and len(self.replicas(name)) >= _least(one)
@@ -142,7 +142,7 @@ def three_nodes(folder: Path) -> Iterator[Nodes]:
     token, key = secrets.token_hex(32), secrets.token_hex(16)
     (folder / "keys").write_text(key + "\n")
     with _environment(token):
-        dashboard_port, port = _free_port(), _free_port()
+        dashboard_port, port = free_port(), free_port()
         cluster = Cluster(
             initialize_head=True,
             head_node_args={
@@ -233,6 +233,7 @@ def _until(reached: Callable[[], bool], state: Callable[[], str]) -> None:
         time.sleep(POLL_S)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback interface that nothing listens on."""
     with socket.create_server((LOOPBACK, 0)) as found:
         return int(found.getsockname()[1])

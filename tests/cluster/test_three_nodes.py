@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from benchmarks.cluster import CLIENTS, INGRESS, MODEL, Load, Tally, faults, table
-from benchmarks.questions import alike, client_of, questions
+from benchmarks.exchanges import alike, client_of, exchanges
 from benchmarks.ray_nodes import Nodes, three_nodes
 
 REQUESTS = 40
@@ -74,7 +74,7 @@ def test_metrics_are_those_of_all_replicas_whichever_answers(nodes: Nodes, cat_p
 
 
 def test_an_update_loses_no_answer(nodes: Nodes) -> None:
-    with Load(nodes, questions(nodes)) as load:
+    with Load(nodes, exchanges(nodes)) as load:
         load.wait_for(REQUESTS)
         nodes.deploy(LRP_MAX_PIXELS=str(MAX_PIXELS))
         load.wait_for(REQUESTS)
@@ -87,11 +87,11 @@ def test_an_update_loses_no_answer(nodes: Nodes) -> None:
 def test_what_is_lost_loses_no_answer(nodes: Nodes) -> None:
     """Only what a lost process works on fails, and is answered when it is sent again; no answer is wrong."""
     tallies: dict[str, Tally] = {}
-    with Load(nodes, questions(nodes)) as load:
-        for name, strike in faults(nodes).items():
+    with Load(nodes, exchanges(nodes)) as load:
+        for name, inject in faults(nodes).items():
             load.wait_for(REQUESTS)
             tallies[name] = load.begin(name)
-            strike()
+            inject()
             load.wait_for(REQUESTS)
             nodes.restore()
     printed = table(load.phases, {})

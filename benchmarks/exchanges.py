@@ -1,4 +1,4 @@
-"""Requests to the service on a Ray cluster, with the answers that they are to have."""
+"""Requests to the service on a Ray cluster, with the answers that they should have."""
 
 import io
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ VOLATILE = {"timings", "seconds", "ms", "request_id"}
 
 
 @dataclass(frozen=True)
-class Question:
+class Exchange:
     """A request, and what the service answers to it while nothing else happens."""
 
     path: str
@@ -32,19 +32,19 @@ class Question:
     answer: httpx.Response
 
 
-def questions(nodes: Nodes) -> list[Question]:
-    """Return what is asked of the service: pictures of different content, texts and a row of a table."""
-    asked: list[tuple[str, dict[str, Any]]] = [
+def exchanges(nodes: Nodes) -> list[Exchange]:
+    """Return requests with pictures of different content, texts and a row of a table, and the answers to them."""
+    requests: list[tuple[str, dict[str, Any]]] = [
         (path, {"content": picture, "headers": {"Content-Type": "image/png", "Accept": accept}})
         for picture in _pictures()
         for path, accept in (("/predict", "application/json"), ("/explain", "application/x-npy"))
     ]
-    asked += [("/predict/text", {"json": {"text": text}}) for text in TEXTS]
-    asked += [("/explain/table", {"json": {"features": MIXTURE}})]
+    requests += [("/predict/text", {"json": {"text": text}}) for text in TEXTS]
+    requests += [("/explain/table", {"json": {"features": MIXTURE}})]
     with client_of(nodes) as client:
         return [
-            Question(path, options, client.post(path, **options).raise_for_status())
-            for path, options in asked
+            Exchange(path, options, client.post(path, **options).raise_for_status())
+            for path, options in requests
         ]
 
 
