@@ -36,7 +36,7 @@ class Peak:
 
 
 H100 = Peak("one H100 (SXM)", operations=67e12, bytes=3.35e12)
-"""NVIDIA H100 Tensor Core GPU, data sheet: FP32, which the engine computes in, not TF32; HBM3."""
+"""https://www.nvidia.com/en-us/data-center/h100/: FP32, which the engine computes in, not TF32; HBM3."""
 
 
 class Counted(TorchDispatchMode):
@@ -102,18 +102,21 @@ def counted() -> Counted:
 
 def engine_per_second() -> float:
     """Return the engine's measured speed, as ``make bench`` has written it."""
-    row = re.search(
-        rf"^\| {RULE} \| {BATCH} \| (\d+) \|", blocks.read("performance.md")["engine"], re.MULTILINE
-    )
-    assert row is not None
-    return float(row[1])
+    return _written("engine", f"{RULE} | {BATCH}")
 
 
 def service_per_second() -> float:
     """Return the service's measured speed, as ``make bench-service`` has written it."""
-    row = re.search(rf"^\| {CLIENTS} \| ([\d.]+) \|", blocks.read("performance.md")["service"], re.MULTILINE)
-    assert row is not None
-    return float(row[1])
+    return _written("service", str(CLIENTS))
+
+
+def _written(table: str, row: str) -> float:
+    """Return the figure behind the first cells of a row, in a table of ``docs/performance.md``."""
+    found = re.search(
+        rf"^\| {re.escape(row)} \| ([\d.]+) \|", blocks.read("performance.md")[table], re.MULTILINE
+    )
+    assert found is not None
+    return float(found[1])
 
 
 def table(found: Counted) -> str:

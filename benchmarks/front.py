@@ -51,7 +51,7 @@ def on_ray(port: int) -> Iterator[psutil.Process]:
 
 def _wait_until_ready(port: int, process: psutil.Process) -> None:
     ends_at = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < ends_at and process.is_running():
+    while time.monotonic() < ends_at and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == httpx.codes.OK:
                 return
