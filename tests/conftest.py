@@ -23,6 +23,7 @@ from app.server import options
 from app.settings import Settings, shipped_model
 
 hypothesis_settings.register_profile("soak", max_examples=2000)
+pytest.register_assert_rewrite("on_ray")  # its assertions then say what differs
 
 
 def encode(image: Image.Image, form: str = "PNG") -> bytes:

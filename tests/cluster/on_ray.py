@@ -9,10 +9,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
+import pytest
 
+MODEL = "minivgg-cifar10"
 ROOT = Path(__file__).parents[2]
 START_S, END_S, POLL_S = 120, 60, 0.2
 REQUEST_S = 60
@@ -90,3 +93,26 @@ def service(port: int, *options: str, **settings: str) -> Iterator[Service]:
         yield started
     finally:
         started.close()
+
+
+def assert_ends(on_ray: Service, number: int) -> None:
+    """Send a signal; compare the exit code, and that no process is left."""
+    children = on_ray.children()
+    assert on_ray.end(number) == 0
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def assert_equal(ours: Any, theirs: Any) -> None:
+    """Compare JSON; numbers up to rounding, and neither times nor how long something took."""
+    if isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - {"timings", "seconds", "ms"}:
+            assert_equal(ours[name], theirs[name])
+    elif isinstance(ours, list):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert_equal(one, other)
+    elif isinstance(ours, float):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
+    else:
+        assert ours == theirs

@@ -1,35 +1,24 @@
-"""``serve --ray`` answers what ``serve`` answers, ends as it does, and survives the loss of replicas."""
+"""``serve --ray`` answers what ``serve`` answers."""
 
 import base64
-import contextlib
-import json
+import itertools
 import re
-import shutil
 import signal
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
-from on_ray import Service, service
+from on_ray import MODEL, Service, assert_ends, assert_equal, service
 
-from app.settings import shipped_model
+from benchmarks.exchanges import MIXTURE
+from benchmarks.ray_nodes import free_port
 
 KEY = "a-key-of-this-test"
-MODEL = "minivgg-cifar10"
 TEXT = {"text": "a gorgeous, witty film"}
-ROW = {
-    "features": {
-        "Cement": 540, "Blast-Furnace-Slag": 0, "Fly-Ash": 0, "Water": 173, "Superplasticizer": 0,
-        "Coarse-Aggregate": 1125, "Fine-Aggregate": 613, "Age": 270,
-    }
-}  # fmt: skip
+ROW = {"features": MIXTURE}
 MAX_BODY_BYTES = 200_000
 READ_DEADLINE_S = 3
 OF_ONE_PROCESS = ("content-length", "date", "server", "server-timing", "connection", "transfer-encoding")
@@ -39,11 +28,6 @@ COUNTED = re.compile(
 )
 REPLICA = re.compile(r'replica="\w+",|,?replica="\w+"')
 """The label that metrics have on Ray only."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +47,11 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service
         for one in (on_ray, alone):
             one.wait_until_ready()
         yield on_ray, alone
+        assert_ends(on_ray, signal.SIGTERM)
 
 
 def requests(jpeg: bytes) -> Iterator[httpx.Request]:
-    """Return what is asked of both services."""
+    """Return what is requests of both services."""
     picture: dict[str, Any] = {"content": jpeg, "headers": {"Content-Type": "image/jpeg"}}
     instances = {"instances": [base64.b64encode(jpeg).decode()]}
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": instances["instances"]}
@@ -103,7 +88,7 @@ def requests(jpeg: bytes) -> Iterator[httpx.Request]:
         ("POST", "/predict", {"content": b"no picture", "headers": picture["headers"]}),
         ("POST", "/predict", {"content": bytes(MAX_BODY_BYTES + 1), "headers": picture["headers"]}),
         ("POST", "/predict", {"content": b"?", "headers": {"Content-Type": "text/plain"}}),
-        ("POST", "/predict/table", {"json": {"features": {**ROW["features"], "Age": "old", "Sand": 1}}}),
+        ("POST", "/predict/table", {"json": {"features": {**MIXTURE, "Age": "old", "Sand": 1}}}),
         ("POST", "/v2/models/vgg16/infer", {"json": {"inputs": [tensor]}}),
         ("POST", f"/v1/models/{MODEL}:predict", {"content": b"{"}),
     ):
@@ -118,22 +103,6 @@ def ask(one: Service, request: httpx.Request, key: str | None = KEY) -> httpx.Re
     headers.pop("host")
     url = one.url + str(request.url).removeprefix("http://127.0.0.1")
     return one.client.request(request.method, url, content=request.read(), headers=headers)
-
-
-def assert_equal(ours: Any, theirs: Any) -> None:
-    """Compare JSON; numbers up to rounding, and neither times nor how long something took."""
-    if isinstance(ours, dict):
-        assert ours.keys() == theirs.keys()
-        for name in ours.keys() - {"timings", "seconds", "ms"}:
-            assert_equal(ours[name], theirs[name])
-    elif isinstance(ours, list):
-        assert len(ours) == len(theirs)
-        for one, other in zip(ours, theirs, strict=True):
-            assert_equal(one, other)
-    elif isinstance(ours, float):
-        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
-    else:
-        assert ours == theirs
 
 
 def assert_same(ours: httpx.Response, theirs: httpx.Response) -> None:
@@ -202,12 +171,12 @@ def is_closed(one: Service, sent: bytes) -> bool:
             return False
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
-def test_rays_proxy_has_no_deadline_for_heads(services: tuple[Service, Service], sent: bytes) -> None:
+def test_rays_proxy_has_no_deadline_for_heads(services: tuple[Service, Service]) -> None:
     """See docs/scale.md, which is to say so when a release of Ray has one."""
-    on_ray, alone = services
-    assert not is_closed(on_ray, sent)
-    assert is_closed(alone, sent)
+    cases = list(itertools.product(services, (b"", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n")))
+    with ThreadPoolExecutor(len(cases)) as pool:  # each waits for seconds
+        closed = list(pool.map(is_closed, *zip(*cases, strict=True)))
+    assert closed == [False, False, True, True]
 
 
 def test_rays_proxy_sends_an_invalid_request_id_back(services: tuple[Service, Service]) -> None:
@@ -218,94 +187,3 @@ def test_rays_proxy_sends_an_invalid_request_id_back(services: tuple[Service, Se
     assert valid != "not valid"
     assert len(ours) == 2
     assert ours[1] == "not valid"
-
-
-def test_ctrl_c_ends_all_processes_and_prints_no_traceback() -> None:
-    with service(free_port(), "--ray", "--model", f"model_weights/{MODEL}") as on_ray:
-        on_ray.wait_until_ready()
-        children = on_ray.children()
-        assert on_ray.end() == 0
-        lines = [json.loads(line)["message"] for line in on_ray.printed().splitlines()]
-        assert lines == [f"listening on {on_ray.url}", "stopping"]
-    assert psutil.wait_procs(children, timeout=10)[1] == []
-
-
-class Load:
-    """Clients that ask for the same prediction again and again until the end of the block."""
-
-    CLIENTS = 4
-
-    def __init__(self, one: Service, jpeg: bytes) -> None:
-        self.responses: list[httpx.Response] = []
-        self._request: dict[str, Any] = {"content": jpeg, "headers": {"Content-Type": "image/jpeg"}}
-        self._url, self._ended = one.url, threading.Event()
-        self._pool = ThreadPoolExecutor(self.CLIENTS)
-
-    def __enter__(self) -> "Load":
-        self._clients = [self._pool.submit(self._ask) for _ in range(self.CLIENTS)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for one in self._clients:
-            one.result()
-        self._pool.shutdown()
-
-    def wait_for(self, count: int) -> None:
-        """Wait for so many further answers."""
-        goal, ends_at = len(self.responses) + count, time.monotonic() + 60
-        while len(self.responses) < goal:
-            assert time.monotonic() < ends_at
-            time.sleep(0.02)
-
-    def _ask(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=60) as client:
-            while not self._ended.is_set():
-                self.responses.append(client.post("/predict", **self._request))
-
-
-def assert_right_or_refused(responses: list[httpx.Response], expected: Any) -> None:
-    for one in responses:
-        if one.status_code == 200:
-            assert_equal(one.json(), expected)
-        else:
-            assert one.status_code in (503, 504)
-            assert one.headers["Content-Type"] == "application/problem+json"
-            assert "Retry-After" in one.headers or one.status_code == 504
-
-
-def test_lost_replicas_of_a_model_lose_no_answer(cat_jpeg: bytes, tmp_path: Path) -> None:
-    folder = tmp_path / MODEL
-    shutil.copytree(shipped_model().parent, folder)
-    with service(free_port(), "--ray", "--replicas", "2", "--model", str(folder)) as on_ray:
-        on_ray.wait_until_ready()
-        on_ray.until(lambda: len(on_ray.replicas(MODEL)) == len(on_ray.replicas("ingress")) == 2)
-        picture: Any = {"content": cat_jpeg, "headers": {"Content-Type": "image/jpeg"}}
-        expected = on_ray.client.post("/predict", **picture).json()
-
-        with Load(on_ray, cat_jpeg) as load:
-            load.wait_for(20)
-            on_ray.replicas(MODEL)[0].kill()
-            load.wait_for(100)
-        assert {one.status_code for one in load.responses} == {200}  # the other replica answers
-        assert_right_or_refused(load.responses, expected)
-
-        with Load(on_ray, cat_jpeg) as load:
-            load.wait_for(20)
-            folder.rename(tmp_path / "away")  # no replica can be started
-            on_ray.until(lambda: kill(on_ray.replicas(MODEL)) and load.responses[-1].status_code == 503)
-            (tmp_path / "away").rename(folder)
-            on_ray.until(lambda: load.responses[-1].status_code == 200)
-        assert_right_or_refused(load.responses, expected)
-        assert on_ray.client.post("/predict", **picture).status_code == 200
-        children = on_ray.children()
-        assert on_ray.end(signal.SIGTERM) == 0
-    assert psutil.wait_procs(children, timeout=10)[1] == []
-
-
-def kill(processes: list[psutil.Process]) -> bool:
-    """Kill the processes, some of which may have ended already."""
-    for one in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
-    return True
