@@ -21,10 +21,10 @@ ANSWER_S = 2.0
 class MetricsOfReplicas(Metrics):
     """The metrics of one replica, and when they are collected, those of all."""
 
-    def __init__(self, replica: str, ask_all: Callable[[], Any]) -> None:
-        """``ask_all`` calls `own` of all running replicas, as ``broadcast`` of a handle of Serve does."""
+    def __init__(self, replica: str, call_all: Callable[[], Any]) -> None:
+        """``call_all`` calls `own` of all running replicas, as ``broadcast`` of a handle of Serve does."""
         super().__init__()
-        self._replica, self._ask_all = replica, ask_all
+        self._replica, self._call_all = replica, call_all
 
     def own(self) -> dict[str, list[Metric]]:
         """Return the metrics of this replica, by its name."""
@@ -43,7 +43,7 @@ class MetricsOfReplicas(Metrics):
     async def _answers(self) -> Sequence[Any]:
         """Return what each replica answers, or why it does not."""
         try:
-            answers: list[Any] = await self._ask_all().results_async(
+            answers: list[Any] = await self._call_all().results_async(
                 timeout_s=ANSWER_S, return_exceptions=True
             )
         except (TimeoutError, RayError, RayServeException) as error:

@@ -87,13 +87,13 @@ class RemoteModel:
         """Wait for the result; after half of ``wait_s``, only if there is a replica, which Ray does not tell."""
         reply: bytes | None = _result(response, self._wait_s / 2)
         if reply is None:
-            self._check_there(self._wait_s / 2)
+            self._check_reachable(self._wait_s / 2)
             reply = _result(response, self._limit_s)
         if reply is None:
             raise ModelUnavailableError(TOO_LONG.format(self._limit_s))
         return reply
 
-    def _check_there(self, timeout_s: float) -> None:
+    def _check_reachable(self, timeout_s: float) -> None:
         """Raise `ModelUnavailableError` if no replica answers in time."""
         for _ in range(PINGS):
             ping = self._handle.describe.remote()

@@ -68,7 +68,9 @@ def test_it_is_openmetrics_where_that_is_wanted() -> None:
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), DeploymentUnavailableError(DeploymentID("ingress"))])
-def test_its_own_are_exposed_where_nobody_answers(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_its_own_are_exposed_where_no_replica_answers(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     assert batches(exposed(error)) == {"a": 1}
     assert f"metrics of a replica are missing: {type(error).__name__}" in caplog.text
 
