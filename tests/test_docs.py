@@ -29,6 +29,7 @@ import httpx
 import pytest
 import yaml
 from conftest import Server, serving
+from ray.serve.scripts import cli as serve_cli
 from starlette.testclient import TestClient
 from test_floors import FLOORS
 
@@ -322,6 +323,11 @@ def check_python(words: list[str]) -> None:
     assert ended.value.code == 0
 
 
+def check_serve(words: list[str]) -> None:
+    verb, *rest = words
+    serve_cli.commands[verb].make_context(verb, rest)  # raises click.UsageError
+
+
 CHECKS = {
     "make": check_make,
     "docker": check_docker,
@@ -329,6 +335,7 @@ CHECKS = {
     "lrpserve": check_lrpserve,
     "pip": check_pip,
     "python": check_python,
+    "serve": check_serve,
 }
 
 
