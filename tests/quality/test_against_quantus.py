@@ -89,6 +89,7 @@ def probability(network: MiniVGG, target: int, inputs: Floats) -> Floats:
 def test_pixel_flipping(quantus: Any, network: MiniVGG, inputs: Floats, rule: str) -> None:
     """Quantus flips single values in their order: it is given each patch's sum at all of its values. As many are
     flipped in a step as a patch has pixels, because a step must divide the pixels: three steps, one a channel.
+    It refuses maps that are nowhere positive, so that the mean of the sums is subtracted, which keeps the order.
     """
     targets = classes(network, inputs)
     relevance = explain(network, inputs, targets, rule)
@@ -102,7 +103,7 @@ def test_pixel_flipping(quantus: Any, network: MiniVGG, inputs: Floats, rule: st
             return_auc_per_sample=False,
             disable_warnings=True,
         )
-        spread = np.stack([np.broadcast_to(sign * one[GROUPS], (3, 32, 32)) for one in scores])
+        spread = np.stack([np.broadcast_to(sign * (one - one.mean())[GROUPS], (3, 32, 32)) for one in scores])
         theirs = flipping(network, inputs, targets, a_batch=spread, softmax=True, device="cpu")
         for x, target, one, expected in zip(inputs, targets, scores, theirs, strict=True):
             of_target = functools.partial(probability, network, int(target))
