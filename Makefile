@@ -99,7 +99,7 @@ $(VENV)/serve.stamp: pyproject.toml constraints.txt
 
 $(VENV)/test.stamp: $(VENV)/serve.stamp
 	@echo "Installing the tests' dependencies ..."
-	@$(PIP) --editable '.[test]'
+	@$(PIP) --editable '.[test,corelay]'
 	@touch $@
 
 # A peer's environment has its own releases first and shares all other packages with ours, which saves gigabytes of torch.

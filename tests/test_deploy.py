@@ -201,7 +201,7 @@ def installed_for(wanted: str) -> set[str]:
 def test_all_that_is_installed_is_pinned() -> None:
     lines = (ROOT / "constraints.txt").read_text().split()
     pinned = {canonicalize_name(line.split("==")[0]) for line in lines}
-    installed = installed_for("lrpserve[test]") - {"lrpserve"}
+    installed = installed_for("lrpserve[test,corelay]") - {"lrpserve"}
     # A dependency of the service, one of the tests, and one of an extra.
     assert {"torch", "schemathesis", "aiohttp"} <= installed
     assert installed <= pinned
