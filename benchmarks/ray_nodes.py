@@ -7,7 +7,6 @@ of three.
 import contextlib
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,8 @@ import psutil
 import yaml
 from ray._private.authentication_test_utils import reset_auth_token_state
 from ray.cluster_utils import Cluster
+
+from benchmarks.peers.torchserve.serve import free_ports
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "deploy" / "ray.yaml"
@@ -142,7 +143,7 @@ def three_nodes(folder: Path) -> Iterator[Nodes]:
     token, key = secrets.token_hex(32), secrets.token_hex(16)
     (folder / "keys").write_text(key + "\n")
     with _environment(token):
-        dashboard_port, port = free_port(), free_port()
+        dashboard_port, port = free_ports(2)
         cluster = Cluster(
             initialize_head=True,
             head_node_args={
@@ -231,9 +232,3 @@ def _until(reached: Callable[[], bool], state: Callable[[], str]) -> None:
         if time.monotonic() > ends_at:
             raise TimeoutError(f"not reached in {START_LIMIT_S:g} s: {state()}")
         time.sleep(POLL_S)
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nothing listens on."""
-    with socket.create_server((LOOPBACK, 0)) as found:
-        return int(found.getsockname()[1])

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from app.quality.value_errors import ValueErrors, value_errors
 from app.survey.arrays import Rows, without_nan
 from app.survey.counted import counted
 
@@ -53,22 +54,25 @@ class Values:
         rows = np.flatnonzero(self.known)
         return rows[np.argsort(-np.abs(self.residuals[rows]), kind="stable")]
 
+    @cached_property
+    def _errors(self) -> ValueErrors | None:
+        known = self.known
+        return value_errors(self.values[known], self.targets[known]) if known.any() else None
+
     @property
     def mean_absolute_error(self) -> float | None:
         """Of inputs with a target; ``None`` without any."""
-        return float(np.abs(self.residuals[self.known]).mean()) if self.known.any() else None
+        return None if self._errors is None else self._errors.mean_absolute
 
     @property
     def root_mean_squared_error(self) -> float | None:
         """Of inputs with a target; ``None`` without any."""
-        return float(np.sqrt((self.residuals[self.known] ** 2).mean())) if self.known.any() else None
+        return None if self._errors is None else self._errors.root_mean_squared
 
     @property
     def r2(self) -> float | None:
         """Share of the variance of the targets that is predicted; ``None`` where they have none."""
-        known = self.targets[self.known]
-        variance = float(((known - known.mean()) ** 2).sum()) if len(known) else 0.0
-        return 1 - float((self.residuals[self.known] ** 2).sum()) / variance if variance else None
+        return None if self._errors is None else self._errors.r2
 
     def columns(self, classes: Sequence[str]) -> dict[str, pa.Array]:  # noqa: ARG002 # a protocol's
         """See `app.survey.outcome.Outcome`."""

@@ -17,7 +17,7 @@ import pytest
 from on_ray import MODEL, Service, assert_ends, assert_equal, service
 
 from app.settings import shipped_model
-from benchmarks.ray_nodes import free_port
+from benchmarks.peers.torchserve.serve import free_ports
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,8 @@ def of_one_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ser
     """A service on Ray, and the folder of its only model."""
     folder = tmp_path_factory.mktemp("models") / MODEL
     shutil.copytree(shipped_model().parent, folder)
-    with service(free_port(), "--ray", "--model", str(folder)) as on_ray:
+    (port,) = free_ports(1)
+    with service(port, "--ray", "--model", str(folder)) as on_ray:
         on_ray.wait_until_ready()
         yield on_ray, folder
 

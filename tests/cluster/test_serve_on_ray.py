@@ -14,7 +14,7 @@ import pytest
 from on_ray import MODEL, Service, assert_ends, assert_equal, service
 
 from benchmarks.exchanges import MIXTURE
-from benchmarks.ray_nodes import free_port
+from benchmarks.peers.torchserve.serve import free_ports
 
 KEY = "a-key-of-this-test"
 TEXT = {"text": "a gorgeous, witty film"}
@@ -40,9 +40,10 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service
         "LRP_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
         "LRP_READ_DEADLINE_S": str(READ_DEADLINE_S),
     }
+    ray_port, alone_port = free_ports(2)
     with (
-        service(free_port(), "--ray", **settings) as on_ray,
-        service(free_port(), **settings, LRP_CORES="1") as alone,
+        service(ray_port, "--ray", **settings) as on_ray,
+        service(alone_port, **settings, LRP_CORES="1") as alone,
     ):
         for one in (on_ray, alone):
             one.wait_until_ready()

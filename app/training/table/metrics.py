@@ -1,12 +1,10 @@
 """Errors of predictions."""
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from app.models.records import Measured, MeasuredValues
+from app.quality.value_errors import value_errors
 from app.training.evaluation import compute_metrics
 from app.training.table.data import Numbers
 
@@ -19,15 +17,14 @@ def measured(outputs: Tensor, targets: Numbers, classes: tuple[str, ...] | None)
 
 
 def _of_values(predicted: Numbers, targets: Numbers) -> MeasuredValues:
-    squares = (predicted - targets) ** 2
-    spread = float(targets.var())
+    errors = value_errors(predicted, targets)
     return MeasuredValues(
         count=len(targets),
-        mean_absolute_error=_rounded(np.abs(predicted - targets).mean()),
-        root_mean_squared_error=_rounded(np.sqrt(squares.mean())),
-        r2=_rounded(1 - squares.mean() / spread) if spread else 0.0,
+        mean_absolute_error=_rounded(errors.mean_absolute),
+        root_mean_squared_error=_rounded(errors.root_mean_squared),
+        r2=_rounded(errors.r2 or 0.0),
     )
 
 
-def _rounded(value: Any) -> float:
-    return float(f"{float(value):.5g}")
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
