@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from app.lrp.engine.ops.packed import PackedConvolution, Threshold, packs
 from app.lrp.graph.graph import Node
 
-PACKED = (torch.float32, torch.bfloat16)
-"""Precisions of which oneDNN keeps weights in a format of its own."""
 Map = Callable[[Tensor], Tensor]
 """(B, …) -> (B, …)"""
 Transpose = Callable[[Tensor, torch.Size], Tensor]
@@ -59,7 +58,7 @@ class Dense:
 
     def map(self, w: Tensor, b: Tensor | None, floor: float = -math.inf) -> Map:
         """See `Affine`."""
-        if _packs(w):
+        if packs(w):
             packed, threshold = torch.ops.mkldnn._reorder_linear_weight(w.contiguous()), _threshold(floor)
             return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, b, *threshold)
         return _with_floor(lambda x: F.linear(x, w, b), floor)
@@ -137,11 +136,15 @@ class Convolution:
     def _convolution(
         self, w: Tensor, b: Tensor | None, stride: Sequence[int], padding: Sequence[int], floor: float
     ) -> Map:
-        if _packs(w) and w.dim() == 4 and self.groups == 1:
-            options = (padding, stride, self.dilation, self.groups)
-            packed = torch.ops.mkldnn._reorder_convolution_weight(channels_last(w), *options)
-            threshold = _threshold(floor)
-            return lambda x: torch.ops.mkldnn._convolution_pointwise(x, packed, b, *options, *threshold)
+        if packs(w) and w.dim() == 4 and self.groups == 1:
+            return PackedConvolution(
+                w,
+                b,
+                _threshold(floor),
+                padding=tuple(padding),
+                stride=tuple(stride),
+                dilation=self.dilation,
+            )
         laid_out, none = channels_last(w), [0] * len(self.kernel)
         return _with_floor(
             lambda x: torch.convolution(
@@ -217,18 +220,8 @@ def _with_floor(function: Map, floor: float) -> Map:
     return function if floor == -math.inf else lambda x: function(x).clamp_min_(floor)
 
 
-def _threshold(floor: float) -> tuple[str, list[float], str]:
+def _threshold(floor: float) -> Threshold:
     """Return oneDNN's name, numbers and algorithm of the fused operation max(·, floor)."""
     if floor == -math.inf:
         return "none", [], ""
     return ("relu", [], "") if floor == 0 else ("hardtanh", [floor, math.inf], "")
-
-
-def _packs(w: Tensor) -> bool:
-    return (
-        w.device.type == "cpu"
-        and w.dtype in PACKED
-        and torch.backends.mkldnn.is_available()
-        and (w.dtype is torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-    )
