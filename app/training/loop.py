@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from app.errors import DataError
 from app.models.architectures.minivgg import MiniVGG
+from app.models.device import has_bfloat16
 from app.models.image_card import Normalisation
 from app.models.records import EpochRecord
 from app.system import keep_freed_memory
@@ -91,6 +92,7 @@ class Trainer:
         self._start = start
         self._seed = seed
         self._device = torch.device(device)
+        self._rounds = recipe.bfloat16 and has_bfloat16(self._device)
         self._on_batch = on_batch
         self._on_epoch = on_epoch
         if len(train) < recipe.batch_size:
@@ -172,7 +174,7 @@ class Trainer:
 
     def _step(self, inputs: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         self._optimizer.zero_grad()
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.bfloat16):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._rounds):
             logits = self._net(inputs)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
