@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lrp.engine.ops.packed import PackedConvolution, packs
+from app.lrp.engine.ops.packed import PackedConvolution, Threshold, packs
 
-NO_THRESHOLD = ("none", [], "")
+NO_THRESHOLD: Threshold = ("none", [], "")
 W = torch.randn(24, 16, 3, 3, generator=torch.Generator().manual_seed(0))
 B = torch.randn(24, generator=torch.Generator().manual_seed(1))
 
