@@ -2,7 +2,8 @@
 
 The shipped network is trained on with marked pictures. The pictures that it was trained on are surveyed: all of
 the marked class, and some of each other. The pictures of the mark's cluster are exported and left out, and the
-network is trained again. Each step is kept in the folder ``--run``, and done once. Run with
+network is trained again. Each step is kept in the folder ``--run``, and done once. With ``--write`` the results
+are added to those in ``docs/benchmark``, whose table is written. Run with
 ``python -m benchmarks.planted --data train.zip``.
 """
 
@@ -18,6 +19,7 @@ from rich.table import Table
 from app.models.checkpoint import load_image
 from app.settings import shipped_model
 from app.training.data import load_split
+from benchmarks import planted_results
 from benchmarks.experiment import Experiment, Result, Setup
 from benchmarks.marks import CASES
 from docs import blocks
@@ -46,25 +48,31 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder or zip with the split train")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--seeds", type=int, default=1, help="runs of each case")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first of these runs")
     parser.add_argument("--epochs", type=int, default=2, help="of each training")
     parser.add_argument("--others", type=int, default=500, help="surveyed pictures of each other class")
     parser.add_argument("--run", type=Path, default=Path("runs/planted"), help="folder for all steps")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--write", action="store_true", help=f"also write the table into docs/{PAGE}")
+    parser.add_argument(
+        "--write", action="store_true", help=f"also keep the results, and write the table into docs/{PAGE}"
+    )
     arguments = parser.parse_args()
     setup = Setup(arguments.data.name, arguments.epochs, arguments.others)
     check(arguments.run, setup)
     images, console = load_split(arguments.data, "train"), Console(width=160)
-    if images.classes != (known := load_image(shipped_model())[1].classes):
-        raise SystemExit(f"{arguments.data} has other classes than the shipped network: {', '.join(known)}")
+    card = load_image(shipped_model())[1]
+    if images.classes != card.classes:
+        known = ", ".join(card.classes)
+        raise SystemExit(f"{arguments.data} has other classes than the shipped network: {known}")
     results = []
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for case in arguments.cases:
             results.append(Experiment(case, seed, images, setup, arguments.run, arguments.device).result())
             console.print(f"{case}, seed {seed}: {described(results[-1])}", highlight=False)
-    console.print(table(results), *sentences(results), sep="\n")
     if arguments.write:
+        results = planted_results.add(results, setup, card.version)
         blocks.fill(PAGE, {BLOCK: text(results, setup)})
+    console.print(table(results), *sentences(results), sep="\n")
 
 
 def check(run: Path, setup: Setup) -> None:

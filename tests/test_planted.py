@@ -10,7 +10,7 @@ import torch
 
 from app.survey.image.export import FOLDER, TABLE
 from app.training.data import LabelledImages
-from benchmarks import experiment, planted
+from benchmarks import experiment, planted, planted_results
 from benchmarks.clusterings import Group, best_rank, chosen, f1
 from benchmarks.experiment import Experiment, Result, Setup, items_of, recipe_of
 from benchmarks.marks import CASES, border, plant, watermark
@@ -92,8 +92,24 @@ def test_goals_are_of_runs_in_which_the_network_relies_on_the_mark() -> None:
     assert len(planted.sentences([unused])) == 1
 
 
-def test_the_page_has_a_place_for_the_table() -> None:
-    assert planted.BLOCK in blocks.read(planted.PAGE)
+def test_results_of_several_machines_are_kept(tmp_path: Path) -> None:
+    path, setup = tmp_path / "planted.json", Setup("train.zip", 2, 500)
+    assert planted_results.read(setup, "abc", path) == []
+    assert planted_results.add([MARKED], setup, "abc", path) == [MARKED]
+    other, again = replace(MARKED, seed=1), replace(MARKED, rank=2)
+    assert planted_results.add([other, CLEAN], setup, "abc", path) == [CLEAN, MARKED, other]
+    assert planted_results.add([again], setup, "abc", path) == [CLEAN, again, other]
+    assert planted_results.read(setup, "abc", path) == [CLEAN, again, other]
+    assert planted_results.read(setup, "abd", path) == []
+    assert planted_results.add([MARKED], replace(setup, epochs=3), "abc", path) == [MARKED]
+
+
+def test_the_page_has_the_table_of_the_results_that_are_kept() -> None:
+    kept = json.loads(planted_results.PATH.read_text())
+    setup = Setup(**kept["setup"])
+    results = planted_results.read(setup, kept["weights"])
+    assert results
+    assert blocks.read(planted.PAGE)[planted.BLOCK] == planted.text(results, setup)
 
 
 def test_a_folder_of_runs_with_other_options_is_refused(tmp_path: Path) -> None:
