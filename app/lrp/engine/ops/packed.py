@@ -59,9 +59,10 @@ class PackedConvolution:
 
     def _packed(self, shape: torch.Size) -> Tensor:
         """Return the weights in the format for inputs of ``shape``."""
-        plain = self._last.to_dense() if self._last.is_mkldnn else self._last
+        last = self._last  # another thread may replace it
+        plain = last.to_dense() if last.is_mkldnn else last
         laid_out = plain.contiguous(memory_format=torch.channels_last)
         packed = torch.ops.mkldnn._reorder_convolution_weight(laid_out, *self._options, list(shape))
         described = bytes(torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy())
-        self._last = self._by_format.setdefault(described, packed)
-        return self._last
+        self._last = kept = self._by_format.setdefault(described, packed)
+        return kept
