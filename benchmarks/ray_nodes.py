@@ -37,7 +37,7 @@ NOTICED = {
     "RAY_health_check_failure_threshold": "3",
 }
 """How soon Ray notices that a node is lost, as in ``deploy/kuberay.yaml``."""
-START_LIMIT_S = 120.0
+START_LIMIT_S = 300.0
 POLL_S = 0.5
 
 

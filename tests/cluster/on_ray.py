@@ -17,7 +17,7 @@ import pytest
 
 MODEL = "minivgg-cifar10"
 ROOT = Path(__file__).parents[2]
-START_S, END_S, POLL_S = 120, 60, 0.2
+START_S, END_S, POLL_S = 300, 60, 0.2
 REQUEST_S = 60
 
 
