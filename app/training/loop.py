@@ -92,7 +92,7 @@ class Trainer:
         self._start = start
         self._seed = seed
         self._device = torch.device(device)
-        self._rounds = recipe.bfloat16 and has_bfloat16(self._device)
+        self._in_bfloat16 = recipe.bfloat16 and has_bfloat16(self._device)
         self._on_batch = on_batch
         self._on_epoch = on_epoch
         if len(train) < recipe.batch_size:
@@ -174,7 +174,7 @@ class Trainer:
 
     def _step(self, inputs: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         self._optimizer.zero_grad()
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._rounds):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_bfloat16):
             logits = self._net(inputs)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)

@@ -56,8 +56,8 @@ class Recipe:
     The share of each image is random, uniform between 0 and this."""
     bfloat16: bool = False
     """Compute convolutions and linear layers in bfloat16, weights and losses in float32 (automatic mixed
-    precision), which halves the time of an epoch. Without effect on a device without instructions for it, where
-    an epoch would take up to twelve times as long."""
+    precision), which halves the time of an epoch. Without effect on a device without instructions for it, which
+    would emulate them at many times the time."""
     average_decay: float = 0.0
     """Decay per step of the exponential moving average of the weights; 0: no averaging."""
     start_share: float = 0.0

@@ -138,12 +138,7 @@ class Convolution:
     ) -> Map:
         if packs(w) and w.dim() == 4 and self.groups == 1:
             return PackedConvolution(
-                w,
-                b,
-                _threshold(floor),
-                padding=tuple(padding),
-                stride=tuple(stride),
-                dilation=self.dilation,
+                w, b, _threshold(floor), padding=padding, stride=stride, dilation=self.dilation
             )
         laid_out, none = channels_last(w), [0] * len(self.kernel)
         return _with_floor(

@@ -1,5 +1,7 @@
 """Weights of convolutions in the blocked formats of oneDNN, which computes on a CPU."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -36,9 +38,9 @@ class PackedConvolution:
         b: Tensor | None,
         threshold: Threshold,
         *,
-        padding: tuple[int, ...],
-        stride: tuple[int, ...],
-        dilation: tuple[int, ...],
+        padding: Sequence[int],
+        stride: Sequence[int],
+        dilation: Sequence[int],
     ) -> None:
         self._options = padding, stride, dilation, 1
         self._bias, self._threshold = b, threshold
@@ -61,8 +63,7 @@ class PackedConvolution:
         """Return the weights in the format for inputs of ``shape``."""
         last = self._last  # another thread may replace it
         plain = last.to_dense() if last.is_mkldnn else last
-        laid_out = plain.contiguous(memory_format=torch.channels_last)
-        packed = torch.ops.mkldnn._reorder_convolution_weight(laid_out, *self._options, list(shape))
+        packed = torch.ops.mkldnn._reorder_convolution_weight(plain.contiguous(), *self._options, list(shape))
         described = bytes(torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy())
         self._last = kept = self._by_format.setdefault(described, packed)
         return kept
