@@ -18,7 +18,7 @@ from torch import Tensor
 
 from app.command_line.pictures import PICTURES
 from app.command_line.survey import Bars, network_of
-from app.models.checkpoint import load_module, save
+from app.models.checkpoint import load_image, load_module, save
 from app.models.files import CARD
 from app.models.image_card import image_card
 from app.serving.local import local_pipeline
@@ -30,7 +30,7 @@ from app.survey.image.strategies import Cluster
 from app.survey.items import Item
 from app.survey.output import write_all
 from app.survey.survey import Options, Survey
-from app.training.data import LabelledImages, held_out_count
+from app.training.data import LabelledImages, held_out_count, split_rows, split_seed
 from app.training.evaluation import compute_logits
 from app.training.loop import Trainer
 from app.training.recipe import CONSERVING, Recipe, Stage
@@ -90,11 +90,11 @@ class Experiment:
         self._folder = run / case / f"seed-{seed}"
         self._setup, self._device = setup, device
         self._planted = plant(images, self._case, seed)
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).numpy()
-        self._training = np.sort(order[held_out_count(len(images)) :])
-        self._held_out = self._planted.data.select(
-            torch.from_numpy(np.setdiff1d(np.arange(len(images)), self._training))
-        )
+        # whatever the seed, no picture is held out that the shipped network was trained on
+        card = load_image(shipped_model())[1]
+        training, held_out = split_rows(len(images), held_out_count(len(images)), split_seed(card))
+        self.training: Rows = training.sort().values.numpy()
+        self.held_out = self._planted.data.select(held_out.sort().values)
 
     def result(self) -> Result:
         """Return what was measured, from the folder if it is there."""
@@ -106,8 +106,8 @@ class Experiment:
 
     def _measured(self) -> Result:
         folder = self._folder / "planted"
-        card = self._trained(self._training, folder)
-        surveyed = self._surveyed(self._training)
+        card = self._trained(self.training, folder)
+        surveyed = self._surveyed(self.training)
         findings = self._survey(card, surveyed, folder)
         result = self._found(findings, self._planted.marked[surveyed[findings.rows]], card)
         if result.rank is None:
@@ -136,9 +136,9 @@ class Experiment:
     def _cured(self, result: Result, left_out: Rows) -> Result:
         """Return ``result`` with what is measured after a training without the pictures ``left_out``."""
         folder = self._folder / "cured"
-        rows = np.setdiff1d(self._training, left_out)
+        rows = np.setdiff1d(self.training, left_out)
         card = self._trained(rows, folder)
-        findings = self._survey(card, np.setdiff1d(self._surveyed(self._training), left_out), folder)
+        findings = self._survey(card, np.setdiff1d(self._surveyed(self.training), left_out), folder)
         return replace(result, cured_changed=self._changed(card), cured_suspicion=highest(findings))
 
     def _trained(self, rows: Rows, folder: Path) -> Path:
@@ -150,7 +150,7 @@ class Experiment:
         trainer = Trainer(
             recipe_of(self._setup.epochs),
             self._planted.data.select(torch.from_numpy(rows)),
-            self._held_out,
+            self.held_out,
             card.normalisation,
             folder / "training",
             start=start,
@@ -192,11 +192,11 @@ class Experiment:
             export(findings, cluster, target)
 
     def _accuracy(self, card: Path) -> float:
-        return float((_predicted(card, self._held_out) == self._held_out.labels).double().mean())
+        return float((_predicted(card, self.held_out) == self.held_out.labels).double().mean())
 
     def _changed(self, card: Path) -> float:
         """Return how many held-out pictures of other classes are taken for the class with the mark only."""
-        data = self._held_out
+        data = self.held_out
         target = data.classes.index(self._case.target)
         others = data.select(torch.where(data.labels != target)[0][:MAX_TRIED])
         marked = replace(others, images=self._case.mark(others.images))

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from app.models.checkpoint import load_image
+from app.settings import shipped_model
 from app.survey.image.export import FOLDER, TABLE
-from app.training.data import LabelledImages
+from app.training.data import LabelledImages, held_out_count, hold_out
 from benchmarks import experiment, planted, planted_results
 from benchmarks.clusterings import Group, best_rank, chosen, f1
 from benchmarks.experiment import Experiment, Result, Setup, items_of, recipe_of
@@ -129,6 +131,19 @@ def test_items_are_the_pictures_themselves(tmp_path: Path) -> None:
     (item,) = items_of(data, np.array([15]))
     (tmp_path / "picture.png").write_bytes(item.read())
     assert (item.name, item.label) == ("horse/00015.png", "horse")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_picture_is_held_out_that_the_shipped_network_was_trained_on(seed: int, tmp_path: Path) -> None:
+    data, setup = images(16), Setup("train", 1, 3)
+    one = Experiment("clean", seed, data, setup, tmp_path, "cpu")
+    training = load_image(shipped_model())[1].training
+    assert training is not None
+    _, expected = hold_out(data, held_out_count(len(data)), training.seed)
+    assert sorted(map(tuple, one.held_out.images.flatten(1).tolist())) == sorted(
+        map(tuple, expected.images.flatten(1).tolist())
+    )
+    assert len(one.training) + len(one.held_out) == len(data)
 
 
 def test_a_run_from_training_to_cure_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from app.errors import DataError
 from app.models.architectures.minivgg import MiniVGG
+from app.models.card import ModelCard
 from app.models.image_card import Normalisation
 
 SPLITS = ("train", "test")
@@ -93,8 +94,19 @@ def held_out_count(count: int) -> int:
 
 def hold_out(data: LabelledImages, count: int, seed: int) -> tuple[LabelledImages, LabelledImages]:
     """Return a random split into the remaining images and ``count`` held-out ones."""
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
-    return data.select(order[count:]), data.select(order[:count])
+    remaining, held_out = split_rows(len(data), count, seed)
+    return data.select(remaining), data.select(held_out)
+
+
+def split_rows(total: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return which of ``total`` images `hold_out` leaves and which it holds out, both in random order."""
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    return order[count:], order[:count]
+
+
+def split_seed(card: ModelCard) -> int:
+    """Return the seed of the split that a network was trained with; 0 if its card has no training record."""
+    return card.training.seed if card.training else 0
 
 
 def compute_normalisation(images: Tensor) -> Normalisation:

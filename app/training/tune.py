@@ -16,7 +16,7 @@ from app.models.checkpoint import load_image, write_card
 from app.models.records import TunedComposite
 from app.quality.intervals import ratio_of_means
 from app.quality.tuning import Candidate, Group, SearchResult, layer_groups, overrides, search
-from app.training.data import LabelledImages, has_split, held_out_count, hold_out, load_split
+from app.training.data import LabelledImages, has_split, held_out_count, hold_out, load_split, split_seed
 from app.training.evaluation import engine_of
 from app.training.gap import GapMeter
 from app.training.stamp import today
@@ -120,7 +120,7 @@ def held_out(data: Path, card: ModelCard) -> LabelledImages:
     if not has_split(data, "train"):
         return load_split(data, "test")
     images = load_split(data, "train")
-    return hold_out(images, held_out_count(len(images)), card.training.seed if card.training else 0)[1]
+    return hold_out(images, held_out_count(len(images)), split_seed(card))[1]
 
 
 def _choose(images: LabelledImages, count: int, seed: int) -> LabelledImages:
