@@ -1,6 +1,6 @@
 """A batch of explanation requests and its attributions, as tensors; and the relevance put in at the output."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,15 +46,19 @@ class Attribution:
 
     def cpu(self) -> "Attribution":
         """Return a copy in main memory."""
+        return self.map(Tensor.cpu)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Attribution":
+        """Return what ``function`` makes of each of the tensors."""
         return Attribution(
-            self.logits.cpu(),
-            self.output_relevance.cpu(),
-            self.relevance.cpu(),
-            self.extremes.cpu(),
+            function(self.logits),
+            function(self.output_relevance),
+            function(self.relevance),
+            function(self.extremes),
             self.layers,
-            self.sums.cpu(),
-            self.input_sums.cpu(),
-            self.biases.cpu(),
+            function(self.sums),
+            function(self.input_sums),
+            function(self.biases),
         )
 
     def rows(self) -> Iterator["Attribution"]:
@@ -150,40 +154,77 @@ NO_CLASS = -1
 
 
 def _start(requests: Sequence[ExplanationRequest], logits: Tensor) -> Tensor:
-    """(B, C) -> (B, C). Reads no value of ``logits``, for which the processor would wait for a GPU.
-
-    Raises `ValueError` unless there is a request for each row.
-    """
+    """(B, C) -> (B, C). Raises `ValueError` unless there is a request for each row."""
     if len(requests) != len(logits):
         raise ValueError(f"{len(requests)} requests for {len(logits)} rows of logits")
-    targets = [request.target for request in requests]
-    quantity = _by_row([target.start for target in targets], logits)  # (B, C)
-    divides_by_logit = [request.composite.divides_by_logit for request in requests]
-    if any(divides_by_logit):
+    return Targets(requests, logits.device)(logits)
+
+
+class Targets:
+    """What requests put in at the output, one for each row of logits; see `output_relevance`.
+
+    What differs between rows are tensors on the device of the logits. What decides which operations are run is
+    the ``form``: those of one form run the same ones.
+    """
+
+    def __init__(self, requests: Sequence[ExplanationRequest], device: torch.device) -> None:
+        targets = [request.target for request in requests]
+        indices = [NO_CLASS if target.index is None else target.index for target in targets]
+        versus = [NO_CLASS if target.versus is None else target.versus for target in targets]
+        divides = [request.composite.divides_by_logit for request in requests]
+        self._starts = tuple(dict.fromkeys(target.start for target in targets))
+        self._asks_highest, self._contrasts = NO_CLASS in indices, any(one != NO_CLASS for one in versus)
+        self._signed = any(divides)
+        rows: dict[str, list[int] | list[bool]] = {"index": indices}
+        if self._contrasts:
+            rows["versus"] = versus
+        if self._signed and not all(divides):
+            rows["divides"] = divides
+        for other in self._starts[1:]:
+            rows[other] = [target.start is other for target in targets]
+        self.tensors = {name: torch.tensor(values, device=device) for name, values in rows.items()}
+        """Each (B,)."""
+
+    @property
+    def count(self) -> int:
+        """Number of requests."""
+        return len(self.tensors["index"])
+
+    def copy_(self, others: "Targets") -> None:
+        """Take over those of other requests of the same form and number, in the same memory."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(others.tensors[name])
+
+    @property
+    def form(self) -> Hashable:
+        """What decides which operations are run."""
+        return self._starts, self._asks_highest, self._signed, tuple(self.tensors)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B, C). Reads no value of ``logits``, for which the processor would wait for a GPU."""
+        quantity = self._quantity(logits)
+        index = self.tensors["index"]
+        if self._asks_highest:
+            index = torch.where(index == NO_CLASS, logits.argmax(1), index)
+        start = torch.where(_is_class(index, logits), quantity, 0)
+        if self._contrasts:
+            start = start - torch.where(_is_class(self.tensors["versus"], logits), quantity, 0)
+        return start
+
+    def _quantity(self, logits: Tensor) -> Tensor:
+        """Return what is put in at each output if its class is explained, (B, C)."""
+        first, *others = self._starts
+        quantity = _QUANTITIES[first](logits)
+        for other in others:
+            quantity = torch.where(self.tensors[other].unsqueeze(1), _QUANTITIES[other](logits), quantity)
+        if not self._signed:
+            return quantity
         is_negative = logits < 0
-        if not all(divides_by_logit):
-            is_negative &= logits.new_tensor(divides_by_logit, dtype=torch.bool).unsqueeze(1)
-        quantity = torch.where(is_negative, -quantity.abs(), quantity)
-    start = torch.where(_is_class([target.index for target in targets], logits), quantity, 0)
-    versus = [NO_CLASS if target.versus is None else target.versus for target in targets]
-    if any(index != NO_CLASS for index in versus):
-        start = start - torch.where(_is_class(versus, logits), quantity, 0)
-    return start
+        if "divides" in self.tensors:
+            is_negative &= self.tensors["divides"].unsqueeze(1)
+        return torch.where(is_negative, -quantity.abs(), quantity)
 
 
-def _by_row(starts: Sequence[Start], logits: Tensor) -> Tensor:
-    """Return the quantity of each row, (B, C)."""
-    first, *others = dict.fromkeys(starts)
-    quantity = _QUANTITIES[first](logits)
-    for other in others:
-        is_other = logits.new_tensor([start is other for start in starts], dtype=torch.bool)
-        quantity = torch.where(is_other.unsqueeze(1), _QUANTITIES[other](logits), quantity)
-    return quantity
-
-
-def _is_class(indices: Sequence[int | None], logits: Tensor) -> Tensor:
-    """Return whether each output is that of the row's class, (B, C); ``None``: the one with the highest logit."""
-    highest = logits.argmax(1) if None in indices else None  # (B,)
-    given = logits.new_tensor([NO_CLASS if index is None else index for index in indices], dtype=torch.long)
-    index = given if highest is None else torch.where(given == NO_CLASS, highest, given)
+def _is_class(index: Tensor, logits: Tensor) -> Tensor:
+    """Return whether each output is that of the row's class: (B,) -> (B, C)."""
     return index.unsqueeze(1) == torch.arange(logits.shape[1], device=logits.device)

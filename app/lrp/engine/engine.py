@@ -27,10 +27,10 @@ from app.lrp.attribution import (
 from app.lrp.composites import Composite
 from app.lrp.engine.backward import LayerRelevance, backward_pass, sorted_by_steps
 from app.lrp.engine.compile import CompiledNetwork
-from app.lrp.engine.forward import ForwardPass, forward_pass
+from app.lrp.engine.forward import ForwardPass, forward_functions, forward_pass, run_forward
 from app.lrp.engine.joined import JoinedNetwork
 from app.lrp.engine.sampling import sampled_pass
-from app.lrp.engine.steps import Network, Steps
+from app.lrp.engine.steps import Forward, Network, Steps
 from app.lrp.graph.traced import TracedModel
 from app.lrp.request import ExplanationRequest
 from app.lrp.samples import Samples, parts
@@ -84,30 +84,14 @@ class Engine:
 
         ``start`` returns the relevance that is put in at the output, (B, C), for logits (B, C).
         """
+        return self.compiled(composite, inputs, layer)(inputs, start)
+
+    @torch.inference_mode()
+    def compiled(self, composite: Composite, inputs: Tensor, layer: str | None = None) -> "CompiledPass":
+        """Return the pass that `attribute` runs, for inputs like these, (B, …)."""
         composite.position(layer)  # raises if there is no such layer
-        rows = range(len(inputs))
         steps = self._steps(composite, inputs)
-        forward = forward_pass(self._network, inputs, [steps])
-        logits = forward.logits
-        relevance = put_in = start(logits)
-        sums: list[Tensor] = []
-        absorbed: list[Tensor] = []
-        for reached in backward_pass(forward, put_in, rows, [steps] * len(rows)):
-            sums.append(reached.sums)
-            absorbed.append(reached.absorbed)
-            if reached.name == layer:
-                ((_, relevance),) = reached.maps()  # one: the steps are the same for all inputs
-        names = self._network.wiring.layers
-        return Attribution(
-            logits,
-            put_in,
-            relevance,
-            extremes(relevance),
-            names,
-            _stacked(sums[:-1]),
-            sums[-1],
-            torch.stack(absorbed).sum(0),
-        )
+        return CompiledPass(self._network, steps, forward_functions(self._network, inputs, [steps]), layer)
 
     @torch.inference_mode()
     def absorbed(self, x: Tensor, composite: Composite, start: OutputRelevance) -> dict[str, float]:
@@ -203,6 +187,41 @@ class Engine:
             Attribution(own_logits, own_put_in, *maps[m], names, own_sums, own_input_sums, own_biases)
             for m, (own_logits, own_put_in, own_sums, own_input_sums, own_biases) in enumerate(per_group)
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledPass:
+    """A pass under one composite, for inputs of one shape, with all weights that it reads."""
+
+    network: Network
+    steps: Steps
+    functions: Sequence[Forward]
+    """Of all nodes."""
+    layer: str | None
+
+    def __call__(self, inputs: Tensor, start: OutputRelevance) -> Attribution:
+        """Return what `Engine.attribute` does."""
+        rows = range(len(inputs))
+        forward = run_forward(self.network, self.functions, inputs, [self.steps])
+        logits = forward.logits
+        relevance = put_in = start(logits)
+        sums: list[Tensor] = []
+        absorbed: list[Tensor] = []
+        for reached in backward_pass(forward, put_in, rows, [self.steps] * len(rows)):
+            sums.append(reached.sums)
+            absorbed.append(reached.absorbed)
+            if reached.name == self.layer:
+                ((_, relevance),) = reached.maps()  # one: the steps are the same for all inputs
+        return Attribution(
+            logits,
+            put_in,
+            relevance,
+            extremes(relevance),
+            self.network.wiring.layers,
+            _stacked(sums[:-1]),
+            sums[-1],
+            torch.stack(absorbed).sum(0),
+        )
 
 
 @dataclass(frozen=True, eq=False)

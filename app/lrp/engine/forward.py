@@ -99,23 +99,43 @@ class ForwardPass:
         return read
 
 
-def forward_pass(
-    network: Network, inputs: Tensor, steps: Sequence[Steps], *, keeps_all: bool = False
-) -> ForwardPass:
-    """Run ``network`` for ``inputs`` (B, …), so that all of ``steps`` can be taken back.
+def forward_functions(network: Network, inputs: Tensor, steps: Sequence[Steps]) -> Sequence[Forward]:
+    """Return the functions of all nodes for inputs like these, (B, …).
 
-    A layer whose output is masked in all of them is computed together with the ReLU that follows it. Values are
-    freed, unless ``keeps_all``, if no step reads them or they are computed again.
+    A layer whose output is masked in all of ``steps`` is computed together with the ReLU that follows it.
     """
     wiring, shape, dtype = network.wiring, inputs.shape[1:], network.precision(inputs.dtype)
-    # All weights are prepared before there are values, so that they do not lie between these in memory.
-    functions = [
+    return [
         network.forward(
             index, bool(steps) and all(_is_rectified(wiring, index, chain) for chain in steps), shape, dtype
         )
         for index in range(len(wiring.inputs))
     ]
-    begun = ForwardPass(wiring, network.layouts(shape), functions, [channels_last(inputs)], [])
+
+
+def forward_pass(
+    network: Network, inputs: Tensor, steps: Sequence[Steps], *, keeps_all: bool = False
+) -> ForwardPass:
+    """Run ``network`` for ``inputs`` (B, …), so that all of ``steps`` can be taken back.
+
+    Values are freed, unless ``keeps_all``, if no step reads them or they are computed again.
+    """
+    # All weights are prepared before there are values, so that they do not lie between these in memory.
+    functions = forward_functions(network, inputs, steps)
+    return run_forward(network, functions, inputs, steps, keeps_all=keeps_all)
+
+
+def run_forward(
+    network: Network,
+    functions: Sequence[Forward],
+    inputs: Tensor,
+    steps: Sequence[Steps],
+    *,
+    keeps_all: bool = False,
+) -> ForwardPass:
+    """Do what `forward_pass` does, with the ``functions`` of all nodes."""
+    wiring = network.wiring
+    begun = ForwardPass(wiring, network.layouts(inputs.shape[1:]), functions, [channels_last(inputs)], [])
     kept = range(len(begun.layouts)) if keeps_all else kept_values(wiring, steps)
     return resumed(begun, {}, kept)
 
