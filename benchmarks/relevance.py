@@ -9,6 +9,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,8 +17,9 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
-from app.lrp.attribution import output_relevance
+from app.lrp.attribution import Targets, output_relevance
 from app.lrp.composites import COMPOSITES, resolve
+from app.lrp.engine.cuda_graphs import CudaRecorder
 from app.lrp.engine.engine import Engine
 from app.lrp.graph.kinds import kinds
 from app.lrp.reference import Reference
@@ -51,6 +53,9 @@ COLUMNS = [
     "bfloat16 × Zennit",
     "bfloat16 Zennit/s",
 ]
+
+OF_GPU = ["CUDA graph engine/s"]
+"""Further columns on a GPU."""
 
 
 def medians(
@@ -112,6 +117,11 @@ def candidates(
         rounded = Engine(model, low, high, products=torch.bfloat16)
         found["bfloat16"] = lambda: rounded.attribute(inputs, composite, start)
         found["autocast"] = autocast
+    if device.type == "cuda":
+        targets = Targets([ExplanationRequest(composite)] * batch, device)
+        with torch.inference_mode():
+            compiled = engine.compiled(composite, inputs)
+            found["graph"] = CudaRecorder(device)(partial(compiled, inputs, targets))
     return found
 
 
@@ -131,17 +141,18 @@ def main() -> None:
     machine = f"{hardware.described(device)}, torch {version('torch')}, zennit {version('zennit')}"
     rows = [line(arguments, rule, batch, device) for rule in arguments.rule for batch in arguments.batch]
     title = f"Explanations per second, and ratios of medians over {arguments.rounds} rounds ({machine})"
-    table = Table(*(Column(name, justify="right") for name in COLUMNS), title=title)
+    columns = [*COLUMNS, *(OF_GPU if device.type == "cuda" else [])]
+    table = Table(*(Column(name, justify="right") for name in columns), title=title)
     for row in rows:
         table.add_row(*row)
     Console(width=120).print(table)
     if arguments.write:
-        text = f"{title}:\n\n{blocks.table(COLUMNS, rows)}"
+        text = f"{title}:\n\n{blocks.table(columns, rows)}"
         blocks.fill("performance.md", {hardware.block("engine", device): text})
 
 
 def line(arguments: argparse.Namespace, rule: str, batch: int, device: torch.device) -> list[str]:
-    """Measure one rule and batch size; return the row for `COLUMNS`."""
+    """Measure one rule and batch size; return the row for `COLUMNS`, and on a GPU for `OF_GPU`."""
     times = measure(arguments.model, rule, batch, arguments.rounds, device)
     bound = batch * MACS_DEFAULT / MATRIX_SIDE**3 * times["matmul"]
     return [
@@ -153,6 +164,7 @@ def line(arguments: argparse.Namespace, rule: str, batch: int, device: torch.dev
         f"{times['engine'] / times['forward']:.2f}",
         f"{bound / times['engine']:.0%}" if rule == "epsilon_plus_flat" else "–",
         *in_bfloat16(times, batch),
+        *([f"{batch / times['graph']:.0f}"] if "graph" in times else []),
     ]
 
 

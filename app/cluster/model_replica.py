@@ -30,7 +30,9 @@ class ModelReplica:
         configure(settings.log_format)
         from app.models.local import LocalModel
 
-        self._model = LocalModel.load(card_path, settings.device, cores, settings.precision)
+        self._model = LocalModel.load(
+            card_path, settings.device, cores, settings.precision, cuda_graphs=settings.cuda_graphs
+        )
         self._limit_s = settings.model_limit_s
         self._thread = ThreadPoolExecutor(
             1, "model"

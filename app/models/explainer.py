@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from app.lrp.attribution import Batch
+from app.lrp.attribution import Batch, BatchAttributions
+from app.lrp.engine.cuda_graphs import GraphedEngine, Recorder
 from app.lrp.engine.engine import Engine
 from app.lrp.engine.ops.affine import NotCompilableError
 from app.lrp.graph.baseline import with_baseline
@@ -24,11 +25,33 @@ class Explainer:
     baseline_logits: list[float] | None = None
     """Logits of the baseline; ``None`` without one."""
 
-    def __init__(self, model: TracedModel, bounds: Bounds | None, products: torch.dtype | None) -> None:
-        """``bounds``: the smallest and the largest input, if it has any; ``products``: as in `Engine`."""
+    def __init__(
+        self,
+        model: TracedModel,
+        bounds: Bounds | None,
+        products: torch.dtype | None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """Compile a network.
+
+        Args:
+            model: The network.
+            bounds: The smallest and the largest input, if it has any.
+            products: As in `Engine`.
+            recorder: Records passes as graphs; ``None``: there are no graphs.
+
+        """
         self._model, self._bounds, self._products = model, bounds, products
         self.engine = self._compiled()
-        self.randomized = RandomizedEngines(model, self.engine, bounds, products)
+        self._randomized = RandomizedEngines(model, self.engine, bounds, products)
+        self._runner: Engine | Reference | GraphedEngine = self.engine
+        if recorder is not None and isinstance(self.engine, Engine):
+            self._runner = GraphedEngine(self.engine, recorder)
+
+    def run(self, batch: Batch, randomized: int = 0) -> BatchAttributions:
+        """Return what is requested, of the network with so many random layers, counted from the output."""
+        runner = self._randomized(randomized) if randomized else self._runner
+        return runner.run(batch)
 
     @cached_property
     def reference(self) -> "Reference":
@@ -54,11 +77,17 @@ class BaselineExplainer(Explainer):
     """An `Explainer` of inputs relative to a baseline, see `app.lrp.graph.baseline`."""
 
     def __init__(
-        self, model: TracedModel, bounds: Bounds, products: torch.dtype | None, baseline: Tensor
+        self,
+        model: TracedModel,
+        bounds: Bounds,
+        products: torch.dtype | None,
+        baseline: Tensor,
+        recorder: Recorder | None = None,
     ) -> None:
         """``baseline``: an input, (columns,). Raises `GraphError` if the network's input cannot be shifted."""
         low, high = bounds
-        super().__init__(with_baseline(model, baseline), (low - baseline, high - baseline), products)
+        shifted = with_baseline(model, baseline)
+        super().__init__(shifted, (low - baseline, high - baseline), products, recorder)
         self._baseline = baseline
         (self.baseline_logits,) = self.engine.run(
             Batch(self.inputs(baseline.unsqueeze(0)), (), ())

@@ -15,6 +15,7 @@ from torch import Tensor
 from app.errors import GraphError, InvalidParameterError, RefusedToStartError
 from app.lrp.attribution import Attribution, Batch, SampledAttribution, SampledAttributions, extremes
 from app.lrp.composites import resolve
+from app.lrp.engine.cuda_graphs import CudaRecorder, Recorder
 from app.lrp.explanation import Explanation
 from app.lrp.graph.baseline import with_baseline
 from app.lrp.graph.graph import Node
@@ -35,7 +36,7 @@ from app.models.protocol import Description, Job, JobResult, LayerDescription, M
 from app.models.table_card import TableCard
 from app.models.text_card import TextCard
 from app.models.tokens import Lengths, vocabulary_size
-from app.settings import Precision
+from app.settings import Precision, variable
 from app.system import available_cores, keep_freed_memory
 
 BASELINES_CACHED = 8
@@ -55,8 +56,9 @@ class LocalModel:
         device: torch.device,
         assets: Mapping[str, str] = MappingProxyType({}),
         precision: Precision = "float32",
+        recorder: Recorder | None = None,
     ) -> None:
-        """``assets`` and ``precision``: as in `Description`.
+        """``assets`` and ``precision``: as in `Description`; ``recorder``: as in `Explainer`.
 
         Raises `RefusedToStartError` for a graph that does not run, or does not fit the card.
         """
@@ -66,7 +68,8 @@ class LocalModel:
         self._bounds = None if bounds is None else (bounds[0].to(device), bounds[1].to(device))
         self._lengths = Lengths(model.graph, card.text.max_tokens) if isinstance(card, TextCard) else None
         self._products = PRODUCTS[precision]
-        self._explainer = Explainer(self._model, self._bounds, self._products)
+        self._recorder = recorder
+        self._explainer = Explainer(self._model, self._bounds, self._products, recorder)
         self._relative_to = lru_cache(BASELINES_CACHED)(self._compiled_relative_to)
         self._check_runs(card)
         if isinstance(card, TableCard):
@@ -85,7 +88,13 @@ class LocalModel:
 
     @classmethod
     def load(
-        cls, card_path: Path, device: str, cores: int | None, precision: Precision = "float32"
+        cls,
+        card_path: Path,
+        device: str,
+        cores: int | None,
+        precision: Precision = "float32",
+        *,
+        cuda_graphs: bool = False,
     ) -> "LocalModel":
         """Load the network of a card onto ``device``; ``cores`` to compute with default to all available ones.
 
@@ -93,11 +102,12 @@ class LocalModel:
         """
         found = pick_device(device)
         check_precision(precision, found)
+        recorder = _recorder(found) if cuda_graphs else None
         compute_in_float32()
         keep_freed_memory()
         torch.set_num_threads(cores or available_cores())
         model, card = load(card_path)
-        return cls(model, card, found, load_assets(card_path), precision)
+        return cls(model, card, found, load_assets(card_path), precision, recorder)
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """See `app.models.protocol.Model`."""
@@ -137,7 +147,7 @@ class LocalModel:
     def _explained(self, jobs: Sequence[Job]) -> list[JobResult]:
         """Run one batch of jobs that have the same baseline and the same number of random layers."""
         explainer = self._explainer_for(jobs[0])
-        result = explainer.randomized(jobs[0].randomized).run(self._batch(jobs, explainer))
+        result = explainer.run(self._batch(jobs, explainer), jobs[0].randomized)
         attributions = iter(result.attributions)
         return [
             JobResult(
@@ -208,7 +218,7 @@ class LocalModel:
     def _compiled_relative_to(self, key: bytes) -> BaselineExplainer:
         assert self._bounds is not None, "only rows of tables have baselines"
         baseline = torch.from_numpy(np.frombuffer(key, np.float32).copy()).to(self._device)
-        return BaselineExplainer(self._model, self._bounds, self._products, baseline)
+        return BaselineExplainer(self._model, self._bounds, self._products, baseline, self._recorder)
 
     def _check_runs(self, card: ModelCard) -> None:
         """Raise `RefusedToStartError` if the graph cannot be run for an input of the card's size."""
@@ -271,6 +281,13 @@ class LocalModel:
                 raise RefusedToStartError(
                     f"model {self.description.card.name}: composite {name!r} of its card: {error.message}"
                 ) from None
+
+
+def _recorder(device: torch.device) -> Recorder:
+    """Return what records passes on ``device``; raises `RefusedToStartError` for a processor."""
+    if device.type != "cuda":
+        raise RefusedToStartError(f"{variable('cuda_graphs')}=true: {device} has no CUDA graphs; a GPU has")
+    return CudaRecorder(device)
 
 
 def _bytes(baseline: npt.NDArray[Any] | None) -> bytes | None:

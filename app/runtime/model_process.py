@@ -54,13 +54,15 @@ class ModelProcess:
         cores: int | None,
         precision: Precision = "float32",
         limit_s: float = RUN_LIMIT_S,
+        *,
+        cuda_graphs: bool = False,
     ) -> None:
         """``limit_s``: longest run, after which the process is killed, if it is watched."""
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may deadlock
         self._jobs, jobs = context.Pipe()
         self._preparations, preparations = context.Pipe()
         self._running, self._preparing = threading.Lock(), threading.Lock()
-        arguments = (jobs, preparations, tuple(card_paths), device, cores, precision)
+        arguments = (jobs, preparations, tuple(card_paths), device, cores, precision, cuda_graphs)
         self._process = context.Process(target=_run_models, args=arguments, name="model", daemon=True)
         self._process.start()
         self._ended = threading.Event()
@@ -148,7 +150,12 @@ def start_models(settings: Settings) -> ModelProcess:
     default_model(stored, settings.default_model)  # raises before they are loaded
     card_paths = [one.card_path for one in stored]
     return ModelProcess(
-        card_paths, settings.device, settings.cores, settings.precision, settings.model_limit_s
+        card_paths,
+        settings.device,
+        settings.cores,
+        settings.precision,
+        settings.model_limit_s,
+        cuda_graphs=settings.cuda_graphs,
     )
 
 
@@ -223,6 +230,7 @@ def _run_models(
     device: str,
     cores: int | None,
     precision: Precision,
+    cuda_graphs: bool,
 ) -> None:  # pragma: no cover # in a process of its own
     """Run jobs until the other end is closed, as it is when the server's process ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both processes; the server ends this one
@@ -232,7 +240,7 @@ def _run_models(
         os.nice(NICE)
     with contextlib.suppress(EOFError, OSError):
         try:
-            models = [_load(path, device, cores, precision) for path in card_paths]
+            models = [_load(path, device, cores, precision, cuda_graphs) for path in card_paths]
         except Exception as error:  # noqa: BLE001 # the server reports it
             jobs.send_bytes(pack_error(error))
             return
@@ -244,12 +252,12 @@ def _run_models(
 
 
 def _load(
-    card_path: Path, device: str, cores: int | None, precision: Precision
+    card_path: Path, device: str, cores: int | None, precision: Precision, cuda_graphs: bool
 ) -> Model:  # pragma: no cover # as above
     from app.models.local import LocalModel
 
     try:
-        return LocalModel.load(card_path, device, cores, precision)
+        return LocalModel.load(card_path, device, cores, precision, cuda_graphs=cuda_graphs)
     except RefusedToStartError:
         raise
     except Exception as error:

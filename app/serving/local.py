@@ -21,7 +21,13 @@ def local_pipeline(settings: Settings, kind: Kind, threads: int = 1) -> "Pipelin
     from app.telemetry.metrics import Metrics
 
     card_path = served_model(settings, kind).card_path
-    network = LocalModel.load(card_path, settings.device, settings.cores, settings.precision)
+    network = LocalModel.load(
+        card_path,
+        settings.device,
+        settings.cores,
+        settings.precision,
+        cuda_graphs=settings.cuda_graphs,
+    )
     renderers = ThreadExecutor(create_renderer(network.description, settings), threads)
     metrics = Metrics().of_model(network.description.card.name)
     return create_pipeline(network, settings, metrics, renderers, serves=False)
