@@ -47,6 +47,8 @@ class Tally:
     """Failed twice."""
     failures: Counter[str] = field(default_factory=Counter)
     """Why requests failed at first: status or error of the connection."""
+    losses: Counter[str] = field(default_factory=Counter)
+    """The same of those that were lost, the last time."""
 
 
 class Load:
@@ -97,13 +99,21 @@ class Load:
                     tally = self.phases.setdefault(self._phase, Tally())
                     tally.requests += 1
                     tally.failures.update([failure] if failure else [])
-                result = _result(answer, exchange) if failure is None else _retry(client, exchange, answer)
+                retried = failure is not None
+                if retried:
+                    answer, failure = _retry(client, exchange, answer)
+                result = (
+                    "lost" if failure else _result(answer, exchange, "retried" if retried else "answered")
+                )
                 with self._lock:
                     setattr(tally, result, getattr(tally, result) + 1)
+                    tally.losses.update([failure] if failure else [])
 
 
-def _retry(client: httpx.Client, exchange: Exchange, answer: httpx.Response | None) -> str:
-    """Send once more what failed with ``answer``; return the field of `Tally` that counts what became of it.
+def _retry(
+    client: httpx.Client, exchange: Exchange, answer: httpx.Response | None
+) -> tuple[httpx.Response | None, str | None]:
+    """Send once more what failed with ``answer``; return what `_try` does.
 
     A refusal is an answer, which says when to come again: it is obeyed, for `REQUEST_S` at most.
     """
@@ -112,10 +122,11 @@ def _retry(client: httpx.Client, exchange: Exchange, answer: httpx.Response | No
     while failure == REFUSED and time.monotonic() < ends_at:
         time.sleep(RETRY_S if answer is None else float(answer.headers.get("Retry-After", RETRY_S)))
         answer, failure = _try(client, exchange)
-    return "lost" if failure else _result(answer, exchange, "retried")
+    return answer, failure
 
 
-def _result(answer: httpx.Response | None, exchange: Exchange, right: str = "answered") -> str:
+def _result(answer: httpx.Response | None, exchange: Exchange, right: str) -> str:
+    """Return the field of `Tally` that counts an answer, ``right`` if it is the expected one."""
     return right if answer is not None and alike(answer, exchange.answer) else "wrong"
 
 
@@ -158,16 +169,20 @@ def soak(seconds: float) -> tuple[dict[str, Tally], Counter[str]]:
 def table(phases: Mapping[str, Tally], times: Mapping[str, int]) -> str:
     """Return the result in Markdown."""
     lines = [
-        "| last fault | times | requests | answered | when sent again | wrong | lost | failed at first by |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| last fault | times | requests | answered | when sent again | wrong | lost | failed at first by "
+        "| lost by |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for name, one in phases.items():
-        causes = ", ".join(f"{count} × {cause}" for cause, count in one.failures.most_common()) or "–"
         lines.append(
             f"| {name} | {times.get(name, '–')} | {one.requests} | {one.answered} | {one.retried} | {one.wrong} "
-            f"| {one.lost} | {causes} |"
+            f"| {one.lost} | {_causes(one.failures)} | {_causes(one.losses)} |"
         )
     return "\n".join(lines)
+
+
+def _causes(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} × {cause}" for cause, count in counts.most_common()) or "–"
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
 """A model on a machine of the cluster: loaded by a replica of a Serve deployment, called by `RemoteModel`."""
 
 import asyncio
+import contextlib
 import os
 import pickle
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -38,24 +40,43 @@ class ModelReplica:
             1, "model"
         )  # torch has a pool of threads for each thread that calls it
         self._running_since: float | None = None
+        self._calls: set[str] = set()
 
     async def describe(self) -> Description:
         """Return the model's description."""
         return self._model.description
 
-    async def run(self, jobs: bytes) -> bytes:
-        """Return the results of pickled jobs, or the error, as `app.runtime.remote_errors.pack` does."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, jobs)
+    async def run(self, call: str, jobs: bytes) -> bytes:
+        """Return the results of pickled jobs, or the error, as `app.runtime.remote_errors.pack` does.
 
-    async def prepare_reference(self) -> bytes:
-        """See `app.models.protocol.Model`."""
-        return await asyncio.to_thread(pack, self._model.prepare_reference)
+        ``call`` is the caller's ID for `runs`.
+        """
+        with self._one(call):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, jobs)
+
+    async def prepare_reference(self, call: str) -> bytes:
+        """See `app.models.protocol.Model`; ``call`` as in `run`."""
+        with self._one(call):
+            return await asyncio.to_thread(pack, self._model.prepare_reference)
+
+    async def runs(self, call: str) -> bool:
+        """Return whether the call runs or waits here."""
+        return call in self._calls
 
     def check_health(self) -> None:
         """Raise `RuntimeError` if a batch runs for too long; called by Serve, which then replaces the replica."""
         since = self._running_since
         if since is not None and time.monotonic() - since > self._limit_s:
             raise RuntimeError(f"a batch runs for more than {self._limit_s:g} s")
+
+    @contextlib.contextmanager
+    def _one(self, call: str) -> Iterator[None]:
+        """Count a call while it runs or waits."""
+        self._calls.add(call)
+        try:
+            yield
+        finally:
+            self._calls.discard(call)
 
     def _run(self, jobs: bytes) -> bytes:
         self._running_since = time.monotonic()

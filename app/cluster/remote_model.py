@@ -3,11 +3,13 @@
 import contextlib
 import logging
 import pickle
+import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.exceptions import RayActorError, RayError
-from ray.serve.exceptions import RayServeException
+from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 
 from app.models.protocol import Description, Job, JobResult, ModelLostError, ModelUnavailableError
 from app.runtime.remote_errors import unpack
@@ -16,15 +18,19 @@ log = logging.getLogger(__name__)
 
 LOST = "the machine that computed it was lost; try again in a second"
 TOO_LONG = "took longer than {:g} s; try again later"
-PINGS = 3
-"""Attempts to reach a replica: one may go to a replica on a machine that is lost, before Ray knows."""
 NO_REPLICA = "the model is being started again; try again in a second"
+TRIES = 3
+"""Times that a call is sent: one may go to a replica on a machine that is lost, again, before Ray knows."""
+PARTS = 8
+"""Of the wait for a replica: one before replicas are asked for a call, and one for their answer, so that three
+lost calls take less than the wait."""
 
 
 class RemoteModel:
     """The replicas of a deployment of `app.cluster.model_replica.ModelReplica`; an `app.models.protocol.Model`.
 
-    What a replica runs when it is lost is tried once more on another one.
+    What a replica runs when it is lost is run again by another one. Ray notices a lost machine late, so replicas
+    are asked which of them runs a call that is not answered soon.
     """
 
     def __init__(
@@ -35,7 +41,9 @@ class RemoteModel:
         wait_s: float,
         limit_s: float,
     ) -> None:
-        """``wait_s``: how long a batch waits where there is no replica; ``limit_s``: how long where there is."""
+        """``limit_s``: how long a batch may run; ``wait_s``: how long others wait behind it, and thus more
+        than it waits where no replica answers.
+        """
         self.description = description
         self._handle = handle
         self._wait_s, self._limit_s = wait_s, limit_s
@@ -43,7 +51,7 @@ class RemoteModel:
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """See `app.models.protocol.Model`; raises `ModelUnavailableError` if no replica answers."""
         message = pickle.dumps(jobs, pickle.HIGHEST_PROTOCOL)
-        results: list[JobResult] = self._unpacked(lambda: self._handle.run.remote(message))
+        results: list[JobResult] = self._unpacked(lambda call: self._handle.run.remote(call, message))
         return results
 
     def prepare_reference(self) -> None:
@@ -56,63 +64,74 @@ class RemoteModel:
     def kill(self) -> None:
         """See `app.models.protocol.Model`; replicas are of all ingresses, and end with the deployment."""
 
-    def _unpacked(self, call: Callable[[], Any]) -> Any:
-        result, error = unpack(self._reply(call))
+    def _unpacked(self, send: Callable[[str], Any]) -> Any:
+        """Return the result of the call that ``send`` sends under an ID, or raise its error."""
+        result, error = unpack(self._reply(send))
         if error is not None:
             raise error
         return result
 
-    def _reply(self, call: Callable[[], Any]) -> bytes:
+    def _reply(self, send: Callable[[str], Any]) -> bytes:
         """Return what a replica returns, or another one if that is lost."""
-        with contextlib.suppress(RayActorError):
-            return self._try(call)
-        try:
-            return self._try(call)
-        except RayActorError:
-            raise ModelUnavailableError(LOST) from None
-
-    def _try(self, call: Callable[[], Any]) -> bytes:
-        """Return what a replica returns; raises `RayActorError` if it is lost meanwhile."""
-        response = call()
-        try:
-            return self._reply_of(response)
-        except RayActorError:
+        for _ in range(TRIES):
+            call = uuid.uuid4().hex
+            with contextlib.suppress(_LostError):
+                return self._reply_of(call, send(call))
             log.warning("a replica of %s was lost", self.description.card.name)
-            raise
-        except ModelUnavailableError:
+        raise ModelUnavailableError(LOST)
+
+    def _reply_of(self, call: str, response: Any) -> bytes:
+        """Wait for the reply while a replica runs the call, or one may still start; raises `_LostError`."""
+        started = reached = time.monotonic()
+        try:
+            while (reply := _result(response, self._wait_s / PARTS)) is None:
+                is_running, now = self._is_running(call), time.monotonic()
+                if is_running is False:
+                    return _final(response)
+                if is_running:
+                    reached = now
+                if now - reached >= self._wait_s / 2:
+                    raise ModelUnavailableError(NO_REPLICA)
+                if now - started >= self._limit_s:
+                    raise ModelUnavailableError(TOO_LONG.format(self._limit_s))
+        except (_LostError, ModelUnavailableError):
             response.cancel()
             raise
-
-    def _reply_of(self, response: Any) -> bytes:
-        """Wait for the result; after half of ``wait_s``, only if there is a replica, which Ray does not tell."""
-        reply: bytes | None = _result(response, self._wait_s / 2)
-        if reply is None:
-            self._check_reachable(self._wait_s / 2)
-            reply = _result(response, self._limit_s)
-        if reply is None:
-            raise ModelUnavailableError(TOO_LONG.format(self._limit_s))
         return reply
 
-    def _check_reachable(self, timeout_s: float) -> None:
-        """Raise `ModelUnavailableError` if no replica answers in time."""
-        for _ in range(PINGS):
-            ping = self._handle.describe.remote()
-            with contextlib.suppress(RayActorError):
-                if _result(ping, timeout_s / PINGS) is not None:
-                    return
-            ping.cancel()
-        raise ModelUnavailableError(NO_REPLICA)
+    def _is_running(self, call: str) -> bool | None:
+        """Return whether any of the replicas that answer runs the call; ``None`` if none answers."""
+        try:
+            answers = self._handle.broadcast("runs", call).results(
+                timeout_s=self._wait_s / PARTS, return_exceptions=True
+            )
+        except (TimeoutError, DeploymentUnavailableError):
+            return None
+        return max((one for one in answers if isinstance(one, bool)), default=None)
 
 
-def _result(response: Any, timeout_s: float) -> Any:
-    """Return the result of a call, ``None`` if it does not end in time; raises `RayActorError`."""
+class _LostError(Exception):
+    """No replica runs a call any more."""
+
+
+def _final(response: Any) -> bytes:
+    """Return the reply that arrived meanwhile; raises `_LostError` if none did."""
+    reply = _result(response, 0)
+    if reply is None:
+        raise _LostError
+    return reply
+
+
+def _result(response: Any, timeout_s: float) -> bytes | None:
+    """Return the result of a call, ``None`` if it does not end in time; raises `_LostError`."""
     try:
-        return response.result(timeout_s=timeout_s)
+        reply: bytes = response.result(timeout_s=timeout_s)
     except TimeoutError:
         return None
     except RayActorError:
-        raise
+        raise _LostError from None
     except (RayError, RayServeException) as error:
         raise ModelUnavailableError(
             f"the cluster does not answer ({type(error).__name__}); try again"
         ) from error
+    return reply
