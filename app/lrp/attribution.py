@@ -172,7 +172,7 @@ class Targets:
         indices = [NO_CLASS if target.index is None else target.index for target in targets]
         versus = [NO_CLASS if target.versus is None else target.versus for target in targets]
         divides = [request.composite.divides_by_logit for request in requests]
-        self._starts = tuple(dict.fromkeys(target.start for target in targets))
+        self._starts = tuple(sorted({target.start for target in targets}))
         self._asks_highest, self._contrasts = NO_CLASS in indices, any(one != NO_CLASS for one in versus)
         self._signed = any(divides)
         rows: dict[str, list[int] | list[bool]] = {"index": indices}

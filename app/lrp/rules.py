@@ -77,6 +77,12 @@ class AssignedRule:
     name: str
     parameters: tuple[tuple[str, float], ...] = ()
 
+    @property
+    def has_defaults(self) -> bool:
+        """Whether the parameters are the defaults: there are few such rules, and all clients use them."""
+        rule = RULES.get(self.name)
+        return rule is None or self.parameters == tuple((one.name, one.default) for one in rule.parameters)
+
 
 def zero(w: "Tensor", b: "Bias") -> Terms:
     """LRP-0, Bach et al. 2015 eq. 56: no stabilizer; an output of 0 redistributes nothing."""

@@ -17,7 +17,7 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from app.lrp.attribution import Batch, BatchAttributions, Targets
+from app.lrp.attribution import Attribution, Batch, BatchAttributions, Targets
 from app.lrp.composites import resolve
 from app.lrp.engine import cuda_graphs
 from app.lrp.engine.cuda_graphs import CudaRecorder, GraphedEngine, Pass
@@ -31,19 +31,36 @@ from app.settings import shipped_models
 TARGETS = [Target(), Target(3), Target(1, 2, Start.PROBABILITY), Target(None, None, Start.LOGIT)]
 
 
+@pytest.fixture(autouse=True)
+def _record_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_graphs, "SIGHTS", 1)
+
+
+@pytest.fixture
+def _copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is brought to main memory is a copy, as it is from a device."""
+    monkeypatch.setattr(cuda_graphs, "to_memory", Tensor.clone)
+
+
+def tensors_of(attribution: Attribution) -> list[Tensor]:
+    return [value for value in vars(attribution).values() if isinstance(value, Tensor)]
+
+
 class Recorder:
-    """Counts the passes that are recorded, and those that run."""
+    """Counts the passes that are recorded, and those that run, with results in the same memory each time."""
 
     def __init__(self) -> None:
         self.recorded = self.replayed = 0
 
     def __call__(self, run: Pass) -> Pass:
         self.recorded += 1
-        run()
+        result = run().map(Tensor.clone)
 
-        def replay() -> Any:
+        def replay() -> Attribution:
             self.replayed += 1
-            return run()
+            for own, new in zip(tensors_of(result), tensors_of(run()), strict=True):
+                own.copy_(new)
+            return result
 
         return replay
 
@@ -76,15 +93,19 @@ def assert_equal(found: BatchAttributions, expected: BatchAttributions) -> None:
             torch.testing.assert_close(getattr(mine, name), getattr(other, name), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.usefixtures("_copies")
 @pytest.mark.parametrize("rule", ["epsilon_plus_flat", "epsilon", "alpha_beta"])
 @pytest.mark.parametrize("layer", [None, "features.5"])
 def test_graphs_give_the_engines_attributions(engine: Engine, rule: str, layer: str | None) -> None:
     recorder = Recorder()
     graphed = GraphedEngine(engine, recorder)
-    for count, seed in ((4, 0), (3, 1), (4, 2)):
-        targets = TARGETS[-count:] if seed else TARGETS
-        batch = batch_of(pictures(count, seed), requests_of(minivgg(), rule, targets, layer))
-        assert_equal(graphed.run(batch), engine.run(batch))
+    batches = [
+        batch_of(pictures(count, seed), requests_of(minivgg(), rule, TARGETS[-count:], layer))
+        for seed, count in enumerate((4, 3, 4))
+    ]
+    found = [graphed.run(batch) for batch in batches]
+    for one, batch in zip(found, batches, strict=True):  # the results of the first ones have stayed
+        assert_equal(one, engine.run(batch))
     assert recorder.replayed == 3
 
 
@@ -106,11 +127,27 @@ def test_a_graph_is_recorded_once_for_a_size_and_a_form(engine: Engine) -> None:
     assert recorder.replayed == 7
 
 
+def test_a_graph_is_recorded_when_it_is_wanted_for_the_third_time(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_graphs, "SIGHTS", 3)
+    recorder = Recorder()
+    graphed = GraphedEngine(engine, recorder)
+    batch = batch_of(pictures(2), requests_of(minivgg(), "epsilon", [Target(0)] * 2))
+    seen = []
+    for _ in range(4):
+        assert_equal(graphed.run(batch), engine.run(batch))
+        seen.append((recorder.recorded, recorder.replayed))
+    assert seen == [(0, 0), (0, 0), (1, 1), (1, 2)]
+
+
 def test_only_batches_of_one_kind_with_an_explanation_of_each_input_have_a_graph(engine: Engine) -> None:
     recorder = Recorder()
     graphed = GraphedEngine(engine, recorder)
     first, second = (requests_of(minivgg(), rule, [Target(0)] * 2) for rule in ("epsilon", "z_plus"))
     deeper = requests_of(minivgg(), "epsilon", [Target(0)], "features.5")
+    composite = resolve(kinds(minivgg().graph), "gamma", {"gamma": 0.3}, [])
+    other_gamma = (ExplanationRequest(composite, Target(0)),) * 2
     many = requests_of(minivgg(), "epsilon", [Target(0)] * (cuda_graphs.MAX_ROWS + 1))
     x = pictures(2)
     batches = [
@@ -120,6 +157,7 @@ def test_only_batches_of_one_kind_with_an_explanation_of_each_input_have_a_graph
         Batch(x, (*first, *second), (0, 1, 0, 1)),
         Batch(x, (first[0], second[0]), (0, 1)),
         Batch(x, (first[0], deeper[0]), (0, 1)),
+        Batch(x, other_gamma, (0, 1)),
         batch_of(pictures(len(many)), many),
     ]
     for batch in batches:
@@ -157,13 +195,41 @@ def test_a_pass_that_cannot_be_recorded_runs_without_a_graph(
     assert "cannot be recorded as a CUDA graph" in caplog.text
 
 
-def test_memory_that_does_not_suffice_for_a_graph_is_an_error(engine: Engine) -> None:
-    def fail(_: Pass) -> Pass:
+def test_where_memory_does_not_suffice_for_a_graph_others_are_dropped(engine: Engine) -> None:
+    recorder, tried = Recorder(), []
+
+    def record(run: Pass) -> Pass:
+        tried.append(run)
+        if len(tried) == 2:
+            raise torch.OutOfMemoryError
+        return recorder(run)
+
+    graphed = GraphedEngine(engine, record)
+    batches = [
+        batch_of(pictures(count), requests_of(minivgg(), "epsilon", [Target(0)] * count)) for count in (1, 2)
+    ]
+    for batch in (*batches, *batches):
+        assert_equal(graphed.run(batch), engine.run(batch))
+    assert len(tried) == 3  # the first one again, and not the second one
+
+
+def test_where_memory_does_not_suffice_for_a_batch_the_next_one_has_that_of_graphs(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    graphed = GraphedEngine(engine, recorder)
+    batch = batch_of(pictures(1), requests_of(minivgg(), "epsilon", [Target(0)]))
+    graphed.run(batch)
+
+    def fail(_: Batch) -> BatchAttributions:
         raise torch.OutOfMemoryError
 
-    batch = batch_of(pictures(1), requests_of(minivgg(), "epsilon", [Target(0)]))
-    with pytest.raises(torch.OutOfMemoryError):
-        GraphedEngine(engine, fail).run(batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "run", fail)
+        with pytest.raises(torch.OutOfMemoryError):
+            graphed.run(Batch(pictures(1), (), ()))
+    graphed.run(batch)
+    assert recorder.recorded == 2
 
 
 # What a capture does not allow
@@ -221,14 +287,54 @@ def test_a_pass_that_sends_targets_is_found() -> None:
         Targets(requests_of(minivgg(), "epsilon", [Target(0)]), torch.device("cuda"))
 
 
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.fixture
+def recorder() -> CudaRecorder:
+    return CudaRecorder(torch.device("cuda"))
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@gpu
 @pytest.mark.parametrize("rule", EVERY_RULE)
-def test_real_graphs_give_the_engines_attributions(rule: str) -> None:
+def test_real_graphs_give_the_engines_attributions(rule: str, recorder: CudaRecorder) -> None:
     low, high = (torch.tensor(edge, device="cuda") for edge in (-2.0, 2.0))
     engine = Engine(minivgg().map_weights(Tensor.cuda), low, high)
-    graphed = GraphedEngine(engine, CudaRecorder(torch.device("cuda")))
+    graphed = GraphedEngine(engine, recorder)
     sizes = (1, 3, 4, 1, 4)
     for seed, count in enumerate(chain(sizes, sizes)):
         batch = batch_of(pictures(count, seed).cuda(), requests_of(minivgg(), rule, [Target(seed)] * count))
         assert_equal(graphed.run(batch), engine.run(batch))
+
+
+@pytest.mark.gpu
+@gpu
+@pytest.mark.parametrize("name", SHIPPED)
+def test_real_graphs_of_shipped_models_give_the_engines_attributions(
+    name: str, recorder: CudaRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More graphs than torch has streams, of which two are kept."""
+    monkeypatch.setattr(cuda_graphs, "GRAPHS_KEPT", 2)
+    model, card = load(shipped_models() / name / "card.json")
+    engine = Engine(model.map_weights(Tensor.cuda))
+    graphed = GraphedEngine(engine, recorder)
+    requests = requests_of(model, "epsilon", [Target(0)] * 4)
+    x = torch.from_numpy(card.example_input()).cuda().expand(4, *card.example_input().shape)
+    for count in [1, 2, 4] * 25:
+        batch = batch_of(x[:count], requests[:count])
+        assert_equal(graphed.run(batch), engine.run(batch))
+
+
+@pytest.mark.gpu
+@gpu
+def test_a_pass_that_waits_runs_without_a_graph_on_the_stream_as_before(recorder: CudaRecorder) -> None:
+    before = torch.cuda.current_stream()
+
+    def run() -> Attribution:
+        raise RuntimeError(torch.ones(1, device="cuda").item())
+
+    with pytest.raises(RuntimeError):
+        recorder(run)
+    assert torch.cuda.current_stream() == before
+    test_real_graphs_give_the_engines_attributions("epsilon", recorder)

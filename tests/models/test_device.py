@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from app.errors import RefusedToStartError
 from app.lrp.composites import resolve
+from app.lrp.engine import cuda_graphs
 from app.lrp.engine.cuda_graphs import Pass
 from app.lrp.request import ExplanationRequest
 from app.main import create_app
@@ -52,6 +53,7 @@ def test_batches_run_as_the_graphs_of_a_recorder(monkeypatch: pytest.MonkeyPatch
         return run
 
     monkeypatch.setattr(local, "_recorder", lambda _: recorder)
+    monkeypatch.setattr(cuda_graphs, "SIGHTS", 1)
     graphed = LocalModel.load(shipped_model(), "cpu", 1, cuda_graphs=True)
     plain = LocalModel.load(shipped_model(), "cpu", 1)
     request = ExplanationRequest(resolve(plain.description.chain, "epsilon_plus_flat", {}, []))

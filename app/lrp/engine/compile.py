@@ -53,12 +53,6 @@ class RuleKey:
     """Whether its input has no negative values."""
     dtype: torch.dtype
 
-    @property
-    def has_defaults(self) -> bool:
-        """Whether the rule's parameters are the defaults: there are few such keys, and all clients use them."""
-        defaults = tuple((one.name, one.default) for one in RULES[self.rule.name].parameters)
-        return self.rule.parameters == defaults
-
 
 class CompiledRule:
     """A layer with weights under a rule, with its steps for the last shapes of the input."""
@@ -97,7 +91,7 @@ class CompiledNetwork:
         self.weights = MemoryCache(
             self._compile_weights,
             max(MIN_WEIGHT_BYTES, MAX_COPIES * own_bytes),
-            lambda key: key.has_defaults,
+            lambda key: key.rule.has_defaults,
         )
         self._operation = lru_cache(2 * count)(self._compile_operation)
         self._unweighted_step = lru_cache(2 * count)(self._compile_unweighted)
