@@ -49,7 +49,7 @@ class ModelReplica:
     async def run(self, call: str, jobs: bytes) -> bytes:
         """Return the results of pickled jobs, or the error, as `app.runtime.remote_errors.pack` does.
 
-        ``call`` is the caller's ID for `runs`.
+        ``call`` is the caller's ID for `has`.
         """
         with self._one(call):
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, jobs)
@@ -59,7 +59,7 @@ class ModelReplica:
         with self._one(call):
             return await asyncio.to_thread(pack, self._model.prepare_reference)
 
-    async def runs(self, call: str) -> bool:
+    async def has(self, call: str) -> bool:
         """Return whether the call runs or waits here."""
         return call in self._calls
 

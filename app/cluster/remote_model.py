@@ -16,21 +16,23 @@ from app.runtime.remote_errors import unpack
 
 log = logging.getLogger(__name__)
 
-LOST = "the machine that computed it was lost; try again in a second"
+LOST = "the replicas that computed it were lost; try again in a second"
 TOO_LONG = "took longer than {:g} s; try again later"
-NO_REPLICA = "the model is being started again; try again in a second"
-TRIES = 3
-"""Times that a call is sent: one may go to a replica on a machine that is lost, again, before Ray knows."""
-PARTS = 8
-"""Of the wait for a replica: one before replicas are asked for a call, and one for their answer, so that three
-lost calls take less than the wait."""
+NO_REPLICA = "no replica of the model answers now; try again in a second"
+PARTS = 16
+"""Of the wait: one passes before replicas are asked for a call, and one at most until they answer."""
+LEAST_PART_S = 0.2
+MISSES = 3
+"""Times in a row that no replica has a call before it is lost: it, or its result, may be on its way."""
+MOST_ENDED = 2
+"""Replicas that may end while they run the same call, which may be the cause."""
 
 
 class RemoteModel:
     """The replicas of a deployment of `app.cluster.model_replica.ModelReplica`; an `app.models.protocol.Model`.
 
     What a replica runs when it is lost is run again by another one. Ray notices a lost machine late, so replicas
-    are asked which of them runs a call that is not answered soon.
+    are asked which of them has a call that is not answered soon.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class RemoteModel:
         wait_s: float,
         limit_s: float,
     ) -> None:
-        """``limit_s``: how long a batch may run; ``wait_s``: how long others wait behind it, and thus more
-        than it waits where no replica answers.
+        """``limit_s``: how long a batch may take; ``wait_s``: how long others wait behind it.
+
+        It is given up after three quarters of ``wait_s`` in which no replica was known to have it.
         """
         self.description = description
         self._handle = handle
-        self._wait_s, self._limit_s = wait_s, limit_s
+        self._unreached_s, self._limit_s = 0.75 * wait_s, limit_s
+        self._part_s = max(wait_s / PARTS, LEAST_PART_S)
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """See `app.models.protocol.Model`; raises `ModelUnavailableError` if no replica answers."""
@@ -72,54 +76,75 @@ class RemoteModel:
         return result
 
     def _reply(self, send: Callable[[str], Any]) -> bytes:
-        """Return what a replica returns, or another one if that is lost."""
-        for _ in range(TRIES):
+        """Return what a replica returns; a call that is lost is sent again."""
+        progress = _Progress(started=time.monotonic())
+        while True:
             call = uuid.uuid4().hex
-            with contextlib.suppress(_LostError):
-                return self._reply_of(call, send(call))
-            log.warning("a replica of %s was lost", self.description.card.name)
-        raise ModelUnavailableError(LOST)
+            try:
+                return self._reply_of(call, send(call), progress)
+            except _LostError as lost:
+                log.warning("a call of %s was lost: %s", self.description.card.name, lost)
+                progress.ended += lost.has_ended
+            if progress.ended == MOST_ENDED:
+                raise ModelUnavailableError(LOST)
 
-    def _reply_of(self, call: str, response: Any) -> bytes:
-        """Wait for the reply while a replica runs the call, or one may still start; raises `_LostError`."""
-        started = reached = time.monotonic()
-        try:
-            while (reply := _result(response, self._wait_s / PARTS)) is None:
-                is_running, now = self._is_running(call), time.monotonic()
-                if is_running is False:
-                    return _final(response)
-                if is_running:
-                    reached = now
-                if now - reached >= self._wait_s / 2:
-                    raise ModelUnavailableError(NO_REPLICA)
-                if now - started >= self._limit_s:
-                    raise ModelUnavailableError(TOO_LONG.format(self._limit_s))
-        except (_LostError, ModelUnavailableError):
-            response.cancel()
-            raise
+    def _reply_of(self, call: str, response: Any, progress: "_Progress") -> bytes:
+        """Wait for the reply while a replica has the call, or one may still start; raises `_LostError`."""
+        misses = 0
+        while (reply := _result(response, self._part_s)) is None:
+            is_known = self._is_known(call)
+            misses = misses + 1 if is_known is False else 0
+            try:
+                progress.check(is_known, self._unreached_s, self._limit_s)
+                if misses == MISSES:
+                    raise _LostError("no replica has it")
+            except (_LostError, ModelUnavailableError):
+                _cancel(response)
+                raise
         return reply
 
-    def _is_running(self, call: str) -> bool | None:
-        """Return whether any of the replicas that answer runs the call; ``None`` if none answers."""
+    def _is_known(self, call: str) -> bool | None:
+        """Return whether any of the replicas that answer has the call; ``None`` if none answers."""
         try:
-            answers = self._handle.broadcast("runs", call).results(
-                timeout_s=self._wait_s / PARTS, return_exceptions=True
+            answers = self._handle.broadcast("has", call).results(
+                timeout_s=self._part_s, return_exceptions=True
             )
         except (TimeoutError, DeploymentUnavailableError):
             return None
         return max((one for one in answers if isinstance(one, bool)), default=None)
 
 
+class _Progress:
+    """Of a call, over all times that it is sent."""
+
+    def __init__(self, started: float) -> None:
+        self._started = self._reached = started
+        self.ended = 0
+        """Replicas that ended with it."""
+
+    def check(self, is_known: bool | None, unreached_s: float, limit_s: float) -> None:
+        """Raise `ModelUnavailableError` if it took too long; ``is_known``: whether a replica has the call now."""
+        now = time.monotonic()
+        if is_known:
+            self._reached = now
+        if now - self._reached >= unreached_s:
+            raise ModelUnavailableError(NO_REPLICA)
+        if now - self._started >= limit_s:
+            raise ModelUnavailableError(TOO_LONG.format(limit_s))
+
+
 class _LostError(Exception):
-    """No replica runs a call any more."""
+    """A call has no result; ``has_ended``: because its replica ended."""
+
+    def __init__(self, why: str, *, has_ended: bool = False) -> None:
+        super().__init__(why)
+        self.has_ended = has_ended
 
 
-def _final(response: Any) -> bytes:
-    """Return the reply that arrived meanwhile; raises `_LostError` if none did."""
-    reply = _result(response, 0)
-    if reply is None:
-        raise _LostError
-    return reply
+def _cancel(response: Any) -> None:
+    """Cancel a call; one that failed meanwhile raises why."""
+    with contextlib.suppress(RayError, RayServeException):
+        response.cancel()
 
 
 def _result(response: Any, timeout_s: float) -> bytes | None:
@@ -128,8 +153,8 @@ def _result(response: Any, timeout_s: float) -> bytes | None:
         reply: bytes = response.result(timeout_s=timeout_s)
     except TimeoutError:
         return None
-    except RayActorError:
-        raise _LostError from None
+    except RayActorError as error:
+        raise _LostError(type(error).__name__, has_ended=True) from None
     except (RayError, RayServeException) as error:
         raise ModelUnavailableError(
             f"the cluster does not answer ({type(error).__name__}); try again"

@@ -64,10 +64,10 @@ def test_a_replica_knows_what_it_runs_and_is_ill_while_a_batch_runs_for_too_long
             one.check_health()
         waiting = asyncio.create_task(one.prepare_reference(NEXT))
         await asyncio.sleep(0)
-        assert [await one.runs(call) for call in (CALL, NEXT, "other")] == [True, True, False]
+        assert [await one.has(call) for call in (CALL, NEXT, "other")] == [True, True, False]
         go_on.set()
         await asyncio.gather(batch, waiting)
-        assert [await one.runs(call) for call in (CALL, NEXT)] == [False, False]
+        assert [await one.has(call) for call in (CALL, NEXT)] == [False, False]
 
     asyncio.run(scene())
     one.check_health()
