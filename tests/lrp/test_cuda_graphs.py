@@ -85,6 +85,10 @@ def pictures(count: int, seed: int = 0) -> Tensor:
     return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 4 - 2
 
 
+def under_epsilon(count: int) -> Batch:
+    return batch_of(pictures(count), requests_of(minivgg(), "epsilon", [Target(0)] * count))
+
+
 def assert_equal(found: BatchAttributions, expected: BatchAttributions) -> None:
     torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
     for mine, other in zip(found.attributions, expected.attributions, strict=True):
@@ -133,7 +137,7 @@ def test_a_graph_is_recorded_when_it_is_wanted_for_the_third_time(
     monkeypatch.setattr(cuda_graphs, "SIGHTS", 3)
     recorder = Recorder()
     graphed = GraphedEngine(engine, recorder)
-    batch = batch_of(pictures(2), requests_of(minivgg(), "epsilon", [Target(0)] * 2))
+    batch = under_epsilon(2)
     seen = []
     for _ in range(4):
         assert_equal(graphed.run(batch), engine.run(batch))
@@ -171,11 +175,12 @@ def test_the_graph_that_was_used_least_recently_is_dropped(
     monkeypatch.setattr(cuda_graphs, "GRAPHS_KEPT", 2)
     recorder = Recorder()
     graphed = GraphedEngine(engine, recorder)
-    found = []
-    for count in (1, 2, 1, 4, 1, 2):
-        graphed.run(batch_of(pictures(count), requests_of(minivgg(), "epsilon", [Target(0)] * count)))
-        found.append(recorder.recorded)
-    assert found == [1, 2, 2, 3, 3, 4]
+
+    def run(count: int) -> int:
+        graphed.run(under_epsilon(count))
+        return recorder.recorded
+
+    assert [run(count) for count in (1, 2, 1, 4, 1, 2)] == [1, 2, 2, 3, 3, 4]
 
 
 def test_a_pass_that_cannot_be_recorded_runs_without_a_graph(
@@ -188,7 +193,7 @@ def test_a_pass_that_cannot_be_recorded_runs_without_a_graph(
         raise RuntimeError("operation not permitted when stream is capturing")
 
     graphed = GraphedEngine(engine, fail)
-    batch = batch_of(pictures(2), requests_of(minivgg(), "epsilon", [Target(0)] * 2))
+    batch = under_epsilon(2)
     for _ in range(2):
         assert_equal(graphed.run(batch), engine.run(batch))
     assert len(tried) == 1
@@ -205,10 +210,7 @@ def test_where_memory_does_not_suffice_for_a_graph_others_are_dropped(engine: En
         return recorder(run)
 
     graphed = GraphedEngine(engine, record)
-    batches = [
-        batch_of(pictures(count), requests_of(minivgg(), "epsilon", [Target(0)] * count)) for count in (1, 2)
-    ]
-    for batch in (*batches, *batches):
+    for batch in map(under_epsilon, (1, 2, 1, 2)):
         assert_equal(graphed.run(batch), engine.run(batch))
     assert len(tried) == 3  # the first one again, and not the second one
 
@@ -218,7 +220,7 @@ def test_where_memory_does_not_suffice_for_a_batch_the_next_one_has_that_of_grap
 ) -> None:
     recorder = Recorder()
     graphed = GraphedEngine(engine, recorder)
-    batch = batch_of(pictures(1), requests_of(minivgg(), "epsilon", [Target(0)]))
+    batch = under_epsilon(1)
     graphed.run(batch)
 
     def fail(_: Batch) -> BatchAttributions:
