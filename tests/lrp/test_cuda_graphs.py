@@ -131,20 +131,6 @@ def test_a_graph_is_recorded_once_for_a_size_and_a_form(engine: Engine) -> None:
     assert recorder.replayed == 7
 
 
-def test_a_graph_is_recorded_when_it_is_wanted_for_the_third_time(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cuda_graphs, "SIGHTS", 3)
-    recorder = Recorder()
-    graphed = GraphedEngine(engine, recorder)
-    batch = under_epsilon(2)
-    seen = []
-    for _ in range(4):
-        assert_equal(graphed.run(batch), engine.run(batch))
-        seen.append((recorder.recorded, recorder.replayed))
-    assert seen == [(0, 0), (0, 0), (1, 1), (1, 2)]
-
-
 def test_only_batches_of_one_kind_with_an_explanation_of_each_input_have_a_graph(engine: Engine) -> None:
     recorder = Recorder()
     graphed = GraphedEngine(engine, recorder)
@@ -169,18 +155,25 @@ def test_only_batches_of_one_kind_with_an_explanation_of_each_input_have_a_graph
     assert recorder.recorded == 0
 
 
-def test_the_graph_that_was_used_least_recently_is_dropped(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "value", "counts", "recorded"),
+    [("SIGHTS", 3, (2, 2, 2, 2), [0, 0, 1, 1]), ("GRAPHS_KEPT", 2, (1, 2, 1, 4, 1, 2), [1, 2, 2, 3, 3, 4])],
+)
+def test_a_graph_is_recorded_when_it_is_wanted_for_the_third_time_and_kept_while_it_is_used(
+    name: str,
+    value: int,
+    counts: Sequence[int],
+    recorded: list[int],
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cuda_graphs, "GRAPHS_KEPT", 2)
-    recorder = Recorder()
+    monkeypatch.setattr(cuda_graphs, name, value)
+    recorder, seen = Recorder(), []
     graphed = GraphedEngine(engine, recorder)
-
-    def run(count: int) -> int:
-        graphed.run(under_epsilon(count))
-        return recorder.recorded
-
-    assert [run(count) for count in (1, 2, 1, 4, 1, 2)] == [1, 2, 2, 3, 3, 4]
+    for batch in map(under_epsilon, counts):
+        assert_equal(graphed.run(batch), engine.run(batch))
+        seen.append(recorder.recorded)
+    assert seen == recorded
 
 
 def test_a_pass_that_cannot_be_recorded_runs_without_a_graph(
