@@ -18,7 +18,8 @@ from torch import Tensor
 
 from app.command_line.pictures import PICTURES
 from app.command_line.survey import Bars, network_of
-from app.models.checkpoint import load_image, load_module, save
+from app.models.card_file import read_card
+from app.models.checkpoint import load_module, save
 from app.models.files import CARD
 from app.models.image_card import image_card
 from app.serving.local import local_pipeline
@@ -91,8 +92,8 @@ class Experiment:
         self._setup, self._device = setup, device
         self._planted = plant(images, self._case, seed)
         # whatever the seed, no picture is held out that the shipped network was trained on
-        card = load_image(shipped_model())[1]
-        training, held_out = split_rows(len(images), held_out_count(len(images)), split_seed(card))
+        split = split_seed(read_card(shipped_model()))
+        training, held_out = split_rows(len(images), held_out_count(len(images)), split)
         self.training: Rows = training.sort().values.numpy()
         self.held_out = self._planted.data.select(held_out.sort().values)
 

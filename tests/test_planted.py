@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.models.checkpoint import load_image
+from app.models.card_file import read_card
 from app.settings import shipped_model
 from app.survey.image.export import FOLDER, TABLE
 from app.training.data import LabelledImages, held_out_count, hold_out
@@ -137,7 +137,7 @@ def test_items_are_the_pictures_themselves(tmp_path: Path) -> None:
 def test_no_picture_is_held_out_that_the_shipped_network_was_trained_on(seed: int, tmp_path: Path) -> None:
     data, setup = images(16), Setup("train", 1, 3)
     one = Experiment("clean", seed, data, setup, tmp_path, "cpu")
-    training = load_image(shipped_model())[1].training
+    training = read_card(shipped_model()).training
     assert training is not None
     _, expected = hold_out(data, held_out_count(len(data)), training.seed)
     assert sorted(map(tuple, one.held_out.images.flatten(1).tolist())) == sorted(

@@ -77,7 +77,7 @@ class RemoteModel:
 
     def _reply(self, send: Callable[[str], Any]) -> bytes:
         """Return what a replica returns; a call that is lost is sent again."""
-        progress = _Progress(started=time.monotonic())
+        progress = _Progress(self._unreached_s, self._limit_s)
         while True:
             call = uuid.uuid4().hex
             try:
@@ -95,7 +95,7 @@ class RemoteModel:
             is_known = self._is_known(call)
             misses = misses + 1 if is_known is False else 0
             try:
-                progress.check(is_known, self._unreached_s, self._limit_s)
+                progress.check(is_known)
                 if misses == MISSES:
                     raise _LostError("no replica has it")
             except (_LostError, ModelUnavailableError):
@@ -117,20 +117,22 @@ class RemoteModel:
 class _Progress:
     """Of a call, over all times that it is sent."""
 
-    def __init__(self, started: float) -> None:
-        self._started = self._reached = started
+    def __init__(self, unreached_s: float, limit_s: float) -> None:
+        """``unreached_s``: how long no replica may be known to have it; ``limit_s``: how long it may take."""
+        self._unreached_s, self._limit_s = unreached_s, limit_s
+        self._started = self._reached = time.monotonic()
         self.ended = 0
         """Replicas that ended with it."""
 
-    def check(self, is_known: bool | None, unreached_s: float, limit_s: float) -> None:
+    def check(self, is_known: bool | None) -> None:
         """Raise `ModelUnavailableError` if it took too long; ``is_known``: whether a replica has the call now."""
         now = time.monotonic()
         if is_known:
             self._reached = now
-        if now - self._reached >= unreached_s:
+        if now - self._reached >= self._unreached_s:
             raise ModelUnavailableError(NO_REPLICA)
-        if now - self._started >= limit_s:
-            raise ModelUnavailableError(TOO_LONG.format(limit_s))
+        if now - self._started >= self._limit_s:
+            raise ModelUnavailableError(TOO_LONG.format(self._limit_s))
 
 
 class _LostError(Exception):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -63,18 +64,8 @@ class Attribution:
 
     def rows(self) -> Iterator["Attribution"]:
         """Iterate over the attributions of its inputs, each a batch of one."""
-        tensors = (
-            self.logits,
-            self.output_relevance,
-            self.relevance,
-            self.extremes,
-            self.sums,
-            self.input_sums,
-            self.biases,
-        )
-        for row in zip(*(tensor.split(1) for tensor in tensors), strict=True):
-            logits, start, relevance, extremes, sums, input_sums, biases = row
-            yield Attribution(logits, start, relevance, extremes, self.layers, sums, input_sums, biases)
+        for row in range(len(self.logits)):
+            yield self.map(itemgetter(slice(row, row + 1)))
 
 
 @dataclass(frozen=True, eq=False)
