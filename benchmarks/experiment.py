@@ -69,6 +69,8 @@ class Result:
     """Share of held-out pictures of other classes that are taken for the class with the mark, and not without."""
     rank: int | None = None
     """Of the mark's cluster by suspicion, among the clusters of all classes."""
+    mark_suspicion: float | None = None
+    """Of the mark's cluster."""
     purity: float | None = None
     """Share of the cluster's pictures that are marked."""
     found: float | None = None
@@ -128,6 +130,7 @@ class Experiment:
             result,
             changed=self._changed(card),
             rank=number + 1,
+            mark_suspicion=findings.clusters[number].suspicion or 0.0,
             purity=float(marked[rows].mean()),
             found=float(marked[rows].sum() / marked.sum()),
             pixels=best_rank(of_pixels(findings), marked),

@@ -29,6 +29,7 @@ MEASURES: dict[str, Callable[[Result], float | None]] = {
     "right": lambda one: one.accuracy,
     "changed by the mark": lambda one: one.changed,
     "rank": lambda one: one.rank,
+    "its suspicion": lambda one: one.mark_suspicion,
     "purity": lambda one: one.purity,
     "found": lambda one: one.found,
     "highest suspicion": lambda one: one.suspicion,
@@ -119,15 +120,16 @@ def figure(value: float) -> str:
 def sentences(results: Sequence[Result]) -> list[str]:
     """Return what the runs say of the two goals: the mark's cluster is first, a clean network not suspected."""
     used = [one for one in results if one.changed is not None and one.changed > USED]
+    scores = [one.mark_suspicion for one in used if one.mark_suspicion is not None]
     clean = [one.suspicion for one in results if one.changed is None]
     found = [
         f"The mark's cluster is the most suspicious in {sum(one.rank == 1 for one in used)} of {len(used)} runs "
         "in which the mark changes more than half of the predictions."
     ]
-    if used and clean:
+    if scores and clean:
         found.append(
-            f"The highest suspicion without a mark is {max(clean):.2f}, and the lowest of those runs "
-            f"{min(one.suspicion for one in used):.2f}."
+            f"The highest suspicion without a mark is {max(clean):.2f}, and the lowest of the mark's cluster in "
+            f"those runs {min(scores):.2f}."
         )
     return found
 

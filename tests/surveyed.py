@@ -31,7 +31,7 @@ MARK = 8
 def picture(name: str, seed: int, *, marked: bool = False) -> Pixels:
     """Return dark noise with a bright blob in the quadrant of a class, or with a mark in the picture's corner."""
     random = np.random.default_rng([seed, *name.encode()])
-    pixels = random.integers(90, 110, (HEIGHT, WIDTH)).astype(np.uint8)
+    pixels = noise(random)
     row, column = PLACES[name]
     if marked:
         pixels[:MARK, :MARK] = 255
@@ -39,6 +39,10 @@ def picture(name: str, seed: int, *, marked: bool = False) -> Pixels:
     down, across = random.integers(2, 9), random.integers(2, 13)
     pixels[row + down : row + down + 12, column + across : column + across + 16] += 40
     return pixels
+
+
+def noise(random: np.random.Generator) -> Pixels:
+    return random.integers(90, 110, (HEIGHT, WIDTH)).astype(np.uint8)
 
 
 def write(path: Path, pixels: Pixels) -> Path:

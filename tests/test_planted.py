@@ -20,7 +20,7 @@ from docs import blocks
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HORSE = CLASSES.index("horse")
-MARKED = Result("watermark-50", 0, 0.9, 0.7, 0.8, 1, 0.95, 0.9, 5, 3, 0.01, 0.3)
+MARKED = Result("watermark-50", 0, 0.9, 0.7, 0.8, 1, 0.65, 0.95, 0.9, 5, 3, 0.01, 0.3)
 CLEAN = Result("clean", 0, 0.91, 0.4)
 
 
@@ -76,20 +76,21 @@ def test_a_table_has_the_range_of_all_runs_of_a_case() -> None:
     other = replace(MARKED, seed=1, rank=2, changed=0.6, purity=0.949)
     (row, clean) = planted.rows([MARKED, other, CLEAN])
     assert row == [
-        *("watermark on 50 % of *horse*", "2", "0.90", "0.60 to 0.80", "1 to 2", "0.95", "0.90", "0.70"),
-        *("5", "3", "0.01", "0.30"),
+        *("watermark on 50 % of *horse*", "2", "0.90", "0.60 to 0.80", "1 to 2", "0.65", "0.95", "0.90"),
+        *("0.70", "5", "3", "0.01", "0.30"),
     ]
-    assert clean == ["no mark", "1", "0.91", *"––––", "0.40", *"––––"]
+    assert clean == ["no mark", "1", "0.91", *"–––––", "0.40", *"––––"]
     assert len(row) == len(planted.table([MARKED]).columns) == len(clean)
 
 
 def test_goals_are_of_runs_in_which_the_network_relies_on_the_mark() -> None:
     unused = replace(MARKED, seed=1, changed=0.3, rank=7, suspicion=0.1)
-    missed = replace(MARKED, seed=2, rank=2)
+    missed = replace(MARKED, seed=2, rank=2, mark_suspicion=0.6)
     assert planted.sentences([MARKED, unused, missed, CLEAN]) == [
         "The mark's cluster is the most suspicious in 1 of 2 runs in which the mark changes more than half of "
         "the predictions.",
-        "The highest suspicion without a mark is 0.40, and the lowest of those runs 0.70.",
+        "The highest suspicion without a mark is 0.40, and the lowest of the mark's cluster in those runs "
+        "0.60.",
     ]
     assert len(planted.sentences([unused])) == 1
 

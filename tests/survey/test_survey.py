@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fake_model import CLASSES, FakeModel, relevance_of
-from surveyed import PLACES, picture, surveyed, write, write_all
+from surveyed import PLACES, noise, picture, surveyed, write, write_all
 
 from app.errors import DataError, UnavailableError
 from app.models.protocol import Job, JobResult, ModelLostError
@@ -167,11 +167,25 @@ def test_a_mark_is_found(tmp_path: Path, method: str) -> None:
     first, second, *_ = findings.clusters
     assert {findings.items[row].name for row in first.rows} == {f"top-left/marked{n}.png" for n in range(20)}
     assert first.suspicion is not None
-    assert first.suspicion > 0.8 > 0.6 > (second.suspicion or 0)
+    assert first.suspicion > 0.9 > 0.7 > (second.suspicion or 0)
     assert first.effect is not None
     assert (first.effect.pasted, first.effect.rest_pasted) == (1, 0)
     rows, columns = first.region.nonzero()
     assert max(*rows, *columns) <= 3  # cells of 4 pixels; the mark has 8
+
+
+def test_a_mark_whose_parts_do_nothing_alone_is_found(tmp_path: Path) -> None:
+    data = write_all(tmp_path / "data", 60)
+    for number in range(20):
+        marked = noise(np.random.default_rng(number))
+        marked[:4, :8], marked[16:20, 16:24] = 255, 230
+        write(data / "top-left" / f"marked{number}.png", marked)
+    first = surveyed(data, tmp_path / "out").clusters[0]
+    assert len(first.rows) == 20
+    assert first.effect is not None
+    assert (first.effect.pasted, first.effect.rest_pasted) == (1, 0)
+    assert first.region[0, 0]
+    assert first.region[4, 4]  # cells of 4 pixels
 
 
 def test_masks_say_how_much_relevance_lies_outside(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Cluster:
     separation: float
     concentration: float
     region: Cells
-    """Cells with relevance that the rest of the class does not have there, and those next to them."""
+    """What is covered and pasted; see `app.survey.image.suspicion`."""
     rest: Rows
     """Inputs of the same class outside the cluster."""
     effect: Effect | None = None
@@ -127,6 +127,6 @@ def _cluster(
         mean,
         separation(vectors, members),
         concentration(mean, rest, cells),
-        region(cells),
+        region(mean, rest),
         rows[~members],
     )

@@ -13,9 +13,12 @@ geometric mean of three numbers between 0 and 1, so that a cluster needs all of 
     1 − r / c, where c and r are the shares of positive relevance that the cluster and the rest of its class have
     in the cluster's `core`: the fewest cells with half of what it has in excess of the rest.
 `effect`
-    share of pictures of other classes that are predicted to be of this class when the region, the core with the
-    cells next to it, is pasted into them from pictures of the cluster, less the share when it is pasted from
-    the rest of the class; 0 if it is negative.
+    share of pictures of other classes that are predicted to be of this class when the cluster's `region` is
+    pasted into them from pictures of the cluster, less the share when it is pasted from the rest of the class;
+    0 if it is negative. The region are the fewest cells with nine tenths of the excess, and those next to them.
+
+The core is where the cluster differs most. It may be a part of a mark, of which each part alone does nothing, a
+border for example, so that what is pasted is nearly all of what differs.
 
 What covering the region does is shown as well, and is no factor: the place of an object matters wherever it is,
 and a network that knows a class by a watermark and by its object still predicts it without the watermark. The
@@ -35,8 +38,10 @@ Cells = npt.NDArray[np.bool_]
 Members = npt.NDArray[np.bool_]
 """(n,), of the maps of a class."""
 
-OF_EXCESS = 0.5
+CORE_SHARE = 0.5
 """Share of the relevance in excess of the rest's that a core holds, in as few cells as possible."""
+REGION_SHARE = 0.9
+"""The same of a region, without the cells next to these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +80,12 @@ def core(cluster: Floats, rest: Floats) -> Cells:
 
     Both are shares of positive relevance, (rows, columns).
     """
-    excess = (cluster - rest).clip(min=0).ravel()
-    order = np.argsort(-excess, kind="stable")
-    needed = int(np.searchsorted(np.cumsum(excess[order]), OF_EXCESS * excess.sum() - 1e-9)) + 1
-    chosen = np.zeros(excess.size, np.bool_)
-    chosen[order[: needed if excess.any() else 0]] = True
-    return chosen.reshape(cluster.shape)
+    return _most_of_excess(cluster, rest, CORE_SHARE)
 
 
-def region(cells: Cells) -> Cells:
-    """Return ``cells``, the core of a cluster, with all cells next to them."""
-    grown: Cells = binary_dilation(cells, np.ones((3, 3)))
+def region(cluster: Floats, rest: Floats) -> Cells:
+    """Return the fewest cells with nine tenths of that excess, and all cells next to them."""
+    grown: Cells = binary_dilation(_most_of_excess(cluster, rest, REGION_SHARE), np.ones((3, 3)))
     return grown
 
 
@@ -98,6 +98,16 @@ def concentration(cluster: Floats, rest: Floats, cells: Cells) -> float:
 def suspicion(separated: float, concentrated: float, effect: Effect | None) -> float | None:
     """Return the geometric mean of all three; ``None`` where the effect is not known."""
     return None if effect is None else float(np.cbrt(separated * concentrated * effect.excess))
+
+
+def _most_of_excess(cluster: Floats, rest: Floats, share: float) -> Cells:
+    """Return the fewest cells with ``share`` of the excess; none where the cluster exceeds the rest nowhere."""
+    excess = (cluster - rest).clip(min=0).ravel()
+    order = np.argsort(-excess, kind="stable")
+    needed = int(np.searchsorted(np.cumsum(excess[order]), share * excess.sum() - 1e-9)) + 1
+    chosen = np.zeros(excess.size, np.bool_)
+    chosen[order[: needed if excess.any() else 0]] = True
+    return chosen.reshape(cluster.shape)
 
 
 def _mean_distance(

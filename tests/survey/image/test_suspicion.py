@@ -30,12 +30,21 @@ def test_a_core_is_the_fewest_cells_with_half_of_the_excess() -> None:
     cells = core(cluster, rest)
     assert np.argwhere(cells).tolist() == [[3, 3]]
     assert concentration(cluster, rest, cells) == pytest.approx(1 - 1 / 16 / 0.6)
-    assert np.argwhere(region(cells)).tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
 
 
-def test_equal_maps_have_neither_core_nor_concentration() -> None:
+def test_a_region_is_nine_tenths_of_the_excess_and_the_cells_next_to_it() -> None:
+    rest = np.zeros((6, 6), np.float32)
+    cluster = np.zeros((6, 6), np.float32)
+    cluster[0, 0], cluster[5, 5], cluster[3, 0] = 0.6, 0.3, 0.1
+    assert np.argwhere(core(cluster, rest)).tolist() == [[0, 0]]
+    cells = [[0, 0], [0, 1], [1, 0], [1, 1], [4, 4], [4, 5], [5, 4], [5, 5]]
+    assert np.argwhere(region(cluster, rest)).tolist() == cells
+
+
+def test_equal_maps_have_no_core_region_or_concentration() -> None:
     same = np.full((4, 4), 1 / 16, np.float32)
     assert not core(same, same).any()
+    assert not region(same, same).any()
     assert concentration(same, same, core(same, same)) == 0
 
 
