@@ -13,7 +13,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from app.cluster.many import Workers, workers_of
+from app.cluster.chunks import Workers, workers_of
 from app.errors import DataError
 from app.parquet.schema import SCHEMA
 from app.settings import Settings
