@@ -17,7 +17,8 @@ from rich.progress import Progress
 from torch import Tensor
 
 from app.command_line.pictures import PICTURES
-from app.command_line.survey import Bars, network_of
+from app.command_line.survey import Bars
+from app.command_line.surveys.request import network_of
 from app.models.card_file import read_card
 from app.models.checkpoint import load_module, save
 from app.models.files import CARD

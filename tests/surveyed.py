@@ -9,6 +9,7 @@ from conftest import encode
 from fake_model import HEIGHT, WIDTH, FakeModel
 from PIL import Image
 
+from app.command_line.many import OnRay
 from app.command_line.survey import survey
 from app.command_line.surveys.kinds import SURVEYS
 from app.command_line.surveys.options import SurveyOptions, options_of
@@ -66,9 +67,14 @@ def pipeline_of(model: Model) -> Pipeline:
 
 
 def options(
-    data: Path, out: Path, method: str | None = None, masks: Path | None = None, **given: Any
+    data: Path,
+    out: Path,
+    method: str | None = None,
+    masks: Path | None = None,
+    on_ray: OnRay | None = None,
+    **given: Any,
 ) -> SurveyOptions:
-    return options_of(data, out, {"rule": "zero", **given}, method=method, masks=masks)
+    return options_of(data, out, {"rule": "zero", **given}, method=method, masks=masks, on_ray=on_ray)
 
 
 def surveyed(
@@ -77,10 +83,11 @@ def surveyed(
     method: str | None = None,
     masks: Path | None = None,
     model: FakeModel | None = None,
+    on_ray: OnRay | None = None,
     **given: Any,
 ) -> ImageFindings:
     """Return the findings of a survey of pictures, whose files are in ``out``."""
-    found = survey_of("image", model or FakeModel(), options(data, out, method, masks, **given))
+    found = survey_of("image", model or FakeModel(), options(data, out, method, masks, on_ray, **given))
     assert isinstance(found, ImageFindings)
     return found
 

@@ -5,7 +5,6 @@ after another. It writes the rows itself, to the folder that all machines share,
 """
 
 import asyncio
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,15 +13,13 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from app.cluster.chunks import run_chunks, workers_of
+from app.cluster.chunks import run_chunks, size_of_chunks, workers_of
 from app.cluster.work import Work
 from app.serving.local import local_pipeline
-from app.serving.many import AT_A_TIME, Counts, ManyPictures, PictureFile
+from app.serving.many import Counts, ManyPictures, PictureFile
 
 MAX_CHUNK = 512
 """Pictures of one call of a worker, at most: few enough that all workers end at about the same time."""
-CHUNKS_EACH = 4
-"""Chunks for each worker, at least, where there are pictures enough for them."""
 
 
 class Worker:
@@ -34,7 +31,7 @@ class Worker:
         self._many = ManyPictures(pipeline, work.options, work.form)
         self._folder = work.folder
 
-    def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, chunk: dict[str, Any]) -> Counts:
         """Write the rows of ``chunk`` but those that a worker which was lost has written; return the counts."""
         counts, number, done = Counts(), int(chunk["number"]), set()
         for row in self._folder.read(["path", "error"], number):
@@ -46,7 +43,7 @@ class Worker:
             if path not in done
         )
         asyncio.run(self._many.write(pictures, self._folder, number, counts.row))
-        return {"counts": json.dumps([counts.done, counts.failed, counts.errors])}
+        return counts
 
 
 def explain_on_cluster(todo: Iterable[PictureFile], count: int, work: Work) -> Iterator[Counts]:
@@ -55,11 +52,10 @@ def explain_on_cluster(todo: Iterable[PictureFile], count: int, work: Work) -> I
     Raises what `run_chunks` does.
     """
     workers = workers_of(work.settings, ray.nodes())
-    size = min(MAX_CHUNK, max(AT_A_TIME, -(-count // (CHUNKS_EACH * workers.count))))
+    size = size_of_chunks(count, workers, MAX_CHUNK)
     chunks = enumerate(_chunks(todo, size), work.folder.next_number)
     blocks = (_block(number, pictures) for number, pictures in chunks)
-    for row in run_chunks(Worker, (work, workers.cores), blocks, workers):
-        yield Counts(*json.loads(row["counts"]))
+    return run_chunks(Worker, (work, workers.cores), blocks, workers)
 
 
 def _chunks(pictures: Iterable[PictureFile], size: int) -> Iterator[list[PictureFile]]:

@@ -8,6 +8,12 @@ from app.serving.rows import MapForm
 from app.settings import Settings
 
 
+def with_absolute_paths(settings: Settings) -> Settings:
+    """Return ``settings`` that find the same models from another working directory."""
+    model = settings.model and settings.model.absolute()
+    return settings.model_copy(update={"models": settings.models.absolute(), "model": model})
+
+
 @dataclass(frozen=True)
 class Work:
     """Pictures are explained by the image model of ``settings``; rows have their maps in this ``form``."""

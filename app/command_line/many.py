@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.api.parameters import SingleParameters
-from app.cluster.work import Work
+from app.cluster.work import Work, with_absolute_paths
 from app.command_line.console import complain
 from app.command_line.for_each import FAILED
 from app.command_line.inputs import no_picture, walk
@@ -70,7 +70,8 @@ def explain_many(
                     many = ManyPictures(pipeline, options, form)
                     asyncio.run(many.write(todo, folder, folder.next_number, progress.row))
                 else:
-                    _explain_on_ray(todo, Work(settings, options, form, folder), on_ray, progress)
+                    work = Work(with_absolute_paths(settings), options, form, folder)
+                    _explain_on_ray(todo, work, on_ray, progress)
     _summarise(progress.counts, todo, output)
 
 

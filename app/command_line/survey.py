@@ -8,17 +8,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
-from app.api.parameters import SingleParameters
-from app.command_line.surveys.kind import Printed, Request, SurveyOnCommandLine
+from app.command_line.surveys.kind import Printed, SurveyOnCommandLine
+from app.command_line.surveys.on_ray import OnCluster, work_of
 from app.command_line.surveys.options import SurveyOptions
-from app.modalities.protocol import Sample
+from app.command_line.surveys.request import Request, network_of
 from app.serving.pipeline import Pipeline
-from app.serving.timings import Timings
 from app.settings import Settings
 from app.survey.counted import counted
 from app.survey.findings import Findings
 from app.survey.items import printable
-from app.survey.network import Network
 from app.survey.output import write_all
 from app.survey.survey import Options, Survey
 
@@ -45,14 +43,17 @@ def survey(
 ) -> Any:
     """Make a survey, write its folder and print what was found; return the findings. Raises `DataError`."""
     options.refuse(on_command_line.on_command_line.items, *on_command_line.refused)
-    asked = on_command_line.on_command_line.explain.read(options.given)
-    network = network_of(pipeline, asked)
+    request = Request.of(on_command_line.on_command_line, options, pipeline, settings)
+    network = network_of(pipeline, request.asked)
     with Progress(console=Console(stderr=True)) as progress:
-        request = Request(options, asked, pipeline, settings, Bars(progress))
         kind, data = on_command_line.kind(request), on_command_line.find(request)
+        on_ray = options.on_ray
+        elsewhere = None if on_ray is None else OnCluster(on_ray.address, work_of(request, data.items))
         options.folder.mkdir(parents=True, exist_ok=True)
-        of_survey = Options(options.data, options.folder, options.seed, data.kept, options.identity)
-        findings = Survey(network, kind, of_survey, request.progress).run(data.items)
+        of_survey = Options(
+            options.data, options.folder, options.seed, data.kept, elsewhere, options.identity
+        )
+        findings = Survey(network, kind, of_survey, Bars(progress)).run(data.items)
         write_all(kind, findings, options.folder)
     console = Console()
     for printed in [*_head(findings), *on_command_line.tables(findings), *_notes(findings)]:
@@ -70,13 +71,3 @@ def _head(findings: Findings) -> list[Printed]:
 def _notes(findings: Findings) -> list[Printed]:
     failures = (f"{one.name}: {one.reason}" for one in findings.failures[:MAX_FAILURES])
     return [escape(text) for text in (*findings.notes(), *failures)]
-
-
-def network_of(pipeline: Pipeline, asked: SingleParameters) -> Network:
-    """Return what a survey needs of a model, with the maps that are ``asked`` for."""
-    options = asked.options()
-
-    async def decode(data: Any) -> Sample:
-        return await pipeline.decode(data, options.input, Timings())
-
-    return Network(pipeline.description, pipeline.request(options), decode, pipeline.run_in_background)

@@ -37,8 +37,6 @@ class Item:
     """Returns the content as the modality decodes it; raises `DataError`, `OSError`, and `zipfile.BadZipFile` for
     a damaged member of a zip.
     """
-    place: Path | None = None
-    """Its file, if it has one of its own."""
 
 
 def find_items(source: Path, split: str | None = None) -> list[Item]:
@@ -65,7 +63,7 @@ def find_items(source: Path, split: str | None = None) -> list[Item]:
 
 def item_of(path: str) -> Item:
     """Return the picture at ``path``, whose label is the name of its folder."""
-    return Item(path, _label_of(path), _stamp(Path(path)), Path(path).read_bytes, Path(path))
+    return Item(path, _label_of(path), _stamp(Path(path)), Path(path).read_bytes)
 
 
 def of_split(items: Iterable[Item], split: str | None) -> list[Item]:
@@ -83,7 +81,7 @@ def digest(items: Iterable[Item]) -> str:
 def _of_folder(folder: Path) -> list[Item]:
     paths = [path for path in folder.rglob("*") if _is_picture(path.relative_to(folder))]
     return [
-        Item(name, _label_of(name), _stamp(path), path.read_bytes, path)
+        Item(name, _label_of(name), _stamp(path), path.read_bytes)
         for path in paths
         for name in [printable(path.relative_to(folder).as_posix())]
     ]
@@ -120,7 +118,7 @@ def _of_row(folder: Path, line: int, row: dict[str, str | None]) -> Item:
     if "\0" in name:
         raise DataError(f"line {line}: the column {PATH} has a character NUL, which no path may have")
     path = folder / name
-    return Item(name, (row.get(LABEL) or "").strip() or None, _stamp(path), path.read_bytes, path)
+    return Item(name, (row.get(LABEL) or "").strip() or None, _stamp(path), path.read_bytes)
 
 
 def _is_picture(path: PurePosixPath | Path) -> bool:

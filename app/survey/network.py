@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import zipfile
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from app.modalities.protocol import Sample
 from app.models.protocol import Description, Job, JobResult
 from app.survey.items import Item
 from app.survey.kept import KeptMap, MapSource
-from app.survey.store import Status, Store
+from app.survey.store import Result, Results
 
 IN_FLIGHT = 128
 """Inputs that are in memory at the same time, in batches that run and wait. Then their results are on disk."""
@@ -35,31 +35,28 @@ class Network:
 
 Content = Callable[[Any], npt.NDArray[Any]]
 """Sample -> what is kept of it as ``data``; see `app.survey.store.Store`."""
+Map = KeptMap | DataError | None
+"""Of an input: what is kept of it, or why there is none; ``None``: it is to be computed."""
 
 
-async def explain(
+def explain(
     network: Network,
     items: Sequence[Item],
     content: Content,
-    store: Store,
-    advance: Callable[[int], None],
+    rows: Collection[int],
     kept: MapSource | None = None,
-) -> None:
-    """Compute the rows of ``store`` that wait; ``advance`` is called with the number of rows that were computed.
+) -> Iterator[Results]:
+    """Compute ``rows``, numbers of ``items``; yield the results of some at a time, in any order.
 
     Maps that are ``kept`` are not computed again: the network only predicts the classes of their inputs.
 
-    An input that cannot be read or explained is a row with its error. What stops the model, such as a lack of
-    memory, is raised, and the rows wait for another run.
+    The result of an input that cannot be read or explained is its error. What stops the model, such as a lack of
+    memory, is raised.
     """
-    waiting = store.waiting
-    rows = iter(zip(waiting, itertools.repeat(None), strict=False)) if kept is None else kept.read(waiting)
-    while chunk := list(itertools.islice(rows, IN_FLIGHT)):
-        found = await asyncio.gather(
-            *(_explained(network, items[row], content, store, row, one) for row, one in chunk)
-        )
-        store.finish(dict(zip((row for row, _ in chunk), found, strict=True)))
-        advance(len(chunk))
+    waiting = zip(rows, itertools.repeat(None), strict=False) if kept is None else kept.read(rows)
+    with asyncio.Runner() as runner:
+        while chunk := list(itertools.islice(waiting, IN_FLIGHT)):
+            yield runner.run(_explained(network, items, content, chunk))
 
 
 async def run(network: Network, jobs: Iterable[Job]) -> list[JobResult]:
@@ -71,8 +68,13 @@ async def run(network: Network, jobs: Iterable[Job]) -> list[JobResult]:
 
 
 async def _explained(
-    network: Network, item: Item, content: Content, store: Store, row: int, kept: KeptMap | DataError | None
-) -> Status:
+    network: Network, items: Sequence[Item], content: Content, chunk: Sequence[tuple[int, Map]]
+) -> Results:
+    found = await asyncio.gather(*(_result(network, items[row], content, one) for row, one in chunk))
+    return dict(zip((row for row, _ in chunk), found, strict=True))
+
+
+async def _result(network: Network, item: Item, content: Content, kept: Map) -> Result | str:
     try:
         if isinstance(kept, DataError):
             raise kept
@@ -82,11 +84,9 @@ async def _explained(
         if kept:
             kept.check(result.logits, network.description.card.classes)
         explained = kept or result.explanations[0]
-        store.write(row, content(sample), result.logits, explained.relevance, explained.leak)
+        return Result(content(sample), result.logits, explained.relevance, explained.leak)
     except (RequestError, InternalError, DataError, OSError, zipfile.BadZipFile) as error:
-        store.fail(row, _reason(error))
-        return Status.FAILED
-    return Status.DONE
+        return _reason(error)
 
 
 def _reason(error: Exception) -> str:

@@ -33,6 +33,22 @@ class Status(IntEnum):
     FAILED = 2
 
 
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What is computed for an input."""
+
+    data: npt.NDArray[Any]
+    """What is kept of it, of the `Layout`."""
+    logits: Sequence[float]
+    relevance: npt.NDArray[np.floating]
+    """Of the shape of the `Layout`, or shorter: zeros follow."""
+    leak: float | None
+
+
+Results = Mapping[int, Result | str]
+"""Row -> what is computed for it, or why that cannot be."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """What is kept of each input, besides its map."""
@@ -131,35 +147,27 @@ class Store:
         rows = np.flatnonzero(self.status == Status.FAILED)
         return {int(row): bytes(self.error[row]).decode(errors="ignore") for row in rows}
 
-    def write(
-        self,
-        row: int,
-        data: npt.NDArray[Any],
-        logits: Sequence[float],
-        relevance: npt.NDArray[np.floating],
-        leak: float | None,
-    ) -> None:
-        """Keep what was computed for a row.
+    def keep(self, results: Results) -> None:
+        """Keep what was computed for rows. They are marked when everything else of them is on disk."""
+        for row, result in results.items():
+            if isinstance(result, str):
+                self.error[row] = result.encode(errors="replace")[:ERROR_BYTES]
+            else:
+                self._write(row, result)
+        for one in (self.data, self.attribution, self.scale, self.prediction, self.leak, self.error):
+            one.flush()
+        failed = (isinstance(result, str) for result in results.values())
+        self.status[list(results)] = [Status.FAILED if one else Status.DONE for one in failed]
+        self.status.flush()
 
-        ``data`` and ``relevance`` have the shape of the `Layout`; relevance may be shorter, and zeros follow.
-        """
-        self.data[row] = data
-        self.prediction[row] = logits
-        self.leak[row] = np.nan if leak is None else leak
+    def _write(self, row: int, result: Result) -> None:
+        relevance = result.relevance
+        self.data[row] = result.data
+        self.prediction[row] = result.logits
+        self.leak[row] = np.nan if result.leak is None else result.leak
         self.scale[row] = scale = _scale(relevance)
         # In float64, as in `app.parquet.schema`: the same half-precision numbers however a map comes here.
         self.attribution[_places(row, relevance)] = relevance.astype(np.float64) / scale
-
-    def fail(self, row: int, reason: str) -> None:
-        """Keep why a row cannot be computed."""
-        self.error[row] = reason.encode(errors="replace")[:ERROR_BYTES]
-
-    def finish(self, status: Mapping[int, Status]) -> None:
-        """Mark rows as written, after everything else of them is on disk."""
-        for one in (self.data, self.attribution, self.scale, self.prediction, self.leak, self.error):
-            one.flush()
-        self.status[list(status)] = list(status.values())
-        self.status.flush()
 
     def maps(self, rows: npt.NDArray[np.intp] | slice) -> npt.NDArray[np.float32]:
         """Return the relevance of some rows, (n, …)."""

@@ -1,7 +1,6 @@
 """A survey from its inputs to its findings."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +22,7 @@ from app.survey.network import Network, explain
 from app.survey.outcome import Outcome
 from app.survey.predictions import Predictions
 from app.survey.stages import Progress, Stages
-from app.survey.store import Store
+from app.survey.store import Results, Store
 from app.survey.values import Values, targets_of
 
 VERSIONS = ("lrpserve", "torch", "scikit-learn")
@@ -38,7 +37,9 @@ class Options:
     """Where its files are written."""
     seed: int = 0
     kept: MapSource | None = None
-    """Maps of all items that are computed elsewhere; ``None``: they are computed here."""
+    """Maps of all items that are computed already."""
+    elsewhere: Callable[[Sequence[int]], Iterator[Results]] | None = None
+    """Computes rows, numbers of items, as `app.survey.network.explain` does here."""
     asked: Mapping[str, Any] = field(default_factory=dict)
     """Further options on which maps depend, as JSON: those for single layers, attention, and the input."""
 
@@ -72,10 +73,17 @@ class Survey(Generic[FindingsT]):
         }
         path = self._options.folder / RELEVANCE
         store = Store.open(path, _labels(items, card), self._kind.layout, len(card.classes), identity)
-        with self._stages.stage("explanations", len(items), len(items) - len(store.waiting)) as advance:
-            content = self._kind.content
-            asyncio.run(explain(self._network, items, content, store, advance, self._options.kept))
+        rows = store.waiting
+        with self._stages.stage("explanations", len(items), len(items) - len(rows)) as advance:
+            for results in self._results(items, rows):
+                store.keep(results)
+                advance(len(results))
         return store
+
+    def _results(self, items: Sequence[Item], rows: Sequence[int]) -> Iterator[Results]:
+        if self._options.elsewhere is not None:
+            return self._options.elsewhere(rows)
+        return explain(self._network, items, self._kind.content, rows, self._options.kept)
 
     def _found(self, items: Sequence[Item], store: Store) -> Findings:
         rows = store.done

@@ -41,14 +41,15 @@ def card(tmp_path: Path) -> Path:
     return save(MiniVGG(2), tmp_path, name="m", classes=("horizontal", "vertical"), normalisation=GREY)
 
 
-def test_a_survey_on_ray_finds_the_same(tmp_path: Path, card: Path) -> None:
-    same = ("data", f"--model={card}", "--rule=gamma", "--gamma=0.5")
+def test_a_survey_of_a_zip_on_ray_finds_the_same(tmp_path: Path, card: Path) -> None:
+    subprocess.run([sys.executable, "-m", "zipfile", "-c", "data.zip", "data"], cwd=tmp_path, check=True)
+    same = ("data.zip", f"--model={card}", "--rule=gamma", "--gamma=0.5")
     here, on_ray = survey(tmp_path, *same, "--out=here"), survey(tmp_path, *same, "--out=ray", "--ray")
     assert (here.returncode, on_ray.returncode) == (0, 0), on_ray.stderr
     assert on_ray.stdout.replace("ray/", "here/") == here.stdout
     folders = (tmp_path / "here", tmp_path / "ray")
     names = [{path.name for path in folder.iterdir()} for folder in folders]
-    assert names[0] == names[1]  # maps.parquet is removed
+    assert names[0] == names[1]
     ours, theirs = (pq.read_table(folder / "items.parquet").to_pylist() for folder in folders)
     assert len(ours) == 17
     for row, other in zip(ours, theirs, strict=True):
@@ -68,9 +69,9 @@ def assert_close(row: dict[str, Any], other: dict[str, Any]) -> None:
             assert other[name] == (pytest.approx(value, rel=1e-2, abs=1e-5) if is_number else value), name
 
 
-def test_a_zip_is_refused_because_workers_read_files(tmp_path: Path, card: Path) -> None:
-    subprocess.run([sys.executable, "-m", "zipfile", "-c", "data.zip", "data"], cwd=tmp_path, check=True)
-    refused = survey(tmp_path, "data.zip", f"--model={card}", "--ray")
-    assert refused.returncode == 2
-    assert "--ray: workers read files, and data.zip is a zip; unpack it" in refused.stderr
-    assert not (tmp_path / "data-survey").exists()
+def test_texts_are_explained_on_ray(tmp_path: Path) -> None:
+    (tmp_path / "texts.tsv").write_text("a good film\t1\nnot good\t0\n\na bad, bad film\t0\n")
+    here, on_ray = survey(tmp_path, "texts.tsv"), survey(tmp_path, "texts.tsv", "--out=ray", "--ray")
+    assert (here.returncode, on_ray.returncode) == (0, 0), on_ray.stderr
+    assert on_ray.stdout.replace("ray/", "texts-survey/") == here.stdout
+    assert "3 items explained" in here.stdout

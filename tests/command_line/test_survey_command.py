@@ -125,7 +125,6 @@ def test_texts_and_rows_are_surveyed_by_the_shipped_models(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--ray",), "--ray: is not for rows"),
         (("--address", "auto"), "--address: is for --ray; add that"),
         (("--masks", "."), "--masks: is not for rows"),
     ],

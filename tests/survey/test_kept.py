@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from fake_model import DESCRIPTION, FakeModel
-from surveyed import picture, pipeline_of, survey_of, surveyed, write, write_all
+from surveyed import picture, pipeline_of, surveyed, write, write_all
 from test_survey import Counted
 
 from app.command_line.many import OnRay, described
 from app.command_line.pictures import PICTURES
-from app.command_line.surveys.maps_on_ray import MAPS
-from app.command_line.surveys.options import options_of
 from app.errors import DataError, UnavailableError
 from app.models.protocol import Job, JobResult, ModelLostError
 from app.parquet.folder import Folder
@@ -168,14 +166,6 @@ def test_maps_of_another_model_are_refused(tmp_path: Path) -> None:
         surveyed(tmp_path / "maps.parquet", tmp_path / "out")
 
 
-def test_maps_that_a_cluster_has_computed_before_are_not_computed_again(data: Path, tmp_path: Path) -> None:
-    paths = sorted(path.absolute() for path in data.rglob("*.png"))
-    explained(paths, tmp_path / "out" / MAPS)
-    model = Counted()
-    nowhere = options_of(data, tmp_path / "out", {"rule": "zero"}, on_ray=OnRay("127.0.0.1:1"))
-    found, expected = survey_of("image", model, nowhere), surveyed(data, tmp_path / "direct")
-    assert model.explained == 0
-    assert [one.name for one in found.items] == [one.name for one in expected.items]
-    np.testing.assert_array_equal(found.store.attribution, expected.store.attribution)
-    np.testing.assert_array_equal(found.store.scale, expected.store.scale)
-    assert not (tmp_path / "out" / MAPS).exists()
+def test_maps_that_are_computed_already_need_no_cluster(maps: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^--ray: is not for maps that are computed already"):
+        surveyed(maps, tmp_path / "out", on_ray=OnRay(None))

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from app.api.parameters import SingleParameters
 from app.command_line.many import described
 from app.command_line.pictures import PICTURES
-from app.command_line.surveys.kind import Data, Printed, Request, SurveyOnCommandLine
-from app.command_line.surveys.maps_on_ray import MapsOnRay
+from app.command_line.surveys.kind import Data, Printed, SurveyOnCommandLine
 from app.command_line.surveys.options import SurveyOptions
+from app.command_line.surveys.request import Request
 from app.command_line.surveys.tables import MAX_SHOWN, confusions, table_of
 from app.modalities.image.fitting import Fit
 from app.models.image_card import image_card
@@ -41,20 +40,14 @@ def _kind(request: Request) -> ImageKind:
 def _find(request: Request) -> Data:
     options, pipeline = request.options, request.pipeline
     if not is_folder(options.data):
-        items = find_items(options.data, options.split)
-        if options.on_ray is None:
-            return Data(items)
-        return Data(items, MapsOnRay(items, options.on_ray, _with_maps(request), request))
+        return Data(find_items(options.data, options.split))
     options.refuse("maps that are computed already", "on_ray")
-    asked = described(pipeline.card, pipeline.description.precision, _with_maps(request), "npy")
+    # what ``lrpserve explain`` is asked for to write the same maps
+    with_maps = PICTURES.explain.read({**options.given, "format": "npy"})
+    asked = described(pipeline.card, pipeline.description.precision, with_maps, "npy")
     folder = Folder(options.data, asked, "DATA", OTHER_REQUEST)
     items = items_of_folder(folder, options.split)
     return Data(items, KeptMaps(folder, [one.name for one in items]))
-
-
-def _with_maps(request: Request) -> SingleParameters:
-    """Return what ``lrpserve explain`` is asked for to write the same maps."""
-    return PICTURES.explain.read({**request.options.given, "format": "npy"})
 
 
 def _exported(findings: ImageFindings, options: SurveyOptions) -> Sequence[str]:

@@ -6,30 +6,15 @@ from typing import Any, Protocol
 
 from rich.table import Table
 
-from app.api.parameters import SingleParameters
 from app.command_line.kind import KindOnCommandLine
 from app.command_line.surveys.options import SurveyOptions
-from app.serving.pipeline import Pipeline
-from app.settings import Settings
+from app.command_line.surveys.request import Request
 from app.survey.findings import Findings
 from app.survey.items import Item
 from app.survey.kept import MapSource
 from app.survey.kind import SurveyKind
-from app.survey.stages import Progress
 
 Printed = Table | str
-
-
-@dataclass(frozen=True)
-class Request:
-    """A survey that is asked for."""
-
-    options: SurveyOptions
-    asked: SingleParameters
-    """How maps are computed."""
-    pipeline: Pipeline
-    settings: Settings
-    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -38,7 +23,7 @@ class Data:
 
     items: Sequence[Item]
     kept: MapSource | None = None
-    """Maps that are computed elsewhere; see `app.survey.survey.Options`."""
+    """See `app.survey.survey.Options`."""
 
 
 class After(Protocol):

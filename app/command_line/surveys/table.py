@@ -4,7 +4,8 @@ from typing import cast
 
 from rich.markup import escape
 
-from app.command_line.surveys.kind import Data, Printed, Request, SurveyOnCommandLine
+from app.command_line.surveys.kind import Data, Printed, SurveyOnCommandLine
+from app.command_line.surveys.request import Request
 from app.command_line.surveys.tables import confusions, table_of
 from app.command_line.table import ROWS
 from app.modalities.table.modality import TableOptions
@@ -52,5 +53,5 @@ def _features(findings: TableFindings, one: OutputFeatures) -> Printed:
 
 
 TABLE_SURVEY = SurveyOnCommandLine(
-    ROWS, ("split", "method", "masks", "exported", "on_ray"), kind=_kind, find=_find, tables=_tables
+    ROWS, ("split", "method", "masks", "exported"), kind=_kind, find=_find, tables=_tables
 )

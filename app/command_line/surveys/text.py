@@ -5,7 +5,8 @@ from itertools import zip_longest
 from rich.markup import escape
 from rich.table import Table
 
-from app.command_line.surveys.kind import Data, Printed, Request, SurveyOnCommandLine
+from app.command_line.surveys.kind import Data, Printed, SurveyOnCommandLine
+from app.command_line.surveys.request import Request
 from app.command_line.surveys.tables import confusions, table_of
 from app.command_line.text import TEXTS
 from app.errors import DataError
@@ -80,5 +81,5 @@ def _flips(findings: TextFindings) -> Table:
 
 
 TEXT_SURVEY = SurveyOnCommandLine(
-    TEXTS, ("method", "masks", "exported", "on_ray"), kind=_kind, find=_find, tables=_tables
+    TEXTS, ("method", "masks", "exported"), kind=_kind, find=_find, tables=_tables
 )

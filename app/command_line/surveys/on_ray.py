@@ -1,0 +1,85 @@
+"""The explanations of a survey, computed on a Ray cluster.
+
+Each worker finds the inputs as the command does, in files that all machines share, and gets their numbers in
+chunks. It returns what it computes, which the command writes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.cluster.work import with_absolute_paths
+from app.command_line.surveys.kinds import SURVEYS
+from app.command_line.surveys.options import SurveyOptions
+from app.command_line.surveys.request import Request, network_of
+from app.errors import DataError
+from app.models.card import Kind
+from app.serving.local import local_pipeline
+from app.settings import Settings
+from app.survey.items import Item, digest
+from app.survey.network import IN_FLIGHT, explain
+from app.survey.store import Result, Results
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs to explain inputs by their numbers, and what must be the same for it."""
+
+    settings: Settings
+    kind: Kind
+    options: SurveyOptions
+    version: str
+    """Of the model."""
+    items: str
+    """Digest of the inputs."""
+
+
+def work_of(request: Request, items: Sequence[Item]) -> Work:
+    """Return what workers need for ``items``, which were found for ``request``."""
+    options, card = request.options, request.pipeline.card
+    of_maps = replace(options, data=options.data.absolute(), masks=None, exported=(), on_ray=None)
+    return Work(with_absolute_paths(request.settings), card.kind, of_maps, card.version, digest(items))
+
+
+class OnCluster:
+    """Computes rows of a survey on a cluster; see `app.survey.survey.Options`."""
+
+    def __init__(self, address: str | None, work: Work) -> None:
+        self._address, self._work = address, work
+
+    def __call__(self, rows: Sequence[int]) -> Iterator[Results]:
+        """Yield the results of each chunk of ``rows`` when it is done. Raises what `run_chunks` does."""
+        if not rows:
+            return
+        import pyarrow as pa
+        import ray
+
+        from app.cluster.chunks import run_chunks, size_of_chunks, workers_of
+        from app.cluster.start import cluster
+
+        with cluster(self._address):
+            workers = workers_of(self._work.settings, ray.nodes())
+            size = size_of_chunks(len(rows), workers, IN_FLIGHT)
+            parts = (rows[start : start + size] for start in range(0, len(rows), size))
+            chunks = (pa.table({"rows": [part]}) for part in parts)
+            yield from run_chunks(Worker, (self._work, workers.cores), chunks, workers)
+
+
+class Worker:
+    """Explains chunks of a survey's inputs; one process of the cluster."""
+
+    def __init__(self, work: Work, cores: int) -> None:
+        settings = work.settings.model_copy(update={"cores": cores})
+        pipeline, survey = local_pipeline(settings, work.kind, cores), SURVEYS[work.kind]
+        request = Request.of(survey.on_command_line, work.options, pipeline, settings)
+        self._items = survey.find(request).items
+        if (pipeline.card.version, digest(self._items)) != (work.version, work.items):
+            raise DataError(f"{work.options.data} or the model is not the same on all machines")
+        self._network, self._content = network_of(pipeline, request.asked), survey.kind(request).content
+
+    def __call__(self, chunk: dict[str, Any]) -> Results:
+        """Return the results of the rows of ``chunk``."""
+        results: dict[int, Result | str] = {}
+        for some in explain(self._network, self._items, self._content, [int(row) for row in chunk["rows"]]):
+            results |= some
+        return results
