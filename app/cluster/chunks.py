@@ -1,19 +1,20 @@
 """Runs chunks of work on the workers of a Ray cluster, with Ray Data."""
 
 import logging
+import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, DataContext, Dataset
-from ray.exceptions import RayError
+from ray.data import ActorPoolStrategy, DataContext
+from ray.exceptions import RayActorError, RayError
 from ray.util.annotations import RayDeprecationWarning
 
-from app.errors import DataError
+from app.errors import DataError, LRPServeError
 from app.runtime.remote_errors import pack, unpack
 from app.serving.many import AT_A_TIME
 from app.settings import Settings
@@ -49,39 +50,54 @@ def run_chunks(
         workers: What `workers_of` returns.
 
     Raises:
-        DataError: A worker raised an error, or the cluster is lost.
+        DataError: A worker raised an error, workers are lost again and again, or the cluster is lost.
 
     """
-    blocks = [ray.put(chunk) for chunk in chunks]
-    if not blocks:
-        return
     try:
-        for row in _mapped(blocks, (worker, arguments), workers).iter_rows():
-            result, error = unpack(row["reply"])
+        for reply in _replies(
+            [ray.put(chunk) for chunk in chunks], pickle.dumps((worker, arguments)), workers
+        ):
+            result, error = unpack(reply)
             if error is not None:
                 raise DataError(f"a worker failed: {getattr(error, 'detail', error)}") from error
             yield result
+    except RayActorError as error:
+        raise DataError(
+            f"workers were lost {RETRIES + 1} times with the same inputs, perhaps for lack of memory: "
+            f"{_first_line(error)}"
+        ) from error
     except RayError as error:
-        raise DataError(f"the cluster failed: {error}; the same command goes on") from error
+        raise DataError(f"the cluster failed: {_first_line(error)}; the same command goes on") from error
 
 
-def _mapped(blocks: Any, arguments: Sequence[Any], workers: Workers) -> Dataset:
-    """Return what workers make of blocks, which is computed when it is read; Ray prints nothing meanwhile."""
+def _replies(blocks: Sequence[Any], worker: bytes, workers: Workers) -> Iterator[bytes]:
+    """Yield what `_Worker` returns for each block when it is done; Ray prints nothing meanwhile."""
+    if not blocks:
+        return
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    run: Any = _Worker  # Ray's types know functions only
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RayDeprecationWarning)  # of ray_remote_args_fn, from Ray 2.64 on
-        return ray.data.from_arrow_refs(blocks).map(
+        run: Any = _Worker  # Ray's types know functions only
+        found = ray.data.from_arrow_refs(list(blocks)).map(
             run,
-            fn_constructor_args=arguments,
+            fn_constructor_args=(worker,),
             compute=ActorPoolStrategy(size=min(workers.count, len(blocks))),
             num_cpus=workers.cores,
             num_gpus=workers.gpus,
             ray_remote_args_fn=_remote_options,
         )
+    # Without prefetching: else a result would wait until the next one is done.
+    batches: Iterable[Any] = found.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
+    for batch in batches:
+        yield from batch.column("reply").to_pylist()
+
+
+def _first_line(error: Exception) -> str:
+    """Return what Ray says without the stack that follows."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def workers_of(settings: Settings, nodes: Iterable[Mapping[str, Any]]) -> Workers:
@@ -112,11 +128,29 @@ class _Worker:
     An error in a constructor would be tried again for minutes, and one in a call would lose its type on the way.
     """
 
-    def __init__(self, worker: Callable[..., Any], arguments: Sequence[Any]) -> None:
-        self._started = cache(partial(worker, *arguments))
+    def __init__(self, worker: bytes) -> None:
+        """``worker``: a class and the arguments of its constructor, pickled, which the first chunk imports."""
+        self._pickled = worker
 
-    def __call__(self, chunk: dict[str, Any]) -> dict[str, bytes]:
-        return {"reply": pack(lambda: self._started()(chunk))}
+    def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        return {"reply": pack(lambda: self._result(chunk))}
+
+    def _result(self, chunk: dict[str, Any]) -> object:
+        try:
+            return self._started(chunk)
+        except LRPServeError:
+            raise
+        except Exception as error:
+            logging.getLogger(__name__).exception(
+                "a chunk failed"
+            )  # with its stack, in the log of the worker
+            raise DataError(f"{type(error).__name__}: {error}") from error
+
+    @cached_property
+    def _started(self) -> Callable[[dict[str, Any]], object]:
+        worker, arguments = pickle.loads(self._pickled)  # noqa: S301 # written by the command
+        started: Callable[[dict[str, Any]], object] = worker(*arguments)
+        return started
 
 
 def _remote_options() -> dict[str, object]:

@@ -48,7 +48,9 @@ def survey(
     with Progress(console=Console(stderr=True)) as progress:
         kind, data = on_command_line.kind(request), on_command_line.find(request)
         on_ray = options.on_ray
-        elsewhere = None if on_ray is None else OnCluster(on_ray.address, work_of(request, data.items))
+        elsewhere = None
+        if on_ray is not None:
+            elsewhere = OnCluster(on_ray.address, work_of(request, data.items), kind.layout)
         options.folder.mkdir(parents=True, exist_ok=True)
         of_survey = Options(
             options.data, options.folder, options.seed, data.kept, elsewhere, options.identity

@@ -36,7 +36,7 @@ class KeptMap:
 
 
 class MapSource(Protocol):
-    """Maps of a survey's items that are computed elsewhere."""
+    """Maps of a survey's items that are computed already."""
 
     def read(self, rows: Collection[int]) -> Iterator[tuple[int, KeptMap | DataError]]:
         """Yield each of ``rows``, numbers of items, with its map, or why there is none, in any order."""

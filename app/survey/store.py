@@ -6,6 +6,7 @@ leaves a file that can be read, and goes on where it ended.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -56,6 +57,11 @@ class Layout:
     shape: tuple[int, ...]
     """Of the input and of its map; of inputs of different lengths, the longest."""
     dtype: npt.DTypeLike
+
+    @property
+    def result_bytes(self) -> int:
+        """Size of a `Result` in memory, without its few logits; its map is in float32."""
+        return math.prod(self.shape) * (np.dtype(self.dtype).itemsize + np.dtype(np.float32).itemsize)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from test_survey import Counted
 
 from app.command_line.many import OnRay
 from app.command_line.surveys.kinds import SURVEYS
-from app.command_line.surveys.on_ray import Work, Worker, work_of
+from app.command_line.surveys.on_ray import SurveyWork, SurveyWorker, work_of
 from app.command_line.surveys.options import options_of
 from app.command_line.surveys.request import Request, network_of
 from app.errors import DataError
@@ -47,7 +48,7 @@ def rows(folder: Path) -> Path:
     return path
 
 
-def here(kind: Kind, data: Path, out: Path) -> tuple[Work, Results]:
+def here(kind: Kind, data: Path, out: Path) -> tuple[SurveyWork, Results]:
     """Return what workers are told, and what is computed without them."""
     models = Path(os.path.relpath(shipped_models()))
     survey, settings = SURVEYS[kind], Settings(device="cpu", cores=1, models=models)
@@ -71,10 +72,11 @@ def test_a_worker_computes_the_same(
     monkeypatch.chdir(tmp_path)
     work, expected = here(kind, data.relative_to(tmp_path), tmp_path / "out")
     monkeypatch.chdir("/")  # a worker's folder is another one
-    worker = Worker(pickle.loads(pickle.dumps(work)), 1)
-    chunk = np.array([0, 3, 2])
+    worker = SurveyWorker(pickle.loads(pickle.dumps(work)), 1)
+    chunk = np.array([0, 6, 2])
     found = worker({"rows": chunk})
-    assert set(found) == {0, 3, 2}
+    assert set(found) == {0, 6, 2}
+    assert isinstance(found[6], str) is (kind == "image")
     for row, result in found.items():
         same = expected[row]
         if isinstance(same, str):
@@ -91,8 +93,10 @@ def test_other_data_on_a_machine_are_refused(tmp_path: Path) -> None:
     data = texts(tmp_path)
     work, _ = here("text", data, tmp_path / "out")
     data.write_text("another text\t1\n")
-    with pytest.raises(DataError, match=r"texts\.tsv or the model is not the same on all machines"):
-        Worker(work, 1)
+    with pytest.raises(DataError, match=r"texts\.tsv is not the same on all machines, or has changed"):
+        SurveyWorker(work, 1)
+    with pytest.raises(DataError, match=r"^the model words-lstm is not the same on all machines"):
+        SurveyWorker(replace(work, version="another"), 1)
 
 
 def test_what_is_explained_already_needs_no_cluster(tmp_path: Path) -> None:

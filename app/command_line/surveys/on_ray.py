@@ -18,11 +18,14 @@ from app.serving.local import local_pipeline
 from app.settings import Settings
 from app.survey.items import Item, digest
 from app.survey.network import IN_FLIGHT, explain
-from app.survey.store import Result, Results
+from app.survey.store import Layout, Result, Results
+
+MAX_BYTES = 2**26
+"""Of the results of a chunk, which a worker returns at once."""
 
 
 @dataclass(frozen=True)
-class Work:
+class SurveyWork:
     """What a worker needs to explain inputs by their numbers, and what must be the same for it."""
 
     settings: Settings
@@ -34,18 +37,19 @@ class Work:
     """Digest of the inputs."""
 
 
-def work_of(request: Request, items: Sequence[Item]) -> Work:
+def work_of(request: Request, items: Sequence[Item]) -> SurveyWork:
     """Return what workers need for ``items``, which were found for ``request``."""
     options, card = request.options, request.pipeline.card
     of_maps = replace(options, data=options.data.absolute(), masks=None, exported=(), on_ray=None)
-    return Work(with_absolute_paths(request.settings), card.kind, of_maps, card.version, digest(items))
+    return SurveyWork(with_absolute_paths(request.settings), card.kind, of_maps, card.version, digest(items))
 
 
 class OnCluster:
     """Computes rows of a survey on a cluster; see `app.survey.survey.Options`."""
 
-    def __init__(self, address: str | None, work: Work) -> None:
+    def __init__(self, address: str | None, work: SurveyWork, layout: Layout) -> None:
         self._address, self._work = address, work
+        self._most = max(1, min(IN_FLIGHT, MAX_BYTES // layout.result_bytes))
 
     def __call__(self, rows: Sequence[int]) -> Iterator[Results]:
         """Yield the results of each chunk of ``rows`` when it is done. Raises what `run_chunks` does."""
@@ -59,22 +63,27 @@ class OnCluster:
 
         with cluster(self._address):
             workers = workers_of(self._work.settings, ray.nodes())
-            size = size_of_chunks(len(rows), workers, IN_FLIGHT)
+            size = size_of_chunks(len(rows), workers, self._most)
             parts = (rows[start : start + size] for start in range(0, len(rows), size))
             chunks = (pa.table({"rows": [part]}) for part in parts)
-            yield from run_chunks(Worker, (self._work, workers.cores), chunks, workers)
+            yield from run_chunks(SurveyWorker, (self._work, workers.cores), chunks, workers)
 
 
-class Worker:
+class SurveyWorker:
     """Explains chunks of a survey's inputs; one process of the cluster."""
 
-    def __init__(self, work: Work, cores: int) -> None:
+    def __init__(self, work: SurveyWork, cores: int) -> None:
         settings = work.settings.model_copy(update={"cores": cores})
         pipeline, survey = local_pipeline(settings, work.kind, cores), SURVEYS[work.kind]
         request = Request.of(survey.on_command_line, work.options, pipeline, settings)
         self._items = survey.find(request).items
-        if (pipeline.card.version, digest(self._items)) != (work.version, work.items):
-            raise DataError(f"{work.options.data} or the model is not the same on all machines")
+        if pipeline.card.version != work.version:
+            raise DataError(f"the model {pipeline.card.name} is not the same on all machines")
+        if digest(self._items) != work.items:
+            raise DataError(
+                f"{work.options.data} is not the same on all machines, or has changed: names, labels, sizes and "
+                "times of change of its files must be equal"
+            )
         self._network, self._content = network_of(pipeline, request.asked), survey.kind(request).content
 
     def __call__(self, chunk: dict[str, Any]) -> Results:
