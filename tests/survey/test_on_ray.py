@@ -3,12 +3,14 @@
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from surveyed import options, picture, survey_of, surveyed, write, write_all
 from surveyed_texts import write as write_texts
@@ -16,7 +18,7 @@ from test_survey import Counted
 
 from app.command_line.many import OnRay
 from app.command_line.surveys.kinds import SURVEYS
-from app.command_line.surveys.on_ray import SurveyWork, SurveyWorker, work_of
+from app.command_line.surveys.on_ray import OnCluster, SurveyWork, SurveyWorker, work_of
 from app.command_line.surveys.options import options_of
 from app.command_line.surveys.request import Request, network_of
 from app.errors import DataError
@@ -24,7 +26,7 @@ from app.models.card import Kind
 from app.serving.local import local_pipeline
 from app.settings import Settings, shipped_models
 from app.survey.network import explain
-from app.survey.store import Result, Results
+from app.survey.store import Layout, Result, Results
 from app.training.table.recipe import CONCRETE
 
 NOWHERE = OnRay("127.0.0.1:1")
@@ -107,3 +109,23 @@ def test_what_is_explained_already_needs_no_cluster(tmp_path: Path) -> None:
     write(tmp_path / "other" / "top-left" / "a.png", picture("top-left", 9))
     with pytest.raises(DataError, match=r"^--address: 127\.0\.0\.1:1 cannot be reached"):
         survey_of("image", model, options(tmp_path / "other", tmp_path / "other-out", on_ray=NOWHERE))
+
+
+@pytest.mark.parametrize(("side", "expected"), [(32, 128), (512, 17), (8192, 1)])
+def test_results_of_a_chunk_have_at_most_64_mib(
+    side: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def run_chunks(_worker: object, _arguments: object, chunks: Iterable[pa.Table], _workers: object) -> Any:
+        sizes.extend(len(chunk["rows"][0]) for chunk in chunks)
+        return iter(())
+
+    monkeypatch.setattr("app.cluster.start.cluster", nullcontext)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 1.0}}])
+    monkeypatch.setattr("app.cluster.chunks.run_chunks", run_chunks)
+    work = SurveyWork(Settings(), "image", options(tmp_path, tmp_path), "version", "digest")
+    rows = list(range(1000))
+    assert list(OnCluster(None, work, Layout((3, side, side), np.uint8))(rows)) == []
+    assert max(sizes) == expected
+    assert sum(sizes) == len(rows)
