@@ -141,9 +141,7 @@ class _Worker:
         except LRPServeError:
             raise
         except Exception as error:
-            logging.getLogger(__name__).exception(
-                "a chunk failed"
-            )  # with its stack, in the log of the worker
+            logging.getLogger(__name__).exception("a chunk failed")  # the worker's log has the stack
             raise DataError(f"{type(error).__name__}: {error}") from error
 
     @cached_property
