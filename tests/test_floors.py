@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("app.errors", "app.system"),
+    ("app.batched", "app.errors", "app.system"),
     ("app.settings",),
     ("app.lrp", "app.modalities", "app.parquet"),
     ("app.telemetry",),

@@ -6,13 +6,13 @@ after another. It writes the rows itself, to the folder that all machines share,
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import ray
 
+from app.batched import batched
 from app.cluster.chunks import run_chunks, size_of_chunks, workers_of
 from app.cluster.work import Work
 from app.serving.local import local_pipeline
@@ -53,15 +53,9 @@ def explain_on_cluster(todo: Iterable[PictureFile], count: int, work: Work) -> I
     """
     workers = workers_of(work.settings, ray.nodes())
     size = size_of_chunks(count, workers, MAX_CHUNK)
-    chunks = enumerate(_chunks(todo, size), work.folder.next_number)
+    chunks = enumerate(batched(todo, size), work.folder.next_number)
     blocks = (_block(number, pictures) for number, pictures in chunks)
     return run_chunks(Worker, (work, workers.cores), blocks, workers)
-
-
-def _chunks(pictures: Iterable[PictureFile], size: int) -> Iterator[list[PictureFile]]:
-    remaining = iter(pictures)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
 
 
 def _block(number: int, pictures: Sequence[PictureFile]) -> pa.Table:

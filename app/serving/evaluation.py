@@ -6,7 +6,6 @@ grows with their number, and a cancelled evaluation stops after those.
 """
 
 import asyncio
-import itertools
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.batched import batched
 from app.lrp.composites import weighted
 from app.lrp.explanation import Explanation
 from app.lrp.request import ExplanationRequest
@@ -169,8 +169,8 @@ class Evaluator:
 
     async def _run(self, jobs: Iterable[Job]) -> list[JobResult]:
         """Return the results of ``jobs``, which are made as they are submitted."""
-        remaining, results = iter(jobs), list[JobResult]()
-        while chunk := list(itertools.islice(remaining, IN_FLIGHT)):
+        results = list[JobResult]()
+        for chunk in batched(jobs, IN_FLIGHT):
             results += await asyncio.gather(*map(self._submit, chunk))
         return results
 

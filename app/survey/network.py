@@ -1,7 +1,6 @@
 """What a survey needs of a model, and what it computes with it for each input."""
 
 import asyncio
-import itertools
 import zipfile
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from app.batched import batched
 from app.errors import DataError, InternalError, LRPServeError, RequestError
 from app.lrp.request import ExplanationRequest
 from app.modalities.protocol import Sample
@@ -53,16 +53,16 @@ def explain(
     The result of an input that cannot be read or explained is its error. What stops the model, such as a lack of
     memory, is raised.
     """
-    waiting = zip(rows, itertools.repeat(None), strict=False) if kept is None else kept.read(rows)
+    waiting = ((row, None) for row in rows) if kept is None else kept.read(rows)
     with asyncio.Runner() as runner:
-        while chunk := list(itertools.islice(waiting, IN_FLIGHT)):
+        for chunk in batched(waiting, IN_FLIGHT):
             yield runner.run(_explained(network, items, content, chunk))
 
 
 async def run(network: Network, jobs: Iterable[Job]) -> list[JobResult]:
     """Return the results of ``jobs``, which are made as they are submitted."""
-    remaining, results = iter(jobs), list[JobResult]()
-    while chunk := list(itertools.islice(remaining, IN_FLIGHT)):
+    results = list[JobResult]()
+    for chunk in batched(jobs, IN_FLIGHT):
         results += await asyncio.gather(*map(network.submit, chunk))
     return results
 

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+
+from app.batched import batched
 from app.cluster.work import with_absolute_paths
 from app.command_line.surveys.kinds import SURVEYS
 from app.command_line.surveys.options import SurveyOptions
@@ -55,7 +58,6 @@ class OnCluster:
         """Yield the results of each chunk of ``rows`` when it is done. Raises what `run_chunks` does."""
         if not rows:
             return
-        import pyarrow as pa
         import ray
 
         from app.cluster.chunks import run_chunks, size_of_chunks, workers_of
@@ -64,8 +66,7 @@ class OnCluster:
         with cluster(self._address):
             workers = workers_of(self._work.settings, ray.nodes())
             size = size_of_chunks(len(rows), workers, self._most)
-            parts = (rows[start : start + size] for start in range(0, len(rows), size))
-            chunks = (pa.table({"rows": [part]}) for part in parts)
+            chunks = (pa.table({"rows": [part]}) for part in batched(rows, size))
             yield from run_chunks(SurveyWorker, (self._work, workers.cores), chunks, workers)
 
 
