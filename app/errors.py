@@ -141,3 +141,8 @@ class UnsupportedNetworkError(GraphError):
 
 class SourceError(LRPServeError):
     """A network cannot be added; ``detail`` names the source, file or option and the reason."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or the name of its type if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -14,7 +14,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayActorError, RayError
 from ray.util.annotations import RayDeprecationWarning
 
-from app.errors import DataError, LRPServeError
+from app.errors import DataError, LRPServeError, first_line
 from app.runtime.remote_errors import pack, unpack
 from app.serving.many import AT_A_TIME
 from app.settings import Settings
@@ -64,10 +64,10 @@ def run_chunks(
     except RayActorError as error:
         raise DataError(
             f"workers were lost {RETRIES + 1} times with the same inputs, perhaps for lack of memory: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from error
     except RayError as error:
-        raise DataError(f"the cluster failed: {_first_line(error)}; the same command goes on") from error
+        raise DataError(f"the cluster failed: {first_line(error)}; the same command goes on") from error
 
 
 def _replies(blocks: Sequence[Any], worker: bytes, workers: Workers) -> Iterator[bytes]:
@@ -93,11 +93,6 @@ def _replies(blocks: Sequence[Any], worker: bytes, workers: Workers) -> Iterator
     batches: Iterable[Any] = found.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
     for batch in batches:
         yield from batch.column("reply").to_pylist()
-
-
-def _first_line(error: Exception) -> str:
-    """Return what Ray says without the stack that follows."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def workers_of(settings: Settings, nodes: Iterable[Mapping[str, Any]]) -> Workers:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from app.errors import SourceError
+from app.errors import SourceError, first_line
 from app.models.sources.names import imported, told_apart
 
 CONFIG = "config.json"
@@ -49,7 +49,7 @@ def pretrained(auto_class: str, folder: Path, attention: str) -> nn.Module:
             attn_implementation=attention,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise SourceError(f"{folder}: transformers cannot load it ({str(error).splitlines()[0]})") from None
+        raise SourceError(f"{folder}: transformers cannot load it ({first_line(error)})") from None
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if found[what]:
             raise SourceError(

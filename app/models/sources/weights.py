@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from app.errors import SourceError
+from app.errors import SourceError, first_line
 from app.models.sources.protocol import SourceOptions
 
 NAMED = 3
@@ -120,10 +120,9 @@ def _unpickled(path: Path) -> Mapping[str, object]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(
-            f"{path}: cannot be read as tensors alone ({reason}); code in it is never run. Write it with "
-            "torch.save(network.state_dict(), FILE), or as safetensors"
+            f"{path}: cannot be read as tensors alone ({first_line(error)}); code in it is never run. "
+            "Write it with torch.save(network.state_dict(), FILE), or as safetensors"
         ) from None
     if not isinstance(content, Mapping):
         raise SourceError(
