@@ -70,7 +70,7 @@ def run_chunks(
         raise DataError(f"the cluster failed: {first_line(error)}; the same command goes on") from error
 
 
-def _replies(blocks: Sequence[Any], worker: bytes, workers: Workers) -> Iterator[bytes]:
+def _replies(blocks: list[Any], worker: bytes, workers: Workers) -> Iterator[bytes]:
     """Yield what `_Worker` returns for each block when it is done; Ray prints nothing meanwhile."""
     if not blocks:
         return
@@ -81,7 +81,7 @@ def _replies(blocks: Sequence[Any], worker: bytes, workers: Workers) -> Iterator
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RayDeprecationWarning)  # of ray_remote_args_fn, from Ray 2.64 on
         run: Any = _Worker  # Ray's types know functions only
-        found = ray.data.from_arrow_refs(list(blocks)).map(
+        found = ray.data.from_arrow_refs(blocks).map(
             run,
             fn_constructor_args=(worker,),
             compute=ActorPoolStrategy(size=min(workers.count, len(blocks))),

@@ -162,8 +162,9 @@ class Store:
                 self._write(row, result)
         for one in (self.data, self.attribution, self.scale, self.prediction, self.leak, self.error):
             one.flush()
-        failed = (isinstance(result, str) for result in results.values())
-        self.status[list(results)] = [Status.FAILED if one else Status.DONE for one in failed]
+        self.status[list(results)] = [
+            Status.FAILED if isinstance(result, str) else Status.DONE for result in results.values()
+        ]
         self.status.flush()
 
     def _write(self, row: int, result: Result) -> None:
